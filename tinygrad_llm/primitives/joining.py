@@ -1,0 +1,84 @@
+"""Several Tensors into one, one into several, and padding around one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.primitives.indexing import getitem
+from tinygrad_llm.primitives.operands import normalized_axis
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
+
+
+def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """Tensors side by side along an axis they have;  each gets its own slice of the gradient."""
+    parts = [as_tensor(part) for part in tensors]
+    if not parts:
+        raise ShapeError("cat: at least one Tensor is needed; got none")
+    axis = normalized_axis("cat", axis, parts[0].ndim)
+    try:
+        z = np.concatenate([part.data for part in parts], axis)
+    except ValueError:
+        raise ShapeError(
+            f"cat: shapes must agree except along axis {axis}; got {[part.shape for part in parts]}"
+        ) from None
+    ends = list(itertools.accumulate(part.shape[axis] for part in parts))
+
+    def backward(dz: Array) -> Gradients:
+        return np.split(dz, ends[:-1], axis)
+
+    return record(z, parts, backward)
+
+
+def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis;  each gets its own slice of the gradient."""
+    parts = [as_tensor(part) for part in tensors]
+    if not parts:
+        raise ShapeError("stack: at least one Tensor is needed; got none")
+    if any(part.shape != parts[0].shape for part in parts):
+        raise ShapeError(f"stack: all shapes must be equal; got {[part.shape for part in parts]}")
+    axis = normalized_axis("stack", axis, parts[0].ndim + 1)
+
+    def backward(dz: Array) -> Gradients:
+        return [dz.take(i, axis) for i in range(len(parts))]
+
+    return record(np.stack([part.data for part in parts], axis), parts, backward)
+
+
+@tensor_method("split")
+def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Pieces along `axis`: of `size` each (the last may be shorter), or of the sizes listed, as in PyTorch."""
+    x = as_tensor(x)
+    axis = normalized_axis("split", axis, x.ndim)
+    whole = x.shape[axis]
+    if isinstance(size, int | np.integer):
+        if size < 1:
+            raise ShapeError(f"split: the size of a piece must be at least 1; got {size}")
+        sizes = [min(int(size), whole - start) for start in range(0, max(whole, 1), int(size))]
+    else:
+        sizes = [int(one) for one in size]
+        if sum(sizes) != whole or min(sizes, default=0) < 0:
+            raise ShapeError(f"split: sizes must add up to axis {axis} of shape {x.shape}; got {sizes}")
+    ends = list(itertools.accumulate(sizes))
+    before = (slice(None),) * axis
+    return tuple(getitem(x, (*before, slice(end - one, end))) for one, end in zip(sizes, ends, strict=True))
+
+
+@tensor_method("pad")
+def pad(x: TensorLike, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+    """`value` around x: `pad_width` is (before, after) for every axis, as in NumPy;  the gradient is cut back out."""
+    x = as_tensor(x)
+    widths = [tuple(int(width) for width in pair) for pair in pad_width]
+    if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+        raise ShapeError(
+            f"pad: pad_width must be one (before, after) pair of counts for each of the {x.ndim} axes; got {pad_width}"
+        )
+    inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
+
+    def backward(dz: Array) -> Gradients:
+        return (dz[inside],)
+
+    return record(np.pad(x.data, widths, constant_values=value) if widths else x.data, (x,), backward)
