@@ -1,0 +1,260 @@
+"""Scaled dot-product attention: every query takes a weighted mean of the values whose keys it matches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
+from tinygrad_llm.ops.dropout import dropout_scale
+from tinygrad_llm.ops.expect import expect_probability
+from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.softmax import softmax_composed
+from tinygrad_llm.primitives.operands import unbroadcast
+from tinygrad_llm.random import Generator, default_generator
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+
+QUERY_ROWS = 64  # queries per block: fewer skip more of the future, more make larger products
+
+
+def attention_weights(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: TensorLike | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(q kᵀ · scale), masked: the (B, H, T, S) weights that `scaled_dot_product_attention` never writes down.
+
+    Where a query may see no key at all, its weights are 0.
+    """
+    queries, keys, mask, scale = _operands(query, key, key, attn_mask, is_causal, scale)
+    scores = (queries * scale) @ keys.transpose(-2, -1)
+    if mask is not None and mask.dtype.kind != "b":
+        scores = scores + mask
+    visible = visible_keys(queries.shape[-2], keys.shape[-2], mask, is_causal)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -math.inf)
+    weights = softmax_composed(scores)
+    blind = np.isneginf(scores.data).all(axis=-1, keepdims=True)
+    return weights.masked_fill(blind, 0.0) if blind.any() else weights
+
+
+def visible_keys(queries: int, keys: int, mask: Tensor | None, is_causal: bool) -> Array | None:
+    """Which key each query may see, as booleans that broadcast to (..., T, S); None where all are seen.
+
+    Causal means that the last query sees every key, the one before it all but the last, and so on: with as many keys
+    as queries the usual triangle, and with more (a cache of earlier keys) the triangle's last rows.
+    """
+    visible = mask.data if mask is not None and mask.dtype.kind == "b" else None
+    if is_causal:
+        triangle = np.tril(np.ones((queries, keys), dtype=bool), keys - queries)
+        visible = triangle if visible is None else visible & triangle
+    return visible
+
+
+def scaled_dot_product_attention_composed(
+    query: TensorLike,
+    key: TensorLike,
+    value: TensorLike,
+    attn_mask: TensorLike | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """The definition: what `scaled_dot_product_attention` must equal, gradients included."""
+    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
+    _operands(query, key, value, attn_mask, is_causal, scale)
+    expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
+    weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    if dropout_p:
+        keep = (generator or default_generator()).dropout_mask(weights.shape, dropout_p)
+        weights = weights * (keep * dropout_scale(dropout_p, weights.dtype))
+    return weights @ repeat_heads(value, query.shape[-3] if query.ndim > 2 else 1)
+
+
+@fuses(scaled_dot_product_attention_composed)
+def scaled_dot_product_attention(
+    query: TensorLike,
+    key: TensorLike,
+    value: TensorLike,
+    attn_mask: TensorLike | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """o = softmax(q kᵀ / √D + mask) v (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Worked in blocks of queries that look only at the keys they may see (after Dao et al. 2022, arXiv:2205.14135):
+
+        s = scale · q kᵀ + mask,  E = exp(s - max s),  n = Σ E along the keys,  o = E v / n
+        do′ = do / n,  dv = Eᵀ do′,  ds = E ⊙ (do′ vᵀ - rowsum(do′ ⊙ o)),  dq = scale · ds k,  dk = scale · dsᵀ q
+
+    E is never divided by n: the small output is. With dropout, E in the two products with v and do′ is the part that
+    was kept, scaled by 1 / (1 - p).
+
+    `attn_mask` is boolean (True: may look) or is added to the scores; it broadcasts to (B, H, T, S). `is_causal` hides
+    the future: the last query sees every key (see `visible_keys`). Fewer key heads than query heads are shared by
+    groups of neighbouring queries (Ainslie et al. 2023, arXiv:2305.13245). `scale` is 1/√D unless given.
+
+    Shapes: query (..., H, T, D), key (..., G, S, D), value (..., G, S, E), H a multiple of G -> (..., H, T, E)
+    Saves:  q, k, v, o, and E of the visible keys
+    Raises: ShapeError for shapes that do not fit, DTypeError for an integer mask, ConfigError for a dropout_p that is
+            no probability
+    """
+    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
+    queries, keys, mask, scale = _operands(query, key, value, attn_mask, is_causal, scale)
+    expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
+    if mask is not None and mask.requires_grad:  # a learned bias: its gradient is the definition's business
+        return scaled_dot_product_attention_composed(
+            query, key, value, attn_mask, dropout_p, is_causal, scale, generator
+        )
+    q, k, v = queries.data, keys.data, repeat_heads(value, queries.shape[-3] if queries.ndim > 2 else 1).data
+    length, count = q.shape[-2], k.shape[-2]
+    shape = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2]), length, count)
+    keep = None
+    if dropout_p:
+        keep = (generator or default_generator()).dropout_mask(shape, dropout_p)
+        kept_scale = dropout_scale(dropout_p, q.dtype)
+    full_mask = None if mask is None else np.broadcast_to(mask.data, shape)
+
+    o = _empty_with_tokens_first((*shape[:-1], v.shape[-1]), q.dtype)
+    saved: list[tuple[slice, slice, Array, Array]] = []
+    for rows, columns in _blocks(length, count, is_causal):
+        e = (q[..., rows, :] * scale) @ k[..., columns, :].swapaxes(-1, -2)
+        if full_mask is not None:
+            if full_mask.dtype.kind == "b":
+                e[~full_mask[..., rows, columns]] = -np.inf
+            else:
+                e += full_mask[..., rows, columns]
+        if is_causal:
+            _hide_future(e, rows, count - length)
+        largest = np.maximum.reduce(e, axis=-1, keepdims=True, initial=-np.inf)
+        if mask is not None or count < length:  # a query that sees no key: exp(-inf - 0) = 0, not NaN
+            largest[np.isneginf(largest)] = 0
+        e -= largest
+        np.exp(e, out=e)
+        total = np.add.reduce(e, axis=-1, keepdims=True)
+        total[total == 0] = 1
+        kept = e if keep is None else e * keep[..., rows, columns] * kept_scale
+        out = o[..., rows, :]
+        np.matmul(kept, v[..., columns, :], out=out)
+        out /= total
+        saved.append((rows, columns, e, total))
+
+    query_shape, key_shape, value_shape = query.shape, key.shape, value.shape
+
+    def backward(do: Array) -> Gradients:
+        dq = _empty_with_tokens_first((*shape[:-1], q.shape[-1]), q.dtype)
+        dk = _zeros_with_tokens_first((*shape[:-2], count, k.shape[-1]), q.dtype)
+        dv = _zeros_with_tokens_first((*shape[:-2], count, v.shape[-1]), q.dtype)
+        for rows, columns, e, total in saved:
+            do_rows = do[..., rows, :] / total
+            kept = e if keep is None else e * keep[..., rows, columns] * kept_scale
+            dv[..., columns, :] += kept.swapaxes(-1, -2) @ do_rows
+            ds = do_rows @ v[..., columns, :].swapaxes(-1, -2)
+            if keep is not None:
+                ds *= keep[..., rows, columns]
+                ds *= kept_scale
+            ds -= np.einsum("...td,...td->...t", do_rows, o[..., rows, :])[..., None]
+            ds *= e
+            ds *= scale
+            np.matmul(ds, k[..., columns, :], out=dq[..., rows, :])
+            dk[..., columns, :] += ds.swapaxes(-1, -2) @ q[..., rows, :]
+        return (
+            unbroadcast(dq, query_shape),
+            _sum_shared_heads(dk, key_shape),
+            _sum_shared_heads(dv, value_shape),
+        )
+
+    return record(o, (query, key, value), backward)
+
+
+def _operands(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, is_causal: bool, scale: float | None
+) -> tuple[Tensor, Tensor, Tensor | None, float]:
+    """Query, key with a head for each of the query's, mask and scale; every shape checked."""
+    op = "scaled_dot_product_attention"
+    mask = None if attn_mask is None else as_tensor(attn_mask)
+    got = f"got query {query.shape}, key {key.shape}, value {value.shape}"
+    if min(query.ndim, key.ndim, value.ndim) < 2:
+        raise ShapeError(f"{op}: query, key and value must be (..., H, T, D); {got}")
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise ShapeError(f"{op}: query and key must share D, key and value their length; {got}")
+    if not query.shape[-1]:
+        raise ShapeError(f"{op}: D must be at least 1; {got}")
+    heads = query.shape[-3] if query.ndim > 2 else 1
+    for other in (key, value):
+        if other.ndim > 2 and (not other.shape[-3] or heads % other.shape[-3]):
+            raise ShapeError(f"{op}: the query's heads must be a multiple of the key's and value's; {got}")
+    try:
+        batch = np.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+    except ValueError:
+        raise ShapeError(f"{op}: the axes before the heads must broadcast; {got}") from None
+    if mask is not None:
+        weights = (*batch, *query.shape[-3:-1], key.shape[-2])
+        if mask.dtype.kind not in "bf":
+            raise DTypeError(f"{op}: attn_mask must be boolean (True: may look) or float (added); got {mask.dtype}")
+        try:
+            fits = np.broadcast_shapes(mask.shape, weights) == weights
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"{op}: attn_mask must broadcast to {weights}; got {mask.shape}")
+    if scale is not None and not math.isfinite(scale):
+        raise ConfigError(f"{op}: scale must be a finite number; got {scale}")
+    return query, repeat_heads(key, heads), mask, 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+
+
+def repeat_heads(x: Tensor, heads: int) -> Tensor:
+    """Share each of x's G heads among heads / G neighbouring queries: (..., G, S, D) -> (..., heads, S, D)."""
+    if x.ndim < 3 or x.shape[-3] in (1, heads):
+        return x  # nothing to repeat, or broadcasting does it
+    *batch, groups, length, width = x.shape
+    shared = x.unsqueeze(-3).broadcast_to((*batch, groups, heads // groups, length, width))
+    return shared.reshape(*batch, heads, length, width)
+
+
+def _sum_shared_heads(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Undo `repeat_heads` and broadcasting: a shared head's gradient is the sum over the queries that share it."""
+    if len(shape) > 2 and shape[-3] not in (1, gradient.shape[-3]):
+        *batch, heads, length, width = gradient.shape
+        groups = shape[-3]
+        gradient = gradient.reshape(*batch, groups, heads // groups, length, width).sum(axis=-3)
+    return unbroadcast(gradient, shape)
+
+
+def _blocks(length: int, count: int, is_causal: bool) -> list[tuple[slice, slice]]:
+    """Blocks of queries, each with the keys that any of its queries may see."""
+    step = QUERY_ROWS if is_causal else max(length, 1)
+    blocks = []
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        seen = min(max(stop + count - length, 0), count) if is_causal else count
+        blocks.append((slice(start, stop), slice(0, seen)))
+    return blocks
+
+
+def _hide_future(scores: Array, rows: slice, offset: int) -> None:
+    """Set the scores of keys after each query to -infinity: all of them in the block's last, triangular part."""
+    first = max(rows.start + offset, 0)  # keys before this one are in every query's past
+    corner = scores[..., first:]
+    rows_here = np.arange(rows.start, rows.stop)[:, None] + offset
+    corner[..., rows_here < np.arange(first, scores.shape[-1])] = -np.inf
+
+
+def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """An array (..., H, T, D) laid out as (..., T, H, D), so that joining the heads afterwards copies nothing."""
+    if len(shape) < 3:
+        return np.empty(shape, dtype)
+    *batch, heads, length, width = shape
+    return np.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)
+
+
+def _zeros_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    array = _empty_with_tokens_first(shape, dtype)
+    array[...] = 0
+    return array

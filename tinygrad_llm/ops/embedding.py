@@ -1,0 +1,51 @@
+"""Looking up one row of a table per token id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.ops.expect import as_ids
+from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.tensor import Array, Gradients, Tensor, as_tensor, record
+
+
+def embedding_composed(ids: Any, weight: Tensor) -> Tensor:
+    """The definition: what `embedding` must equal, gradients included."""
+    weight = as_tensor(weight)
+    return weight[as_ids("embedding", ids, len(weight))]
+
+
+@fuses(embedding_composed)
+def embedding(ids: Any, weight: Tensor) -> Tensor:
+    """y = weight[ids]: the row of each id.
+
+        dweight[i] = Σ dy over every place where i was looked up
+
+    Backward sorts the ids, so that equal ones are neighbours and one pass sums each run of rows.
+
+    Shapes: ids (...) integers, weight (V, C) -> y (..., C)
+    Saves:  ids (...)
+    Raises: ShapeError if weight is no matrix, DTypeError for ids that are not integers, IdRangeError for ids outside
+            [0, V)
+    """
+    weight = as_tensor(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight must be (V, C); got {weight.shape}")
+    table_shape = weight.shape
+    rows = as_ids("embedding", ids, table_shape[0]).reshape(-1).astype(np.intp, copy=False)
+    y = weight.data[rows]
+
+    def backward(dy: Array) -> Gradients:
+        dweight = np.zeros(table_shape, dy.dtype)
+        if rows.size:
+            order = np.argsort(rows, kind="stable")
+            in_order = rows[order]
+            starts = np.flatnonzero(np.diff(in_order, prepend=in_order[0] - 1))
+            dweight[in_order[starts]] = np.add.reduceat(dy.reshape(rows.size, table_shape[1])[order], starts, axis=0)
+        return (dweight,)
+
+    shape = np.shape(ids.data if isinstance(ids, Tensor) else ids)
+    return record(y.reshape(*shape, table_shape[1]), (weight,), backward)

@@ -1,0 +1,49 @@
+"""The affine map, where nearly all of a Transformer's arithmetic is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.ops.expect import expect_axes, expect_shape
+from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+
+
+def linear_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The definition: what `linear` must equal, gradients included."""
+    y = as_tensor(x) @ weight.T
+    return y if bias is None else y + bias
+
+
+@fuses(linear_composed)
+def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x Wᵀ + b, the same for every row of x.
+
+        dx = dy W,  dW = dyᵀ x,  db = Σ dy over the rows
+
+    All leading axes are flattened into one, so that each product is one call into BLAS.
+
+    Shapes: x (..., I), weight (O, I), bias (O,) -> y (..., O)
+    Saves:  x
+    Raises: ShapeError if weight is not (O, I), or bias not (O,)
+    """
+    x, weight = as_tensor(x), as_tensor(weight)
+    expect_axes("linear", x, 1)
+    expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
+    expect_shape("linear", x, weight.shape[:1], bias=bias)
+    rows = x.data.reshape(-1, x.shape[-1])
+    x_shape, wants_dx, wants_dw = x.shape, x.requires_grad, weight.requires_grad
+    y = rows @ weight.data.T
+    if bias is not None:
+        y += bias.data
+    if not wants_dw:
+        rows = rows[:0]  # nothing will ask for x: let it go
+
+    def backward(dy: Array) -> Gradients:
+        dy = dy.reshape(-1, dy.shape[-1])
+        dx = (dy @ weight.data).reshape(x_shape) if wants_dx else None
+        dw = dy.T @ rows if wants_dw else None
+        return (dx, dw) if bias is None else (dx, dw, np.add.reduce(dy, axis=0))
+
+    parents = (x, weight) if bias is None else (x, weight, bias)
+    return record(y.reshape(*x_shape[:-1], weight.shape[0]), parents, backward)

@@ -1,0 +1,121 @@
+"""Normalising the features of each token: LayerNorm and RMSNorm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.ops.blocks import row_blocks
+from tinygrad_llm.ops.expect import expect_axes, expect_shape
+from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+
+
+def layer_norm_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """The definition: what `layer_norm` must equal, gradients included."""
+    x = as_tensor(x)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    y = centred * (variance + eps) ** -0.5 * weight
+    return y if bias is None else y + bias
+
+
+@fuses(layer_norm_composed)
+def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016, arXiv:1607.06450).
+
+        x̂ = (x - mean) · rstd,  rstd = 1/√(var + eps),  y = x̂ ⊙ weight + bias
+        dx = rstd · (g - mean(g) - x̂ · mean(g ⊙ x̂)),  g = dy ⊙ weight
+
+    `var` is the variance of the C numbers themselves (divided by C, not C - 1).
+
+    Shapes: x (..., C), weight (C,), bias (C,) -> y (..., C)
+    Saves:  x̂ (..., C), rstd (rows, 1)
+    Raises: ShapeError if weight or bias is not (C,)
+    """
+    x, weight = as_tensor(x), as_tensor(weight)
+    expect_axes("layer_norm", x, 1)
+    expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
+    shape, width = x.shape, x.shape[-1]
+    rows = x.data.reshape(-1, width)
+    x_hat, y = np.empty_like(rows), np.empty_like(rows)
+    rstd = np.empty((len(rows), 1), rows.dtype)
+    for block in row_blocks(*rows.shape):
+        hat = np.subtract(rows[block], _row_mean(rows[block]), out=x_hat[block])
+        variance = _row_mean_of_product(hat, hat)
+        rstd[block] = (variance + eps) ** -0.5
+        hat *= rstd[block]
+        np.multiply(hat, weight.data, out=y[block])
+        if bias is not None:
+            y[block] += bias.data
+
+    def backward(dy: Array) -> Gradients:
+        dy = dy.reshape(-1, width)
+        dx = np.empty_like(dy)
+        dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)
+        for block in row_blocks(*dy.shape):
+            hat, g = x_hat[block], dx[block]
+            dbias += np.add.reduce(dy[block], axis=0)
+            dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
+            np.multiply(dy[block], weight.data, out=g)  # dL/dx̂, finished in place:
+            along = _row_mean_of_product(g, hat)
+            g -= _row_mean(g)  # no gradient along the mean,
+            g -= hat * along  # none along x̂ itself
+            g *= rstd[block]
+        dx = dx.reshape(shape)
+        return (dx, dweight) if bias is None else (dx, dweight, dbias)
+
+    return record(y.reshape(shape), (x, weight) if bias is None else (x, weight, bias), backward)
+
+
+def rms_norm_composed(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    """The definition: what `rms_norm` must equal, gradients included."""
+    x = as_tensor(x)
+    return x * ((x * x).mean(axis=-1, keepdims=True) + eps) ** -0.5 * weight
+
+
+@fuses(rms_norm_composed)
+def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    """Divide the last axis by its root mean square, then scale (Zhang and Sennrich 2019, arXiv:1910.07467).
+
+        x̂ = x · r,  r = 1/√(mean(x²) + eps),  y = x̂ ⊙ weight
+        dx = r · (g - x̂ · mean(g ⊙ x̂)),  g = dy ⊙ weight
+
+    Shapes: x (..., C), weight (C,) -> y (..., C)
+    Saves:  x̂ (..., C), r (rows, 1)
+    Raises: ShapeError if weight is not (C,)
+    """
+    x, weight = as_tensor(x), as_tensor(weight)
+    expect_axes("rms_norm", x, 1)
+    expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
+    shape, width = x.shape, x.shape[-1]
+    rows = x.data.reshape(-1, width)
+    x_hat, y = np.empty_like(rows), np.empty_like(rows)
+    reciprocal = np.empty((len(rows), 1), rows.dtype)
+    for block in row_blocks(*rows.shape):
+        reciprocal[block] = (_row_mean_of_product(rows[block], rows[block]) + eps) ** -0.5
+        np.multiply(rows[block], reciprocal[block], out=x_hat[block])
+        np.multiply(x_hat[block], weight.data, out=y[block])
+
+    def backward(dy: Array) -> Gradients:
+        dy = dy.reshape(-1, width)
+        dx = np.empty_like(dy)
+        dweight = np.zeros(width, dy.dtype)
+        for block in row_blocks(*dy.shape):
+            hat, g = x_hat[block], dx[block]
+            dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
+            np.multiply(dy[block], weight.data, out=g)
+            g -= hat * _row_mean_of_product(g, hat)
+            g *= reciprocal[block]
+        return dx.reshape(shape), dweight
+
+    return record(y.reshape(shape), (x, weight), backward)
+
+
+def _row_mean(rows: Array) -> Array:
+    """The mean of each row, as a column; of rows of no width, 0."""
+    return np.add.reduce(rows, axis=-1, keepdims=True) * (1 / max(1, rows.shape[-1]))
+
+
+def _row_mean_of_product(a: Array, b: Array) -> Array:
+    """The mean of a ⊙ b along each row, as a column, without writing the product down."""
+    return np.einsum("ij,ij->i", a, b)[:, None] * (1 / max(1, a.shape[-1]))

@@ -1,0 +1,76 @@
+"""Scores into probabilities, and into their logarithms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.primitives.operands import as_float, normalized_axis
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+
+
+def softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
+    """The definition: what `softmax` must equal, gradients included."""
+    x = as_float(x)
+    return (x - x.logsumexp(axis=axis, keepdims=True)).exp()
+
+
+@fuses(softmax_composed)
+def softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """p = eˣ / Σ eˣ along `axis`: positive numbers that add up to 1.
+
+        dx = p ⊙ (dp - Σ dp ⊙ p)
+
+    The largest x is subtracted first, which changes nothing but keeps eˣ from overflowing.
+
+    Shapes: x (...) -> p (...)
+    Saves:  p (...)
+    Raises: ShapeError if x has no such axis
+    """
+    x = as_float(x)
+    axis = normalized_axis("softmax", axis, x.ndim)
+    p = x.data - _largest(x.data, axis)
+    np.exp(p, out=p)
+    p /= np.add.reduce(p, axis=axis, keepdims=True)
+
+    def backward(dp: Array) -> Gradients:
+        dx = dp * p
+        dx -= p * np.add.reduce(dx, axis=axis, keepdims=True)
+        return (dx,)
+
+    return record(p, (x,), backward)
+
+
+def log_softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
+    """The definition: what `log_softmax` must equal, gradients included."""
+    x = as_float(x)
+    return x - x.logsumexp(axis=axis, keepdims=True)
+
+
+@fuses(log_softmax_composed)
+def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """ln softmax(x) = x - ln Σ eˣ along `axis`, exact also where the probability itself underflows.
+
+        dx = dy - softmax(x) Σ dy
+
+    Shapes: x (...) -> y (...)
+    Saves:  y (...)
+    Raises: ShapeError if x has no such axis
+    """
+    x = as_float(x)
+    axis = normalized_axis("log_softmax", axis, x.ndim)
+    y = x.data - _largest(x.data, axis)
+    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+
+    def backward(dy: Array) -> Gradients:
+        dx = np.exp(y)
+        dx *= np.add.reduce(dy, axis=axis, keepdims=True)
+        return (np.subtract(dy, dx, out=dx),)
+
+    return record(y, (x,), backward)
+
+
+def _largest(x: Array, axis: int) -> Array:
+    """The largest element along `axis`, or 0 where that is -infinity: a row of nothing has no probabilities."""
+    largest = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isneginf(largest), np.zeros((), x.dtype), largest)
