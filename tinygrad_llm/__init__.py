@@ -1,6 +1,19 @@
-"""A large language model all the way down: a NumPy autograd engine, and GPT on top of it."""
+"""A large language model all the way down: a NumPy autograd engine, and GPT on top of it.
 
+    >>> from tinygrad_llm import Tensor
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4.], dtype=float32)
+"""
+
+from tinygrad_llm import nn
+from tinygrad_llm.ops import composed_ops
 from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
+from tinygrad_llm.random import Generator, default_generator, manual_seed
 from tinygrad_llm.tensor import Tensor, enable_grad, no_grad
 
-__all__ = ["Tensor", "cat", "enable_grad", "maximum", "minimum", "no_grad", "pad", "split", "stack", "where"]
+__all__ = [
+    "Generator", "Tensor", "cat", "composed_ops", "default_generator", "enable_grad", "manual_seed", "maximum",
+    "minimum", "nn", "no_grad", "pad", "split", "stack", "where",
+]  # fmt: skip

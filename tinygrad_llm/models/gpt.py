@@ -1,0 +1,160 @@
+"""GPT: a stack of causal Transformer blocks that predicts the next token (Radford et al. 2018, 2019).
+
+Shape letters, here and everywhere: B sequences in a batch, T tokens in each, C numbers per token (embedding_dim),
+H heads of D numbers each (C = H · D), V tokens in the vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.nn import (
+    Dropout,
+    Embedding,
+    KVCache,
+    LayerNorm,
+    Linear,
+    Module,
+    ModuleList,
+    TransformerBlock,
+)
+from tinygrad_llm.nn.init import normal
+from tinygrad_llm.nn.sizes import expect_sizes
+from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
+from tinygrad_llm.tensor import Tensor
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.
+    "gpt2-small": {"embedding_dim": 768, "num_layers": 12, "num_heads": 12},
+    "gpt2-medium": {"embedding_dim": 1024, "num_layers": 24, "num_heads": 16},
+    "gpt2-large": {"embedding_dim": 1280, "num_layers": 36, "num_heads": 20},
+    "gpt2-xl": {"embedding_dim": 1600, "num_layers": 48, "num_heads": 25},
+    # For a laptop: minutes of training on two cores.
+    "nano": {"embedding_dim": 128, "num_layers": 4, "num_heads": 4, "context_length": 64, "vocab_size": 65},
+    "micro": {"embedding_dim": 192, "num_layers": 4, "num_heads": 4, "context_length": 128, "vocab_size": 2048},
+    "mini": {"embedding_dim": 384, "num_layers": 6, "num_heads": 6, "context_length": 128, "vocab_size": 4096},
+}
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT. Sizes are counts of at least 1; `embedding_dim` is a multiple of `num_heads`.
+
+    `context_length` is in tokens. `tie_weights` lets the output head share the token embedding's table. Raises
+    ConfigError naming the setting that does not fit.
+    """
+
+    vocab_size: int = 50257
+    context_length: int = 1024
+    embedding_dim: int = 768
+    num_heads: int = 12
+    num_layers: int = 12
+    dropout: float = 0.1
+    qkv_bias: bool = False
+    tie_weights: bool = False
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                expect_sizes("GPTConfig", **{field.name: value})
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ConfigError(f"GPTConfig: {field.name} must be true or false; got {value!r}")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"GPTConfig: dropout must be a probability in [0, 1); got {self.dropout!r}")
+        if self.embedding_dim % self.num_heads:
+            raise ConfigError(
+                "GPTConfig: embedding_dim must be a multiple of num_heads; "
+                f"got {self.embedding_dim} and {self.num_heads}"
+            )
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> GPTConfig:
+        """A named size, with `changes` to single settings."""
+        if name not in PRESETS:
+            raise ConfigError(f"GPTConfig.preset: known names are {', '.join(PRESETS)}; got {name!r}")
+        return cls.from_dict({**PRESETS[name], **changes})
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> GPTConfig:
+        """The config with these settings, the others at their defaults. Raises ConfigError for an unknown one."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise ConfigError(f"GPTConfig: known settings are {', '.join(known)}; got {', '.join(map(str, unknown))}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class GPT(Module):
+    """Token ids to the logits of each next token.
+
+    `init="book"` starts with PyTorch's layer defaults in the book's order of construction, so that a seed gives the
+    book's model; `init="gpt2"` with GPT-2's: normal with standard deviation 0.02, what is added to the residual stream
+    scaled by 1/√(2 · num_layers), biases 0.
+
+    Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
+    """
+
+    def __init__(self, config: GPTConfig, init: str = "book") -> None:
+        if init not in ("book", "gpt2"):
+            raise ConfigError(f'GPT: init must be "book" or "gpt2"; got {init!r}')
+        self.config = config
+        self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
+        self.position_embedding = Embedding(config.context_length, config.embedding_dim)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = ModuleList(
+            TransformerBlock(config.embedding_dim, config.num_heads, config.dropout, qkv_bias=config.qkv_bias)
+            for _ in range(config.num_layers)
+        )
+        self.final_norm = LayerNorm(config.embedding_dim)
+        self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
+        if config.tie_weights:
+            self.head.weight = self.token_embedding.weight
+        if init == "gpt2":
+            self._initialize_as_gpt2()
+
+    def _initialize_as_gpt2(self) -> None:
+        residual_std = 0.02 / math.sqrt(2 * self.config.num_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.data[...] = 0
+            elif parameter.ndim == 2:
+                into_residual = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
+                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
+
+    def forward(self, ids: Any, cache: KVCache | None = None) -> Tensor:
+        """Logits of the token after each of `ids`. With a `cache`, ids continue what it has read."""
+        return self.head(self.hidden(ids, cache))
+
+    def hidden(self, ids: Any, cache: KVCache | None = None) -> Tensor:
+        """What the head reads: the residual stream after the last block, normalised. Shapes: (B, T) -> (B, T, C)."""
+        ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
+        start = 0 if cache is None else cache.length
+        stop = start + ids.shape[-1] if ids.ndim else start
+        if ids.ndim not in (1, 2) or stop > self.config.context_length:
+            raise ShapeError(
+                f"GPT: ids must be (B, T) or (T,) with T at most context_length {self.config.context_length}"
+                f"{f' less the {start} cached' if start else ''}; got {ids.shape}"
+            )
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding(np.arange(start, stop)))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache=None if cache is None else cache.layers[layer])
+        return self.final_norm(x)
+
+    def loss(self, ids: Any, targets: Any) -> Tensor:
+        """The mean cross-entropy of `targets` (B, T), nats per target; -100 is not counted."""
+        return linear_cross_entropy(self.hidden(ids), self.head.weight, targets)
+
+    def new_cache(self) -> KVCache:
+        """An empty KV cache with room for one whole context."""
+        return KVCache(self.config.num_layers, self.config.context_length)

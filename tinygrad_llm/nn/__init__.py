@@ -1,0 +1,19 @@
+"""Layers: modules with parameters, the one attention core, and the block that Transformers stack."""
+
+from tinygrad_llm.nn import functional, init
+from tinygrad_llm.nn.activation import GELU, ReLU, SiLU
+from tinygrad_llm.nn.attention import MultiHeadAttention
+from tinygrad_llm.nn.cache import KVCache, LayerCache
+from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
+from tinygrad_llm.nn.embedding import Embedding
+from tinygrad_llm.nn.feed_forward import FeedForward
+from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.nn.module import Buffer, Module, ModuleList, Parameter, Sequential
+from tinygrad_llm.nn.normalization import LayerNorm, RMSNorm
+from tinygrad_llm.nn.transformer_block import TransformerBlock
+
+__all__ = [
+    "GELU", "Buffer", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache", "LayerNorm", "Linear", "Module",
+    "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "TransformerBlock",
+    "draw_dropout_from", "functional", "init",
+]  # fmt: skip

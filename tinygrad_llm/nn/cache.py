@@ -1,0 +1,46 @@
+"""The KV cache: keys and values of tokens already read, so that the next token need not read them again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.tensor import Array
+
+
+class LayerCache:
+    """One attention layer's keys and values so far, in arrays allocated once.
+
+    Shapes: (B, G, capacity, D), of which the first `length` tokens are filled
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.length = capacity, 0
+        self._keys: Array | None = None
+        self._values: Array | None = None
+
+    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Append the new tokens (B, G, T, D), and return all keys and values so far (B, G, length, D), as views."""
+        stop = self.length + keys.shape[-2]
+        if stop > self.capacity:
+            raise ShapeError(f"cache: room for {self.capacity} tokens; {self.length} are there, {keys.shape[-2]} came")
+        if self._keys is None or self._values is None:
+            self._keys = np.empty((*keys.shape[:-2], self.capacity, keys.shape[-1]), keys.dtype)
+            self._values = np.empty((*values.shape[:-2], self.capacity, values.shape[-1]), values.dtype)
+        if self._keys.shape[:-2] != keys.shape[:-2]:
+            raise ShapeError(f"cache: holds (B, G) {self._keys.shape[:-2]}; got {keys.shape[:-2]}")
+        self._keys[..., self.length : stop, :] = keys
+        self._values[..., self.length : stop, :] = values
+        self.length = stop
+        return self._keys[..., :stop, :], self._values[..., :stop, :]
+
+
+class KVCache:
+    """A `LayerCache` per layer; `length` is how many tokens the model has read."""
+
+    def __init__(self, num_layers: int, capacity: int) -> None:
+        self.layers = [LayerCache(capacity) for _ in range(num_layers)]
+
+    @property
+    def length(self) -> int:
+        return self.layers[0].length

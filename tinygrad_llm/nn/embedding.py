@@ -1,0 +1,30 @@
+"""The embedding layer: one learned vector per id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_llm.nn import init
+from tinygrad_llm.nn.module import Module, Parameter
+from tinygrad_llm.nn.sizes import expect_sizes
+from tinygrad_llm.ops.embedding import embedding
+from tinygrad_llm.tensor import Tensor
+
+
+class Embedding(Module):
+    """The row of the table for each id.
+
+    Shapes: ids (...) integers in [0, num_embeddings) -> (..., embedding_dim); weight (num_embeddings, embedding_dim)
+    Starts standard normal.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        expect_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.weight = Parameter(init.normal((num_embeddings, embedding_dim)))
+
+    def forward(self, ids: Any) -> Tensor:
+        return embedding(ids, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"

@@ -1,0 +1,24 @@
+"""The part of a Transformer block that works on each token alone."""
+
+from __future__ import annotations
+
+from tinygrad_llm.nn.activation import GELU
+from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.nn.module import Module
+from tinygrad_llm.tensor import Tensor, TensorLike
+
+
+class FeedForward(Module):
+    """Widen, bend, narrow: down(activation(up(x))).
+
+    Shapes: x (..., embedding_dim) -> the same; inside (..., hidden_dim), 4 · embedding_dim unless given
+    """
+
+    def __init__(self, embedding_dim: int, hidden_dim: int | None = None, activation: Module | None = None) -> None:
+        hidden_dim = 4 * embedding_dim if hidden_dim is None else hidden_dim
+        self.up = Linear(embedding_dim, hidden_dim)
+        self.activation = GELU("tanh") if activation is None else activation
+        self.down = Linear(hidden_dim, embedding_dim)
+
+    def forward(self, x: TensorLike) -> Tensor:
+        return self.down(self.activation(self.up(x)))

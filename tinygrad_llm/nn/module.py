@@ -1,0 +1,282 @@
+"""Module and Parameter: layers as objects that know their own weights.
+
+A module's parameters, buffers and submodules are simply its attributes, in the order they were set; nothing is
+registered. Everything else here walks that tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError, DTypeError, StateDictError
+from tinygrad_llm.tensor import Array, Tensor, TensorLike
+
+M = TypeVar("M", bound="Module")
+T = TypeVar("T", bound=Tensor)
+ForwardHook: TypeAlias = "Callable[[Module, tuple[Any, ...], Any], Any]"
+
+
+class Parameter(Tensor):
+    """A Tensor that a module learns: a leaf with `requires_grad`, float32 unless given otherwise."""
+
+    __slots__ = ()
+
+    def __init__(self, data: TensorLike, requires_grad: bool = True, dtype: Any = None) -> None:
+        super().__init__(data, requires_grad, dtype)
+
+
+class Buffer(Tensor):
+    """A Tensor that belongs to a module's state but is not learned, such as a table of positions."""
+
+    __slots__ = ()
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict(strict=False)` could not match."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class HookHandle:
+    """Removes a forward hook: by `remove()`, or at the end of a `with` block."""
+
+    def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
+        self._hooks, self._key = hooks, max(hooks, default=0) + 1
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> HookHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Module:
+    """The base of every layer and model: define `forward`, and set parameters and submodules as attributes.
+
+    >>> from tinygrad_llm import nn
+    >>> class TwoLayers(nn.Module):
+    ...     def __init__(self):
+    ...         self.first = nn.Linear(4, 8)
+    ...         self.second = nn.Linear(8, 2)
+    ...     def forward(self, x):
+    ...         return self.second(self.first(x).relu())
+    >>> [name for name, _ in TwoLayers().named_parameters()]
+    ['first.weight', 'first.bias', 'second.weight', 'second.bias']
+    """
+
+    training = True
+    _forward_hooks: Mapping[int, ForwardHook] = {}  # the class's own stays empty; an instance with hooks gets a dict
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        output = self.forward(*args, **kwargs)
+        for hook in tuple(self._forward_hooks.values()):
+            replaced = hook(self, args, output)
+            if replaced is not None:
+                output = replaced
+        return output
+
+    def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
+        """Call `hook(module, args, output)` after every forward; what it returns, unless None, replaces the output."""
+        if "_forward_hooks" not in vars(self):
+            self._forward_hooks = {}
+        return HookHandle(self._forward_hooks, hook)  # type: ignore[arg-type]
+
+    # -- the tree
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The direct submodules, by attribute name."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def children(self) -> Iterator[Module]:
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, with dotted names; its own is `prefix`."""
+        return self._named_modules(prefix, set())
+
+    def _named_modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def _named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
+        """Every attribute of `kind` in the tree, under every name that it has."""
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind):
+                    yield (f"{prefix}.{name}" if prefix else name), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, under its first name, however many modules share it."""
+        return _each_once(self._named_tensors(Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        return _each_once(self._named_tensors(Buffer))
+
+    def buffers(self) -> Iterator[Buffer]:
+        return (buffer for _, buffer in self.named_buffers())
+
+    def num_parameters(self, trainable_only: bool = False) -> int:
+        """How many numbers the parameters hold; shared ones count once."""
+        return sum(p.size for p in self.parameters() if p.requires_grad or not trainable_only)
+
+    # -- state
+
+    def state_dict(self) -> dict[str, Array]:
+        """Name to array for every parameter and buffer: the live arrays; a shared one once, under its first name."""
+        named = [*self.named_parameters(), *self.named_buffers()]
+        return {name: tensor.data for name, tensor in named}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy `state` into the parameters and buffers, in place, so that what is shared stays shared.
+
+        A shared parameter may come under any of its names. Nothing is written unless everything fits. Raises
+        StateDictError listing what is missing, unexpected (neither, if not `strict`) or of another shape.
+        """
+        by_name: dict[str, Tensor] = {}
+        by_name |= self._named_tensors(Parameter)
+        by_name |= self._named_tensors(Buffer)
+        unexpected = [name for name in state if name not in by_name]
+        matched = {name: (by_name[name], _as_array(value)) for name, value in state.items() if name in by_name}
+        found = {id(tensor) for tensor, _ in matched.values()}
+        missing = [name for name in self.state_dict() if id(by_name[name]) not in found]
+        problems = [
+            f"{name} must be {tensor.shape}; got {value.shape}"
+            for name, (tensor, value) in matched.items()
+            if value.shape != tensor.shape
+        ]
+        first: dict[int, str] = {}
+        for name, (tensor, value) in matched.items():
+            other = first.setdefault(id(tensor), name)
+            if other != name and not np.array_equal(matched[other][1], value):
+                problems.append(f"{other} and {name} are one shared parameter here; got two different arrays")
+        if strict:
+            problems += [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected]
+        if problems:
+            raise StateDictError(f"load_state_dict into {type(self).__name__}: " + "; ".join(problems))
+        for tensor, value in matched.values():
+            tensor.data[...] = value
+        return LoadResult(missing, unexpected)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    # -- changing everything below
+
+    def train(self: M, mode: bool = True) -> M:
+        """Training mode: dropout is on. Returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Evaluation mode: dropout is off. Returns the module."""
+        return self.train(False)
+
+    def apply(self: M, function: Callable[[Module], None]) -> M:
+        """Call `function` on every submodule, children first, then on this one. Returns the module."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Unfreeze or freeze every parameter below. Returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def to(self: M, dtype: Any) -> M:
+        """Convert parameters and buffers in place, forgetting gradients. Returns the module."""
+        target = np.dtype(dtype)
+        if target.kind not in "fc":
+            raise DTypeError(f"to: parameters must be floating-point; got {target}")
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind in "fc" and tensor.dtype != target:
+                tensor.data = tensor.data.astype(target)
+                tensor.grad = None
+        return self
+
+    # -- showing itself
+
+    def extra_repr(self) -> str:
+        """What a subclass wants to show in its own line."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, child in self.named_children():
+            lines.append(f"({name}): " + repr(child).replace("\n", "\n  "))
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        return head + "".join(f"\n  {line}" for line in lines) + ("\n)" if lines else ")")
+
+
+def _as_array(value: Any) -> Array:
+    array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise DTypeError(f"load_state_dict: values must be numbers; got {array.dtype}")
+    return array
+
+
+def _each_once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    seen: set[int] = set()
+    for name, tensor in named:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield name, tensor
+
+
+class ModuleList(Module):
+    """A list of modules that the tree sees, named "0", "1", ..."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> ModuleList:
+        if not isinstance(module, Module):
+            raise ConfigError(f"{type(self).__name__}: items must be modules; got {type(module).__name__}")
+        setattr(self, str(len(self)), module)
+        return self
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.children()
+
+    def __getitem__(self, index: int) -> Any:
+        return list(self.children())[index]
+
+
+class Sequential(ModuleList):
+    """Modules applied one after the other."""
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__(modules)
+
+    def forward(self, x: Any) -> Any:
+        for module in self.children():
+            x = module(x)
+        return x

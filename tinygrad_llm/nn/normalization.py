@@ -1,0 +1,47 @@
+"""LayerNorm and RMSNorm with their learned scale (and shift)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.nn.module import Module, Parameter
+from tinygrad_llm.nn.sizes import expect_sizes
+from tinygrad_llm.ops.normalization import layer_norm, rms_norm
+from tinygrad_llm.tensor import Tensor, TensorLike
+
+
+class LayerNorm(Module):
+    """Mean 0 and variance 1 along the last axis, then scale and shift (Ba et al. 2016, arXiv:1607.06450).
+
+    Shapes: x (..., normalized_dim) -> the same; weight and bias (normalized_dim,), starting at 1 and 0
+    """
+
+    def __init__(self, normalized_dim: int, eps: float = 1e-5, bias: bool = True) -> None:
+        expect_sizes("LayerNorm", normalized_dim=normalized_dim)
+        self.eps = eps
+        self.weight = Parameter(np.ones(normalized_dim, np.float32))
+        self.bias = Parameter(np.zeros(normalized_dim, np.float32)) if bias else None
+
+    def forward(self, x: TensorLike) -> Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}"
+
+
+class RMSNorm(Module):
+    """Root mean square 1 along the last axis, then scale (Zhang and Sennrich 2019, arXiv:1910.07467).
+
+    Shapes: x (..., normalized_dim) -> the same; weight (normalized_dim,), starting at 1
+    """
+
+    def __init__(self, normalized_dim: int, eps: float = 1e-5) -> None:
+        expect_sizes("RMSNorm", normalized_dim=normalized_dim)
+        self.eps = eps
+        self.weight = Parameter(np.ones(normalized_dim, np.float32))
+
+    def forward(self, x: TensorLike) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}"
