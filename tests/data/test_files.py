@@ -1,0 +1,169 @@
+"""Readers of files that nobody has checked: the right value, or a DataError that helps."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinygrad_llm.data import expand_paths, read_json, read_jsonl, read_rows, read_text
+from tinygrad_llm.errors import ConfigError, DataError
+
+READERS = [read_text, read_rows, read_json, read_jsonl]
+
+
+def written(folder: Path, content: bytes, name: str = "file") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+# Text ---------------------------------------------------------------------------------------------------------------
+
+
+def test_text_comes_back_as_it_is(tmp_path: Path) -> None:
+    assert read_text(written(tmp_path, "naïve\r\n日本\n".encode())) == "naïve\r\n日本\n"
+    assert read_text(str(written(tmp_path, b"\xef\xbb\xbfHi"))) == "Hi"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_cannot_be_read_is_named(tmp_path: Path, reader) -> None:
+    with pytest.raises(DataError, match="is a folder"):
+        reader(tmp_path)
+    with pytest.raises(DataError, match=r"missing.txt .* none of that name"):
+        reader(tmp_path / "missing.txt")
+    for empty in (b"", b"\xef\xbb\xbf"):
+        with pytest.raises(DataError, match="empty"):
+            reader(written(tmp_path, empty))
+    with pytest.raises(DataError, match=r"byte 5 is 0xe9 .* `iconv"):
+        reader(written(tmp_path, b"\xef\xbb\xbfab\xe9 "))
+    for path in ("a\0b", "x" * 5000, "\ud800", ""):
+        with pytest.raises(DataError, match="must be a"):
+            reader(path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(
+    content=st.one_of(
+        st.binary(),
+        st.text().map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.text('[]{}",:\\ud8090e+-NanIfity\n\t', max_size=40).map(str.encode),
+        st.integers(1, 4).flatmap(lambda n: st.text('"[{:,1e', min_size=1, max_size=n)).map(
+            lambda seed: (seed * 30_000).encode()
+        ),
+    )
+)
+def test_only_our_errors_leave(tmp_path: Path, reader, content: bytes) -> None:
+    path = written(tmp_path, content)
+    try:
+        reader(path)
+    except DataError as error:
+        assert "\n" not in str(error)
+
+
+# Paths --------------------------------------------------------------------------------------------------------------
+
+
+def test_paths_of_a_file_a_folder_and_a_glob(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    for name in ("b.txt", "a.md", "deep/er/c.TXT", "deep/code.py", ".git/d.txt", ".hidden.txt", "odd[1].txt"):
+        written(tmp_path, b"x", name)
+    names = ["a.md", "b.txt", "deep/er/c.TXT", "odd[1].txt"]
+    assert expand_paths(str(tmp_path)) == [tmp_path / name for name in names]
+    assert expand_paths(str(tmp_path / "deep/code.py")) == [tmp_path / "deep/code.py"]
+    assert expand_paths(str(tmp_path / "odd[1].txt")) == [tmp_path / "odd[1].txt"]
+    assert expand_paths(f"{tmp_path}/**/*.py") == [tmp_path / "deep/code.py"]
+    assert expand_paths(f"{tmp_path}/*") == [tmp_path / name for name in ("a.md", "b.txt", "odd[1].txt")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"found none: put .*\.txt"):
+        expand_paths(tmp_path / "empty")
+    with pytest.raises(DataError, match="found none: check the spelling"):
+        expand_paths(tmp_path / "*.none")
+
+
+@given(st.text())
+def test_any_name_gives_paths_or_our_error(name: str) -> None:
+    with contextlib.suppress(DataError):
+        assert all(isinstance(path, Path) for path in expand_paths("/nowhere/" + name))
+
+
+# Rows ---------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_understand_quotes(tmp_path: Path) -> None:
+    rows = [["label", "text"], ["a", 'say "hi", then\ngo']]
+    content = b'label,text\r\n\r\na,"say ""hi"", then\ngo"\r\n'
+    assert read_rows(written(tmp_path, content)) == rows
+    assert read_rows(written(tmp_path, content.replace(b",", b"\t"), "x.TSV"))[0] == rows[0]
+    assert read_rows(written(tmp_path, b"a;b"), ";") == [["a", "b"]]
+
+
+def test_the_messages_of_the_book(data_folder: Path) -> None:
+    rows = read_rows(data_folder / "sms_spam_collection.tsv")
+    assert len(rows) == 5572
+    assert sum(label == "spam" for label, _ in rows) == 747
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b'a,"' + b"x" * 200_000, "line 1: .* unclosed quote"), (b"a,\0b", "NUL .* place 2"), (b"\n\n", "blank")],
+)
+def test_rows_that_are_none(tmp_path: Path, content: bytes, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_rows(written(tmp_path, content))
+
+
+def test_a_delimiter_is_one_character(tmp_path: Path) -> None:
+    for delimiter in ("", "::", "\n", '"', 5):
+        with pytest.raises(ConfigError, match="delimiter"):
+            read_rows(written(tmp_path, b"a"), delimiter)
+
+
+# JSON ---------------------------------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(json_values, min_size=1, max_size=4), st.booleans())
+def test_json_comes_back(tmp_path: Path, values: list, ascii_only: bool) -> None:
+    content = json.dumps(values, ensure_ascii=ascii_only).encode()
+    assert read_json(written(tmp_path, content)) == values
+    lines = "\n".join(json.dumps(value, ensure_ascii=ascii_only) for value in values)
+    assert read_jsonl(written(tmp_path, lines.encode() + b"\n\n")) == values
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"a": 1, "a": 2}', "'a' twice"),
+        ("[NaN]", "NaN"),
+        ("[-Infinity]", "-Infinity"),
+        ("[1e999]", "1e999"),
+        ("1" * 5000, "digits"),
+        ("[" * 200_000, "nested"),
+        ('{"a":' * 200_000, "nested"),
+        (r'["\ud800"]', "surrogate"),
+        (r'{"\uDC00": 1}', "surrogate"),
+        ("[1,", "must be JSON; .*line 1 column"),
+        ("[1] 2", "Extra data"),
+    ],
+)
+def test_json_that_is_none(tmp_path: Path, content: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_json(written(tmp_path, content.encode()))
+    with pytest.raises(DataError, match=f"line 2: .*{says}"):
+        read_jsonl(written(tmp_path, b"{}\n" + content.encode()))
+
+
+def test_json_lines_that_are_all_blank(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="blank"):
+        read_jsonl(written(tmp_path, b"\n \n"))

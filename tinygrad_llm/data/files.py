@@ -1,0 +1,185 @@
+"""Reading data files that nobody has checked: whatever is in them, a value comes back or a DataError that helps."""
+
+import csv
+import glob
+import io
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinygrad_llm.errors import ConfigError, DataError
+
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".rst"})
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before UTF-8; it is no part of the text
+
+AnyPath = str | os.PathLike[str]
+
+
+def read_text(path: AnyPath) -> str:
+    """The text of a UTF-8 file, without a byte order mark, its line ends as they are.
+
+    Raises: DataError if there is no such file, or it is empty, too large for the memory, or not UTF-8
+    """
+    raw = _read_bytes(path)
+    start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
+    try:
+        text = raw[start:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = start + error.start
+        raise DataError(
+            f"{_name(path)} must be UTF-8; byte {offset} is 0x{raw[offset]:02x} ({error.reason}): convert it, "
+            "for example with `iconv -f WINDOWS-1252 -t UTF-8`"
+        ) from None
+    except MemoryError:
+        raise DataError(f"{_name(path)} must fit in memory; got {len(raw)} bytes: split it") from None
+    if not text:
+        raise DataError(f"{_name(path)} must hold text; the file is empty")
+    return text
+
+
+def expand_paths(data: AnyPath) -> list[Path]:
+    """The files meant by the name of a file, of a folder, or by a glob such as `books/**/*.txt`, sorted.
+
+    A folder stands for the text files (.txt, .text, .md, .rst) at any depth in it, hidden ones left out.
+
+    Raises: DataError if nothing is found
+    """
+    name = _name(data)
+    try:
+        path = Path(data)
+        if path.is_file():
+            return [path]
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if _is_text_file(p, path))
+            hint = f"put {', '.join(sorted(TEXT_SUFFIXES))} files there, or name others by a glob: '{name}/**/*.py'"
+        else:
+            found = sorted(Path(match) for match in glob.glob(str(data), recursive=True))
+            found = [match for match in found if match.is_file()]
+            hint = "check the spelling and the folder you are in"
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{name} must name a file, a folder or a glob; {_reason(error)}") from error
+    if not found:
+        raise DataError(f"{name} must name at least one file; found none: {hint}")
+    return found
+
+
+def read_rows(path: AnyPath, delimiter: str | None = None) -> list[list[str]]:
+    """The rows of a CSV or TSV file, quotes understood (RFC 4180), blank lines left out.
+
+    The delimiter is a tab for .tsv and .tab files and a comma for others, unless given.
+
+    Raises: DataError for what `read_text` refuses, NUL characters, or a field of more than 131,072 characters (which
+    an unclosed quote makes); ConfigError for a delimiter that is not one character
+    """
+    if delimiter is None:
+        delimiter = "\t" if str(path).lower().endswith((".tsv", ".tab")) else ","
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n" \0':
+        raise ConfigError(f"read_rows: delimiter must be one character such as ',' or a tab; got {delimiter!r}")
+    text = read_text(path)
+    if "\0" in text:
+        raise DataError(f"{_name(path)} must be text; got a NUL character at place {text.index(chr(0))}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise DataError(
+            f"{_name(path)} must be rows of fields; line {reader.line_num}: {error}: look for an unclosed quote"
+        ) from error
+    if not rows:
+        raise DataError(f"{_name(path)} must hold at least one row; got only blank lines")
+    return rows
+
+
+def read_json(path: AnyPath) -> Any:
+    """The value in a JSON file, read strictly (RFC 8259).
+
+    Raises: DataError for what `read_text` refuses, a syntax error, a key given twice, NaN, numbers too large to
+    hold, nesting too deep, or half of a surrogate pair
+    """
+    return _parse_json(read_text(path), _name(path))
+
+
+def read_jsonl(path: AnyPath) -> list[Any]:
+    """The values of a JSON Lines file, one per line, blank lines left out; as strict as `read_json`.
+
+    Raises: DataError, naming the line
+    """
+    name = _name(path)
+    # Not splitlines(): a string may hold U+2028 and its like unescaped.
+    lines = enumerate(read_text(path).split("\n"), 1)
+    values = [_parse_json(line, f"{name}, line {number}") for number, line in lines if line.strip()]
+    if not values:
+        raise DataError(f"{name} must hold at least one JSON value; got only blank lines")
+    return values
+
+
+def _read_bytes(path: AnyPath) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except IsADirectoryError:
+        raise DataError(f"{_name(path)} must be a file; it is a folder: name a file in it") from None
+    except FileNotFoundError:
+        raise DataError(f"{_name(path)} must be a file; there is none of that name: check the spelling") from None
+    except MemoryError:
+        raise DataError(f"{_name(path)} must fit in memory; it does not: split it") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{_name(path)} must be a readable file; {_reason(error)}") from error
+
+
+def _is_text_file(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix.lower() in TEXT_SUFFIXES and path.is_file()
+
+
+def _parse_json(text: str, where: str) -> Any:
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+        if "\\u" in text:  # only an escape can smuggle in half of a surrogate pair, which no encoder accepts
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise DataError(f"{where}: JSON must be nested less deeply than this: flatten it") from None
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: strings must be valid Unicode; got half of a surrogate pair") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: must be JSON; {error}") from None
+    except ValueError as error:  # ours from the hooks below, or Python's limit on the digits of an integer
+        raise DataError(f"{where}: {error}") from None
+    return value
+
+
+def _object_without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"an object must have each key once; got {key!r} twice")
+        result[key] = value
+    return result
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"JSON numbers must be finite; got {constant}")
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"a number must fit a float64; got {digits[:40]}")
+    return number
+
+
+def _name(path: Any) -> str:
+    """The path for a message, on one line whatever it holds."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    return text if isinstance(text, str) and text.isprintable() and text else repr(text)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)

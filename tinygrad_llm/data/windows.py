@@ -1,0 +1,81 @@
+"""Windows over one long sequence of token ids: what a language model is trained on."""
+
+import operator
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_llm.errors import ConfigError, DataError, DTypeError, IdRangeError, ShapeError
+
+Sliceable = TypeVar("Sliceable", bound=Any)
+
+
+class SlidingWindows:
+    """Pairs of `context_length` ids and the ids that follow each of them, taken every `stride` ids.
+
+        inputs = ids[s : s + context_length],  targets = ids[s + 1 : s + 1 + context_length],  s = i · stride
+
+    A stride of `context_length` (the default) uses each id once as an input; a smaller one overlaps the windows.
+    The ids may be any 1-D array of integers, a memory-mapped file included: only the window asked for is read.
+
+    Shapes: ids (N,) -> per window (context_length,), (context_length,), both int64
+    Units:  context_length and stride in tokens
+    Raises: DataError if the ids are too few for one window; IdRangeError for a window that does not exist
+
+    >>> windows = SlidingWindows([10, 11, 12, 13, 14], context_length=2)
+    >>> [[part.tolist() for part in windows[i]] for i in range(len(windows))]
+    [[[10, 11], [11, 12]], [[12, 13], [13, 14]]]
+    """
+
+    def __init__(self, ids: ArrayLike, context_length: int, stride: int | None = None) -> None:
+        ids = np.asanyarray(ids)
+        if ids.ndim != 1:
+            raise ShapeError(f"SlidingWindows: ids must be one sequence (N,); got {ids.shape}")
+        if ids.dtype.kind not in "iu" and ids.size > 0:
+            raise DTypeError(f"SlidingWindows: ids must be integers; got {ids.dtype}")
+        self.ids = ids
+        self.context_length = _at_least_one("context_length", context_length)
+        self.stride = self.context_length if stride is None else _at_least_one("stride", stride)
+        if ids.size <= self.context_length:
+            raise DataError(
+                f"SlidingWindows: a window of context_length {self.context_length} needs at least "
+                f"{self.context_length + 1} tokens (the last target included); got {ids.size}: "
+                "use a longer text or a smaller context_length"
+            )
+
+    def __len__(self) -> int:
+        return len(range(0, self.ids.size - self.context_length, self.stride))
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        count = len(self)
+        if not -count <= index < count:
+            raise IdRangeError(f"SlidingWindows: index must be in 0..{count - 1}; got {index}")
+        start = int(index) % count * self.stride
+        window = np.array(self.ids[start : start + self.context_length + 1], np.int64)
+        return window[:-1], window[1:]
+
+
+def train_validation_split(
+    sequence: Sliceable, validation_fraction: float = 0.1
+) -> tuple[Sliceable, Sliceable]:
+    """The front of a text, list or array for training, and its last `validation_fraction` for validation.
+
+    Nothing is shuffled: neighbouring text in both parts would let the validation loss profit from memory.
+
+    Raises: ConfigError unless 0 <= validation_fraction < 1
+    """
+    if not 0 <= validation_fraction < 1:
+        raise ConfigError(f"validation_fraction must be in [0, 1); got {validation_fraction}")
+    cut = int((1 - validation_fraction) * len(sequence))
+    return sequence[:cut], sequence[cut:]
+
+
+def _at_least_one(what: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ConfigError(f"SlidingWindows: {what} must be an integer of at least 1; got {value!r}")
+    return number
