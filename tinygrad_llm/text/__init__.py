@@ -1,0 +1,22 @@
+"""Text to ids and back: characters, the book's words, byte pair encoding, and GPT-2's own vocabulary."""
+
+from tinygrad_llm.text.bpe import BPETokenizer
+from tinygrad_llm.text.characters import CharTokenizer
+from tinygrad_llm.text.saved import load_tokenizer
+from tinygrad_llm.text.streaming import StreamDecoder
+from tinygrad_llm.text.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
+from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2, build_vocabulary, split_words
+
+__all__ = [
+    "END_OF_TEXT",
+    "UNKNOWN",
+    "BPETokenizer",
+    "CharTokenizer",
+    "SimpleTokenizerV1",
+    "SimpleTokenizerV2",
+    "StreamDecoder",
+    "Tokenizer",
+    "build_vocabulary",
+    "load_tokenizer",
+    "split_words",
+]

@@ -1,0 +1,179 @@
+"""The book's two word tokenizers: punctuation and words, first as they are, then with a word for the unknown.
+
+A text is split at whitespace, at each of `, . : ; ? _ ! " ( ) '` and at `--`; whitespace itself is dropped. Decoding
+joins the words with single spaces and takes them away before punctuation, so a text does not come back as it was:
+`"It's"` becomes `" It' s"`. That loss, and the unknown word, are what byte pair encoding (bpe.py) is for.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike
+
+from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.text.tokenizer import (
+    END_OF_TEXT,
+    UNKNOWN,
+    AllowedSpecial,
+    Tokenizer,
+    check_special_tokens,
+    check_text,
+    checked_id,
+    checked_ids,
+    refuse_special_tokens,
+)
+
+_SPLIT = re.compile(r"""([,.:;?_!"()']|--|\s)""")
+
+
+def split_words(text: str) -> list[str]:
+    """The words and punctuation marks of `text`, in order.
+
+    >>> split_words("Hello, world. Is this-- a test?")
+    ['Hello', ',', 'world', '.', 'Is', 'this', '--', 'a', 'test', '?']
+    """
+    return [item.strip() for item in _SPLIT.split(check_text(text)) if item.strip()]
+
+
+def build_vocabulary(text: str, special_tokens: Iterable[str] = ()) -> dict[str, int]:
+    """The different words of `text`, sorted, and then the special tokens, each with its place as id.
+
+    >>> build_vocabulary("to be, or not to be", special_tokens=("<|endoftext|>", "<|unk|>"))
+    {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
+    """
+    special = check_special_tokens(special_tokens)
+    words = sorted(set(split_words(text)).difference(special))
+    return {word: place for place, word in enumerate(words + special)}
+
+
+class _WordTokenizer(Tokenizer):
+    """What both versions share: one id per word of a given vocabulary.
+
+    `str_to_int` and `int_to_str` are its two directions, named as in the book.
+    """
+
+    no_space_before: ClassVar[str]
+
+    def __init__(self, vocab: dict[str, int], special_tokens: Iterable[str] = ()) -> None:
+        if not isinstance(vocab, dict) or not vocab:
+            raise TokenizerError("a word vocabulary must be a dict of at least one word; see build_vocabulary")
+        for word in vocab:
+            if not check_text(word) or any(character.isspace() for character in word):
+                raise TokenizerError(f"a word must be non-empty and hold no whitespace; got {word!r}")
+        numbers = list(vocab.values())
+        if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
+            raise TokenizerError(f"the ids of {len(numbers)} words must be 0..{len(numbers) - 1}, each once")
+        self.str_to_int = dict(vocab)
+        self.int_to_str = {number: word for word, number in vocab.items()}
+        super().__init__(
+            [self.int_to_str[number].encode() for number in range(len(vocab))],
+            {name: vocab[name] for name in special_tokens},
+        )
+
+    def separator(self, token_id: int) -> str:
+        """A space, but nothing before punctuation."""
+        return "" if self.int_to_str[checked_id(token_id, self.vocab_size)][0] in self.no_space_before else " "
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The words with single spaces between them, and none before punctuation.
+
+        Shapes: ids (T,)
+        Raises: IdRangeError, DTypeError, ShapeError as every tokenizer
+        """
+        words = [self.int_to_str[number] for number in checked_ids(ids, self.vocab_size)]
+        return re.sub(rf"\s+([{self.no_space_before}])", r"\1", " ".join(words))
+
+    def state(self) -> dict[str, Any]:
+        """The words in the order of their ids."""
+        return {"words": [self.int_to_str[number] for number in range(self.vocab_size)]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Tokenizer":
+        """The tokenizer that `state` describes.
+
+        Raises: TokenizerError
+        """
+        words = state.get("words")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise TokenizerError("a word tokenizer's file needs the list 'words'")
+        if len(set(words)) != len(words):
+            raise TokenizerError("a word tokenizer's words must differ from each other")
+        return cls({word: place for place, word in enumerate(words)})
+
+
+class SimpleTokenizerV1(_WordTokenizer):
+    """The book's first tokenizer (chapter 2): words of its vocabulary, and an error for any other.
+
+    >>> tokenizer = SimpleTokenizerV1(build_vocabulary("Is this a test? This is a test."))
+    >>> tokenizer.encode("Is this a test?")
+    [2, 7, 4, 6, 1]
+    >>> tokenizer.decode([2, 7, 4, 6, 1])
+    'Is this a test?'
+    """
+
+    kind = "words-v1"
+    no_space_before = ",.?!\"()'"
+
+    def __init__(self, vocab: dict[str, int]) -> None:
+        """Raises: TokenizerError unless `vocab` gives words the ids 0, 1, ... in any order."""
+        super().__init__(vocab)
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """One id per word or punctuation mark.
+
+        Raises: TokenizerError for a word outside the vocabulary
+        """
+        try:
+            return [self.str_to_int[word] for word in split_words(text)]
+        except KeyError as error:
+            raise TokenizerError(
+                f"every word must be among the {self.vocab_size} of the vocabulary; got {error.args[0]!r}: "
+                f"use SimpleTokenizerV2, which has {UNKNOWN}, or a BPE tokenizer, which knows every word"
+            ) from None
+
+
+class SimpleTokenizerV2(_WordTokenizer):
+    """The book's second tokenizer (chapter 2): unknown words become `<|unk|>`, texts may be joined by `<|endoftext|>`.
+
+    Words written `<|...|>` are its special tokens. As in the book, `encode` takes them from the text unless told
+    otherwise (`allowed_special="all"` is the default here and only here), and only where they stand alone: glued to
+    a word they are part of an unknown one.
+
+    >>> tokenizer = SimpleTokenizerV2(build_vocabulary("Is this a test?", ("<|endoftext|>", "<|unk|>")))
+    >>> tokenizer.encode("Is this a dream? <|endoftext|> this")
+    [1, 4, 2, 6, 0, 5, 4]
+    >>> tokenizer.decode([1, 4, 2, 6, 0, 5, 4])
+    'Is this a <|unk|>? <|endoftext|> this'
+    """
+
+    kind = "words"
+    no_space_before = ",.:;?!\"()'"
+
+    def __init__(self, vocab: dict[str, int]) -> None:
+        """Raises: TokenizerError unless `vocab` gives words the ids 0, 1, ... in any order, `<|unk|>` among them."""
+        if isinstance(vocab, dict) and UNKNOWN not in vocab:
+            raise TokenizerError(
+                f"SimpleTokenizerV2 needs the word {UNKNOWN} in its vocabulary of {len(vocab)}: "
+                f"build_vocabulary(text, special_tokens=({END_OF_TEXT!r}, {UNKNOWN!r}))"
+            )
+        super().__init__(vocab, [word for word in vocab if str(word).startswith("<|") and str(word).endswith("|>")])
+
+    @classmethod
+    def train(cls, text: str) -> "SimpleTokenizerV2":
+        """The tokenizer whose vocabulary is the words of `text`, then `<|endoftext|>`, then `<|unk|>`."""
+        return cls(build_vocabulary(text, (END_OF_TEXT, UNKNOWN)))
+
+    def encode(self, text: str, allowed_special: AllowedSpecial = "all") -> list[int]:
+        """One id per word, punctuation mark or special token.
+
+        Raises: TokenizerError for a special token that is not allowed
+        """
+        refuse_special_tokens(text, self._special_tokens, allowed_special)
+        unknown = self.str_to_int[UNKNOWN]
+        return [self.str_to_int.get(word, unknown) for word in split_words(text)]
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """One id per word or punctuation mark; a special token's text is an unknown word like any other."""
+        unknown, special = self.str_to_int[UNKNOWN], self._special_tokens
+        return [unknown if word in special else self.str_to_int.get(word, unknown) for word in split_words(text)]
