@@ -29,7 +29,7 @@ def test_windows_are_the_books(size: int, context: int, stride: int) -> None:
         assert (inputs.tolist(), targets.tolist()) == expected[i]
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
 def test_windows_over_a_file(tmp_path: Path, dtype: type) -> None:
     ids = np.memmap(tmp_path / "ids.bin", dtype, "w+", shape=(50,))
     ids[:] = np.arange(50) + 60_000
