@@ -1,0 +1,91 @@
+"""The global norm of the gradients, and clipping by it (Pascanu et al. 2013, arXiv:1211.5063)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.optim.blocks import BLOCK
+from tinygrad_llm.optim.hyperparameters import expect_number
+from tinygrad_llm.tensor import Array, Tensor
+
+
+def grad_norm(parameters: Iterable[Tensor] | Tensor) -> float:
+    """The Euclidean norm of all gradients together, as if they were one long vector: √(Σ g²).
+
+    Parameters without a gradient count as zero, a Tensor listed twice counts once. NaN or infinity in a gradient
+    gives NaN or infinity.
+
+    Raises: ConfigError for what is not a Tensor.
+    """
+    return _norm(_gradients("grad_norm", parameters))
+
+
+def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
+    """Scale all gradients in place so that their global norm is at most `max_norm`; return the norm before.
+
+        g ← g · min(1, max_norm / (norm + 1e-6))
+
+    One factor for all keeps the direction of the step. Where the norm is NaN or infinite no factor helps: the
+    gradients stay as they are, and the caller decides what to do about the number returned.
+
+    >>> from tinygrad_llm import Tensor
+    >>> weight = Tensor([[0.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    >>> weight.backward([[1.0, 2.0], [2.0, 4.0]])
+    >>> clip_grad_norm_([weight], max_norm=1.0)
+    5.0
+    >>> weight.grad.round(4)
+    array([[0.2, 0.4],
+           [0.4, 0.8]], dtype=float32)
+
+    Raises: ConfigError for what is not a Tensor, and for a `max_norm` that is negative or NaN.
+    """
+    if max_norm != math.inf:  # infinity is allowed: it only measures
+        expect_number("clip_grad_norm_", "max_norm", max_norm)
+    gradients = _gradients("clip_grad_norm_", parameters)
+    norm = _norm(gradients)
+    factor = float(max_norm) / (norm + 1e-6)
+    if math.isfinite(norm) and factor < 1.0:
+        for gradient in gradients:
+            gradient *= factor
+    return norm
+
+
+def _gradients(name: str, parameters: Iterable[Tensor] | Tensor) -> list[Array]:
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise ConfigError(f"{name}: parameters must be Tensors; got {type(tensor).__name__}")
+    return [tensor.grad for tensor in dict.fromkeys(tensors) if tensor.grad is not None]
+
+
+def _norm(gradients: list[Array]) -> float:
+    # BLAS's dot is one pass without a temporary. It adds up in the arrays' own precision, which loses four digits over
+    # millions of float32 squares, so it gets pieces, and Python adds these up in float64.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        total = sum(_sum_of_squares(gradient) for gradient in gradients)
+    if 1e-30 < total < math.inf:
+        return math.sqrt(total)
+    return _norm_of_extremes(gradients)
+
+
+def _sum_of_squares(gradient: Array) -> float:
+    flat = gradient.ravel(order="K")  # in the order of memory, a view for any dense layout
+    pieces = (flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK))
+    return sum([float(np.dot(piece, piece)) for piece in pieces])
+
+
+def _norm_of_extremes(gradients: list[Array]) -> float:
+    """The norm where squares overflow or vanish, as those of float32 do above 1e19 and below 1e-22.
+
+    Dividing by the largest magnitude first makes every square at most 1.
+    """
+    largest = max([float(np.abs(gradient).max()) for gradient in gradients if gradient.size], default=0.0)
+    if any(np.isnan(gradient).any() for gradient in gradients):
+        return math.nan
+    if largest == 0.0 or largest == math.inf:
+        return largest
+    return largest * math.sqrt(sum(_sum_of_squares(gradient.astype(np.float64) / largest) for gradient in gradients))

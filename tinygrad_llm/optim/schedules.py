@@ -1,0 +1,111 @@
+"""Learning rates over time: each function returns another, `rate(step)`, that a training loop asks before each update.
+
+Steps count from 0: `rate(0)` is for the first update, `rate(total_steps - 1)` for the last. A loop that counts first
+and asks later must therefore start at -1; one that starts at 0 skips `rate(0)` and is one step early ever after.
+
+    rate = warmup_cosine(peak=1e-3, warmup_steps=100, total_steps=2000)
+    for step in range(2000):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.optim.hyperparameters import expect_number
+
+Schedule: TypeAlias = Callable[[int], float]
+
+
+def constant(learning_rate: float) -> Schedule:
+    """The same learning rate at every step. Raises ConfigError where it is negative or not finite."""
+    expect_number("constant", "learning_rate", learning_rate)
+
+    def rate(step: int) -> float:
+        _expect_step("constant", step)
+        return learning_rate
+
+    return rate
+
+
+def warmup_cosine(
+    peak: float, warmup_steps: int, total_steps: int, minimum: float = 0.0, initial: float | None = None
+) -> Schedule:
+    """Rise linearly to `peak`, then fall along half a cosine to `minimum` (Loshchilov & Hutter 2016, arXiv:1608.03983).
+
+        step < warmup_steps:   initial + step · (peak - initial) / warmup_steps
+        step < total_steps:    minimum + (peak - minimum) · ½ (1 + cos(π · progress)),
+                               progress = (step - warmup_steps) / (total_steps - warmup_steps)
+        afterwards:            minimum
+
+    So `rate(0)` is `initial`, `rate(warmup_steps)` is `peak`, and `rate(total_steps)`, which no update uses any more,
+    would be `minimum`. Without `initial` the ramp starts one stair above zero, at peak / (warmup_steps + 1): from zero
+    itself the first update would change nothing.
+
+    >>> rate = warmup_cosine(peak=0.01, warmup_steps=27, total_steps=135, minimum=1e-4, initial=1e-4)
+    >>> [round(rate(step), 6) for step in (0, 1, 26, 27, 81, 134)]
+    [0.0001, 0.000467, 0.009633, 0.01, 0.00505, 0.000102]
+
+    Units: steps count updates. Raises: ConfigError unless 0 <= warmup_steps <= total_steps and the rates are finite,
+    not negative, and `minimum` and `initial` at most `peak`.
+    """
+    for name, value in (("peak", peak), ("warmup_steps", warmup_steps), ("total_steps", total_steps)):
+        expect_number("warmup_cosine", name, value)
+    if initial is None:
+        initial = peak / (warmup_steps + 1)
+    expect_number("warmup_cosine", "minimum", minimum)
+    expect_number("warmup_cosine", "initial", initial)
+    if warmup_steps > total_steps:
+        raise ConfigError(
+            f"warmup_cosine: warmup_steps must be at most total_steps, {total_steps}; got {warmup_steps}"
+        )
+    if max(minimum, initial) > peak:
+        raise ConfigError(
+            f"warmup_cosine: peak must be the highest rate; got peak {peak}, minimum {minimum}, initial {initial}"
+        )
+    increment = (peak - initial) / max(warmup_steps, 1)
+
+    def rate(step: int) -> float:
+        _expect_step("warmup_cosine", step)
+        if step < warmup_steps:
+            return initial + step * increment
+        if step >= total_steps:
+            return minimum
+        progress = (step - warmup_steps) / (total_steps - warmup_steps)
+        return minimum + (peak - minimum) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return rate
+
+
+def inverse_square_root(peak: float, warmup_steps: int) -> Schedule:
+    """Rise linearly to `peak`, then fall with the root of time (Vaswani et al. 2017, arXiv:1706.03762, section 5.3).
+
+        n = step + 1, the paper's count from 1
+        peak · min(n / warmup_steps, √(warmup_steps / n))
+
+    The paper's rate, d_model^-½ · min(n^-½, n · warmup_steps^-1½), is this with peak = (d_model · warmup_steps)^-½.
+    Unlike a cosine it needs no end. `rate(warmup_steps - 1)` is `peak`.
+
+    >>> rate = inverse_square_root(peak=(512 * 4000) ** -0.5, warmup_steps=4000)
+    >>> [round(rate(step), 7) for step in (0, 3999, 15999)]
+    [2e-07, 0.0006988, 0.0003494]
+
+    Units: steps count updates. Raises: ConfigError for warmup_steps below 1 or a rate that is negative or not finite.
+    """
+    expect_number("inverse_square_root", "peak", peak)
+    expect_number("inverse_square_root", "warmup_steps", warmup_steps, low=1)
+
+    def rate(step: int) -> float:
+        _expect_step("inverse_square_root", step)
+        return peak * min((step + 1) / warmup_steps, math.sqrt(warmup_steps / (step + 1)))
+
+    return rate
+
+
+def _expect_step(schedule: str, step: int) -> None:
+    if step < 0:
+        raise ConfigError(f"{schedule}: steps count from 0, the first update; got {step}")
