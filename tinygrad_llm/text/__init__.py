@@ -2,6 +2,7 @@
 
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
+from tinygrad_llm.text.gpt2 import GPT2Tokenizer
 from tinygrad_llm.text.saved import load_tokenizer
 from tinygrad_llm.text.streaming import StreamDecoder
 from tinygrad_llm.text.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
@@ -12,6 +13,7 @@ __all__ = [
     "UNKNOWN",
     "BPETokenizer",
     "CharTokenizer",
+    "GPT2Tokenizer",
     "SimpleTokenizerV1",
     "SimpleTokenizerV2",
     "StreamDecoder",

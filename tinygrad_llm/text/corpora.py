@@ -1,0 +1,217 @@
+"""The named texts of the book and its demos: where they lie, where they come from, and what they must be.
+
+A name is looked for in the folder that the environment variable TINYGRAD_LLM_DATA names, then in the cache folder
+(`$XDG_CACHE_HOME/tinygrad_llm`, else `~/.cache/tinygrad_llm`). Nothing is ever fetched unasked: `download(name)` puts a
+text from its public home into the cache, checked by size and sha256. `python-docs` needs no file: every CPython carries
+its own documentation.
+"""
+
+import dataclasses
+import importlib
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from tinygrad_llm.errors import DataError, DownloadError
+
+DATA_VARIABLE = "TINYGRAD_LLM_DATA"
+
+BOOK = "https://raw.githubusercontent.com/rasbt/LLMs-from-scratch/main"
+GPT2 = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main"
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicFile:
+    """One file: its name under a data folder, its public home, and its content's size in bytes and sha256."""
+
+    name: str
+    url: str
+    size: int
+    sha256: str
+    unpack: Callable[[bytes], bytes] | None = None
+
+
+def _sms_messages(archive: bytes) -> bytes:
+    """The member `SMSSpamCollection` of UCI's archive, its lines ended by CR LF whichever way they came.
+
+    Raises: DownloadError
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as unpacked, unpacked.open("SMSSpamCollection") as member:
+            content = member.read(1_000_000)  # twice its size, so that no archive can unfold into more
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise DownloadError(f"UCI's archive must be a zip with the member SMSSpamCollection; {error}") from None
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+CORPORA: dict[str, tuple[PublicFile, ...]] = {
+    "the-verdict": (
+        PublicFile(
+            "the-verdict.txt",
+            f"{BOOK}/ch02/01_main-chapter-code/the-verdict.txt",
+            20_479,
+            "b41e41a68f0398a3154ae69e2e4c0e2694e17fe0d66730536837f1b01935b31f",
+        ),
+    ),
+    "tinyshakespeare": (
+        PublicFile(
+            "tinyshakespeare.txt",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+            1_115_394,
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        ),
+    ),
+    "sms-spam": (
+        PublicFile(
+            "sms_spam_collection.tsv",
+            "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+            483_481,
+            "55341228082b25b832a5868a5ab4b038142a57f70c676c123280af6ff457fe46",
+            _sms_messages,
+        ),
+    ),
+    "instructions": (
+        PublicFile(
+            "instruction-data.json",
+            f"{BOOK}/ch07/01_main-chapter-code/instruction-data.json",
+            203_524,
+            "7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944",
+        ),
+    ),
+    "preferences": (
+        PublicFile(
+            "instruction-data-with-preference.json",
+            f"{BOOK}/ch07/04_preference-tuning-with-dpo/instruction-data-with-preference.json",
+            386_968,
+            "305315abf14f65fa42c01a0877572f832606571c2a7d49f152ac1d758b16756e",
+        ),
+    ),
+    "gpt2-vocabulary": (
+        PublicFile(
+            "gpt2/encoder.json",
+            f"{GPT2}/encoder.json",
+            1_042_301,
+            "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+        ),
+        PublicFile(
+            "gpt2/vocab.bpe",
+            f"{GPT2}/vocab.bpe",
+            456_318,
+            "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+        ),
+    ),
+}
+
+PYTHON_DOCS = "python-docs"
+NAMES = (*CORPORA, PYTHON_DOCS)
+
+
+def cache_folder() -> Path:
+    """Where downloads go.
+
+    Raises: DataError if the user has no home folder
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):  # the standard tells us to ignore a relative one
+        return Path(named) / "tinygrad_llm"
+    try:
+        return Path.home() / ".cache" / "tinygrad_llm"
+    except RuntimeError:
+        raise DataError("a cache folder needs a home folder; set XDG_CACHE_HOME to an absolute path") from None
+
+
+def find(name: str) -> Path:
+    """The file of a named text, or for `gpt2-vocabulary` the folder of its two files.
+
+    Raises: DataError if it is not at hand, telling how to get it
+    """
+    files = _files_of(name)
+    given = os.environ.get(DATA_VARIABLE, "")
+    folders = [Path(given)] if given else []
+    folders.append(cache_folder())
+    for folder in folders:
+        try:
+            if all((folder / file.name).is_file() for file in files):
+                return folder / files[0].name if len(files) == 1 else (folder / files[0].name).parent
+        except (OSError, ValueError):  # a folder that cannot be looked into holds nothing for us
+            continue
+    wanted = " and ".join(file.name for file in files)
+    raise DataError(
+        f"the text {name!r} is not at hand (looked for {wanted} in {' and '.join(map(str, folders))}): set "
+        f"{DATA_VARIABLE} to a folder that holds it, or fetch it once with "
+        f"`python -c \"from tinygrad_llm.text import corpora; corpora.download('{name}')\"`"
+    )
+
+
+def load_text(name: str) -> str:
+    """The whole of a named text, line ends as they are.
+
+    Raises: DataError if it is not at hand or not UTF-8
+    """
+    if name == PYTHON_DOCS:
+        return python_docs()
+    path = find(name)
+    if len(_files_of(name)) > 1:
+        raise DataError(f"{name!r} is a folder of {len(_files_of(name))} files, not a text: open them from {path}")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: must be UTF-8; byte {error.start} is not: is this the file {name!r} names?") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def download(
+    name: str, time_limit: float = 600.0, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Fetch a named text from its public home into the cache folder, unless it is there; returns what `find` would.
+
+    Units: time_limit in seconds, for each file; progress gets bytes done and in all
+    Raises: DownloadError if it cannot be had, or is not what it must be
+    """
+    from tinygrad_llm.text.download import fetch  # only here: it brings Python's whole HTTP client with it
+
+    files = _files_of(name)
+    paths = [
+        fetch(
+            file.url,
+            cache_folder() / file.name,
+            size=file.size,
+            sha256=file.sha256,
+            time_limit=time_limit,
+            progress=progress,
+            unpack=file.unpack,
+        )
+        for file in files
+    ]
+    return paths[0] if len(paths) == 1 else paths[0].parent
+
+
+def python_docs() -> str:
+    """The documentation that this Python carries (`pydoc_data.topics`), its topics in alphabetical order.
+
+    About 465,000 characters; they differ between versions of Python.
+
+    Raises: DataError where a distribution has stripped it
+    """
+    try:
+        topics = importlib.import_module("pydoc_data.topics").topics
+    except (ImportError, AttributeError):
+        topics = None
+    if not isinstance(topics, dict) or not topics:
+        raise DataError(
+            "this Python comes without its documentation (pydoc_data.topics), as some distributions strip it: "
+            "name a text of your own with --data FILE"
+        )
+    return "\n\n".join(topics[topic].strip("\n") for topic in sorted(topics)) + "\n"
+
+
+def _files_of(name: str) -> tuple[PublicFile, ...]:
+    if name == PYTHON_DOCS:
+        raise DataError(f"{PYTHON_DOCS!r} comes with Python and has no file of its own: use load_text({PYTHON_DOCS!r})")
+    if name not in CORPORA:
+        raise DataError(f"a named text must be one of {', '.join(NAMES)}; got {name!r}")
+    return CORPORA[name]

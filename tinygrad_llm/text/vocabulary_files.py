@@ -1,0 +1,360 @@
+"""The files in which others keep byte-level BPE vocabularies: GPT-2's own pair, tiktoken's, and Hugging Face's.
+
+- `encoder.json` and `vocab.bpe` (Hugging Face calls them `vocab.json` and `merges.txt`): every token's id, and the
+  merges in their order. Both write a byte as one printable character, because JSON and lines of text hold no bytes.
+- `.tiktoken`: one line per token, its bytes in base64 and its rank. Special tokens are not in it.
+- `tokenizer.json`: vocabulary, merges, special tokens and how to split, in one JSON object.
+
+Each reader gives a BPETokenizer, checked as a whole before anything else sees it, and raises FormatError for any file
+that is not one, naming what is wrong with it.
+
+Merges and ranks say the same thing: a token's rank is the place of its merge, and its merge is what its bytes come to
+when all lower ranks have been joined, which must be two parts. A vocabulary with a token of more parts can be encoded
+by rank (as tiktoken does, which looks up whole pieces first), but no merge makes that token, so it is refused here.
+"""
+
+import base64
+import binascii
+import functools
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
+from tinygrad_llm.text.strict_json import read_bytes, read_json_object
+
+PathLike = str | os.PathLike[str]
+
+
+# Bytes as printable characters (Radford et al. 2019).
+
+
+@functools.cache
+def _character_of_byte() -> list[str]:
+    """Printable Latin-1 stands for itself; the 68 other bytes take the characters from U+0100 on."""
+    spare = iter(range(256, 512))
+    return [chr(byte) if chr(byte).isprintable() and byte != 32 else chr(next(spare)) for byte in range(256)]
+
+
+@functools.cache
+def _byte_of_character() -> dict[str, int]:
+    return {character: byte for byte, character in enumerate(_character_of_byte())}
+
+
+def printable(token: bytes) -> str:
+    """A token as these files write it.
+
+    >>> printable(" né".encode())
+    'ĠnÃ©'
+    """
+    return "".join([_character_of_byte()[byte] for byte in token])
+
+
+def from_printable(token: str) -> bytes:
+    """The bytes of a token as these files write it.
+
+    Raises: FormatError for a character that stands for no byte
+    """
+    try:
+        return bytes([_byte_of_character()[character] for character in token])
+    except KeyError as error:
+        raise FormatError(f"a token is written in 256 characters, one per byte; {token!r} holds {error}") from None
+
+
+# Merges and ranks.
+
+
+def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
+    """The merge that makes each token of more than one byte, in the order of ranks.
+
+    Raises: TokenizerError if a token cannot be made by joining two of lower rank
+    """
+    merges, lower = [], {}
+    for token, rank in sorted(tokenizer.ranks.items(), key=lambda item: item[1]):
+        if len(token) == 1:
+            lower[token] = rank
+    for token, rank in sorted(tokenizer.ranks.items(), key=lambda item: item[1]):
+        if len(token) > 1:
+            parts = [tokenizer.token_bytes(part) for part in join_pairs(token, lower)]
+            if len(parts) != 2:
+                raise TokenizerError(
+                    f"every token must be two of lower rank joined to be written as a merge; token {rank}, {token!r}, "
+                    f"comes to {len(parts)} parts: write this vocabulary as .tiktoken"
+                )
+            merges.append((parts[0], parts[1]))
+            lower[token] = rank
+    return merges
+
+
+def _tokenizer_of(
+    vocabulary: dict[str, Any], merges: list[tuple[str, str]], special_tokens: dict[str, int], source: str
+) -> BPETokenizer:
+    """The tokenizer of a vocabulary without its special tokens, whose merges must make every longer token in its order.
+
+    Raises: FormatError
+    """
+    ranks: dict[bytes, int] = {}
+    for token, number in vocabulary.items():
+        if type(number) is not int:
+            raise FormatError(f"{source}: the id of {token!r} must be an integer; got {number!r}")
+        ranks[from_printable(token)] = number
+    known = {token for token in ranks if len(token) == 1}
+    last = -1
+    for place, (first, second) in enumerate(merges):
+        left, right = from_printable(first), from_printable(second)
+        rank = ranks.get(left + right)
+        if left not in known or right not in known or rank is None or left + right in known:
+            raise FormatError(
+                f"{source}: merge {place} must join two known tokens to a new one of the vocabulary; "
+                f"got {first!r} and {second!r}"
+            )
+        if rank <= last:
+            raise FormatError(
+                f"{source}: ids must rise with the order of merges; merge {place} makes id {rank} after id {last}"
+            )
+        last = rank
+        known.add(left + right)
+    unmade = next((token for token in ranks if token not in known), None)
+    if unmade is not None:
+        raise FormatError(
+            f"{source}: no merge makes the token {printable(unmade)!r}: if it is a special token, name it in "
+            f"special_tokens; if not, vocabulary and merges do not belong together"
+        )
+    try:
+        return BPETokenizer(ranks, special_tokens)
+    except TokenizerError as error:
+        raise FormatError(f"{source}: {error}") from None
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+    return path
+
+
+# encoder.json and vocab.bpe
+
+
+def read_encoder_and_merges(
+    encoder_json: PathLike, vocab_bpe: PathLike, special_tokens: Iterable[str] = ()
+) -> BPETokenizer:
+    """The tokenizer that `encoder.json` and `vocab.bpe` hold.
+
+    Entries that no merge makes are special tokens if they are named in `special_tokens` or written `<...>` or `[...]`.
+
+    Raises: FormatError
+    """
+    vocabulary = read_json_object(encoder_json)
+    try:
+        lines = read_bytes(vocab_bpe).decode("utf-8").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{vocab_bpe}: must be UTF-8; {error}") from None
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    merges: list[tuple[str, str]] = []
+    for number, line in enumerate(lines):
+        if not line and number == len(lines) - 1:
+            break
+        first, _, second = line.partition(" ")
+        if not first or not second or " " in second:
+            raise FormatError(f"{vocab_bpe}: merge {number} must be two tokens with a space between; got {line!r}")
+        merges.append((first, second))
+    made = {first + second for first, second in merges}
+    named = set(special_tokens)
+    special = {
+        token: number
+        for token, number in vocabulary.items()
+        if token in named or (token not in made and len(token) > 2 and token[0] + token[-1] in ("<>", "[]"))
+    }
+    ordinary = {token: number for token, number in vocabulary.items() if token not in special}
+    return _tokenizer_of(ordinary, merges, special, f"{encoder_json} with {vocab_bpe}")
+
+
+def write_encoder_and_merges(tokenizer: BPETokenizer, encoder_json: PathLike, vocab_bpe: PathLike) -> None:
+    """Write `encoder.json` (special tokens included, as GPT-2's has its own) and `vocab.bpe`.
+
+    Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
+    """
+    lines = [f"{printable(first)} {printable(second)}" for first, second in merges_of(tokenizer)]
+    _write(Path(encoder_json), json.dumps(_vocabulary_by_id(tokenizer)))
+    _write(Path(vocab_bpe), "\n".join(["#version: 0.2", *lines, ""]))
+
+
+def _vocabulary_by_id(tokenizer: BPETokenizer) -> dict[str, int]:
+    vocabulary = {printable(token): rank for token, rank in tokenizer.ranks.items()}
+    clash = next((name for name in tokenizer.special_tokens if name in vocabulary), None)
+    if clash is not None:
+        raise TokenizerError(f"the special token {clash!r} is spelled like an ordinary token in this kind of file")
+    vocabulary |= tokenizer.special_tokens
+    return dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+
+
+# .tiktoken
+
+
+def read_tiktoken(path: PathLike, special_tokens: dict[str, int] | None = None) -> BPETokenizer:
+    """The tokenizer of a `.tiktoken` file, which holds no special tokens: give them with their ids.
+
+    Raises: FormatError
+    """
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+        line = line.removesuffix(b"\r")
+        if not line:
+            continue
+        encoded, _, rank = line.partition(b" ")
+        try:
+            token = base64.b64decode(encoded, validate=True)
+        except (ValueError, binascii.Error):
+            token = b""
+        if not token or not rank.isdigit() or len(rank) > 9:
+            raise FormatError(f"{path}: line {number} must be base64, a space and a rank; got {line[:60]!r}")
+        if token in ranks:
+            raise FormatError(f"{path}: line {number} gives the token {token!r} a second time")
+        ranks[token] = int(rank)
+    try:
+        return BPETokenizer(ranks, special_tokens)
+    except TokenizerError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def write_tiktoken(tokenizer: BPETokenizer, path: PathLike) -> None:
+    """Write the ranks as a `.tiktoken` file; special tokens have no place in it.
+
+    Raises: CheckpointError if the file cannot be written
+    """
+    by_rank = sorted(tokenizer.ranks.items(), key=lambda item: item[1])
+    _write(Path(path), b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in by_rank))
+
+
+# tokenizer.json
+
+
+def read_tokenizer_json(path: PathLike) -> BPETokenizer:
+    """The tokenizer of a Hugging Face `tokenizer.json`, if it is a byte-level BPE that splits as GPT-2 does.
+
+    Anything that would change ids and is not computed here is refused by name.
+
+    Raises: FormatError
+    """
+    content = read_json_object(path)
+    model = content.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        kind = model.get("type") if isinstance(model, dict) else model
+        raise FormatError(f"{path}: 'model' must be of type BPE; got {kind!r}")
+    for key, plain in {
+        "dropout": (None, 0, 0.0),
+        "continuing_subword_prefix": (None, ""),
+        "end_of_word_suffix": (None, ""),
+        "byte_fallback": (None, False),
+    }.items():
+        if model.get(key) not in plain:
+            raise FormatError(f"{path}: the model's {key!r} must be unset, as in GPT-2; got {model[key]!r}")
+    if content.get("normalizer") is not None:
+        raise FormatError(f"{path}: 'normalizer' must be null: text is taken as it is; got {content['normalizer']!r}")
+    splitter = content.get("pre_tokenizer")
+    if not isinstance(splitter, dict) or splitter.get("type") != "ByteLevel":
+        raise FormatError(f"{path}: 'pre_tokenizer' must be ByteLevel, GPT-2's way to split; got {splitter!r:.200}")
+    if splitter.get("add_prefix_space") is not False or splitter.get("use_regex", True) is not True:
+        raise FormatError(f"{path}: the pre_tokenizer must have add_prefix_space false and use_regex true")
+    finisher = content.get("post_processor")
+    if finisher is not None and (not isinstance(finisher, dict) or finisher.get("type") != "ByteLevel"):
+        raise FormatError(f"{path}: 'post_processor' must add no tokens (null or ByteLevel); got {finisher!r:.200}")
+    vocabulary, merges = model.get("vocab"), model.get("merges")
+    if not isinstance(vocabulary, dict) or not isinstance(merges, list):
+        raise FormatError(f"{path}: the model needs an object 'vocab' and a list 'merges'")
+    special = _special_tokens_of(content.get("added_tokens", []), path)
+    for name, number in special.items():
+        if vocabulary.get(name, number) != number:
+            raise FormatError(f"{path}: {name!r} has id {number} among added_tokens and {vocabulary[name]} in vocab")
+    ordinary = {token: number for token, number in vocabulary.items() if token not in special}
+    return _tokenizer_of(ordinary, [_pair(merge, path) for merge in merges], special, str(path))
+
+
+def _special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
+    special: dict[str, int] = {}
+    for added in added_tokens if isinstance(added_tokens, list) else [added_tokens]:
+        if not isinstance(added, dict):
+            raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added!r:.200}")
+        name, number = added.get("content"), added.get("id")
+        if not isinstance(name, str) or type(number) is not int:
+            raise FormatError(f"{path}: an added token needs a 'content' and an integer 'id'; got {added!r:.200}")
+        for option in ("lstrip", "rstrip", "single_word"):
+            if added.get(option, False) is not False:
+                raise FormatError(f"{path}: the added token {name!r} has {option!r} set, which is not computed here")
+        if added.get("special") is not True:
+            raise FormatError(f"{path}: the added token {name!r} is not special; only special ones are known here")
+        if name in special:
+            raise FormatError(f"{path}: the added token {name!r} occurs twice")
+        special[name] = number
+    return special
+
+
+def _pair(merge: object, path: PathLike) -> tuple[str, str]:
+    parts = merge.split(" ") if isinstance(merge, str) else merge  # older files write "a b", newer ["a", "b"]
+    if isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) and part for part in parts):
+        return parts[0], parts[1]
+    raise FormatError(f"{path}: a merge must be two tokens; got {merge!r:.200}")
+
+
+def write_huggingface_tokenizer(
+    tokenizer: BPETokenizer, folder: PathLike, model_max_length: int | None = None
+) -> list[Path]:
+    """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens to the same ids; gives their paths.
+
+    Units: model_max_length in tokens, the model's context length
+    Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
+    """
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": number,
+                "content": name,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for name, number in sorted(tokenizer.special_tokens.items(), key=lambda item: item[1])
+        ],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": byte_level,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": _vocabulary_by_id(tokenizer),
+            "merges": [f"{printable(first)} {printable(second)}" for first, second in merges_of(tokenizer)],
+        },
+    }
+    config: dict[str, Any] = {
+        # The plain class: GPT2Tokenizer would add an <|endoftext|> to a vocabulary that has none.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    if model_max_length is not None:
+        config["model_max_length"] = model_max_length
+    if tokenizer.end_of_text is not None:
+        end_of_text = tokenizer.token_bytes(tokenizer.end_of_text).decode()
+        config |= {"bos_token": end_of_text, "eos_token": end_of_text, "unk_token": end_of_text}
+    return [
+        _write(Path(folder) / "tokenizer.json", json.dumps(content)),
+        _write(Path(folder) / "tokenizer_config.json", json.dumps(config, indent=2)),
+    ]
