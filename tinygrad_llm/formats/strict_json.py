@@ -1,0 +1,200 @@
+"""JSON without its loopholes: what is read has one meaning, and what is written can be read everywhere.
+
+Python's `json` is lenient where RFC 8259 leaves room: of two equal keys the last wins, `NaN` and `Infinity` are taken,
+`1e999` becomes infinity, `"\\ud800"` becomes a string that no file can hold, a long number or a deep nesting ends in
+an exception of another kind. A reader of checkpoints should not guess, so all of these are a `FormatError` here.
+
+The work is shared by two readers. The fast one is Python's own, with hooks that refuse; but it does not say *where* it
+stood when a hook was called. So after a refusal `find_fault` walks through the text once more, slowly, to find the
+place.
+"""
+
+import json
+import math
+import os
+import re
+import reprlib
+from json.decoder import scanstring  # type: ignore[attr-defined]  # there since Python 3.0, but not in the stubs
+from typing import Any, NoReturn
+
+from tinygrad_llm.errors import FormatError
+from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.formats.regular_file import open_regular
+
+MAX_DEPTH = 64  # lists and objects inside each other; configs and tokenizers need about ten
+MAX_DIGITS = 400  # of one number; the largest float64 has 309. Reading digits takes quadratic time
+LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
+SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+LANDMARK = re.compile(r'["{}\[\]]|-?(?:[0-9][0-9.eE+-]*|Infinity)|NaN')
+BRIEFLY = reprlib.Repr()
+BRIEFLY.maxstring = BRIEFLY.maxother = 80
+COLON = re.compile(r"[ \t\n\r]*:")
+
+
+class _Refused(Exception):
+    """Raised inside `json.loads` by our hooks, never outside this file."""
+
+
+def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text (RFC 8259) in UTF-8; `source` names it in errors.
+
+    Time and memory grow linearly with the text.
+
+    >>> parse_json(b'{"a": [1, 2.5, null]}', "config.json")
+    {'a': [1, 2.5, None]}
+    >>> parse_json(b'{"a": 1, "a": 2}', "config.json")
+    Traceback (most recent call last):
+    tinygrad_llm.errors.FormatError: config.json: line 1, column 10: key 'a' appears twice in one object; remove one
+
+    Raises: FormatError, with line and column (in characters, from 1), for anything that is not JSON, and for equal
+    keys, numbers that are not finite or longer than 400 digits, lone surrogates, and nesting beyond `max_depth`.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        before = data[: problem.start].decode("utf-8")
+        _refuse(source, before, len(before), f"must be UTF-8; byte 0x{data[problem.start]:02x} is not")
+    if text.startswith("\ufeff"):
+        _refuse(source, text, 0, "JSON has no byte order mark; save the file as UTF-8 without BOM")
+    try:
+        if LONG_NUMBER.search(text) or SURROGATE_ESCAPE.search(text):
+            # Most likely digits within a string, or half of a good pair: only the slow walk can tell.
+            fault = find_fault(text, max_depth)
+            if fault:
+                _refuse(source, text, *fault)
+        value = json.loads(
+            text, object_pairs_hook=_object_without_twins, parse_constant=_no_constant, parse_float=_finite_float
+        )
+        if _depth(value, max_depth) > max_depth:
+            raise _Refused
+    except json.JSONDecodeError as problem:
+        _refuse(source, text, problem.pos, f"is not JSON: {problem.msg}")
+    except (_Refused, RecursionError):
+        fault = find_fault(text, max_depth)
+    else:
+        return value
+    if fault:
+        _refuse(source, text, *fault)
+    raise FormatError(f"{source}: nested too deeply for what is left of Python's stack; read it from a shallower call")
+
+
+def read_json(path: str | os.PathLike[str], max_depth: int = MAX_DEPTH) -> Any:
+    """The value in a JSON file. Raises: FormatError, naming file, line and column, as `parse_json` does."""
+    with open_regular(path) as file:
+        return parse_json(file.read(), os.fspath(path), max_depth)
+
+
+def json_bytes(value: Any, source: str = "value", indent: int | None = 2) -> bytes:
+    """`value` as JSON text in UTF-8, in the order of its keys, so that `parse_json` gives it back (tuples as lists).
+
+    Raises: FormatError for what JSON cannot hold: NaN, keys that are not strings, arrays, surrogates, deep nesting.
+    """
+    if _depth(value, MAX_DEPTH, string_keys_for=source) > MAX_DEPTH:
+        raise FormatError(f"{source}: JSON written here nests at most {MAX_DEPTH} deep; this is deeper or circular")
+    separators = (",", ":") if indent is None else (",", ": ")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+        data = text.encode("utf-8") + b"\n"
+    except UnicodeEncodeError as problem:
+        raise FormatError(f"{source}: a lone surrogate cannot be written as UTF-8; clean the text first") from problem
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise FormatError(f"{source}: JSON cannot hold this: {problem}; give plain, finite Python values") from problem
+    parse_json(data, source)  # what we could not read back we do not write
+    return data
+
+
+def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = 2) -> None:
+    """Write `value` as a JSON file, whole or not at all.
+
+    Raises: FormatError for what JSON cannot hold, CheckpointError where the file cannot be written.
+    """
+    data = json_bytes(value, os.fspath(path), indent)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def shown(value: object) -> str:
+    """`repr` of a few dozen letters at most per part, so that a hostile name or list cannot fill screen or memory."""
+    return BRIEFLY.repr(value)
+
+
+def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
+    """Where the first thing stands that Python's `json` would let pass and we do not, and what it is."""
+    open_objects: list[set[str] | None] = []  # the keys seen so far in each open object; None for a list
+    at = 0
+    while landmark := LANDMARK.search(text, at):
+        start, at = landmark.span()
+        token = landmark.group()
+        if token == '"':
+            try:
+                string, at = scanstring(text, at, True)
+            except json.JSONDecodeError as problem:
+                return problem.pos, f"is not JSON: {problem.msg}"
+            if HALF_CHARACTER.search(string):
+                return start, "a string holds half a character (a lone surrogate); write the pair or the character"
+            if open_objects and open_objects[-1] is not None and COLON.match(text, at):
+                if string in open_objects[-1]:
+                    return start, f"key {shown(string)} appears twice in one object; remove one"
+                open_objects[-1].add(string)
+        elif token in "{[":
+            open_objects.append(set() if token == "{" else None)
+            if len(open_objects) > max_depth:
+                return start, f"nested more than {max_depth} deep"
+        elif token in "}]":
+            if open_objects:
+                open_objects.pop()
+        elif LONG_NUMBER.search(token):
+            return start, f"a number may have {MAX_DIGITS} digits; this one has {len(token)} characters"
+        elif not _is_finite(token):
+            return start, f"a number must be finite; got {shown(token)}"
+    return None
+
+
+def _refuse(source: str, text: str, at: int, what: str) -> NoReturn:
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    raise FormatError(f"{source}: line {line}, column {column}: {what}")
+
+
+def _is_finite(number: str) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except ValueError:  # such as 1.2.3, which is the syntax's business
+        return True
+
+
+def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Refused
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _Refused
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _Refused
+    return value
+
+
+def _depth(value: Any, enough: int, string_keys_for: str | None = None) -> int:
+    """How deep lists and objects nest, counted level by level; beyond `enough` the count stops."""
+    depth = 0
+    level = [value] if isinstance(value, (dict, list, tuple)) else []
+    while level and depth <= enough:
+        depth += 1
+        inner: dict[int, Any] = {}  # by identity: an object that holds itself twice must not double at each level
+        for container in level:
+            if string_keys_for is not None and isinstance(container, dict):
+                for key in container:
+                    if not isinstance(key, str):
+                        kind = type(key).__name__
+                        raise FormatError(f"{string_keys_for}: an object's keys must be strings; got {kind}")
+            parts = container.values() if isinstance(container, dict) else container
+            inner.update({id(part): part for part in parts if isinstance(part, (dict, list, tuple))})
+        level = list(inner.values())
+    return depth
