@@ -125,7 +125,7 @@ class Node:
     @property
     def name(self) -> str:
         """The operation's name: that of the function around its backward."""
-        return "freed" if self.backward is None else operation_name(self.backward)
+        return "freed" if self.backward is None else operation_name(self.backward.__qualname__)
 
     def collect(self, gradient: Array) -> None:
         if self.grad is None:
@@ -137,9 +137,9 @@ class Node:
             self.grad_is_ours = True
 
 
-def operation_name(backward: Backward) -> str:
+def operation_name(qualname: str) -> str:
     """`layer_norm` for the closure `layer_norm.<locals>.backward`."""
-    return backward.__qualname__.split(".<locals>", 1)[0].rpartition(".")[2].rstrip("_")
+    return qualname.split(".<locals>", 1)[0].rpartition(".")[2].rstrip("_")
 
 
 def record(data: Array, parents: Sequence[Tensor], backward: Backward) -> Tensor:
@@ -193,30 +193,31 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> None:
             node = pending.pop()
             dy, node.grad, node.grad_is_ours = node.grad, None, False
             backward, parents = node.backward, node.parents
-            name = node.name
+            if dy is not None and backward is not None:  # None: everything after it returned None
+                dy.flags.writeable = False
+                if node.retained is not None and (tensor := node.retained()) is not None:
+                    tensor._collect(dy)
+                for observer in _mode.observers:
+                    observer.before_backward(node, dy)
+                gradients, maker = backward(dy), backward.__qualname__
+                for observer in _mode.observers:
+                    observer.after_backward(node, gradients)
+            else:
+                gradients, maker, parents = (), "", ()
             if not retain_graph:
                 node.backward, node.parents = None, ()
-            if dy is None or backward is None:  # everything after it returned None
-                continue
-            dy.flags.writeable = False
-            if node.retained is not None and (tensor := node.retained()) is not None:
-                tensor._collect(dy)
-            for observer in _mode.observers:
-                observer.before_backward(node, dy)
-            gradients = backward(dy)
-            for observer in _mode.observers:
-                observer.after_backward(node, gradients)
             del backward, dy  # the activations of this operation die here
-            _deliver(name, parents, gradients)
+            _deliver(maker, parents, gradients)
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind
             node.grad, node.grad_is_ours = None, False
 
 
-def _deliver(name: str, parents: Sequence[Node | Tensor | None], gradients: Gradients) -> None:
+def _deliver(maker: str, parents: Sequence[Node | Tensor | None], gradients: Gradients) -> None:
     if len(gradients) != len(parents):
         raise GraphError(
-            f"{name}: backward must return one gradient per parent; got {len(gradients)} for {len(parents)} parents"
+            f"{operation_name(maker)}: backward must return one gradient per parent, {len(parents)}; "
+            f"got {len(gradients)}"
         )
     for parent, gradient in zip(parents, gradients, strict=True):
         if parent is None or gradient is None:
@@ -225,7 +226,8 @@ def _deliver(name: str, parents: Sequence[Node | Tensor | None], gradients: Grad
             gradient = np.asarray(gradient)  # NumPy turns 0-d results into scalars
         if gradient.shape != parent.shape:
             raise GraphError(
-                f"{name}: backward must return a gradient of its parent's shape {parent.shape}; got {gradient.shape}"
+                f"{operation_name(maker)}: backward must return a gradient of its parent's shape {parent.shape}; "
+                f"got {gradient.shape}"
             )
         if gradient.dtype != parent.dtype:
             gradient = gradient.astype(parent.dtype)

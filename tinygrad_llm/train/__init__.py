@@ -1,0 +1,19 @@
+"""Training: the one loop, evaluation, what it prints, and the run folder."""
+
+from tinygrad_llm.train.evaluation import (
+    Loss,
+    bits_per_byte,
+    count_targets,
+    evaluate,
+    evaluating,
+    evenly_spaced,
+    language_model_loss,
+)
+from tinygrad_llm.train.progress import ProgressLog, StatusLine, duration, perplexity
+from tinygrad_llm.train.settings import TrainingSettings
+from tinygrad_llm.train.trainer import Callback, Loader, Trainer
+
+__all__ = [
+    "Callback", "Loader", "Loss", "ProgressLog", "StatusLine", "Trainer", "TrainingSettings", "bits_per_byte",
+    "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced", "language_model_loss", "perplexity",
+]  # fmt: skip

@@ -1,0 +1,65 @@
+"""The loss on text that is not trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.nn import Module
+from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
+from tinygrad_llm.tensor import Tensor, no_grad
+
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+
+
+def language_model_loss(model: Any, batch: Any) -> Tensor:
+    """The mean cross-entropy of a batch (inputs, targets). Units: nats per target."""
+    inputs, targets = batch
+    return model.loss(inputs, targets)
+
+
+def count_targets(batch: Any) -> int:
+    """How many targets of a batch count: all but those of -100."""
+    return int(np.count_nonzero(np.asarray(batch[1]) != IGNORE_INDEX))
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Dropout off and nothing recorded; afterwards every module's mode is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
+    """The mean loss over all targets of `batches`. Units: nats per target. Raises ConfigError where there are none."""
+    total, count = 0.0, 0
+    with evaluating(model):
+        for batch in batches:
+            targets = count_targets(batch)
+            total += loss(model, batch).item() * targets
+            count += targets
+    if not count:
+        raise ConfigError("evaluate: at least one target is needed; got none")
+    return total / count
+
+
+def evenly_spaced(batches: Sequence[Any], count: int) -> list[Any]:
+    """`count` of the batches, spread over all of them; always the same, so that evaluations compare."""
+    chosen = np.linspace(0, len(batches) - 1, min(count, len(batches))).round().astype(int)
+    return [batches[int(i)] for i in chosen]
+
+
+def bits_per_byte(nats_per_token: float, tokens: int, text_bytes: int) -> float:
+    """A loss that compares across tokenizers: what it costs to encode a byte of the text. Units: bits."""
+    return nats_per_token / math.log(2) * tokens / max(text_bytes, 1)

@@ -1,0 +1,50 @@
+"""The loss curves of a run as a picture, with matplotlib where it is installed (extra `plots`)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.errors import MissingPackageError
+from tinygrad_llm.train.progress import perplexity
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw_losses(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw training and validation loss (nats per token) over the steps of `records` into a PNG file.
+
+    Raises: MissingPackageError where matplotlib is not installed
+    """
+    if not can_draw():
+        raise MissingPackageError("a picture needs matplotlib; install it with `pip install 'tinygrad-llm[plots]'`")
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    trained = [record for record in records if "train_loss" in record]
+    evaluated = [record for record in records if "val_loss" in record]
+    axes.plot(
+        [record["step"] for record in trained], [record["train_loss"] for record in trained],
+        color="C0", alpha=0.6, linewidth=1, label="training",
+    )  # fmt: skip
+    if evaluated:
+        last = evaluated[-1]
+        axes.plot(
+            [record["step"] for record in evaluated], [record["val_loss"] for record in evaluated],
+            color="C1", marker="o", markersize=4, label="validation",
+        )  # fmt: skip
+        axes.set_title(
+            f"validation loss {last['val_loss']:.3f} nats per token (perplexity {perplexity(last['val_loss']):,.1f}) "
+            f"at step {last['step']}"
+        )
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("loss (nats per token)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,97 @@
+"""What a training run says while it works: one line per interval, and on a terminal a line that renews itself."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from tinygrad_llm.train.trainer import Callback, Trainer
+
+SECONDS_BETWEEN_RENEWALS = 0.2
+SECONDS_BETWEEN_LINES = 15.0  # where no terminal renews a line, say something at least this often
+
+
+def duration(seconds: float) -> str:
+    """`1h 02m`, `3m 07s` or `12s`."""
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def perplexity(loss: float) -> float:
+    """e^loss: the number of equally likely tokens that would be as surprising. Units: tokens, from nats per token."""
+    return math.exp(min(loss, 700.0))
+
+
+class StatusLine:
+    """Text that replaces itself on a terminal; elsewhere only `say` is seen, and now and then a status."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        self.on_terminal = self.stream.isatty()
+        self._shown = time.monotonic()
+        self._width = 0
+
+    def renew(self, text: Callable[[], str]) -> None:
+        """Show `text()` as the current status, unless one was shown a moment ago."""
+        wait = SECONDS_BETWEEN_RENEWALS if self.on_terminal else SECONDS_BETWEEN_LINES
+        if time.monotonic() - self._shown < wait:
+            return
+        if not self.on_terminal:
+            self.say(text())
+            return
+        line = text()
+        self.stream.write("\r" + line.ljust(self._width))
+        self.stream.flush()
+        self._width, self._shown = len(line), time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line that stays, in place of the status."""
+        self.stream.write(("\r" + text.ljust(self._width) if self._width else text).rstrip() + "\n")
+        self.stream.flush()
+        self._width, self._shown = 0, time.monotonic()
+
+
+class ProgressLog(Callback):
+    """Prints step, losses, perplexity, learning rate, gradient norm, speed and the time left.
+
+    Units: losses in nats per token, perplexity in tokens.
+    """
+
+    def __init__(self, status: StatusLine | None = None) -> None:
+        self.status = StatusLine() if status is None else status
+        self._first_step = 0
+        self._started = 0.0
+        self._losses: list[float] = []
+
+    def started(self, trainer: Trainer) -> None:
+        self._first_step, self._started = trainer.step, time.monotonic()
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self._losses.append(record["train_loss"])
+        evaluated = "val_loss" in record
+        if evaluated or record["step"] == trainer.settings.steps:
+            self.status.say(self._line(trainer, record))
+            self._losses.clear()
+        else:
+            self.status.renew(lambda: self._line(trainer, record))
+
+    def _line(self, trainer: Trainer, record: dict[str, Any]) -> str:
+        steps = trainer.settings.steps
+        per_step = (time.monotonic() - self._started) / (record["step"] - self._first_step)
+        train_loss = sum(self._losses) / len(self._losses)
+        figures = [f"step {record['step']:>{len(str(steps))}}/{steps}", f"loss {train_loss:.3f}"]
+        if "val_loss" in record:
+            figures.append(f"validation {record['val_loss']:.3f}")
+        figures += [
+            f"perplexity {perplexity(record.get('val_loss', train_loss)):,.1f}",
+            f"lr {record['learning_rate']:.1e}",
+            f"grad norm {record['grad_norm']:.2f}",
+            f"{record['tokens_per_second']:,.0f} tok/s",
+            f"{duration((steps - record['step']) * per_step)} left",
+        ]
+        return " | ".join(figures)
