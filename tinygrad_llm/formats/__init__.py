@@ -1,6 +1,15 @@
 """Bytes on disk, knowing nothing of models: strict JSON, safetensors, and files that are whole or not there."""
 
 from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
+from tinygrad_llm.formats.lock import RunLock
+from tinygrad_llm.formats.manifest import (
+    newest_whole_snapshot,
+    prune_snapshots,
+    publish_files,
+    verify_snapshot,
+    write_snapshot,
+)
+from tinygrad_llm.formats.metrics_log import MetricsLog, read_metrics
 from tinygrad_llm.formats.regular_file import open_regular
 from tinygrad_llm.formats.safetensors import (
     Header,
@@ -13,6 +22,8 @@ from tinygrad_llm.formats.safetensors import (
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, write_json
 
 __all__ = [
-    "Header", "TensorInfo", "atomic_write", "dump_safetensors", "json_bytes", "open_regular", "parse_json",
-    "read_header", "read_json", "read_safetensors", "remove_leftovers", "write_json", "write_safetensors",
+    "Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "dump_safetensors", "json_bytes",
+    "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files", "read_header",
+    "read_json", "read_metrics", "read_safetensors", "remove_leftovers", "verify_snapshot", "write_json",
+    "write_safetensors", "write_snapshot",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedReader
 
 from tinygrad_llm.errors import FormatError, TinygradLLMError
 
@@ -19,7 +19,7 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 @contextmanager
 def open_regular(
     path: Path, *, follow_links: bool = True, error: type[TinygradLLMError] = FormatError
-) -> Iterator[BinaryIO]:
+) -> Iterator[BufferedReader]:
     """Open an existing regular file for reading bytes; whatever the system says against it becomes `error`.
 
     Raises: `error`, naming the file, where it is missing, unreadable, a folder, a pipe, a device, or (with

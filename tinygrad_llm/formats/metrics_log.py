@@ -1,0 +1,141 @@
+"""The run's log: one JSON object per line, appended as training goes (https://jsonlines.org).
+
+A line is one `write`, so a killed process leaves whole lines and perhaps the beginning of one more. Readers pass over
+that last piece; the next writer removes it first.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from tinygrad_llm.errors import CheckpointError, DataError, FormatError
+from tinygrad_llm.formats.atomic import atomic_write, cannot_write
+from tinygrad_llm.formats.regular_file import open_regular
+from tinygrad_llm.formats.strict_json import json_bytes, parse_json
+
+Record = dict[str, str | int | float | bool | None]
+
+
+class MetricsLog:
+    """Appends flat records, each with a whole-numbered "step", to a .jsonl file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = MetricsLog(folder + "/metrics.jsonl")
+    ...     for step in range(1, 6):
+    ...         log.append({"step": step, "train_loss": 4.0 / step})
+    ...     log.truncate_after(2)
+    ...     read_metrics(log.path)
+    [{'step': 1, 'train_loss': 4.0}, {'step': 2, 'train_loss': 2.0}]
+
+    Raises: CheckpointError where the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if os.path.lexists(self.path):
+            self._mend_last_line()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record as one line; NaN and infinity, which JSON lacks, become null, NumPy's numbers plain ones.
+
+        Raises: DataError for a record that is not flat or has no step, CheckpointError where it cannot be written.
+        """
+        line = json_bytes(_flat(record), "metrics record", indent=None)
+        try:
+            # Opened anew each time, so that a folder which vanished is noticed and a replaced file is followed.
+            with open(self.path, "ab", buffering=0) as file:
+                before = file.seek(0, os.SEEK_END)
+                try:
+                    written = file.write(line)
+                    if written != len(line):  # the disk took a part; asking again says why it takes no more
+                        file.write(line[written:])
+                except OSError:
+                    file.truncate(before)
+                    raise
+        except OSError as problem:
+            raise cannot_write(self.path, problem) from problem
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the records of later steps, so that a run resumed at `step` logs each step once.
+
+        Raises: FormatError for a line that is no record with a step, CheckpointError where it cannot be written.
+        """
+        if not os.path.lexists(self.path):
+            return
+        kept = []
+        for number, line, record in _lines(self.path):
+            logged = record.get("step")
+            if not _is_step(logged):
+                raise FormatError(f"{self.path}: record {number}: must have a step, an integer from 0; got {logged!r}")
+            if logged <= step:
+                kept.append(line + b"\n")
+        with atomic_write(self.path) as file:
+            file.writelines(kept)
+
+    def _mend_last_line(self) -> None:
+        with open_regular(self.path, error=CheckpointError) as file:
+            data = file.read()
+        tail = data[data.rfind(b"\n") + 1 :]
+        if not tail:
+            return
+        try:
+            if _is_whole(tail):
+                with open(self.path, "ab") as file:
+                    file.write(b"\n")
+            else:
+                os.truncate(self.path, len(data) - len(tail))
+        except OSError as problem:
+            raise cannot_write(self.path, problem) from problem
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
+    """All records of a log; a last line that was cut off is passed over.
+
+    Raises: FormatError, with the line's number, for a line before it that is no flat JSON object.
+    """
+    return [record for _, _, record in _lines(path)]
+
+
+def _lines(path: str | os.PathLike[str]) -> list[tuple[int, bytes, Record]]:
+    with open_regular(path) as file:
+        lines = file.read().split(b"\n")
+    tail = lines.pop()
+    if tail and _is_whole(tail):
+        lines.append(tail)
+    result = []
+    for number, line in enumerate(lines, 1):
+        record = parse_json(line, f"{os.fspath(path)}: record {number}", max_depth=1)
+        if not isinstance(record, dict):
+            raise FormatError(f"{os.fspath(path)}: record {number}: must be a flat JSON object; got another value")
+        result.append((number, line, record))
+    return result
+
+
+def _is_whole(line: bytes) -> bool:
+    """Only the closing brace ends a record, so a beginning that is an object is all of it."""
+    try:
+        return isinstance(parse_json(line, "last line", max_depth=1), dict)
+    except FormatError:
+        return False
+
+
+def _is_step(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
+
+
+def _flat(record: Mapping[str, Any]) -> Record:
+    flat: Record = {}
+    for key, value in record.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(key, str) or not isinstance(plain, (str, int, float, bool, type(None))):
+            kind = type(value).__name__
+            raise DataError(f"a metrics record maps names to numbers, text or None; got {kind} for {key!r}; flatten it")
+        flat[key] = None if isinstance(plain, float) and not math.isfinite(plain) else plain
+    if not _is_step(flat.get("step")):
+        raise DataError(f"a metrics record must have a step, an integer from 0; got {flat.get('step')!r}; add one")
+    return flat
