@@ -84,14 +84,14 @@ class BPETokenizer(Tokenizer):
 
         Raises: TokenizerError otherwise
         """
-        special_tokens = dict(special_tokens or {})
+        special_tokens = {} if special_tokens is None else special_tokens
         _check_vocabulary(ranks, special_tokens)
         tokens = [b""] * (len(ranks) + len(special_tokens))
         for token, rank in ranks.items():
             tokens[rank] = token
         for name, number in special_tokens.items():
             tokens[number] = name.encode()
-        super().__init__(tokens, special_tokens)
+        super().__init__(tokens, dict(special_tokens))
         self.ranks = dict(ranks)
 
     @classmethod
@@ -110,8 +110,13 @@ class BPETokenizer(Tokenizer):
         `min_pair_count` times any more: read the size from the tokenizer.
 
         Units: vocab_size in tokens, the 256 bytes and the special tokens included
-        Raises: ConfigError if `vocab_size` has no room for those, TokenizerError if a text is not valid Unicode
+        Raises: ConfigError if `vocab_size` has no room for those or `min_pair_count` is below 1, TokenizerError if a
+                text is not valid Unicode
         """
+        if not isinstance(text, Iterable):
+            raise TokenizerError(f"BPE is trained on a str or several; got {type(text).__name__}")
+        if isinstance(min_pair_count, bool) or not isinstance(min_pair_count, int) or min_pair_count < 1:
+            raise ConfigError(f"min_pair_count must be an integer of at least 1; got {min_pair_count!r}")
         names = check_special_tokens(special_tokens)
         smallest = 256 + len(names)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int | np.integer) or vocab_size < smallest:
@@ -361,6 +366,8 @@ def _check_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int]) -
     """
     if not isinstance(ranks, dict) or not all(isinstance(token, bytes) and token for token in ranks):
         raise TokenizerError("BPE ranks must be a dict from non-empty bytes to integers")
+    if not isinstance(special_tokens, dict):
+        raise TokenizerError(f"special tokens must be a dict from names to ids; got {type(special_tokens).__name__}")
     names = check_special_tokens(special_tokens)
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
@@ -372,20 +379,14 @@ def _check_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int]) -
     if clash is not None:
         raise TokenizerError(f"special tokens must not be ordinary tokens too; {clash!r} is both")
     numbers = [*ranks.values(), *special_tokens.values()]
-    if not all(type(number) is int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
-        wrong = next((number for number in numbers if type(number) is not int), None)
-        detail = f"got {wrong!r}" if wrong is not None else f"got {_first_flaw(numbers)}"
+    wrong = [number for number in numbers if type(number) is not int or not 0 <= number < len(numbers)]
+    if not wrong and len(set(numbers)) < len(numbers):
+        wrong = [number for number, times in Counter(numbers).items() if times > 1]
+    if wrong:
         raise TokenizerError(
-            f"the ids of {len(ranks)} tokens and {len(names)} special tokens must be 0..{len(numbers) - 1}, "
-            f"each once; {detail}"
+            f"the ids of {len(ranks)} tokens and {len(names)} special tokens must be 0..{len(numbers) - 1}, each once; "
+            f"{wrong[0]!r:.60} is not, or not only once"
         )
-
-
-def _first_flaw(numbers: list[int]) -> str:
-    for expected, number in enumerate(sorted(numbers)):
-        if number != expected:
-            return f"{number} twice" if number == expected - 1 else f"no {expected}"
-    return "no flaw"
 
 
 def _parts_for_tiktoken(text: str) -> list[str]:

@@ -24,7 +24,7 @@ class CharTokenizer(Tokenizer):
 
         With the special token `<|unk|>`, characters outside the vocabulary become its id; without it they are refused.
 
-        Raises: TokenizerError for characters that are not single or not different
+        Raises: TokenizerError for characters that are not single or not different, or are special tokens as well
         """
         self._characters = list(characters)
         names = check_special_tokens(special_tokens)
@@ -35,6 +35,9 @@ class CharTokenizer(Tokenizer):
         self._id_of = {character: place for place, character in enumerate(self._characters)}
         if len(self._id_of) != len(self._characters):
             raise TokenizerError(f"characters must differ from each other; got {len(self._characters)} with repeats")
+        clash = next((name for name in names if name in self._id_of), None)
+        if clash is not None:
+            raise TokenizerError(f"special tokens must not be ordinary characters too; {clash!r} is both")
         every_token = self._characters + names
         super().__init__(
             [token.encode() for token in every_token],

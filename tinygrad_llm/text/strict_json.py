@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +15,13 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises: FormatError if it cannot be read
     """
     try:
-        return Path(path).read_bytes()
+        special = Path(path).exists() and not Path(path).is_file()
+        content = b"" if special else Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise FormatError(f"{path}: cannot be read: {error}") from None
+    if special:  # a device may have no end
+        raise FormatError(f"{path}: must be a file; it is a folder or a device")
+    return content
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -32,8 +37,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in found if keys.count(key) > 1)
+            (twice, _), = Counter(key for key, _ in pairs).most_common(1)
             raise ValueError(f"the key {twice!r} occurs twice")
         return found
 

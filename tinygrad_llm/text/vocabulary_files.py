@@ -96,20 +96,22 @@ def _tokenizer_of(
 
     Raises: FormatError
     """
-    ranks: dict[bytes, int] = {}
-    for token, number in vocabulary.items():
+    try:
+        ranks = {from_printable(token): number for token, number in vocabulary.items()}
+        pairs = [(from_printable(first), from_printable(second)) for first, second in merges]
+    except FormatError as error:
+        raise FormatError(f"{source}: {error}") from None
+    for token, number in ranks.items():
         if type(number) is not int:
-            raise FormatError(f"{source}: the id of {token!r} must be an integer; got {number!r}")
-        ranks[from_printable(token)] = number
+            raise FormatError(f"{source}: the id of {printable(token)!r} must be an integer; got {number!r:.60}")
     known = {token for token in ranks if len(token) == 1}
     last = -1
-    for place, (first, second) in enumerate(merges):
-        left, right = from_printable(first), from_printable(second)
+    for place, (left, right) in enumerate(pairs):
         rank = ranks.get(left + right)
         if left not in known or right not in known or rank is None or left + right in known:
             raise FormatError(
                 f"{source}: merge {place} must join two known tokens to a new one of the vocabulary; "
-                f"got {first!r} and {second!r}"
+                f"got {printable(left)!r} and {printable(right)!r}"
             )
         if rank <= last:
             raise FormatError(
@@ -279,7 +281,9 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
 
 def _special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
     special: dict[str, int] = {}
-    for added in added_tokens if isinstance(added_tokens, list) else [added_tokens]:
+    if not isinstance(added_tokens, list):
+        raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added_tokens!r:.200}")
+    for added in added_tokens:
         if not isinstance(added, dict):
             raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added!r:.200}")
         name, number = added.get("content"), added.get("id")

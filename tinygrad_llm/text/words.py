@@ -152,9 +152,9 @@ class SimpleTokenizerV2(_WordTokenizer):
 
     def __init__(self, vocab: dict[str, int]) -> None:
         """Raises: TokenizerError unless `vocab` gives words the ids 0, 1, ... in any order, `<|unk|>` among them."""
-        if isinstance(vocab, dict) and UNKNOWN not in vocab:
+        if not isinstance(vocab, dict) or UNKNOWN not in vocab:
             raise TokenizerError(
-                f"SimpleTokenizerV2 needs the word {UNKNOWN} in its vocabulary of {len(vocab)}: "
+                f"SimpleTokenizerV2 needs a dict of words with {UNKNOWN} among them: "
                 f"build_vocabulary(text, special_tokens=({END_OF_TEXT!r}, {UNKNOWN!r}))"
             )
         super().__init__(vocab, [word for word in vocab if str(word).startswith("<|") and str(word).endswith("|>")])

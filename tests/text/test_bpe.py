@@ -1,0 +1,277 @@
+"""Byte pair encoding: training against a plain definition, encoding against tiktoken, and hard texts."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import regex
+import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_llm.errors import ConfigError, TokenizerError
+from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.text.bpe import (
+    SPLIT_PATTERN,
+    _parts_for_tiktoken,
+    count_pieces,
+    join_pairs,
+    split_pieces,
+    train_ranks,
+)
+
+GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+SINGLE_BYTES = {bytes([byte]): byte for byte in range(256)}
+SCRIPTS = (
+    "The cat's hat, they've 1234 cats!  \n\n\t def f(x):\r\n    return x**2  # naïve café Straße "
+    "Привет, мир! Ελληνικά 漢字かな交じり文 한국어 العربية ١٢٣ עברית हिन्दी ไทย 🙂👩‍👩‍👧 e\u0301 \u00a0\u3000\u2028x "
+    "\x00\x1c\x85 ''s 'S aaaaaaaaaaaaaaaa '''ll we'll"
+)
+TOKENIZER = BPETokenizer.train([SCRIPTS, SCRIPTS * 2, "aaaa" * 9], 500, special_tokens=("<|endoftext|>", "<|pad|>"))
+near_text = st.text(st.sampled_from(SCRIPTS) | st.sampled_from(" \n'asdt1"), max_size=80)
+
+
+def characters_of_tiktoken(pattern: str, text: str) -> set[str]:
+    """The characters of `text` that tiktoken's table has in a class: other characters match no pattern and vanish."""
+    encoding = tiktoken.Encoding("class", pat_str=pattern, mergeable_ranks=SINGLE_BYTES, special_tokens={})
+    return set(bytes(encoding.encode_ordinary(text)).decode())
+
+
+@pytest.fixture(scope="module")
+def classified_differently() -> set[str]:
+    every = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    differing: set[str] = set()
+    for pattern in (r"\p{L}", r"\p{N}", r"\s"):
+        differing |= characters_of_tiktoken(pattern, every) ^ set(regex.findall(pattern, every))
+    return differing
+
+
+def naive_training(pieces: dict[bytes, int], num_merges: int) -> list[bytes]:
+    """The definition of training, counting everything anew for each merge."""
+    words = [([*piece], count) for piece, count in pieces.items()]
+    tokens = [bytes([byte]) for byte in range(256)]
+    for _ in range(num_merges):
+        counts: Counter[tuple[int, int]] = Counter()
+        for word, count in words:
+            for pair in pairwise(word):
+                counts[pair] += count
+        if not counts or max(counts.values()) < 2:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        tokens.append(tokens[best[0]] + tokens[best[1]])
+        for word, _ in words:
+            place = 0
+            while place < len(word) - 1:
+                if (word[place], word[place + 1]) == best:
+                    word[place : place + 2] = [len(tokens) - 1]
+                place += 1
+    return tokens
+
+
+some_pieces = st.binary(min_size=1, max_size=4) | st.text("ab", min_size=1).map(str.encode)
+
+
+@given(
+    pieces=st.dictionaries(some_pieces, st.integers(1, 5)),
+    num_merges=st.integers(0, 40),
+)
+def test_training_is_its_definition(pieces, num_merges):
+    assert list(train_ranks(pieces, num_merges)) == naive_training(pieces, num_merges)
+
+
+def test_training_on_real_text_is_its_definition(data_folder):
+    text = (data_folder / "the-verdict.txt").read_text(encoding="utf-8")
+    pieces = count_pieces([text], [])
+    assert list(train_ranks(pieces, 120)) == naive_training(pieces, 120)
+
+
+def test_a_pair_is_joined_from_the_left_and_ties_go_to_the_lowest_ids():
+    assert list(train_ranks({b"aaaaa": 1}, 1))[256:] == [b"aa"]
+    assert list(train_ranks({b"zy": 2, b"ab": 2, b"ac": 2}, 3))[256:] == [b"ab", b"ac", b"zy"]
+
+
+def test_training_reports_and_counts_all_texts():
+    seen: list[tuple[int, int]] = []
+    tokenizer = BPETokenizer.train(["ab ab", "ab"], 259, progress=lambda done, total: seen.append((done, total)))
+    assert tokenizer.vocab_size == 258
+    assert tokenizer.ranks[b"ab"] == 256
+    assert tokenizer.end_of_text == 257
+    assert seen == [(1, 2)]
+
+
+def test_training_leaves_special_tokens_out():
+    tokenizer = BPETokenizer.train("<|endoftext|>" * 50, 300)
+    assert tokenizer.vocab_size == 257
+
+
+@pytest.mark.parametrize("vocab_size", [256, 0, -1, 300.0, "300", True, None])
+def test_a_vocabulary_too_small_is_refused(vocab_size):
+    with pytest.raises(ConfigError, match="257"):
+        BPETokenizer.train("text", vocab_size)
+
+
+def test_what_cannot_be_trained_on_is_refused():
+    with pytest.raises(ConfigError):
+        BPETokenizer.train("text", 300, min_pair_count=0)
+    for text in (None, 5, b"bytes", ["text", None], "\ud800"):
+        with pytest.raises(TokenizerError):
+            BPETokenizer.train(text, 300)
+
+
+@given(near_text)
+def test_the_pattern_splits_as_gpt2s(text):
+    assert split_pieces(text) == regex.findall(GPT2_PATTERN, text)
+    assert "".join(split_pieces(text)) == text
+
+
+@given(near_text)
+def test_the_readable_encoder_gives_tiktokens_ids(text):
+    theirs = tiktoken.Encoding(
+        "theirs", pat_str=GPT2_PATTERN, mergeable_ranks=TOKENIZER.ranks, special_tokens=TOKENIZER.special_tokens
+    )
+    ids = TOKENIZER.encode(text)
+    assert ids == theirs.encode_ordinary(text)
+    assert ids == TOKENIZER.encode_readable(text)
+    assert ids == TOKENIZER.encode_to_array(text).tolist()
+    assert TOKENIZER.decode(ids) == text
+
+
+@given(data=st.data())
+def test_ids_agree_wherever_the_unicode_tables_do(classified_differently, data):
+    text = data.draw(st.text().filter(lambda text: not classified_differently.intersection(text)))
+    assert TOKENIZER.encode(text) == TOKENIZER.encode_readable(text)
+
+
+def test_where_the_unicode_tables_differ_tiktoken_decides_and_the_text_survives(classified_differently):
+    for character in sorted(classified_differently)[::97]:
+        text = f"a {character}{character}b 1{character}"
+        ids = TOKENIZER.encode(text)
+        assert ids == TOKENIZER.tiktoken_encoding.encode_ordinary(text)
+        assert TOKENIZER.decode(ids) == text
+        assert TOKENIZER.decode(TOKENIZER.encode_readable(text)) == text
+
+
+@given(st.text())
+def test_every_text_comes_back(text):
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+    assert TOKENIZER.decode(TOKENIZER.encode_to_array(text)) == text
+
+
+@given(st.lists(st.integers(0, TOKENIZER.vocab_size - 1)))
+def test_every_row_of_ids_decodes(ids):
+    joined = b"".join(map(TOKENIZER.token_bytes, ids))
+    assert TOKENIZER.decode(ids) == joined.decode("utf-8", errors="replace")
+
+
+def test_a_cut_off_character_becomes_the_replacement_character():
+    ids = TOKENIZER.encode_ordinary("Ω")
+    assert len(ids) == 2
+    assert TOKENIZER.decode(ids[:1]) == "\ufffd"
+
+
+@given(st.binary(max_size=40))
+def test_joining_gives_the_piece_back(piece):
+    assert b"".join(TOKENIZER.token_bytes(number) for number in join_pairs(piece, TOKENIZER.ranks)) == piece
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 1_000_000,
+        " " * 1_000_000 + "x",
+        "\n" * 1_000_000 + "x",
+        "x" + " \n" * 500_000 + "<|endoftext|>" + " " * 1_000_000 + "\ny",
+        "a" * 1_000_000,
+        "é" * 500_000,
+        "1" * 1_000_000,
+        "!" * 1_000_000,
+    ],
+    ids=["spaces", "spaces and a word", "lines", "around a special token", "a", "é", "digits", "punctuation"],
+)
+def test_a_million_alike_are_encoded(text):
+    ids = TOKENIZER.encode_to_array(text, "all")
+    assert TOKENIZER.decode(ids) == text
+    short = text[-100_000:]
+    assert TOKENIZER.encode_ordinary(short) == TOKENIZER.encode_readable(short)
+
+
+@given(
+    before=st.sampled_from(["", "x", "x ", "\n"]),
+    space=st.sampled_from([" ", "\n", "\u3000", " \n"]),
+    count=st.integers(4_900, 5_100) | st.integers(0, 20),
+    after=st.sampled_from(["", "x", "1", "!", "\x1c"]),
+)
+def test_cutting_a_long_run_of_whitespace_changes_no_id(before, space, count, after):
+    text = before + space * count + after
+    assert "".join(_parts_for_tiktoken(text)) == text
+    assert TOKENIZER.encode(text) == TOKENIZER.tiktoken_encoding.encode_ordinary(text)
+    assert TOKENIZER.encode(text) == TOKENIZER.encode_readable(text)
+
+
+def test_very_long_runs_are_cut_wherever_they_begin():
+    for start in range(0, 1200, 7):
+        assert len(_parts_for_tiktoken("x" * start + " " * 5_000 + "x")) == 2
+
+
+def test_one_long_piece_does_not_slow_training_down():
+    random_letters = "".join(np.random.default_rng(0).choice(list("ACGT"), 100_000))
+    tokenizer = BPETokenizer.train([random_letters, "a" * 100_000, " " * 100_000 + "x"], 800)
+    assert tokenizer.vocab_size == 800
+
+
+def test_new_special_tokens_follow_the_old_ids():
+    size = TOKENIZER.vocab_size
+    wider = TOKENIZER.with_special_tokens(["<|user|>", "### Response:"])
+    assert wider.vocab_size == size + 2
+    assert wider.special_tokens == TOKENIZER.special_tokens | {"<|user|>": size, "### Response:": size + 1}
+    assert wider.encode("cat ### Response:", {"### Response:"}) == [*TOKENIZER.encode("cat "), size + 1]
+    assert wider.encode(SCRIPTS) == TOKENIZER.encode(SCRIPTS)
+    assert TOKENIZER.vocab_size == size
+    for names in (["<|pad|>"], ["x", "x"], [""]):
+        with pytest.raises(TokenizerError):
+            TOKENIZER.with_special_tokens(names)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "special", "message"),
+    [
+        ({}, {}, "256 are missing"),
+        ({bytes([byte]): byte for byte in range(255)}, {}, "0xff"),
+        (SINGLE_BYTES | {b"ab": 255}, {}, "255 is not"),
+        (SINGLE_BYTES | {b"ab": 257}, {}, "257 is not"),
+        (SINGLE_BYTES, {"xy": 300}, "300 is not"),
+        (SINGLE_BYTES, {"xy": 5}, "5 is not"),
+        (SINGLE_BYTES | {b"xy": 256}, {"xy": 257}, "'xy' is both"),
+        (SINGLE_BYTES | {b"ab": 256.0}, {}, "256.0 is not"),
+        (SINGLE_BYTES | {b"ab": -1}, {}, "-1 is not"),
+        (SINGLE_BYTES | {b"": 256}, {}, "non-empty"),
+        ({"a": 0}, {}, "bytes"),
+        (None, {}, "bytes"),
+        (SINGLE_BYTES, ["x"], "dict"),
+        (SINGLE_BYTES, {"": 256}, "non-empty"),
+        (SINGLE_BYTES, {"\ud800": 256}, "surrogate"),
+    ],
+)
+def test_what_is_no_vocabulary_never_reaches_tiktoken(ranks, special, message):
+    with pytest.raises(TokenizerError, match=message):
+        BPETokenizer(ranks, special)
+
+
+def test_special_tokens_may_stand_before_the_bytes(tmp_path):
+    tokenizer = BPETokenizer({bytes([byte]): byte + 1 for byte in range(256)}, {"<s>": 0})
+    assert tokenizer.encode("<s>A", "all") == [0, 66]
+    assert BPETokenizer.from_state(tokenizer.state()).fingerprint() == tokenizer.fingerprint()
+
+
+def test_neither_tiktoken_nor_regex_is_loaded_before_it_is_needed():
+    import subprocess
+    import sys
+
+    code = "import sys, tinygrad_llm.text; print({'tiktoken', 'regex', 'urllib.request'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_pattern_is_the_one_in_use():
+    assert TOKENIZER.tiktoken_encoding._pat_str == SPLIT_PATTERN

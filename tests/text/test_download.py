@@ -1,0 +1,182 @@
+"""Downloads from a server on this machine that cuts off, lies, trickles and forgets."""
+
+import hashlib
+import http.server
+import threading
+import time
+
+import pytest
+
+from tinygrad_llm.errors import DownloadError
+from tinygrad_llm.text import download
+from tinygrad_llm.text.download import fetch
+
+CONTENT = bytes(range(256)) * 400
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.requests: list[str | None] = []  # the Range of each request
+        self.cut_after: list[int] = []  # how many bytes to send before hanging up, for the next requests
+        self.ranges = True
+        self.announce = True
+        self.pause = 0.0  # seconds between pieces of 1,000 bytes
+        self.url = f"http://127.0.0.1:{self.server_port}/file"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.server.requests.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        if start >= len(self.server.content) > 0 and wanted and self.server.ranges:
+            self.send_error(416)
+            return
+        body = self.server.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            size = len(self.server.content)
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if self.server.announce:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.server.cut_after:
+            body = body[: self.server.cut_after.pop(0)]
+        try:
+            for place in range(0, len(body), 1000 if self.server.pause else len(body)):
+                self.wfile.write(body[place : place + 1000] if self.server.pause else body)
+                time.sleep(self.server.pause)
+        except OSError:
+            pass  # the client has hung up, as it should
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join(5)
+
+
+def get(server, path, **changes):
+    arguments = {"url": server.url, "path": path, "size": len(CONTENT), "sha256": SHA256, "time_limit": 20}
+    return fetch(**arguments | changes)
+
+
+def test_a_file_arrives_whole_and_only_once(server, tmp_path):
+    path = tmp_path / "deep" / "file"
+    seen = []
+    assert get(server, path, progress=lambda done, total: seen.append((done, total))) == path
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+    get(server, path)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("announce", [True, False])
+def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, announce):
+    server.announce = announce
+    server.cut_after = [30_000, 20_000]
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=30000-", "bytes=50000-"]
+
+
+def test_a_later_call_goes_on_where_the_first_gave_up(server, tmp_path):
+    server.cut_after = [1000] * download.ATTEMPTS
+    with pytest.raises(DownloadError, match="call again"):
+        get(server, tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+    assert server.requests[-1] == f"bytes={1000 * download.ATTEMPTS}-"
+
+
+def test_a_server_without_ranges_starts_again(server, tmp_path):
+    server.ranges = False
+    server.cut_after = [30_000]
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_complete_already_needs_no_network(tmp_path, server):
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("left_over", [b"\1" * 500, b"\1" * len(CONTENT), b"\1" * (len(CONTENT) + 9)])
+def test_a_part_of_something_else_is_thrown_away(server, tmp_path, left_over):
+    (tmp_path / "file.part").write_bytes(left_over)
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [CONTENT[:-1], CONTENT + b"x", b"", b"\1" + CONTENT[1:], CONTENT * 50],
+    ids=["short", "long", "empty", "changed", "huge"],
+)
+def test_the_wrong_file_is_refused_and_leaves_nothing(server, tmp_path, content):
+    server.content = content
+    with pytest.raises(DownloadError, match="must be"):
+        get(server, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trickle_ends_at_the_time_limit_and_is_kept(server, tmp_path):
+    server.pause = 0.05
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match="time limit"):
+        get(server, tmp_path / "file", time_limit=0.4)
+    assert time.monotonic() - began < 5
+    assert 0 < (tmp_path / "file.part").stat().st_size < len(CONTENT)
+    server.pause = 0.0
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_silence_ends_at_the_time_limit(server, tmp_path):
+    server.pause = 3.0
+    began = time.monotonic()
+    with pytest.raises(DownloadError):
+        get(server, tmp_path / "file", time_limit=0.3)
+    assert time.monotonic() - began < 2.5
+
+
+def test_a_missing_file_and_a_dead_server_are_named(server, tmp_path):
+    with pytest.raises(DownloadError, match="404"):
+        get(server, tmp_path / "file", url=server.url.replace("/file", "/missing"))
+    with pytest.raises(DownloadError, match="check the connection"):
+        get(server, tmp_path / "file", url="http://127.0.0.1:9/file")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/file", "", "http://", "http://[", "http://a b/"])
+def test_addresses_that_are_none_are_refused(url, tmp_path):
+    with pytest.raises(DownloadError):
+        fetch(url, tmp_path / "file", size=1, sha256=SHA256, time_limit=5)
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DownloadError):
+        get(server, tmp_path / "file" / "below")
+
+
+def test_an_archive_is_unpacked_before_it_is_checked(server, tmp_path):
+    server.content = CONTENT[::-1]
+    path = get(server, tmp_path / "file", unpack=lambda archive: archive[::-1])
+    assert path.read_bytes() == CONTENT
+    with pytest.raises(DownloadError, match="at most 1,000"):
+        get(server, tmp_path / "other", unpack=lambda archive: archive, packed_size_limit=1000)

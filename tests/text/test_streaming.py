@@ -1,0 +1,69 @@
+"""Decoding id by id: the same text, and never half a character."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_llm.errors import DTypeError, IdRangeError
+from tinygrad_llm.text import (
+    BPETokenizer,
+    CharTokenizer,
+    SimpleTokenizerV1,
+    SimpleTokenizerV2,
+    StreamDecoder,
+    build_vocabulary,
+)
+
+TEXT = "One, two; (three)! It's -- so: é 漢 🙂 _x_"
+TOKENIZERS = [
+    CharTokenizer.train(TEXT),
+    SimpleTokenizerV1(build_vocabulary(TEXT)),
+    SimpleTokenizerV2.train(TEXT),
+    BPETokenizer.train(TEXT * 3, 270),
+]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
+@given(data=st.data())
+def test_the_stream_joined_is_the_text_decoded_at_once(tokenizer, data):
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=30))
+    stream = StreamDecoder(tokenizer)
+    assert "".join(map(stream.push, ids)) + stream.finish() == tokenizer.decode(ids)
+
+
+@given(st.text())
+def test_valid_text_never_shows_the_replacement_character(text):
+    tokenizer = TOKENIZERS[-1]
+    shown = ""
+    stream = StreamDecoder(tokenizer)
+    for token_id in tokenizer.encode(text):
+        shown += stream.push(token_id)
+        assert text.startswith(shown)
+    assert shown + stream.finish() == text
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
+def test_a_stream_goes_on_after_a_prompt(tokenizer):
+    ids = tokenizer.encode(TEXT)
+    for place in range(1, len(ids)):
+        stream = StreamDecoder(tokenizer, after=ids[:place])
+        rest = "".join(map(stream.push, ids[place:])) + stream.finish()
+        assert tokenizer.decode(ids).endswith(rest)
+        assert len(tokenizer.decode(ids)) - len(rest) <= len(tokenizer.decode(ids[:place]))
+
+
+def test_an_unfinished_character_waits_and_at_the_end_is_replaced():
+    tokenizer = BPETokenizer.train("", 257)
+    stream = StreamDecoder(tokenizer)
+    assert [stream.push(byte) for byte in "🙂".encode()[:3]] == ["", "", ""]
+    assert stream.finish() == "\ufffd"
+
+
+def test_ids_are_checked():
+    stream = StreamDecoder(TOKENIZERS[0])
+    with pytest.raises(IdRangeError):
+        stream.push(10_000)
+    with pytest.raises(DTypeError):
+        stream.push(1.5)
+    with pytest.raises(DTypeError):
+        StreamDecoder(TOKENIZERS[0], after=[True])
