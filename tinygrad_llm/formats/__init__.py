@@ -3,6 +3,7 @@
 from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
 from tinygrad_llm.formats.lock import RunLock
 from tinygrad_llm.formats.manifest import (
+    check_published,
     newest_whole_snapshot,
     prune_snapshots,
     publish_files,
@@ -22,8 +23,8 @@ from tinygrad_llm.formats.safetensors import (
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, write_json
 
 __all__ = [
-    "Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "dump_safetensors", "json_bytes",
-    "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files", "read_header",
-    "read_json", "read_metrics", "read_safetensors", "remove_leftovers", "verify_snapshot", "write_json",
+    "Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "check_published", "dump_safetensors",
+    "json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files",
+    "read_header", "read_json", "read_metrics", "read_safetensors", "remove_leftovers", "verify_snapshot", "write_json",
     "write_safetensors", "write_snapshot",
 ]  # fmt: skip

@@ -187,6 +187,30 @@ def publish_files(snapshot: str | os.PathLike[str], folder: str | os.PathLike[st
                     shutil.copyfileobj(file, copy, 1 << 20)
 
 
+def check_published(path: str | os.PathLike[str], snapshots: str | os.PathLike[str]) -> None:
+    """A file that `publish_files` put into place must still be, byte for byte, what one of the snapshots lists.
+
+    The newest may have appeared a moment before its files were published, so each is asked. Where there are no
+    snapshots, there is nothing to compare with.
+
+    Raises: CheckpointError, naming the file, where its bytes have changed
+    """
+    name, listed = Path(path).name, set()
+    for folder in _newest_first(snapshots):
+        try:
+            listed.add(_read_manifest(folder / MANIFEST)[name][1])
+        except (CheckpointError, KeyError):
+            continue
+    if not listed:
+        return
+    with open_regular(path, error=CheckpointError) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() not in listed:
+            raise CheckpointError(
+                f"{os.fspath(path)}: its bytes have changed since it was written: no snapshot in "
+                f"{os.fspath(snapshots)} lists them; copy the file of that name from a snapshot over it"
+            )
+
+
 class _HashedFile(io.BufferedWriter):
     """A file that takes bytes front to back and knows their sha256 when the last has come."""
 

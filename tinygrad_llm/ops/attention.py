@@ -16,6 +16,7 @@ from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
 QUERY_ROWS = 64  # queries per block: fewer skip more of the future, more make larger products
+SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
 
 
 def attention_weights(
@@ -121,6 +122,8 @@ def scaled_dot_product_attention(
         kept_scale = dropout_scale(dropout_p, q.dtype)
     full_mask = None if mask is None else np.broadcast_to(mask.data, shape)
 
+    shift = _scores_may_be_large(q, k, scale) or (full_mask is not None and full_mask.dtype.kind != "b")
+    ones = np.ones((count, 1), q.dtype)
     o = _empty_with_tokens_first((*shape[:-1], v.shape[-1]), q.dtype)
     saved: list[tuple[slice, slice, Array, Array]] = []
     for rows, columns in _blocks(length, count, is_causal):
@@ -132,12 +135,12 @@ def scaled_dot_product_attention(
                 e += full_mask[..., rows, columns]
         if is_causal:
             _hide_future(e, rows, count - length)
-        largest = np.maximum.reduce(e, axis=-1, keepdims=True, initial=-np.inf)
-        if mask is not None or count < length:  # a query that sees no key: exp(-inf - 0) = 0, not NaN
-            largest[np.isneginf(largest)] = 0
-        e -= largest
+        if shift:
+            largest = np.maximum.reduce(e, axis=-1, keepdims=True, initial=-np.inf)
+            largest[np.isneginf(largest)] = 0  # a query that sees no key: exp(-inf - 0) = 0, not NaN
+            e -= largest
         np.exp(e, out=e)
-        total = np.add.reduce(e, axis=-1, keepdims=True)
+        total = e @ ones[columns]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
         total[total == 0] = 1
         kept = e if keep is None else e * keep[..., rows, columns] * kept_scale
         out = o[..., rows, :]
@@ -161,9 +164,10 @@ def scaled_dot_product_attention(
                 ds *= kept_scale
             ds -= np.einsum("...td,...td->...t", do_rows, o[..., rows, :])[..., None]
             ds *= e
-            ds *= scale
             np.matmul(ds, k[..., columns, :], out=dq[..., rows, :])
             dk[..., columns, :] += ds.swapaxes(-1, -2) @ q[..., rows, :]
+        dq *= scale
+        dk *= scale
         return (
             unbroadcast(dq, query_shape),
             _sum_shared_heads(dk, key_shape),
@@ -238,12 +242,21 @@ def _blocks(length: int, count: int, is_causal: bool) -> list[tuple[slice, slice
     return blocks
 
 
+def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
+    """Whether a score might exceed SAFE_SCORE: |q · k| is at most |q| |k|, so the longest of each decide.
+
+    Nearly always it might not. Then exp needs no shift by the largest score of each row, and two passes are saved.
+    """
+    longest = [math.sqrt(float(np.einsum("...td,...td->...t", x, x).max(initial=0.0))) for x in (q, k)]
+    return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
+
+
 def _hide_future(scores: Array, rows: slice, offset: int) -> None:
-    """Set the scores of keys after each query to -infinity: all of them in the block's last, triangular part."""
+    """Add -infinity to the scores of keys after each query: all of them in the block's last, triangular part."""
     first = max(rows.start + offset, 0)  # keys before this one are in every query's past
-    corner = scores[..., first:]
-    rows_here = np.arange(rows.start, rows.stop)[:, None] + offset
-    corner[..., rows_here < np.arange(first, scores.shape[-1])] = -np.inf
+    last_seen = np.arange(rows.start, rows.stop)[:, None] + offset
+    future = np.arange(first, scores.shape[-1]) > last_seen
+    scores[..., first:] += np.where(future, -np.inf, 0.0).astype(scores.dtype)
 
 
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:

@@ -10,10 +10,12 @@ from tinygrad_llm.train.evaluation import (
     language_model_loss,
 )
 from tinygrad_llm.train.progress import ProgressLog, StatusLine, duration, perplexity
+from tinygrad_llm.train.run_folder import RunFolder, load
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Loader, Trainer
 
 __all__ = [
-    "Callback", "Loader", "Loss", "ProgressLog", "StatusLine", "Trainer", "TrainingSettings", "bits_per_byte",
-    "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced", "language_model_loss", "perplexity",
+    "Callback", "Loader", "Loss", "ProgressLog", "RunFolder", "StatusLine", "Trainer", "TrainingSettings",
+    "bits_per_byte", "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced", "language_model_loss",
+    "load", "perplexity",
 ]  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.tensor import Tensor, no_grad
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
+
+
+class Batches(Protocol):
+    """A sequence of batches: a list of them, or `WindowBatches`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def language_model_loss(model: Any, batch: Any) -> Tensor:
@@ -54,7 +62,7 @@ def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_
     return total / count
 
 
-def evenly_spaced(batches: Sequence[Any], count: int) -> list[Any]:
+def evenly_spaced(batches: Batches, count: int) -> list[Any]:
     """`count` of the batches, spread over all of them; always the same, so that evaluations compare."""
     chosen = np.linspace(0, len(batches) - 1, min(count, len(batches))).round().astype(int)
     return [batches[int(i)] for i in chosen]

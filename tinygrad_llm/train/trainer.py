@@ -25,7 +25,14 @@ from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm
 from tinygrad_llm.optim.schedules import warmup_cosine
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train.evaluation import Loss, count_targets, evaluate, evenly_spaced, language_model_loss
+from tinygrad_llm.train.evaluation import (
+    Batches,
+    Loss,
+    count_targets,
+    evaluate,
+    evenly_spaced,
+    language_model_loss,
+)
 from tinygrad_llm.train.settings import TrainingSettings
 
 
@@ -73,7 +80,7 @@ class Trainer:
         model: Module,
         loader: Loader,
         settings: TrainingSettings | None = None,
-        validation: Sequence[Any] | None = None,
+        validation: Batches | None = None,
         loss: Loss = language_model_loss,
         callbacks: Sequence[Callback] = (),
     ) -> None:

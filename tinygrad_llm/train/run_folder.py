@@ -1,0 +1,246 @@
+"""The run folder: everything a run has made, whole at every moment.
+
+    runs/gpt/
+      config.json                what was asked for: model, training settings, data, tokenizer
+      tinygrad_tokenizer.json    the tokenizer
+      model.safetensors          the newest whole weights
+      metrics.jsonl              one flat record per optimizer step; losses in nats per token
+      checkpoints/step-00000250/ model, optimizer and loop state, with a manifest of sha256 sums
+      loss.png                   the curves, where matplotlib is installed
+
+A checkpoint is written beside the last one, flushed to disk, and only then takes its place (see `formats.manifest`),
+so a crash, a full disk or kill -9 leaves the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, StateDictError
+from tinygrad_llm.formats import (
+    MetricsLog,
+    RunLock,
+    check_published,
+    dump_safetensors,
+    json_bytes,
+    newest_whole_snapshot,
+    prune_snapshots,
+    publish_files,
+    read_json,
+    read_metrics,
+    read_safetensors,
+    write_json,
+    write_snapshot,
+)
+from tinygrad_llm.models import MODELS
+from tinygrad_llm.nn import Module
+from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.text import Tokenizer, load_tokenizer
+from tinygrad_llm.train.environment import arithmetic_environment, differences
+from tinygrad_llm.train.loss_picture import can_draw, draw_losses
+from tinygrad_llm.train.trainer import Callback, Trainer
+
+CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
+VERSION = 1
+
+
+class RunFolder(Callback):
+    """A run on disk: as a trainer's callback it logs every step and saves every checkpoint.
+
+    Use it in a `with` block: inside, no other process may write into the folder. `keep` is how many checkpoints stay,
+    beside the one with the best validation loss.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
+        if keep < 1:
+            raise ConfigError(f"--keep must be at least 1; got {keep}")
+        self.path, self.config, self.keep = path, config, keep
+        self._lock = RunLock(path)
+        self._log: MetricsLog | None = None
+        self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
+
+    @classmethod
+    def create(cls, path: Path, keep: int = 2) -> RunFolder:
+        """A folder for a new run. Raises ConfigError where one is there already, which only `--resume` may touch."""
+        if (path / CONFIG).exists():
+            raise ConfigError(
+                f"{path} already holds a run; continue it with --resume, or give a new folder with --out"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{path}: the run folder cannot be made: {error.strerror}") from None
+        return cls(path, {}, keep)
+
+    @classmethod
+    def open(cls, path: Path, keep: int = 2) -> RunFolder:
+        """The folder of a run that exists. Raises DataError where there is none, FormatError for a bad config."""
+        return cls(path, read_config(path), keep)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.path)
+
+    def __enter__(self) -> RunFolder:
+        self._lock.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def begin(self, config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
+        """Write what was asked for, before the first step."""
+        if tokenizer is not None:
+            tokenizer.save(self.path)
+        self.update_config(config)
+
+    def update_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the record of what was asked for, as when a resumed run is made longer."""
+        self.config = {"version": VERSION, **config}
+        write_json(self.path / CONFIG, self.config)
+
+    # -- as a callback
+
+    def started(self, trainer: Trainer) -> None:
+        if self._log is None:
+            self._log = MetricsLog(self.path / "metrics.jsonl")
+        self._log.truncate_after(trainer.step)  # a killed run may have logged steps after its last checkpoint
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.append(record)
+
+    def checkpoint_due(self, trainer: Trainer) -> None:
+        self.save(trainer)
+
+    def finished(self, trainer: Trainer) -> None:
+        if can_draw():
+            draw_losses(read_metrics(self.path / "metrics.jsonl"), self.path / "loss.png")
+
+    # -- checkpoints
+
+    def save(self, trainer: Trainer) -> Path:
+        """Write a checkpoint, make its weights the folder's newest, and delete checkpoints beyond `keep`."""
+        name = f"step-{trainer.step:08d}"
+        if trainer.val_loss is not None and (self._best is None or trainer.val_loss < self._best["val_loss"]):
+            self._best = {"name": name, "val_loss": trainer.val_loss}
+        arrays, optimizer_state = _separate_arrays(trainer.optimizer.state_dict())
+        state = {
+            "trainer": trainer.state(),
+            "optimizer": optimizer_state,
+            "best": self._best,
+            "environment": arithmetic_environment(),
+        }
+        checkpoints = self.path / "checkpoints"
+        snapshot = write_snapshot(
+            checkpoints,
+            name,
+            {
+                WEIGHTS: partial(dump_safetensors, tensors=trainer.model.state_dict()),
+                OPTIMIZER: partial(dump_safetensors, tensors=arrays),
+                STATE: json_bytes(_plain(state), indent=None),
+            },
+        )
+        publish_files(snapshot, self.path, [WEIGHTS])
+        prune_snapshots(checkpoints, self.keep, protect=[self._best["name"]] if self._best else [])
+        return snapshot
+
+    def restore(self, trainer: Trainer) -> list[str]:
+        """Put `trainer` where the newest whole checkpoint stands; returns notices about anything unusual.
+
+        Raises: CheckpointError where no checkpoint is whole, or it does not fit the run's model and data
+        """
+        snapshot, notices = newest_whole_snapshot(self.path / "checkpoints")
+        if snapshot is None:
+            if notices:
+                raise CheckpointError(f"{self.path}: no checkpoint is whole: {'; '.join(notices)}")
+            return ["no checkpoint was saved yet; starting at step 0"]
+        if notices:
+            notices = [*notices, f"falling back to {snapshot.name}, the newest checkpoint that is whole"]
+        try:
+            state = read_json(snapshot / STATE)
+            trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
+            arrays = read_safetensors(snapshot / OPTIMIZER)
+            trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
+            trainer.set_state(state["trainer"])
+            self._best = state["best"]
+            return notices + differences(state["environment"])
+        except (StateDictError, ConfigError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{snapshot}: does not fit this run: {error}") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A run folder's config. Raises DataError where there is none, CheckpointError for one that is no run's."""
+    if not (path / CONFIG).is_file():
+        raise DataError(f"{path} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {path}`")
+    config = read_json(path / CONFIG)
+    if not isinstance(config, dict) or not isinstance(config.get("version"), int) or "model" not in config:
+        raise CheckpointError(f"{path / CONFIG}: must be the config that a training run wrote (version, model, ...)")
+    if config["version"] > VERSION:
+        raise CheckpointError(
+            f"{path / CONFIG}: written by a newer version of this package (layout {config['version']}, known up to "
+            f"{VERSION}); update the package"
+        )
+    if config.get("model_type") not in MODELS:
+        raise CheckpointError(
+            f"{path / CONFIG}: model_type must be one of {', '.join(MODELS)}; got {config.get('model_type')!r}"
+        )
+    return config
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
+    """The newest model of a run folder, in evaluation mode, and its tokenizer.
+
+    Raises: DataError where `path` is no run folder; CheckpointError or FormatError, naming the file, where one is
+            missing or damaged, or does not fit the others
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    model_class, config_class = MODELS[config["model_type"]]
+    weights = folder / WEIGHTS
+    if not weights.exists():
+        raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
+    check_published(weights, folder / "checkpoints")
+    try:
+        with no_initial_values():
+            model: Module = model_class(config_class.from_dict(config["model"]))
+        model.load_state_dict(read_safetensors(weights))
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    except StateDictError as error:
+        raise CheckpointError(f"{weights}: does not fit {CONFIG}: {error}") from error
+    tokenizer = load_tokenizer(folder)
+    return model.eval(), tokenizer
+
+
+def _separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An optimizer's state as arrays named `position.name`, and the rest, which JSON can hold."""
+    arrays: dict[str, Any] = {}
+    rest = {}
+    for position, entry in state["state"].items():
+        arrays |= {f"{position}.{name}": value for name, value in entry.items() if isinstance(value, np.ndarray)}
+        rest[str(position)] = {name: value for name, value in entry.items() if not isinstance(value, np.ndarray)}
+    return arrays, {"state": rest, "param_groups": state["param_groups"]}
+
+
+def _rejoin_arrays(arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    state = {position: dict(entry) for position, entry in rest["state"].items()}
+    for name, array in arrays.items():
+        position, _, part = name.partition(".")
+        state[position][part] = array
+    return {"state": state, "param_groups": rest["param_groups"]}
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for arrays and tuples, as JSON has them."""
+    return json.loads(json.dumps(value, default=lambda array: array.tolist()))
