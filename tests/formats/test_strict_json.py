@@ -42,6 +42,7 @@ def test_what_is_written_is_read_back(value, indent):
         (b'[{"a": {"b": 1}, "c": {"b": 1, "\\u0062": 2}}]', "line 1, column 32", "'b' appears twice"),
         (b"[1, NaN]", "line 1, column 5", "finite"),
         (b'["NaN", -Infinity]', "line 1, column 9", "finite"),
+        (b'{"a": "a", "b": {"a": ["a"]}, "c": NaN}', "line 1, column 36", "finite"),
         (b"[1e5, 1e999]", "line 1, column 7", "finite"),
         (b"[" + b"9" * 401 + b"]", "line 1, column 2", "400 digits"),
         (b"[0." + b"1" * 500 + b"]", "line 1, column 2", "400 digits"),
@@ -71,6 +72,7 @@ def test_a_fault_is_named_with_its_place(text, where, what):
     [
         (b"[" * 64 + b"]" * 64, None),
         (b'["\\ud83d\\ude00"]', ["😀"]),
+        (b'{"a": "a", "b": ["a", "b"], "c": "\\ud83d\\ude00"}', {"a": "a", "b": ["a", "b"], "c": "😀"}),
         (b'["' + b"9" * 1000 + b'"]', ["9" * 1000]),
         (b'{"a": {"a": 1}, "b": {"a": 1}}', {"a": {"a": 1}, "b": {"a": 1}}),
         (b" " * 1_000_000 + b"1", 1),

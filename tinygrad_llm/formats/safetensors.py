@@ -54,7 +54,7 @@ FORMAT_DTYPES = {np.dtype(code): name for name, code in NUMPY_DTYPES.items()}
 WRITING_ORDER = {name: rank for rank, name in enumerate(reversed(BITS))}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
     """What a header says about one tensor; `begin` and `end` count bytes from the start of the data."""
 
@@ -64,7 +64,7 @@ class TensorInfo:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """A checked header: the tensors in the order of the file's data, the metadata, and where the data begins."""
 
