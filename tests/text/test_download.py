@@ -136,6 +136,14 @@ def test_the_wrong_file_is_refused_and_leaves_nothing(server, tmp_path, content)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_more_is_taken_than_the_file_has(server, tmp_path):
+    server.content = CONTENT * 50
+    seen = []
+    with pytest.raises(DownloadError, match="more came"):
+        get(server, tmp_path / "file", progress=lambda done, total: seen.append(done))
+    assert seen[-1] <= len(CONTENT) + (1 << 16)
+
+
 def test_a_trickle_ends_at_the_time_limit_and_is_kept(server, tmp_path):
     server.pause = 0.05
     began = time.monotonic()

@@ -82,8 +82,9 @@ def test_ids_that_are_none_are_refused(tokenizer, ids, error):
 def test_one_token_shows_its_bytes(tokenizer):
     assert all(tokenizer.token_bytes(number) for number in range(tokenizer.vocab_size))
     assert tokenizer.token_bytes(np.int64(3)) == tokenizer.token_bytes(3)
-    with pytest.raises(IdRangeError):
-        tokenizer.token_bytes(tokenizer.vocab_size)
+    for just_outside in (tokenizer.token_bytes, lambda number: tokenizer.decode([0, number])):
+        with pytest.raises(IdRangeError):
+            just_outside(tokenizer.vocab_size)
     with pytest.raises(IdRangeError):
         tokenizer.token_bytes(-1)
     for wrong in (1.0, True, "1", None):

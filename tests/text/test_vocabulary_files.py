@@ -176,6 +176,20 @@ def test_merges_must_fit_the_ids(tmp_path):
             READERS["vocab.bpe"](tmp_path)
 
 
+def test_merges_must_be_in_the_order_of_ids(tmp_path):
+    tokenizer = BPETokenizer({bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"cd": 257})
+    write_encoder_and_merges(tokenizer, tmp_path / "encoder.json", tmp_path / "vocab.bpe")
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\nc d\na b\n")
+    with pytest.raises(FormatError, match="merge 1 makes id 256 after id 257"):
+        read_encoder_and_merges(tmp_path / "encoder.json", tmp_path / "vocab.bpe")
+
+
+def test_a_key_that_occurs_twice_is_named(tmp_path):
+    (tmp_path / "twice.json").write_text('{"a": {"b": 1, "c": 2, "b": 3}}')
+    with pytest.raises(FormatError, match="'b' occurs twice"):
+        read_json_object(tmp_path / "twice.json")
+
+
 @pytest.mark.parametrize(
     "line", [b"YQ==", b"YQ== x", b"YQ== -1", b"!!! 256", b" 256", b"YQ== 97", b"YWI= 9999999999999", b"YWI= 300"]
 )
