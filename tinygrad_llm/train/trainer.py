@@ -170,12 +170,10 @@ class Trainer:
 
     def _next_batch(self) -> Any:
         """The next batch of the running epoch, or the first of a new one."""
-        if self._batches is not None:
-            for batch in self._batches:
+        for _ in range(3):  # a resumed epoch may have been at its end already
+            for batch in self._batches or ():
                 return batch
-        self._batches = iter(self.loader)
-        for batch in self._batches:
-            return batch
+            self._batches = iter(self.loader)
         raise ConfigError("Trainer: the loader has no batch; give more data or a smaller batch_size")
 
     def _bad_step(self, loss: float) -> None:

@@ -1,0 +1,266 @@
+"""The training loop: what a step does, and that stopping, resuming and looking change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Tensor, manual_seed
+from tinygrad_llm.data import DataLoader, SlidingWindows, WindowBatches, WindowLoader
+from tinygrad_llm.errors import AnomalyError, CheckpointError, ConfigError
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.random import Generator
+from tinygrad_llm.train import Callback, RunFolder, Trainer, TrainingSettings, evaluate
+from tinygrad_llm.train.run_folder import OPTIMIZER
+
+IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
+CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
+SETTINGS = TrainingSettings(steps=12, batch_size=5, warmup_steps=3, eval_interval=4, eval_batches=2, seed=7)
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.records = []
+
+    def step_finished(self, trainer, record):
+        self.records.append({name: value for name, value in record.items() if name != "tokens_per_second"})
+
+
+class StopAt(Callback):
+    """Sends this process the Ctrl-C that a user would, in mid-step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def step_finished(self, trainer, record):
+        if record["step"] == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def new_trainer(settings=SETTINGS, callbacks=(), loader=WindowLoader):
+    manual_seed(settings.seed)
+    model = GPT(CONFIG, init="gpt2")
+    shuffling = Generator(settings.seed).spawn("shuffling")
+    if loader is WindowLoader:
+        batches = WindowLoader(IDS[:270], 8, settings.batch_size, shuffling)
+    else:
+        batches = DataLoader(SlidingWindows(IDS[:270], 8), settings.batch_size, shuffle=True, generator=shuffling)
+    return Trainer(model, batches, settings, WindowBatches(IDS[270:], 8, 2), callbacks=callbacks)
+
+
+def bits(trainer):
+    arrays = {name: array.copy() for name, array in trainer.model.state_dict().items()}
+    for position, entry in trainer.optimizer.state_dict()["state"].items():
+        arrays |= {f"{position}.{name}": np.array(value) for name, value in entry.items()}
+    return arrays
+
+
+def assert_same_bits(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def run_in_pieces(folder, stops, settings=SETTINGS, loader=WindowLoader):
+    """Train to the end with a stop, a saved checkpoint and a new trainer at each of `stops`."""
+    recorder = Recorder()
+    run = RunFolder.create(folder)
+    with run:
+        run.begin({"model_type": "gpt", "model": CONFIG.to_dict()}, None)
+    for stop in [*stops, None]:
+        run = RunFolder.open(folder)
+        with run:
+            trainer = new_trainer(settings, [recorder, run], loader)
+            run.restore(trainer)
+            trainer.train(until=stop)
+    return trainer, recorder.records
+
+
+@pytest.mark.parametrize("loader", [WindowLoader, DataLoader])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_stopping_and_resuming_changes_no_bit(tmp_path, loader, accumulation):
+    settings = TrainingSettings(**{**SETTINGS.to_dict(), "grad_accumulation": accumulation})
+    whole, records = run_in_pieces(tmp_path / "whole", [], settings, loader)
+    pieces, records_in_pieces = run_in_pieces(tmp_path / "pieces", [1, 4, 6, 7, 11], settings, loader)
+    assert records == records_in_pieces
+    assert_same_bits(bits(whole), bits(pieces))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", range(1, 12))
+def test_stopping_at_any_step_changes_no_bit(tmp_path, stop):
+    whole, records = run_in_pieces(tmp_path / "whole", [])
+    pieces, records_in_pieces = run_in_pieces(tmp_path / "pieces", [stop])
+    assert records == records_in_pieces
+    assert_same_bits(bits(whole), bits(pieces))
+
+
+def test_each_step_is_logged_once_even_after_a_crash(tmp_path):
+    run_in_pieces(tmp_path / "run", [5])
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:  # a crash after step 12 would have left more
+        file.write('{"step": 13, "train_loss": 1.0}\n{"step": 14, "tr')
+    longer = TrainingSettings(**{**SETTINGS.to_dict(), "steps": 14})
+    run = RunFolder.open(tmp_path / "run")
+    with run:
+        trainer = new_trainer(longer, [run])
+        run.restore(trainer)
+        trainer.train()
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, 15))
+    keys = {"step", "train_loss", "learning_rate", "grad_norm", "tokens_per_second"}
+    assert all(keys <= record.keys() for record in records)
+    assert [record["step"] for record in records if "val_loss" in record] == [4, 8, 12, 14]
+
+
+def test_evaluating_more_often_does_not_change_the_training():
+    often = TrainingSettings(**{**SETTINGS.to_dict(), "eval_interval": 1, "eval_batches": 9})
+    first, second = new_trainer(), new_trainer(often)
+    first.train()
+    second.train()
+    assert_same_bits(bits(first), bits(second))
+
+
+def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
+    whole, _ = run_in_pieces(tmp_path / "whole", [])
+    run = RunFolder.create(tmp_path / "run")
+    with run:
+        run.begin({"model_type": "gpt", "model": CONFIG.to_dict()}, None)
+        trainer = new_trainer(callbacks=[StopAt(6), run])
+        handler = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        assert trainer.step == 6
+        assert signal.getsignal(signal.SIGINT) is handler
+    run = RunFolder.open(tmp_path / "run")
+    with run:
+        resumed = new_trainer(callbacks=[run])
+        run.restore(resumed)
+        assert resumed.step == 6
+        resumed.train()
+    assert_same_bits(bits(whole), bits(resumed))
+
+
+def test_accumulated_batches_weigh_by_their_targets():
+    manual_seed(0)
+    model = GPT(GPTConfig(11, 8, 16, 2, 1, dropout=0.0))
+    targets = [np.array([[1, 2, 3, 4]]), np.array([[5, -100, -100, -100]])]
+    batches = [(np.array([[0, 1, 2, 3]]), targets[0]), (np.array([[4, 5, 6, 7]]), targets[1])]
+
+    class Fixed:
+        def __iter__(self):
+            return iter(batches)
+
+        def state(self):
+            return {}
+
+        def set_state(self, state):
+            pass
+
+    together = model.loss(
+        np.concatenate([inputs for inputs, _ in batches]), np.concatenate([targets for _, targets in batches])
+    )
+    recorder = Recorder()
+    settings = TrainingSettings(steps=1, warmup_steps=0, grad_accumulation=2)
+    Trainer(model, Fixed(), settings, callbacks=[recorder]).train()
+    assert recorder.records[0]["train_loss"] == pytest.approx(together.item(), rel=1e-6)
+
+
+def test_the_schedule_and_decay_reach_the_optimizer():
+    recorder = Recorder()
+    settings = TrainingSettings(steps=4, warmup_steps=2, learning_rate=0.3, min_learning_rate=0.0, batch_size=2)
+    trainer = new_trainer(settings, [recorder])
+    trainer.train()
+    rates = [record["learning_rate"] for record in recorder.records]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.15])
+    decayed, plain = trainer.optimizer.param_groups
+    assert all(p.ndim == 2 for p in decayed["params"]) and decayed["weight_decay"] == 0.1
+    assert all(p.ndim == 1 for p in plain["params"]) and plain["weight_decay"] == 0.0
+
+
+def poisoned_loss(model, batch):
+    return model.loss(*batch) * Tensor(np.float32("nan"))
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
+    trainer = new_trainer()
+    trainer.loss = poisoned_loss
+    before = {name: array.copy() for name, array in trainer.model.state_dict().items()}
+    with pytest.raises(AnomalyError, match=r"step 1: .*got loss nan.*token_embedding\.weight.*learning rate"):
+        trainer.train()
+    for name, array in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_bad_steps_can_be_skipped_and_are_counted():
+    trainer = new_trainer(TrainingSettings(**{**SETTINGS.to_dict(), "skip_bad_steps": True, "eval_interval": 0}))
+    trainer.loss = poisoned_loss
+    trainer.train()
+    assert trainer.step == trainer.bad_steps == 12
+
+
+def test_evaluation_leaves_modes_and_weighs_by_targets():
+    manual_seed(0)
+    model = GPT(CONFIG)
+    model.train()
+    model.blocks[0].eval()
+    batch = (IDS[None, :8], IDS[None, 1:9])
+    short = (IDS[None, 9:11], IDS[None, 10:12])
+    mean = evaluate(model, [batch, short])
+    assert model.training and not model.blocks[0].training
+    model.eval()
+    expected = (8 * model.loss(*batch).item() + 2 * model.loss(*short).item()) / 10
+    assert mean == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ConfigError, match="at least one target"):
+        evaluate(model, [])
+
+
+def test_frozen_models_and_empty_loaders_are_refused():
+    model = GPT(CONFIG).requires_grad_(False)
+    with pytest.raises(ConfigError, match="nothing to train"):
+        Trainer(model, WindowLoader(IDS, 8, 5))
+    trainer = Trainer(GPT(CONFIG), DataLoader([], batch_size=2))
+    with pytest.raises(ConfigError, match="no batch"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"steps": -1}, "steps must be an integer of at least 0; got -1"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number"),
+        ({"beta2": 1.0}, "beta2 must be below 1"),
+        ({"min_learning_rate": 1.0}, "min_learning_rate must be at most learning_rate"),
+        ({"seed": 2**40}, "seed must be below"),
+    ],
+)
+def test_settings_out_of_range_are_named(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainingSettings(**wrong)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path):
+    run_in_pieces(tmp_path / "run", [5])
+    newest = tmp_path / "run" / "checkpoints" / "step-00000012" / OPTIMIZER
+    data = bytearray(newest.read_bytes())
+    data[-5] ^= 1
+    newest.write_bytes(data)
+    run = RunFolder.open(tmp_path / "run")
+    with run:
+        trainer = new_trainer(callbacks=[run])
+        notices = run.restore(trainer)
+    assert trainer.step == 8
+    assert any(OPTIMIZER in notice for notice in notices) and any("falling back" in notice for notice in notices)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    run_in_pieces(tmp_path / "run", [])
+    run = RunFolder.open(tmp_path / "run")
+    manual_seed(0)
+    other = Trainer(GPT(GPTConfig(11, 8, 32, 2, 2)), WindowLoader(IDS[:270], 8, 5), SETTINGS)
+    with run, pytest.raises(CheckpointError, match=r"does not fit this run.*token_embedding\.weight"):
+        run.restore(other)
