@@ -118,10 +118,16 @@ class Module:
 
     def _named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """Every attribute of `kind` in the tree, under every name that it has."""
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, kind):
-                    yield (f"{prefix}.{name}" if prefix else name), value
+        return self._named_tensors_below(kind, "", ())
+
+    def _named_tensors_below(self, kind: type[T], prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, T]]:
+        for name, value in vars(self).items():
+            if isinstance(value, kind):
+                yield prefix + name, value
+        above = (*above, self)
+        for name, child in self.named_children():
+            if child not in above:  # a module may know its parent; but a shared one is walked along every path
+                yield from child._named_tensors_below(kind, f"{prefix}{name}.", above)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, under its first name, however many modules share it."""
