@@ -6,6 +6,7 @@ registered. Everything else here walks that tree.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -17,6 +18,8 @@ from tinygrad_llm.tensor import Array, Tensor, TensorLike
 M = TypeVar("M", bound="Module")
 T = TypeVar("T", bound=Tensor)
 ForwardHook: TypeAlias = "Callable[[Module, tuple[Any, ...], Any], Any]"
+
+_next_hook = itertools.count().__next__
 
 
 class Parameter(Tensor):
@@ -45,7 +48,7 @@ class HookHandle:
     """Removes a forward hook: by `remove()`, or at the end of a `with` block."""
 
     def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
-        self._hooks, self._key = hooks, max(hooks, default=0) + 1
+        self._hooks, self._key = hooks, _next_hook()  # never a removed hook's key: remove() may be called twice
         hooks[self._key] = hook
 
     def remove(self) -> None:
