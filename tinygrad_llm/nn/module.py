@@ -218,7 +218,10 @@ class Module:
 
     def to(self: M, dtype: Any) -> M:
         """Convert parameters and buffers in place, forgetting gradients. Returns the module."""
-        target = np.dtype(dtype)
+        try:
+            target = np.dtype(dtype)
+        except TypeError:
+            raise DTypeError(f"to: dtype must be a NumPy dtype; got {dtype!r}") from None
         if target.kind not in "fc":
             raise DTypeError(f"to: parameters must be floating-point; got {target}")
         for tensor in (*self.parameters(), *self.buffers()):
