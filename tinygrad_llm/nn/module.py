@@ -237,11 +237,12 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = []
-        for name, child in self.named_children():
-            lines.append(f"({name}): " + repr(child).replace("\n", "\n  "))
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return head + "".join(f"\n  {line}" for line in lines) + ("\n)" if lines else ")")
+        extra = self.extra_repr()
+        children = [f"({name}): {child!r}" for name, child in self.named_children()]
+        if not children:
+            return f"{type(self).__name__}({extra})"
+        lines = "\n".join([extra, *children] if extra else children)
+        return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
 
 
 def _as_array(value: Any) -> Array:
