@@ -177,7 +177,7 @@ class Module:
         first: dict[int, str] = {}
         for name, (tensor, value) in matched.items():
             other = first.setdefault(id(tensor), name)
-            if other != name and not np.array_equal(matched[other][1], value):
+            if other != name and not np.array_equal(matched[other][1], value, equal_nan=True):
                 problems.append(f"{other} and {name} are one shared parameter here; got two different arrays")
         if strict:
             problems += [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected]
