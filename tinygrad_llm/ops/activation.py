@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.ops.blocks import BLOCK_ELEMENTS
 from tinygrad_llm.ops.fusion import fuses
-from tinygrad_llm.primitives.erf import erf
+from tinygrad_llm.primitives.error_function import erf
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, is_grad_enabled, record
 

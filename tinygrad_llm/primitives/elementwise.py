@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from tinygrad_llm.primitives.erf import erf as erf_values
+from tinygrad_llm.primitives.error_function import erf as erf_values
+from tinygrad_llm.primitives.error_function import erf_derivative as erf_slope
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
 
@@ -108,6 +107,6 @@ def erf(x: TensorLike) -> Tensor:
     a = x.data
 
     def backward(dz: Array) -> Gradients:
-        return (dz * (2 / math.sqrt(math.pi)) * np.exp(-a * a),)
+        return (dz * erf_slope(a),)
 
     return record(erf_values(a), (x,), backward)
