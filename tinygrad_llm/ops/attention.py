@@ -11,7 +11,7 @@ from tinygrad_llm.ops.dropout import dropout_scale
 from tinygrad_llm.ops.expect import expect_probability
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.ops.softmax import softmax_composed
-from tinygrad_llm.primitives.operands import unbroadcast
+from tinygrad_llm.primitives.operands import as_float, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
@@ -66,7 +66,7 @@ def scaled_dot_product_attention_composed(
     generator: Generator | None = None,
 ) -> Tensor:
     """The definition: what `scaled_dot_product_attention` must equal, gradients included."""
-    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
+    query, key, value = as_float(query), as_float(key), as_float(value)
     _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
@@ -106,7 +106,7 @@ def scaled_dot_product_attention(
     Raises: ShapeError for shapes that do not fit, DTypeError for an integer mask, ConfigError for a dropout_p that is
             no probability
     """
-    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
+    query, key, value = as_float(query), as_float(key), as_float(value)
     queries, keys, mask, scale = _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     if mask is not None and mask.requires_grad:  # a learned bias: its gradient is the definition's business

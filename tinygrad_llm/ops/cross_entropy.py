@@ -107,7 +107,7 @@ def linear_cross_entropy(
     Saves:  x, G (rows, V)
     Raises: as `linear` and `cross_entropy`
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = as_float(x), as_tensor(weight)
     expect_axes("linear_cross_entropy", x, 1)
     expect_shape("linear_cross_entropy", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     shape = x.shape

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
 
@@ -27,7 +28,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Saves:  x
     Raises: ShapeError if weight is not (O, I), or bias not (O,)
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = as_float(x), as_tensor(weight)
     expect_axes("linear", x, 1)
     expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     expect_shape("linear", x, weight.shape[:1], bias=bias)

@@ -7,6 +7,7 @@ import numpy as np
 from tinygrad_llm.ops.blocks import row_blocks
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
 
@@ -32,7 +33,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     Saves:  x̂ (..., C), rstd (rows, 1)
     Raises: ShapeError if weight or bias is not (C,)
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = as_float(x), as_tensor(weight)
     expect_axes("layer_norm", x, 1)
     expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
     shape, width = x.shape, x.shape[-1]
@@ -84,7 +85,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
     Saves:  x̂ (..., C), r (rows, 1)
     Raises: ShapeError if weight is not (C,)
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = as_float(x), as_tensor(weight)
     expect_axes("rms_norm", x, 1)
     expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
     shape, width = x.shape, x.shape[-1]
