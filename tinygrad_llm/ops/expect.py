@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeError
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Array, Tensor, as_array
 
 
 def expect_shape(op: str, x: Tensor, shape: tuple[int, ...], **operands: Tensor | None) -> None:
@@ -23,16 +23,17 @@ def expect_axes(op: str, x: Tensor, at_least: int) -> None:
 
 
 def expect_probability(op: str, name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{op}: {name} must be a probability in [0, 1]; got {value}")
+    if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+        raise ConfigError(f"{op}: {name} must be a probability in [0, 1]; got {value!r}")
 
 
 def as_ids(op: str, ids: Any, count: int, ignored: int | None = None) -> Array:
     """`ids` (integer array, Tensor or list) as an array whose every entry is in [0, count), or is `ignored`.
 
-    Raises DTypeError for floats or booleans, IdRangeError naming the first offender and its position.
+    Raises DTypeError for floats or booleans, ShapeError for lists of unequal lengths, IdRangeError naming the first
+    offender and its position.
     """
-    array = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
+    array = as_array(ids)
     if array.dtype.kind not in "iu":
         if array.size:
             raise DTypeError(f"{op}: ids must be integers; got {array.dtype}; convert with astype(numpy.int64)")
