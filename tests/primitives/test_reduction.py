@@ -1,0 +1,141 @@
+"""Many numbers into one, over any axes."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import arrays, arrays_with_axis, check_op, filled_shapes, shapes_with_axes
+
+from tinygrad_llm import Tensor
+from tinygrad_llm.errors import ShapeError
+
+
+def count_along(x, axis) -> int:
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return math.prod(x.shape[one] for one in axes)
+
+
+def logsumexp(x, axis, keepdims):
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean"])
+@settings(max_examples=40)
+@given(case=arrays_with_axis(), keepdims=st.booleans())
+def test_sum_and_mean(name: str, case, keepdims: bool) -> None:
+    x, axis = case
+    if name == "mean" and not count_along(x, axis):
+        return  # the mean of nothing: below
+    of_numpy = getattr(np, name)
+    check_op(lambda t: getattr(t, name)(axis, keepdims), lambda a: of_numpy(a, axis=axis, keepdims=keepdims), x)
+
+
+@settings(max_examples=40)
+@given(case=arrays_with_axis(filled_shapes), keepdims=st.booleans())
+def test_logsumexp(case, keepdims: bool) -> None:
+    x, axis = case
+    check_op(lambda t: t.logsumexp(axis, keepdims), lambda a: logsumexp(a, axis, keepdims), x)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@settings(max_examples=40)
+@given(case=arrays_with_axis(filled_shapes, unique=True), keepdims=st.booleans())
+def test_max_and_min(name: str, case, keepdims: bool) -> None:
+    x, axis = case
+    of_numpy = getattr(np, name)
+    check_op(lambda t: getattr(t, name)(axis, keepdims), lambda a: of_numpy(a, axis=axis, keepdims=keepdims), x)
+
+
+@settings(max_examples=40)
+@given(case=arrays_with_axis(filled_shapes), keepdims=st.booleans(), correction=st.sampled_from([0, 1]))
+def test_var(case, keepdims: bool, correction: int) -> None:
+    x, axis = case
+    if count_along(x, axis) <= correction:
+        return  # not enough numbers: below
+    check_op(
+        lambda t: t.var(axis, keepdims, correction=correction),
+        lambda a: np.var(a, axis=axis, keepdims=keepdims, ddof=correction),
+        x,
+        rtol=1e-12,
+    )
+
+
+def test_var_is_unbiased_unless_told_otherwise() -> None:
+    x = Tensor(np.array([1.0, 2.0, 4.0]))
+    assert x.var().item() == x.var(unbiased=True).item() == pytest.approx(7 / 3)
+    assert x.var(unbiased=False).item() == x.var(correction=0).item() == pytest.approx(14 / 9)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_cumsum(data) -> None:
+    x = data.draw(arrays(shapes_with_axes))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    check_op(lambda t: t.cumsum(axis), lambda a: np.cumsum(a, axis), x)
+
+
+@given(case=arrays_with_axis(filled_shapes, unique=True), keepdims=st.booleans())
+def test_argmax(case, keepdims: bool) -> None:
+    x, axis = case
+    if isinstance(axis, tuple):
+        return
+    result = Tensor(x, requires_grad=True).argmax(axis, keepdims)
+    np.testing.assert_array_equal(result.data, np.argmax(x, axis, keepdims=keepdims))
+    assert result.dtype.kind == "i"
+    assert not result.requires_grad
+
+
+def test_elements_that_tie_share_the_gradient() -> None:
+    x = Tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]], requires_grad=True)
+    x.max(axis=1).backward(np.array([2.0, 3.0]))
+    np.testing.assert_array_equal(x.grad, [[0, 1, 1], [1, 1, 1]])
+    x.zero_grad()
+    x.min().backward()
+    np.testing.assert_array_equal(x.grad, [[1, 0, 0], [0, 0, 0]])
+
+
+def test_nothing_summed_and_the_mean_of_nothing() -> None:
+    x = Tensor(np.ones((0, 3)), requires_grad=True)
+    for result, value in ((x.sum(0), 0), (x.mean(0), np.nan), (x.var(0), np.nan), (x.logsumexp(0), -np.inf)):
+        np.testing.assert_array_equal(result.data, np.full(3, value))
+        result.backward(np.ones(3))
+    assert x.grad.shape == (0, 3)
+    one = Tensor(np.ones((1, 3)), requires_grad=True)
+    one.var(0).sum().backward()
+    assert np.isnan(one.grad).all()
+
+
+def test_logsumexp_of_large_numbers_and_of_infinities() -> None:
+    x = Tensor([[1000.0, 1000.0], [-np.inf, -np.inf], [-np.inf, 2.0]], requires_grad=True)
+    y = x.logsumexp(axis=-1)
+    np.testing.assert_allclose(y.data, [1000 + np.log(2), -np.inf, 2], rtol=1e-6)
+    y.backward(np.ones(3))
+    np.testing.assert_array_equal(x.grad, [[0.5, 0.5], [0, 0], [0, 1]])
+
+
+def test_integers_sum_to_integers_and_have_a_float32_mean() -> None:
+    ids = Tensor([1, 2])
+    assert ids.sum().dtype == ids.cumsum(0).dtype == ids.max().dtype == np.int64
+    assert ids.mean().dtype == ids.var().dtype == np.float32
+    assert Tensor([True, True]).sum().item() == 2
+    half = Tensor(np.ones(3, np.float16))
+    assert half.sum().dtype == half.mean().dtype == half.cumsum(0).dtype == np.float16
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "max", "min", "logsumexp"])
+def test_axes_that_do_not_exist(name: str) -> None:
+    x = Tensor(np.ones((2, 3)))
+    for axis, shown in ((2, "2"), (-3, "-3"), ((0, 5), "5"), ("rows", "'r'|'rows'"), (1.0, "1.0")):
+        with pytest.raises(ShapeError, match=rf"axis must be an integer in \[-2, 2\) for 2 axes; got ({shown})$"):
+            getattr(x, name)(axis=axis)
+    with pytest.raises(ShapeError, match="each axis may be named once"):
+        getattr(x, name)(axis=(0, -2))
+
+
+@pytest.mark.parametrize("name", ["max", "min", "argmax"])
+def test_the_largest_of_nothing(name: str) -> None:
+    with pytest.raises(ShapeError, match=r"at least one element along \(0,\); got shape \(0, 3\)"):
+        getattr(Tensor(np.ones((0, 3))), name)(axis=0)
