@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +17,8 @@ from tinygrad_llm.primitives.operands import as_float, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
-QUERY_ROWS = 64  # queries per block: fewer skip more of the future, more make larger products
+QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
+TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
 SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
 
 
@@ -89,20 +92,20 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """o = softmax(q kᵀ / √D + mask) v (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Worked in blocks of queries that look only at the keys they may see (after Dao et al. 2022, arXiv:2205.14135):
+    Worked in tiles of a few heads and queries, with the keys that these may see (after Dao et al. 2022,
+    arXiv:2205.14135):
 
-        s = scale · q kᵀ + mask,  E = exp(s - max s),  n = Σ E along the keys,  o = E v / n
-        do′ = do / n,  dv = Eᵀ do′,  ds = E ⊙ (do′ vᵀ - rowsum(do′ ⊙ o)),  dq = scale · ds k,  dk = scale · dsᵀ q
+        s = scale · q kᵀ + mask,  p = softmax(s),  o = p v
+        dv = pᵀ do,  dp = do vᵀ,  ds = p ⊙ (dp - rowsum(dp ⊙ p)),  dq = scale · ds k,  dk = scale · dsᵀ q
 
-    E is never divided by n: the small output is. With dropout, E in the two products with v and do′ is the part that
-    was kept, scaled by 1 / (1 - p).
+    With dropout, p in the two products with v and do is the part that was kept, scaled by 1 / (1 - p).
 
     `attn_mask` is boolean (True: may look) or is added to the scores; it broadcasts to (B, H, T, S). `is_causal` hides
     the future: the last query sees every key (see `visible_keys`). Fewer key heads than query heads are shared by
     groups of neighbouring queries (Ainslie et al. 2023, arXiv:2305.13245). `scale` is 1/√D unless given.
 
     Shapes: query (..., H, T, D), key (..., G, S, D), value (..., G, S, E), H a multiple of G -> (..., H, T, E)
-    Saves:  q, k, v, o, and E of the visible keys
+    Saves:  q, k, v, and p of the visible keys
     Raises: ShapeError for shapes that do not fit, DTypeError for an integer mask, ConfigError for a dropout_p that is
             no probability
     """
@@ -113,68 +116,77 @@ def scaled_dot_product_attention(
         return scaled_dot_product_attention_composed(
             query, key, value, attn_mask, dropout_p, is_causal, scale, generator
         )
-    q, k, v = queries.data, keys.data, repeat_heads(value, queries.shape[-3] if queries.ndim > 2 else 1).data
+    values = repeat_heads(value, queries.shape[-3] if queries.ndim > 2 else 1)
+    heads = np.broadcast_shapes(queries.shape[:-2], keys.shape[:-2], values.shape[:-2])
+    q, k, v = (_as_sequences_of_heads(x.data, heads) for x in (queries, keys, values))
     length, count = q.shape[-2], k.shape[-2]
-    shape = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2]), length, count)
+    shape = (*q.shape[:-1], count)
     keep = None
     if dropout_p:
-        keep = (generator or default_generator()).dropout_mask(shape, dropout_p)
+        keep = (generator or default_generator()).dropout_mask((*heads, length, count), dropout_p).reshape(shape)
         kept_scale = dropout_scale(dropout_p, q.dtype)
-    full_mask = None if mask is None else np.broadcast_to(mask.data, shape)
+    full_mask = None if mask is None else np.broadcast_to(mask.data, (*heads, length, count)).reshape(shape)
 
     shift = _scores_may_be_large(q, k, scale) or (full_mask is not None and full_mask.dtype.kind != "b")
+    future = _future(length, count, q.dtype) if is_causal else None
     ones = np.ones((count, 1), q.dtype)
-    o = _empty_with_tokens_first((*shape[:-1], v.shape[-1]), q.dtype)
-    saved: list[tuple[slice, slice, Array, Array]] = []
-    for rows, columns in _blocks(length, count, is_causal):
-        e = (q[..., rows, :] * scale) @ k[..., columns, :].swapaxes(-1, -2)
+    o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
+    saved: list[tuple[Tile, Array]] = []
+    for tile in _tiles(shape, is_causal):
+        at, rows, seen = tile
+        p = q[at][:, rows] @ k[at][:, seen].swapaxes(-1, -2)
+        p *= scale
         if full_mask is not None:
             if full_mask.dtype.kind == "b":
-                e[~full_mask[..., rows, columns]] = -np.inf
+                p[~full_mask[at][:, rows, seen]] = -np.inf
             else:
-                e += full_mask[..., rows, columns]
-        if is_causal:
-            _hide_future(e, rows, count - length)
+                p += full_mask[at][:, rows, seen]
+        if future is not None:
+            p += future[rows, seen]
         if shift:
-            largest = np.maximum.reduce(e, axis=-1, keepdims=True, initial=-np.inf)
+            largest = np.maximum.reduce(p, axis=-1, keepdims=True, initial=-np.inf)
             largest[np.isneginf(largest)] = 0  # a query that sees no key: exp(-inf - 0) = 0, not NaN
-            e -= largest
-        np.exp(e, out=e)
-        total = e @ ones[columns]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
+            p -= largest
+        np.exp(p, out=p)
+        total = p @ ones[seen]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
         total[total == 0] = 1
-        kept = e if keep is None else e * keep[..., rows, columns] * kept_scale
-        out = o[..., rows, :]
-        np.matmul(kept, v[..., columns, :], out=out)
-        out /= total
-        saved.append((rows, columns, e, total))
+        p *= 1 / total
+        kept = p if keep is None else p * keep[at][:, rows, seen] * kept_scale
+        np.matmul(kept, v[at][:, seen], out=o[at][:, rows])
+        saved.append((tile, p))
 
     query_shape, key_shape, value_shape = query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:
-        dq = _empty_with_tokens_first((*shape[:-1], q.shape[-1]), q.dtype)
-        dk = _zeros_with_tokens_first((*shape[:-2], count, k.shape[-1]), q.dtype)
-        dv = _zeros_with_tokens_first((*shape[:-2], count, v.shape[-1]), q.dtype)
-        for rows, columns, e, total in saved:
-            do_rows = do[..., rows, :] / total
-            kept = e if keep is None else e * keep[..., rows, columns] * kept_scale
-            dv[..., columns, :] += kept.swapaxes(-1, -2) @ do_rows
-            ds = do_rows @ v[..., columns, :].swapaxes(-1, -2)
+        do = do.reshape(o.shape)
+        dq = _empty_with_tokens_first(q.shape, q.dtype)
+        dk, dv = _empty_with_tokens_first(k.shape, q.dtype), _empty_with_tokens_first(v.shape, q.dtype)
+        if not saved:  # no query at all
+            dk[...] = dv[...] = 0
+        for (at, rows, seen), p in saved:
+            do_rows = do[at][:, rows]
+            kept = p if keep is None else p * keep[at][:, rows, seen] * kept_scale
+            ds = do_rows @ v[at][:, seen].swapaxes(-1, -2)
             if keep is not None:
-                ds *= keep[..., rows, columns]
+                ds *= keep[at][:, rows, seen]
                 ds *= kept_scale
-            ds -= np.einsum("...td,...td->...t", do_rows, o[..., rows, :])[..., None]
-            ds *= e
-            np.matmul(ds, k[..., columns, :], out=dq[..., rows, :])
-            dk[..., columns, :] += ds.swapaxes(-1, -2) @ q[..., rows, :]
-        dq *= scale
-        dk *= scale
+            ds -= np.einsum("hts,hts->ht", ds, p)[..., None]
+            ds *= p
+            ds *= scale
+            np.matmul(ds, k[at][:, seen], out=dq[at][:, rows])
+            if rows.stop == length:  # a head's first tile, whose last query sees every key
+                np.matmul(kept.swapaxes(-1, -2), do_rows, out=dv[at])
+                np.matmul(ds.swapaxes(-1, -2), q[at][:, rows], out=dk[at])
+            else:
+                dv[at][:, seen] += kept.swapaxes(-1, -2) @ do_rows
+                dk[at][:, seen] += ds.swapaxes(-1, -2) @ q[at][:, rows]
         return (
-            unbroadcast(dq, query_shape),
-            _sum_shared_heads(dk, key_shape),
-            _sum_shared_heads(dv, value_shape),
+            unbroadcast(dq.reshape(*heads, *q.shape[-2:]), query_shape),
+            _sum_shared_heads(dk.reshape(*heads, *k.shape[-2:]), key_shape),
+            _sum_shared_heads(dv.reshape(*heads, *v.shape[-2:]), value_shape),
         )
 
-    return record(o, (query, key, value), backward)
+    return record(o.reshape(*heads, *o.shape[-2:]), (query, key, value), backward)
 
 
 def _operands(
@@ -231,15 +243,31 @@ def _sum_shared_heads(gradient: Array, shape: tuple[int, ...]) -> Array:
     return unbroadcast(gradient, shape)
 
 
-def _blocks(length: int, count: int, is_causal: bool) -> list[tuple[slice, slice]]:
-    """Blocks of queries, each with the keys that any of its queries may see."""
-    step = QUERY_ROWS if is_causal else max(length, 1)
-    blocks = []
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        seen = min(max(stop + count - length, 0), count) if is_causal else count
-        blocks.append((slice(start, stop), slice(0, seen)))
-    return blocks
+class Tile(NamedTuple):
+    """A piece of the (B, H, T, S) scores that is worked at once: a few heads of one sequence, a few queries."""
+
+    at: tuple[int, slice]  # the sequence, and its heads
+    rows: slice  # the queries
+    seen: slice  # the keys that any of these may see
+
+
+def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
+    """Tiles of about TILE_SCORES scores that cover all that is visible; each head's last queries come first."""
+    batch, heads, length, count = shape
+    rows_step = QUERY_ROWS if is_causal else max(length, 1)
+    heads_step = max(1, TILE_SCORES // max(1, min(rows_step, length) * count))
+    for sequence in range(batch):
+        for head in range(0, heads, heads_step):
+            for stop in range(length, 0, -rows_step):
+                start = max(stop - rows_step, 0)
+                seen = min(max(stop + count - length, 0), count) if is_causal else count
+                yield Tile((sequence, slice(head, head + heads_step)), slice(start, stop), slice(0, seen))
+
+
+def _as_sequences_of_heads(x: Array, heads: tuple[int, ...]) -> Array:
+    """x (..., H, T, D), broadcast to the axes `heads`, as (B, H, T, D): a view wherever NumPy can give one."""
+    x = np.broadcast_to(x, (*heads, *x.shape[-2:]))
+    return x.reshape(-1, *x.shape[-3:]) if x.ndim > 2 else x[None, None]
 
 
 def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
@@ -247,16 +275,17 @@ def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
 
     Nearly always it might not. Then exp needs no shift by the largest score of each row, and two passes are saved.
     """
-    longest = [math.sqrt(float(np.einsum("...td,...td->...t", x, x).max(initial=0.0))) for x in (q, k)]
+    longest = []
+    for x in (q, k):
+        vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the order in which projections lie in memory
+        longest.append(math.sqrt(float(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0))))
     return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
 
 
-def _hide_future(scores: Array, rows: slice, offset: int) -> None:
-    """Add -infinity to the scores of keys after each query: all of them in the block's last, triangular part."""
-    first = max(rows.start + offset, 0)  # keys before this one are in every query's past
-    last_seen = np.arange(rows.start, rows.stop)[:, None] + offset
-    future = np.arange(first, scores.shape[-1]) > last_seen
-    scores[..., first:] += np.where(future, -np.inf, 0.0).astype(scores.dtype)
+def _future(length: int, count: int, dtype: np.dtype) -> Array:
+    """What causality adds to the (T, S) scores: -infinity to every key after the query, 0 to the others."""
+    last_seen = np.arange(length)[:, None] + (count - length)
+    return np.where(np.arange(count) > last_seen, -np.inf, 0.0).astype(dtype)
 
 
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -265,9 +294,3 @@ def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
         return np.empty(shape, dtype)
     *batch, heads, length, width = shape
     return np.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)
-
-
-def _zeros_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    array = _empty_with_tokens_first(shape, dtype)
-    array[...] = 0
-    return array
