@@ -1,0 +1,36 @@
+"""Rows of different lengths as one array: padding on the right."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_llm.errors import IdRangeError
+
+END_OF_TEXT_ID = 50256  # GPT-2's `<|endoftext|>`, which the book pads with
+IGNORE_INDEX = -100  # a target that the loss does not count
+
+
+class Encoder(Protocol):
+    """What a dataset needs of a tokenizer: ours have it, tiktoken's too."""
+
+    def encode_ordinary(self, text: str, /) -> list[int]: ...
+
+
+def pad_right(rows: Sequence[Sequence[int]], width: int, pad_id: int = END_OF_TEXT_ID) -> NDArray[np.int64]:
+    """Each row cut after `width` ids, or filled up with `pad_id` to that many.
+
+    Shapes: B rows -> (B, width)
+    Raises: IdRangeError for a negative pad_id, which no embedding has
+
+    >>> pad_right([[1, 2, 3], [4]], width=2, pad_id=0)
+    array([[1, 2],
+           [4, 0]])
+    """
+    if pad_id < 0:
+        raise IdRangeError(f"pad_right: pad_id must be a token id of at least 0; got {pad_id}")
+    padded = np.full((len(rows), width), pad_id, np.int64)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row[:width]
+    return padded
