@@ -28,7 +28,7 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
-from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.tensor import Tensor, TensorLike
 
 PRESETS: dict[str, dict[str, Any]] = {
     # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.
@@ -136,8 +136,11 @@ class GPT(Module):
         """Logits of the token after each of `ids`. With a `cache`, ids continue what it has read."""
         return self.head(self.hidden(ids, cache))
 
-    def hidden(self, ids: Any, cache: KVCache | None = None) -> Tensor:
-        """What the head reads: the residual stream after the last block, normalised. Shapes: (B, T) -> (B, T, C)."""
+    def hidden(self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None) -> Tensor:
+        """What the head reads: the residual stream after the last block, normalised. Shapes: (B, T) -> (B, T, C).
+
+        `mask` as in `scaled_dot_product_attention`, for what else than the future is to be hidden.
+        """
         ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
         start = 0 if cache is None else cache.length
         stop = start + ids.shape[-1] if ids.ndim else start
@@ -148,7 +151,7 @@ class GPT(Module):
             )
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(np.arange(start, stop)))
         for layer, block in enumerate(self.blocks):
-            x = block(x, cache=None if cache is None else cache.layers[layer])
+            x = block(x, mask=mask, cache=None if cache is None else cache.layers[layer])
         return self.final_norm(x)
 
     def loss(self, ids: Any, targets: Any) -> Tensor:

@@ -1,0 +1,178 @@
+"""The classifier: what it reads, what it trains, and that padding is nothing to it."""
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Tensor, manual_seed
+from tinygrad_llm.data import ClassificationDataset, DataLoader, LabelledText
+from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
+from tinygrad_llm.finetune import (
+    GPTClassifier,
+    GPTClassifierConfig,
+    classification_loss,
+    classify,
+    evaluate_classifier,
+)
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.text import CharTokenizer
+from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings, load
+
+SMALL = GPTConfig(vocab_size=30, context_length=16, embedding_dim=16, num_heads=2, num_layers=2, dropout=0.0)
+
+
+def classifier(seed=1, **options):
+    manual_seed(seed)
+    return GPTClassifier(GPT(SMALL), ["ham", "spam"], **options)
+
+
+def test_the_books_124m_classifier():
+    with no_initial_values():
+        model = GPTClassifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
+    assert model.num_parameters(trainable_only=True) == 124_441_346
+
+
+def test_what_is_trained():
+    def trained(part):
+        names = [name for name, p in classifier(trainable=part).named_parameters() if p.requires_grad]
+        return {name.removeprefix("body.").rsplit(".", 1)[0] for name in names}
+
+    assert trained("head") == {"head"}
+    block = {f"blocks.1.attention.{part}" for part in ("query", "key", "value", "output")}
+    block |= {"blocks.1.feed_forward.up", "blocks.1.feed_forward.down", "blocks.1.norm1", "blocks.1.norm2"}
+    assert trained("last_block") == block | {"head", "final_norm"}
+    assert trained("all") > trained("last_block") | {"token_embedding", "position_embedding"}
+
+
+def test_the_head_is_drawn_as_the_books():
+    manual_seed(123)
+    expected = GPTClassifier(GPT(SMALL), "ab").body.head.weight.data
+    manual_seed(123)
+    gpt = GPT(SMALL)
+    np.testing.assert_array_equal(GPTClassifier(gpt, "ab").body.head.weight.data, expected)
+    assert gpt.head.weight.shape == (2, 16)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("pooling", ["last", "first", "mean"])
+def test_padding_changes_nothing(pooling, causal):
+    model = classifier(pooling=pooling, causal=causal).to(np.float64)
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 30, length) for length in (3, 7, 1, 12)]
+    alone = np.concatenate([model(row[None]).data for row in rows])
+    for width, pad_id in ((12, 0), (16, 29)):
+        ids = np.full((4, width), pad_id)
+        for line, row in zip(ids, rows, strict=True):
+            line[: len(row)] = row
+        logits = model(ids, [len(row) for row in rows]).data
+        np.testing.assert_allclose(logits, alone, rtol=1e-11, atol=1e-13)
+
+
+def test_the_books_last_position_reads_padding():
+    ids, lengths = np.array([[3, 4, 5, 29]]), [3]
+    as_book, ours = classifier(pooling="padded_last"), classifier(pooling="last")
+    np.testing.assert_array_equal(as_book(ids, lengths).data, ours(ids).data)
+    assert not np.allclose(as_book(ids, lengths).data, ours(ids, lengths).data)
+
+
+def test_what_each_pooling_sees():
+    """Change one token of four: only a pooling that sees it notices."""
+    ids = np.array([[3, 4, 5, 6]])
+    changed = {place: np.where(np.arange(4) == place, 20, ids) for place in (1, 3)}
+    for pooling, causal, place, notices in [
+        ("first", True, 1, False), ("first", False, 1, True), ("first", False, 3, True),
+        ("last", True, 1, True), ("mean", True, 3, True),
+    ]:  # fmt: skip
+        model = classifier(pooling=pooling, causal=causal)
+        assert np.array_equal(model(ids).data, model(changed[place]).data) is not notices
+
+
+def test_gradients_of_the_pooled_head():
+    model = classifier(pooling="mean", trainable="all").to(np.float64)
+    ids, classes, lengths = np.array([[1, 2, 3, 0], [4, 5, 6, 7]]), [0, 1], [3, 4]
+    model.loss(ids, classes, lengths).backward()
+    weight = model.body.blocks[0].attention.value.weight
+    for place in ((0, 0), (5, 9)):
+        sides = []
+        for step in (1e-5, -1e-5):
+            weight.data[place] += step
+            sides.append(model.loss(ids, classes, lengths).item())
+            weight.data[place] -= step
+        assert weight.grad[place] == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6, abs=1e-9)
+
+
+def spam_or_ham(count, seed):
+    """Texts of a, b, c; those with a z somewhere are spam."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for i in range(count):
+        letters = rng.choice(list("abc"), rng.integers(3, 12))
+        if i % 2:
+            letters[rng.integers(len(letters))] = "z"
+        texts.append(LabelledText("".join(letters), ["ham", "spam"][i % 2]))
+    return texts
+
+
+def test_it_learns_saves_and_loads(tmp_path):
+    tokenizer = CharTokenizer.train("abcz")
+    config = GPTConfig(tokenizer.vocab_size, 16, 16, 2, 1, 0.0)
+    manual_seed(3)
+    model = GPTClassifier(GPT(config), ["ham", "spam"], trainable="all")
+    dataset = ClassificationDataset(spam_or_ham(200, 0), tokenizer, ["ham", "spam"], pad_id=0)
+    held_out = ClassificationDataset(spam_or_ham(60, 1), tokenizer, ["ham", "spam"], 16, pad_id=0)
+    batches = list(DataLoader(held_out, 16))
+    settings = TrainingSettings(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, eval_interval=30)
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.begin({"model_type": "gpt-classifier", "model": model.config.to_dict()}, tokenizer)
+        trainer = Trainer(
+            model, DataLoader(dataset, 16, shuffle=True), settings, batches, classification_loss, [folder]
+        )
+        trainer.train()
+    report = evaluate_classifier(model, batches)
+    assert report.accuracy > 0.95
+    assert report.count == 60
+    assert report.loss == pytest.approx(trainer.val_loss, rel=1e-5)
+    loaded, _ = load(tmp_path / "run")
+    texts = ["abcabc", "abzc", "c"]
+    np.testing.assert_array_equal(classify(loaded, tokenizer, texts, pad_id=0),
+                                  classify(model, tokenizer, texts, pad_id=0))  # fmt: skip
+
+
+def test_classify_keeps_the_order_and_cuts():
+    model, tokenizer = classifier(), CharTokenizer.train("abc")
+    texts = ["abc" * 20, "a", "cab", "bb"]
+    together = classify(model, tokenizer, texts, batch_size=3, pad_id=0)
+    assert together.shape == (4, 2)
+    np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-6)
+    for row, text in zip(together, texts, strict=True):
+        np.testing.assert_allclose(row, classify(model, tokenizer, [text[:16]], pad_id=0)[0], rtol=1e-5)
+    with pytest.raises(DataError, match="'' has none"):
+        classify(model, tokenizer, ["a", ""])
+
+
+def test_errors():
+    for options, says in [({"pooling": "max"}, "pooling"), ({"trainable": "none"}, "trainable")]:
+        with pytest.raises(ConfigError, match=says):
+            classifier(**options)
+    for labels in ([], ["one"], ["a", "a"]):
+        with pytest.raises(ConfigError, match="two different names"):
+            GPTClassifier(GPT(SMALL), labels)
+    model = classifier()
+    with pytest.raises(ShapeError, match=r"\(B, T\)"):
+        model([1, 2])
+    with pytest.raises(ShapeError, match="lengths must be"):
+        model([[1, 2]], [1, 2])
+    for length in (0, 3):
+        with pytest.raises(IdRangeError, match=r"lengths must be in \[1, 2\]"):
+            model([[1, 2]], [length])
+    with pytest.raises(DataError, match="at least one batch"):
+        evaluate_classifier(model, [])
+    with pytest.raises(ConfigError, match="needs body"):
+        GPTClassifierConfig.from_dict({"labels": ["a", "b"]})
+    config = model.config
+    assert GPTClassifierConfig.from_dict(config.to_dict()) == config
+
+
+def test_no_tensor_is_needed_for_targets():
+    model = classifier()
+    assert isinstance(model.loss([[1, 2]], [0]), Tensor)

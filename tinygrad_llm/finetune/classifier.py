@@ -1,0 +1,191 @@
+"""A classifier: a new head on the body of a pretrained GPT."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
+from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
+from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix
+from tinygrad_llm.models import GPT, MODELS, GPTConfig
+from tinygrad_llm.nn import Linear, Module
+from tinygrad_llm.ops import cross_entropy, softmax
+from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.train import evaluating
+
+POOLINGS = ("last", "first", "mean", "padded_last")
+TRAINABLE = ("head", "last_block", "all")
+
+
+@dataclass(frozen=True)
+class GPTClassifierConfig:
+    """What a classifier is made of: a GPT's shape, the names of the classes, and what `GPTClassifier` explains."""
+
+    body: GPTConfig
+    labels: tuple[str, ...]
+    pooling: str = "last"
+    causal: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            raise ConfigError(f"GPTClassifier: labels must be at least two different names; got {list(self.labels)}")
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"GPTClassifier: pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> GPTClassifierConfig:
+        """Raises ConfigError for a setting that is missing or does not exist."""
+        try:
+            return cls(**{
+                **settings, "body": GPTConfig.from_dict(settings["body"]), "labels": tuple(settings["labels"])
+            })  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"GPTClassifierConfig: needs body, labels, pooling and causal; {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+
+
+class GPTClassifier(Module):
+    """Token ids to the logits of classes: the body's hidden states, pooled into one vector, then a linear head.
+
+    `gpt` is taken over, not copied: its language head gives way to one of `labels`. `pooling` says what the head reads:
+
+    - "last": the last real token, the only one that has seen the whole text where attention is causal;
+    - "first": the first token, worth having where it is not;
+    - "mean": the mean over the real tokens;
+    - "padded_last": the last position, padding or not, as the book has it; padding then counts as text.
+
+    `causal=False` lets every token see the whole text (not the padding). `trainable` as in `train_only`.
+
+    Shapes: ids (B, T), lengths (B,), the count of real tokens, T for each unless given -> logits (B, num_classes)
+    Raises: ConfigError for an unknown pooling or part, or labels that are not two different names
+    """
+
+    def __init__(
+        self,
+        gpt: GPT,
+        labels: Sequence[str],
+        pooling: str = "last",
+        trainable: str = "last_block",
+        causal: bool = True,
+    ) -> None:
+        self.config = GPTClassifierConfig(gpt.config, tuple(labels), pooling, causal)
+        self.body = gpt
+        gpt.head = Linear(gpt.config.embedding_dim, len(self.config.labels)).to(gpt.final_norm.weight.dtype)
+        for block in gpt.blocks:
+            block.attention.causal = causal
+        self.train_only(trainable)
+
+    @classmethod
+    def from_config(cls, config: GPTClassifierConfig) -> GPTClassifier:
+        """A classifier on a body without pretraining, all of it trainable: what saved weights are loaded into."""
+        return cls(GPT(config.body), config.labels, config.pooling, "all", config.causal)
+
+    def train_only(self, trainable: str) -> None:
+        """Unfreeze a part and freeze the rest: "head"; "last_block" with the final norm and the head, as in the book;
+        or "all"."""
+        if trainable not in TRAINABLE:
+            raise ConfigError(f"GPTClassifier: trainable must be one of {', '.join(TRAINABLE)}; got {trainable!r}")
+        self.requires_grad_(trainable == "all")
+        self.body.head.requires_grad_()
+        if trainable == "last_block":
+            self.body.blocks[-1].requires_grad_()
+            self.body.final_norm.requires_grad_()
+
+    def forward(self, ids: Any, lengths: Any = None) -> Tensor:
+        ids = np.asarray(ids)
+        if ids.ndim != 2:
+            raise ShapeError(f"GPTClassifier: ids must be (B, T); got {ids.shape}")
+        pooling = self.config.pooling
+        if pooling == "padded_last":
+            return self.body.head(self.body.hidden(ids)[:, -1])
+        lengths = self._checked_lengths(ids, lengths)
+        ids = ids[:, : lengths.max(initial=1)]  # what is padding in every row costs nothing
+        real = np.arange(ids.shape[1]) < lengths[:, None]
+        # Padding stands on the right, so a causal model never sees it from a real token.
+        mask = None if self.config.causal or real.all() else real[:, None, None, :]
+        hidden = self.body.hidden(ids, mask=mask)
+        if pooling == "last":
+            return self.body.head(hidden[np.arange(len(ids)), lengths - 1])
+        if pooling == "first":
+            return self.body.head(hidden[:, 0])
+        weights = (real / lengths[:, None]).astype(hidden.dtype)
+        return self.body.head((hidden * weights[:, :, None]).sum(axis=1))
+
+    def _checked_lengths(self, ids: Array, lengths: Any) -> Array:
+        if lengths is None:
+            return np.full(len(ids), ids.shape[1])
+        lengths = np.asarray(lengths)
+        if lengths.shape != ids.shape[:1]:
+            raise ShapeError(f"GPTClassifier: lengths must be {ids.shape[:1]} to match ids; got {lengths.shape}")
+        if lengths.size and not 1 <= lengths.min() <= lengths.max() <= ids.shape[1]:
+            raise IdRangeError(
+                f"GPTClassifier: lengths must be in [1, {ids.shape[1]}]; got {lengths.min()} to {lengths.max()}"
+            )
+        return lengths
+
+    def loss(self, ids: Any, classes: Any, lengths: Any = None) -> Tensor:
+        """The mean cross-entropy of `classes` (B,). Units: nats per text."""
+        return cross_entropy(self(ids, lengths), classes)
+
+
+# So that a run folder of a classifier loads like any other.
+MODELS["gpt-classifier"] = (GPTClassifier.from_config, GPTClassifierConfig)
+
+
+def classification_loss(model: Any, batch: Any) -> Tensor:
+    """The loss that a `Trainer` asks for on batches (ids, classes, lengths). Units: nats per text."""
+    return model.loss(*batch)
+
+
+def evaluate_classifier(model: GPTClassifier, batches: Iterable[Any]) -> ClassificationReport:
+    """Loss, confusion matrix and what follows from it on batches (ids, classes, lengths) of one split.
+
+    Raises: DataError where there are no batches
+    """
+    total, true, predicted = 0.0, [], []
+    with evaluating(model):
+        for ids, classes, lengths in batches:
+            logits = model(ids, lengths)
+            total += cross_entropy(logits, classes, reduction="sum").item()
+            true.append(np.asarray(classes))
+            predicted.append(logits.data.argmax(axis=-1))
+    if not true:
+        raise DataError("evaluate_classifier: at least one batch is needed; got none")
+    confusion = confusion_matrix(np.concatenate(true), np.concatenate(predicted), len(model.config.labels))
+    return ClassificationReport(total / int(confusion.sum()), confusion)
+
+
+def classify(
+    model: GPTClassifier,
+    tokenizer: Encoder,
+    texts: Sequence[str],
+    max_length: int | None = None,
+    pad_id: int = END_OF_TEXT_ID,
+    batch_size: int = 32,
+) -> Array:
+    """The probability of each class for each text, cut after `max_length` tokens (by default the context's length).
+
+    Shapes: N texts -> (N, num_classes)
+    Raises: DataError for a text of no tokens
+    """
+    longest = model.config.body.context_length if max_length is None else max_length
+    rows = [tokenizer.encode_ordinary(text)[:longest] for text in texts]
+    for text, row in zip(texts, rows, strict=True):
+        if not row:
+            raise DataError(f"classify: a text must have at least one token; {text!r} has none")
+    by_length = sorted(range(len(rows)), key=lambda place: len(rows[place]))  # little padding in each batch
+    probabilities = np.empty((len(rows), len(model.config.labels)), model.body.final_norm.weight.dtype)
+    with evaluating(model):
+        for start in range(0, len(rows), batch_size):
+            places = by_length[start : start + batch_size]
+            lengths = np.array([len(rows[place]) for place in places])
+            ids = pad_right([rows[place] for place in places], int(lengths.max()), pad_id)
+            probabilities[places] = softmax(model(ids, lengths)).data
+    return probabilities
