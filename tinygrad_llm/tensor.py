@@ -138,8 +138,8 @@ class Node:
 
 
 def operation_name(qualname: str) -> str:
-    """`layer_norm` for the closure `layer_norm.<locals>.backward`."""
-    return qualname.split(".<locals>", 1)[0].rpartition(".")[2].rstrip("_")
+    """`layer_norm` for the closure `layer_norm.<locals>.backward`, wherever `layer_norm` was defined."""
+    return qualname.rsplit(".<locals>", 1)[0].rpartition(".")[2].rstrip("_")
 
 
 def record(data: Array, parents: Sequence[Tensor], backward: Backward) -> Tensor:
