@@ -143,7 +143,7 @@ def test_a_function_that_leaves_float64_or_the_finite_numbers() -> None:
 
 
 def test_a_kink_is_mentioned() -> None:
-    with pytest.raises(GradcheckError, match=r"worst at element \[0\]: backward says 0.*0\.5.*lies at a kink"):
+    with pytest.raises(GradcheckError, match=r"\[0\]: backward says 0, central differences 0\.62.*lies at a kink"):
         gradcheck(lambda x: x.relu(), [Tensor([0.0, 1.0], requires_grad=True)])
 
 
