@@ -9,13 +9,27 @@ from tinygrad_llm.data.classification import (
     read_labelled_texts,
 )
 from tinygrad_llm.data.files import expand_paths, read_json, read_jsonl, read_rows, read_text
+from tinygrad_llm.data.instructions import (
+    PROMPT_STYLES,
+    InstructionDataset,
+    PromptStyle,
+    TokenizedRecord,
+    collate_instructions,
+    collate_padded,
+    collate_shifted,
+    prompt_style,
+    read_instructions,
+    split_records,
+)
 from tinygrad_llm.data.loader import DataLoader, collate
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, pad_right
 from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
 __all__ = [
-    "END_OF_TEXT_ID", "IGNORE_INDEX", "ClassificationDataset", "DataLoader", "LabelledText", "SlidingWindows",
-    "WindowBatches", "WindowLoader", "balance", "collate", "expand_paths", "label_names", "pad_right", "random_split",
-    "read_json", "read_jsonl", "read_labelled_texts", "read_rows", "read_text", "train_validation_split",
+    "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "ClassificationDataset", "DataLoader", "InstructionDataset",
+    "LabelledText", "PromptStyle", "SlidingWindows", "TokenizedRecord", "WindowBatches", "WindowLoader", "balance",
+    "collate", "collate_instructions", "collate_padded", "collate_shifted", "expand_paths", "label_names", "pad_right",
+    "prompt_style", "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_rows",
+    "read_text", "split_records", "train_validation_split",
 ]  # fmt: skip
