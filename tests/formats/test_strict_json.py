@@ -205,12 +205,13 @@ def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, what in {
-        "none": "No such file",
+        "none": "none of that name",
         "pipe": "regular file",
-        ".": "directory",
-        "loop": "cannot be read",
+        ".": "is a folder",
+        "loop": "must be a file",
         "a\0b": "null byte",
-        "x" * 300: "cannot be read",
+        "a\ud800b": "half a character",
+        "x" * 300: "must be a file",
     }.items():
         with pytest.raises(FormatError, match=what):
             read_json(tmp_path / name)

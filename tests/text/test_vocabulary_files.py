@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.formats import read_json_object
 from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.text.strict_json import read_json_object
 from tinygrad_llm.text.vocabulary_files import (
     from_printable,
     merges_of,
@@ -186,7 +186,7 @@ def test_merges_must_be_in_the_order_of_ids(tmp_path):
 
 def test_a_key_that_occurs_twice_is_named(tmp_path):
     (tmp_path / "twice.json").write_text('{"a": {"b": 1, "c": 2, "b": 3}}')
-    with pytest.raises(FormatError, match="'b' occurs twice"):
+    with pytest.raises(FormatError, match="key 'b' appears twice"):
         read_json_object(tmp_path / "twice.json")
 
 

@@ -3,14 +3,12 @@
 import csv
 import glob
 import io
-import json
-import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.errors import ConfigError, DataError, FormatError
+from tinygrad_llm.formats import open_regular, parse_json
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".rst"})
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before UTF-8; it is no part of the text
@@ -96,8 +94,7 @@ def read_rows(path: AnyPath, delimiter: str | None = None) -> list[list[str]]:
 def read_json(path: AnyPath) -> Any:
     """The value in a JSON file, read strictly (RFC 8259).
 
-    Raises: DataError for what `read_text` refuses, a syntax error, a key given twice, NaN, numbers too large to
-    hold, nesting too deep, or half of a surrogate pair
+    Raises: DataError for what `read_text` and `formats.parse_json` refuse, naming line and column
     """
     return _parse_json(read_text(path), _name(path))
 
@@ -110,7 +107,7 @@ def read_jsonl(path: AnyPath) -> list[Any]:
     name = _name(path)
     # Not splitlines(): a string may hold U+2028 and its like unescaped.
     lines = enumerate(read_text(path).split("\n"), 1)
-    values = [_parse_json(line, f"{name}, line {number}") for number, line in lines if line.strip()]
+    values = [_parse_json(line, name, number) for number, line in lines if line.strip()]
     if not values:
         raise DataError(f"{name} must hold at least one JSON value; got only blank lines")
     return values
@@ -118,15 +115,12 @@ def read_jsonl(path: AnyPath) -> list[Any]:
 
 def _read_bytes(path: AnyPath) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except IsADirectoryError:
-        raise DataError(f"{_name(path)} must be a file; it is a folder: name a file in it") from None
-    except FileNotFoundError:
-        raise DataError(f"{_name(path)} must be a file; there is none of that name: check the spelling") from None
+        with open_regular(path, error=DataError) as file:
+            return file.read()
     except MemoryError:
         raise DataError(f"{_name(path)} must fit in memory; it does not: split it") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{_name(path)} must be a readable file; {_reason(error)}") from error
+    except TypeError:
+        raise DataError(f"a file's name must be a str or a path; got {type(path).__name__}") from None
 
 
 def _is_text_file(path: Path, folder: Path) -> bool:
@@ -134,45 +128,11 @@ def _is_text_file(path: Path, folder: Path) -> bool:
     return not hidden and path.suffix.lower() in TEXT_SUFFIXES and path.is_file()
 
 
-def _parse_json(text: str, where: str) -> Any:
+def _parse_json(text: str, name: str, first_line: int = 1) -> Any:
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
-        if "\\u" in text:  # only an escape can smuggle in half of a surrogate pair, which no encoder accepts
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise DataError(f"{where}: JSON must be nested less deeply than this: flatten it") from None
-    except UnicodeEncodeError:
-        raise DataError(f"{where}: strings must be valid Unicode; got half of a surrogate pair") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: must be JSON; {error}") from None
-    except ValueError as error:  # ours from the hooks below, or Python's limit on the digits of an integer
-        raise DataError(f"{where}: {error}") from None
-    return value
-
-
-def _object_without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"an object must have each key once; got {key!r} twice")
-        result[key] = value
-    return result
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"JSON numbers must be finite; got {constant}")
-
-
-def _finite_float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"a number must fit a float64; got {digits[:40]}")
-    return number
+        return parse_json(text.encode(), name, first_line=first_line)
+    except FormatError as error:
+        raise DataError(str(error)) from None
 
 
 def _name(path: Any) -> str:

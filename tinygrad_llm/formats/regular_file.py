@@ -1,5 +1,6 @@
 """Open a file for reading, certain that it is a file: never a pipe that blocks, a device, or a folder."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ Path = str | os.PathLike[str]
 # Systems that lack one of these flags also lack the thing that it guards against.
 CAREFULLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+REASONS = {
+    errno.ENOENT: "there is none of that name: check the spelling",
+    errno.EISDIR: "it is a folder: name a file in it",
+    errno.EACCES: "permission to read it is denied: ask its owner",
+}
 
 
 @contextmanager
@@ -28,15 +34,19 @@ def open_regular(
     try:
         if not follow_links and os.path.islink(path):
             raise error(f"{os.fspath(path)}: must be a file of its own; it is a symbolic link")
-        with os.fdopen(os.open(path, CAREFULLY | (0 if follow_links else NO_LINK)), "rb") as file:
+        with _open(path, CAREFULLY | (0 if follow_links else NO_LINK), error) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise error(f"{os.fspath(path)}: must be a regular file; it is a pipe, a device or a socket")
             yield file
     except OSError as problem:
         if isinstance(problem, TinygradLLMError):
             raise
-        raise error(f"{os.fspath(path)}: cannot be read: {problem.strerror or problem}") from problem
-    except ValueError as problem:  # what os.open says of a name with a null byte
-        if isinstance(problem, TinygradLLMError) or "null byte" not in str(problem):
-            raise
-        raise error(f"{os.fspath(path)!r}: a file name holds no null byte") from problem
+        reason = REASONS.get(problem.errno or 0) or problem.strerror or str(problem)
+        raise error(f"{os.fspath(path)}: must be a file that can be read; {reason}") from problem
+
+
+def _open(path: Path, flags: int, error: type[TinygradLLMError]) -> BufferedReader:
+    try:
+        return open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    except ValueError:
+        raise error(f"{os.fspath(path)!r}: must be a file's name; it holds a null byte or half a character") from None

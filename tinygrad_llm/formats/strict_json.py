@@ -36,8 +36,10 @@ class _Refused(Exception):
     """Raised inside `json.loads` by our hooks, never outside this file."""
 
 
-def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH) -> Any:
+def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line: int = 1) -> Any:
     """The value of a JSON text (RFC 8259) in UTF-8; `source` names it in errors.
+
+    `first_line` is the number of its first line, where the text is a part of a file.
 
     Time and memory grow linearly with the text.
 
@@ -50,32 +52,36 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH) -> Any:
     Raises: FormatError, with line and column (in characters, from 1), for anything that is not JSON, and for equal
     keys, numbers that are not finite or longer than 400 digits, lone surrogates, and nesting beyond `max_depth`.
     """
+    def refuse(text: str, at: int, what: str) -> NoReturn:
+        line, column = first_line + text.count("\n", 0, at), at - text.rfind("\n", 0, at)
+        raise FormatError(f"{source}: line {line}, column {column}: {what}")
+
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as problem:
         before = data[: problem.start].decode("utf-8")
-        _refuse(source, before, len(before), f"must be UTF-8; byte 0x{data[problem.start]:02x} is not")
+        refuse(before, len(before), f"must be UTF-8; byte 0x{data[problem.start]:02x} is not")
     if text.startswith("\ufeff"):
-        _refuse(source, text, 0, "JSON has no byte order mark; save the file as UTF-8 without BOM")
+        refuse(text, 0, "JSON has no byte order mark; save the file as UTF-8 without BOM")
     try:
         if LONG_NUMBER.search(text) or SURROGATE_ESCAPE.search(text):
             # Most likely digits within a string, or half of a good pair: only the slow walk can tell.
             fault = find_fault(text, max_depth)
             if fault:
-                _refuse(source, text, *fault)
+                refuse(text, *fault)
         value = json.loads(
             text, object_pairs_hook=_object_without_twins, parse_constant=_no_constant, parse_float=_finite_float
         )
         if _depth(value, max_depth) > max_depth:
             raise _Refused
     except json.JSONDecodeError as problem:
-        _refuse(source, text, problem.pos, f"is not JSON: {problem.msg}")
+        refuse(text, problem.pos, f"is not JSON: {problem.msg}")
     except (_Refused, RecursionError):
         fault = find_fault(text, max_depth)
     else:
         return value
     if fault:
-        _refuse(source, text, *fault)
+        refuse(text, *fault)
     raise FormatError(f"{source}: nested too deeply for what is left of Python's stack; read it from a shallower call")
 
 
@@ -83,6 +89,14 @@ def read_json(path: str | os.PathLike[str], max_depth: int = MAX_DEPTH) -> Any:
     """The value in a JSON file. Raises: FormatError, naming file, line and column, as `parse_json` does."""
     with open_regular(path) as file:
         return parse_json(file.read(), os.fspath(path), max_depth)
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The one object that a JSON file holds. Raises: FormatError for anything else, naming the file and the place."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise FormatError(f"{os.fspath(path)}: must hold one JSON object; got {type(value).__name__}")
+    return value
 
 
 def json_bytes(value: Any, source: str = "value", indent: int | None = 2) -> bytes:
@@ -149,11 +163,6 @@ def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
         elif not _is_finite(token):
             return start, f"a number must be finite; got {shown(token)}"
     return None
-
-
-def _refuse(source: str, text: str, at: int, what: str) -> NoReturn:
-    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-    raise FormatError(f"{source}: line {line}, column {column}: {what}")
 
 
 def _is_finite(number: str) -> bool:

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from tinygrad_llm.errors import FormatError, TokenizerError
+from tinygrad_llm.formats import read_json_object
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.gpt2 import GPT2Tokenizer
-from tinygrad_llm.text.strict_json import read_json_object
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, TOKENIZER_FILE_VERSION, Tokenizer
 from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2
 

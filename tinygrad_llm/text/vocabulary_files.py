@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.formats import open_regular, read_json_object
 from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
-from tinygrad_llm.text.strict_json import read_bytes, read_json_object
 
 PathLike = str | os.PathLike[str]
 
@@ -154,7 +154,8 @@ def read_encoder_and_merges(
     """
     vocabulary = read_json_object(encoder_json)
     try:
-        lines = read_bytes(vocab_bpe).decode("utf-8").replace("\r\n", "\n").split("\n")
+        with open_regular(vocab_bpe) as file:
+            lines = file.read().decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise FormatError(f"{vocab_bpe}: must be UTF-8; {error}") from None
     if lines[0].startswith("#version"):
@@ -206,7 +207,9 @@ def read_tiktoken(path: PathLike, special_tokens: dict[str, int] | None = None) 
     Raises: FormatError
     """
     ranks: dict[bytes, int] = {}
-    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+    with open_regular(path) as file:
+        lines = file.read().split(b"\n")
+    for number, line in enumerate(lines, start=1):
         line = line.removesuffix(b"\r")
         if not line:
             continue
