@@ -267,7 +267,7 @@ def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
 def _as_sequences_of_heads(x: Array, heads: tuple[int, ...]) -> Array:
     """x (..., H, T, D), broadcast to the axes `heads`, as (B, H, T, D): a view wherever NumPy can give one."""
     x = np.broadcast_to(x, (*heads, *x.shape[-2:]))
-    return x.reshape(-1, *x.shape[-3:]) if x.ndim > 2 else x[None, None]
+    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:]) if x.ndim > 2 else x[None, None]
 
 
 def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
