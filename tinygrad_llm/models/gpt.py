@@ -65,6 +65,7 @@ class GPTConfig:
             value = getattr(self, field.name)
             if field.type == "int":
                 expect_sizes("GPTConfig", **{field.name: value})
+                object.__setattr__(self, field.name, int(value))  # a NumPy integer would not go into a JSON file
             if field.type == "bool" and not isinstance(value, bool):
                 raise ConfigError(f"GPTConfig: {field.name} must be true or false; got {value!r}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
