@@ -1,12 +1,13 @@
 """Layers against the figures of "Build a Large Language Model (From Scratch)", built from a seed, and by hand."""
 
+import contextlib
 import itertools
 import math
 
 import numpy as np
 import pytest
 
-from tinygrad_llm import Generator, Tensor, default_generator, gradcheck, manual_seed, nn
+from tinygrad_llm import Generator, Tensor, composed_ops, default_generator, gradcheck, manual_seed, nn
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.nn import functional as F
 
@@ -386,3 +387,21 @@ def test_wrong_input_is_an_error_that_names_the_op():
         nn.Embedding(3, 2)([[0, 1], [2]])
     with pytest.raises(ShapeError, match="layer_norm"):
         nn.LayerNorm(3)(np.ones((2, 4), np.float32))
+
+
+@pytest.mark.parametrize("nothing", [False, -np.inf])
+def test_a_query_that_may_see_no_key_gets_and_gives_nothing(nothing):
+    everything = True if nothing is False else 0.0
+    mask = np.array([[everything, nothing], [nothing, nothing]])
+    runs = []
+    for mode in (contextlib.nullcontext, composed_ops):
+        q, k, v = (Tensor(Generator(i).randn(1, 2, 3, dtype=np.float64), requires_grad=True) for i in range(3))
+        with mode():
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            (out * out).sum().backward()
+        assert not out.data[0, 1].any()
+        assert not q.grad[0, 1].any()
+        runs.append([out.data, q.grad, k.grad, v.grad])
+    for fused, composed in zip(*runs, strict=True):
+        assert np.isfinite(fused).all()
+        np.testing.assert_allclose(fused, composed, atol=1e-12)

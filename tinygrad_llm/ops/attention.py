@@ -40,9 +40,10 @@ def attention_weights(
     visible = visible_keys(queries.shape[-2], keys.shape[-2], mask, is_causal)
     if visible is not None:
         scores = scores.masked_fill(~visible, -math.inf)
-    weights = softmax_composed(scores)
     blind = np.isneginf(scores.data).all(axis=-1, keepdims=True)
-    return weights.masked_fill(blind, 0.0) if blind.any() else weights
+    if not blind.any():
+        return softmax_composed(scores)
+    return softmax_composed(scores.masked_fill(blind, 0.0)).masked_fill(blind, 0.0)  # first, so that no NaN forms
 
 
 def visible_keys(queries: int, keys: int, mask: Tensor | None, is_causal: bool) -> Array | None:
