@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Generator, Tensor, composed_ops, default_generator, gradcheck, manual_seed, nn, no_grad
-from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeError
+from tinygrad_llm.errors import ConfigError, DTypeError, GraphError, IdRangeError, ShapeError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.nn import functional as F
@@ -352,6 +352,15 @@ def test_full_cache_says_so_and_stays_as_it_was():
             model(some_ids(1, 3), cache=cache)
         assert cache.length == 8
         np.testing.assert_allclose(model(ids[:, 8:], cache=cache).data, model(ids).data[:, 8:], atol=1e-5)
+
+
+def test_a_cache_refuses_to_be_differentiated():
+    model = tiny()
+    cache = model.new_cache()
+    with pytest.raises(GraphError, match=r"use it under no_grad\(\)"):
+        model(some_ids(1, 3), cache=cache)
+    assert cache.length == 0
+    assert model.requires_grad_(False)(some_ids(1, 3), cache=cache).shape == (1, 3, 13)
 
 
 # -- the loss

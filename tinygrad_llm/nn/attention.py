@@ -6,7 +6,7 @@ same sequence, or an encoder's).
 
 from __future__ import annotations
 
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.nn.cache import LayerCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
@@ -67,7 +67,8 @@ class MultiHeadAttention(Module):
     ) -> Tensor:
         """Attend from x to `memory`, or to x itself; `mask` as in `scaled_dot_product_attention`.
 
-        With a `cache`, keys and values of x are appended to it, and x attends to all that it holds.
+        With a `cache`, keys and values of x are appended to it, and x attends to all that it holds. Raises GraphError
+        if they are being recorded: a cache holds numbers, not their history.
         """
         x = as_tensor(x)
         source = x if memory is None else as_tensor(memory)
@@ -75,6 +76,8 @@ class MultiHeadAttention(Module):
         keys = self._heads(self.key(source), self.num_kv_heads)
         values = self._heads(self.value(source), self.num_kv_heads)
         if cache is not None:
+            if keys.requires_grad or values.requires_grad:
+                raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
             keys, values = map(Tensor, cache.extend(keys.data, values.data))
         attended = scaled_dot_product_attention(
             queries,
