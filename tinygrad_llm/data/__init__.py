@@ -23,13 +23,21 @@ from tinygrad_llm.data.instructions import (
 )
 from tinygrad_llm.data.loader import DataLoader, collate
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, pad_right
+from tinygrad_llm.data.preferences import (
+    PreferenceBatch,
+    PreferenceDataset,
+    TokenizedPreference,
+    collate_preferences,
+    read_preferences,
+)
 from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
 __all__ = [
     "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "ClassificationDataset", "DataLoader", "InstructionDataset",
-    "LabelledText", "PromptStyle", "SlidingWindows", "TokenizedRecord", "WindowBatches", "WindowLoader", "balance",
-    "collate", "collate_instructions", "collate_padded", "collate_shifted", "expand_paths", "label_names", "pad_right",
-    "prompt_style", "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_rows",
-    "read_text", "split_records", "train_validation_split",
+    "LabelledText", "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows", "TokenizedPreference",
+    "TokenizedRecord", "WindowBatches", "WindowLoader", "balance", "collate", "collate_instructions", "collate_padded",
+    "collate_preferences", "collate_shifted", "expand_paths", "label_names", "pad_right", "prompt_style",
+    "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_preferences",
+    "read_rows", "read_text", "split_records", "train_validation_split",
 ]  # fmt: skip

@@ -7,6 +7,15 @@ from tinygrad_llm.finetune.classifier import (
     classify,
     evaluate_classifier,
 )
+from tinygrad_llm.finetune.dpo import (
+    DPO,
+    DPOOutcome,
+    PreferenceReport,
+    dpo_loss,
+    evaluate_preferences,
+    frozen_copy,
+    sequence_log_probs,
+)
 from tinygrad_llm.finetune.lora import (
     LoRALinear,
     apply_lora,
@@ -18,7 +27,8 @@ from tinygrad_llm.finetune.lora import (
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
 
 __all__ = [
-    "ClassificationReport", "GPTClassifier", "GPTClassifierConfig", "LoRALinear", "apply_lora", "classification_loss",
-    "classify", "confusion_matrix", "evaluate_classifier", "exact_match", "load_lora", "merge_lora", "save_lora",
-    "token_f1", "unmerge_lora",
+    "DPO", "ClassificationReport", "DPOOutcome", "GPTClassifier", "GPTClassifierConfig", "LoRALinear",
+    "PreferenceReport", "apply_lora", "classification_loss", "classify", "confusion_matrix", "dpo_loss",
+    "evaluate_classifier", "evaluate_preferences", "exact_match", "frozen_copy", "load_lora", "merge_lora", "save_lora",
+    "sequence_log_probs", "token_f1", "unmerge_lora",
 ]  # fmt: skip

@@ -32,7 +32,9 @@ def language_model_loss(model: Any, batch: Any) -> Tensor:
 
 
 def count_targets(batch: Any) -> int:
-    """How many targets of a batch count: all but those of -100."""
+    """How many targets of a batch count: `num_targets` if it says so itself, else all of (inputs, targets) but -100."""
+    if hasattr(batch, "num_targets"):
+        return int(batch.num_targets)
     return int(np.count_nonzero(np.asarray(batch[1]) != IGNORE_INDEX))
 
 

@@ -1,0 +1,90 @@
+"""Preferences: for each instruction an answer that was chosen and one that was rejected."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_llm.data.instructions import Record, prompt_style, read_instructions
+from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
+from tinygrad_llm.errors import ConfigError
+
+
+def read_preferences(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Records with "instruction", "input", "chosen" and "rejected". Raises DataError as `read_instructions`."""
+    return read_instructions(path, ("instruction", "chosen", "rejected"))
+
+
+class TokenizedPreference(NamedTuple):
+    """Two whole texts as token ids; `prompt_length` counts what they share: the prompt and the newlines after it."""
+
+    chosen: list[int]
+    rejected: list[int]
+    prompt_length: int
+
+
+class PreferenceDataset:
+    """Records as pairs of token ids, of different lengths: `collate_preferences` brings them together."""
+
+    def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
+        written = prompt_style(style)
+        newlines = len(written.before_response) - len(written.before_response.lstrip("\n"))  # each is a token in GPT-2
+        self.items = [
+            TokenizedPreference(
+                tokenizer.encode_ordinary(written.answered(record, record["chosen"])),
+                tokenizer.encode_ordinary(written.answered(record, record["rejected"])),
+                len(tokenizer.encode_ordinary(written.prompt(record))) + newlines,
+            )
+            for record in records
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> TokenizedPreference:
+        return self.items[index]
+
+
+class PreferenceBatch(NamedTuple):
+    """Pairs of texts, padded to one length; a mask is True at the tokens of the answer.
+
+    Shapes: each (B, T)
+    """
+
+    chosen: NDArray[np.int64]
+    rejected: NDArray[np.int64]
+    chosen_mask: NDArray[np.bool_]
+    rejected_mask: NDArray[np.bool_]
+
+    @property
+    def num_targets(self) -> int:
+        """How many losses the batch's mean is over: one for each pair."""
+        return len(self.chosen)
+
+
+def collate_preferences(
+    batch: Sequence[TokenizedPreference],
+    pad_id: int = END_OF_TEXT_ID,
+    allowed_max_length: int | None = None,
+    mask_prompt: bool = True,
+) -> PreferenceBatch:
+    """Pad both texts of all pairs to the longest plus one padding id, then cut after `allowed_max_length` ids.
+
+    The masks leave out the padding and, with `mask_prompt`, the prompt: what both answers share says nothing about
+    which is better.
+
+    Shapes: B pairs -> four times (B, T)
+    Raises: ConfigError for an allowed_max_length below 1
+    """
+    if allowed_max_length is not None and allowed_max_length < 1:
+        raise ConfigError(f"collate_preferences: allowed_max_length must be at least 1; got {allowed_max_length}")
+    width = 1 + max(max(len(pair.chosen), len(pair.rejected)) for pair in batch)
+    places = np.arange(width)
+    first = np.array([[pair.prompt_length if mask_prompt else 0] for pair in batch])
+    padded, masks = [], []
+    for rows in ([pair.chosen for pair in batch], [pair.rejected for pair in batch]):
+        padded.append(pad_right(rows, width, pad_id)[:, :allowed_max_length])
+        masks.append(((places >= first) & (places < [[len(row)] for row in rows]))[:, :allowed_max_length])
+    return PreferenceBatch(padded[0], padded[1], masks[0], masks[1])

@@ -1,0 +1,164 @@
+"""DPO: learning from pairs of answers which one people prefer (Rafailov et al. 2023, arXiv:2305.18290).
+
+    loss = -ln σ(β · [(ln π(chosen) - ln π_ref(chosen)) - (ln π(rejected) - ln π_ref(rejected))])
+
+π is the model in training, π_ref a frozen copy of where it started, which keeps it from straying: β says how much.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinygrad_llm.data.preferences import PreferenceBatch
+from tinygrad_llm.errors import ConfigError, DataError, ShapeError
+from tinygrad_llm.nn import Module
+from tinygrad_llm.ops import cross_entropy
+from tinygrad_llm.primitives import stack
+from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
+from tinygrad_llm.train import evaluating
+
+M = TypeVar("M", bound=Module)
+
+
+def frozen_copy(model: M) -> M:
+    """A copy of `model` that nothing trains, in evaluation mode: the reference."""
+    reference = copy.deepcopy(model).requires_grad_(False).eval()
+    reference.zero_grad()
+    return reference
+
+
+def sequence_log_probs(model: Any, ids: ArrayLike, mask: ArrayLike, average: bool = True) -> Tensor:
+    """The log-probability of each row's tokens where `mask` is True, given all before them: their mean, or the sum.
+
+    The logits are made for those tokens only, and their log-probabilities are never written down for the whole
+    vocabulary: of the (B, T, V) numbers that the formula speaks of, memory holds the answers' share once.
+
+    Shapes: ids (B, T), mask (B, T) booleans -> (B,); the first token has nothing before it and never counts
+    Units:  nats, per token if `average`
+    Raises: ShapeError if ids and mask are not both (B, T)
+    """
+    ids, mask = np.asarray(ids), np.asarray(mask, bool)
+    if ids.ndim != 2 or mask.shape != ids.shape:
+        raise ShapeError(f"sequence_log_probs: ids and mask must both be (B, T); got {ids.shape} and {mask.shape}")
+    wanted = mask[:, 1:]
+    surprise = cross_entropy(model.head(model.hidden(ids[:, :-1])[wanted]), ids[:, 1:][wanted], reduction="none")
+    row_of_token = np.nonzero(wanted)[0]
+    weights = np.zeros((len(ids), len(row_of_token)), surprise.dtype)
+    weights[row_of_token, np.arange(len(row_of_token))] = -1
+    if average:
+        weights /= np.maximum(wanted.sum(axis=1, keepdims=True), 1)
+    return Tensor(weights) @ surprise
+
+
+def dpo_loss(
+    policy_chosen: TensorLike,
+    policy_rejected: TensorLike,
+    reference_chosen: TensorLike,
+    reference_rejected: TensorLike,
+    beta: float = 0.1,
+) -> Tensor:
+    """The mean DPO loss of pairs from their log-probabilities (the formula stands above). Units: nats per pair.
+
+    Shapes: each (B,) -> ()
+    Raises: ConfigError for a beta that is not a finite number above 0
+    """
+    _expect_beta(beta)
+    chosen = as_tensor(policy_chosen) - reference_chosen
+    rejected = as_tensor(policy_rejected) - reference_rejected
+    preference = (chosen - rejected) * beta
+    # -ln σ(z) = ln(e⁰ + e⁻ᶻ), which logsumexp computes without overflow.
+    return stack([preference * 0, -preference], axis=-1).logsumexp(axis=-1).mean()
+
+
+class DPOOutcome(NamedTuple):
+    """The loss of a batch, and each answer's reward ln π - ln π_ref, in nats as the book has it (the paper's is β
+    times that).
+
+    Shapes: loss (), rewards (B,)
+    """
+
+    loss: Tensor
+    chosen_rewards: Array
+    rejected_rewards: Array
+
+
+@dataclass(frozen=True)
+class DPO:
+    """The loss that a `Trainer` asks for on batches of preferences.
+
+    `reference` is the frozen start of the model (see `frozen_copy`). `average` takes log-probabilities per token, as
+    the book does, so that long answers weigh no more than short ones; the paper sums them.
+    """
+
+    reference: Any
+    beta: float = 0.1
+    average: bool = True
+
+    def __post_init__(self) -> None:
+        _expect_beta(self.beta)
+
+    def __call__(self, model: Any, batch: PreferenceBatch) -> Tensor:
+        return self.outcome(model, batch).loss
+
+    def outcome(self, model: Any, batch: PreferenceBatch) -> DPOOutcome:
+        """Loss and rewards of a batch; both answers pass through each model at once."""
+        ids = np.concatenate([batch.chosen, batch.rejected])
+        mask = np.concatenate([batch.chosen_mask, batch.rejected_mask])
+        with evaluating(self.reference):
+            reference = sequence_log_probs(self.reference, ids, mask, self.average)
+        policy = sequence_log_probs(model, ids, mask, self.average)
+        pairs = len(batch.chosen)
+        loss = dpo_loss(policy[:pairs], policy[pairs:], reference[:pairs], reference[pairs:], self.beta)
+        rewards = policy.data - reference.data
+        return DPOOutcome(loss, rewards[:pairs], rewards[pairs:])
+
+
+@dataclass(frozen=True)
+class PreferenceReport:
+    """A model on pairs: means over the pairs, rewards as in `DPOOutcome`; `accuracy` is how often the chosen answer has
+    the larger reward."""
+
+    count: int
+    loss: float
+    chosen_reward: float
+    rejected_reward: float
+    margin: float
+    accuracy: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate_preferences(model: Module, dpo: DPO, batches: Iterable[PreferenceBatch]) -> PreferenceReport:
+    """Loss, rewards and their margin on the pairs of one split. Raises DataError where there are none."""
+    losses, chosen, rejected = [], [], []
+    with evaluating(model):
+        for batch in batches:
+            outcome = dpo.outcome(model, batch)
+            losses.append(outcome.loss.item() * len(batch.chosen))
+            chosen.append(outcome.chosen_rewards)
+            rejected.append(outcome.rejected_rewards)
+    if not losses:
+        raise DataError("evaluate_preferences: at least one batch is needed; got none")
+    of_chosen, of_rejected = np.concatenate(chosen), np.concatenate(rejected)
+    margins = of_chosen - of_rejected
+    return PreferenceReport(
+        len(margins),
+        sum(losses) / len(margins),
+        float(of_chosen.mean()),
+        float(of_rejected.mean()),
+        float(margins.mean()),
+        float((margins > 0).mean()),
+    )
+
+
+def _expect_beta(beta: float) -> None:
+    if not isinstance(beta, int | float) or not math.isfinite(beta) or beta <= 0:
+        raise ConfigError(f"DPO: beta must be a finite number above 0; got {beta!r}")
