@@ -246,6 +246,17 @@ def test_block_adds_each_part_to_the_residual_stream():
     np.testing.assert_array_equal(block(x).data, x.data)  # nothing added: the stream passes unchanged
 
 
+def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds():
+    block, made, dropped = nn.TransformerBlock(4, 2, dropout=0.5), [], []
+    block.attention.register_forward_hook(lambda module, args, output: made.append(output))
+    block.feed_forward.register_forward_hook(lambda module, args, output: made.append(output))
+    block.dropout.register_forward_hook(lambda module, args, output: dropped.append((args[0], output)))
+    x = Tensor(Generator(0).randn(1, 3, 4))
+    y = block(x)
+    assert [id(read) for read, _ in dropped] == [id(output) for output in made]
+    np.testing.assert_array_equal(y.data, ((x + dropped[0][1]) + dropped[1][1]).data)
+
+
 def test_integers_come_in_as_float32():
     x = np.arange(6).reshape(2, 3)
     for layer in (nn.Linear(3, 2), nn.LayerNorm(3), nn.RMSNorm(3), nn.GELU(), nn.SiLU(), nn.MultiHeadAttention(3, 1)):
