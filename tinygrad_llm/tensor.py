@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Gradients: TypeAlias = Sequence["Array | None"]
 Backward: TypeAlias = "Callable[[Array], Gradients]"
 TensorLike: TypeAlias = "Tensor | Array | np.generic | float | int | bool | Sequence[Any]"
@@ -477,40 +477,6 @@ class Tensor:
         # joining.py
         def split(self, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]: ...
         def pad(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor: ...
-
-
-def as_array(data: TensorLike, dtype: Any = None, prefer_float: bool = False) -> Array:
-    """`data` as an ndarray of numbers, with the defaults that `Tensor` documents."""
-    if isinstance(data, Tensor):
-        data = data.data
-    if isinstance(data, np.ndarray | np.generic):
-        array = np.asarray(data)
-    else:
-        try:
-            array = np.asarray(data)
-        except ValueError as error:
-            raise ShapeError(f"Tensor: nested lists must be rectangular; {error}") from None
-        if array.dtype == np.float64 and not _holds_numpy_floats(data):
-            array = array.astype(np.float32)
-        elif array.dtype.kind in "iu" and prefer_float:
-            array = array.astype(np.float32)
-    if dtype is not None:
-        try:
-            dtype = np.dtype(dtype)
-        except TypeError:
-            raise DTypeError(f"Tensor: dtype must be a NumPy dtype; got {dtype!r}") from None
-        if array.dtype.kind in "biufc" and array.dtype != dtype:
-            array = array.astype(dtype)
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"Tensor: data must be numbers; got {type(data).__name__} of dtype {array.dtype}")
-    return array
-
-
-def _holds_numpy_floats(data: Any) -> bool:
-    """Whether a list is made of float64 arrays or scalars, whose dtype is meant, rather than of Python floats."""
-    while isinstance(data, list | tuple) and data:
-        data = data[0]
-    return isinstance(data, np.ndarray | np.generic | Tensor)
 
 
 def as_tensor(value: TensorLike) -> Tensor:

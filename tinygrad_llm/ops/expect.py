@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import as_array
 from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeError
-from tinygrad_llm.tensor import Array, Tensor, as_array
+from tinygrad_llm.tensor import Array, Tensor
 
 
 def expect_shape(op: str, x: Tensor, shape: tuple[int, ...], **operands: Tensor | None) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import as_array
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.primitives.arithmetic import refuse_recorded_write
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_array, as_tensor, record, tensor_method
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
 
 
 def _plain_key(key: Any) -> tuple[Any, bool]:
