@@ -539,3 +539,24 @@ def test_no_reference_cycle_keeps_a_step_alive():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_the_loss_asks_a_head_that_was_changed() -> None:
+    """A wrapper, a bias or a hook in the head's place counts in the loss as it does in the logits."""
+
+    class Doubled(nn.Module):
+        def __init__(self, head: nn.Linear) -> None:
+            self.head = head
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x) * 2
+
+    manual_seed(0)
+    model = GPT(GPTConfig(11, 4, 8, 2, 1, dropout=0.0))
+    ids, targets = np.array([[1, 2, 3]]), np.array([[2, 3, 4]])
+    plain = model.loss(ids, targets).item()
+    with model.head.register_forward_hook(lambda module, args, output: output * 2):
+        hooked = model.loss(ids, targets).item()
+    model.head = Doubled(model.head)
+    doubled = model.loss(ids, targets).item()
+    assert hooked == doubled == F.cross_entropy(model(ids), targets).item() != plain

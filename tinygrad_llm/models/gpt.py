@@ -27,7 +27,7 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.nn.sizes import expect_sizes
-from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
+from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.tensor import Tensor, TensorLike
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -157,7 +157,10 @@ class GPT(Module):
 
     def loss(self, ids: Any, targets: Any) -> Tensor:
         """The mean cross-entropy of `targets` (B, T), nats per target; -100 is not counted."""
-        return linear_cross_entropy(self.hidden(ids), self.head.weight, targets)
+        head = self.head
+        if type(head) is Linear and head.bias is None and not head._forward_hooks:
+            return linear_cross_entropy(self.hidden(ids), head.weight, targets)
+        return cross_entropy(self(ids), targets)  # the head was changed: its logits are what it says
 
     def new_cache(self) -> KVCache:
         """An empty KV cache with room for one whole context."""
