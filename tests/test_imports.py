@@ -1,0 +1,168 @@
+"""The rule of the house, read from the source: imports run one way, and nothing heavy is loaded unasked."""
+
+import ast
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tinygrad_llm
+
+PACKAGE = Path(tinygrad_llm.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import those before it in its line, and whatever they may.
+BELOW: dict[str, set[str]] = {"errors": set()}
+CHAIN = [
+    ["errors"], ["arrays"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"], ["optim", "generate", "interop"],
+    ["train"], ["finetune"], ["study"], ["cli"],
+]  # fmt: skip
+for lower, upper in itertools.pairwise(CHAIN):
+    for room in upper:
+        BELOW[room] = set(lower).union(*(BELOW[one] for one in lower))
+BELOW |= {"gradcheck": {"errors", "arrays", "tensor"}, "anomaly": {"errors", "arrays", "tensor"}}
+BELOW |= {"random": {"errors"}, "formats": {"errors"}}
+BELOW |= {"text": {"errors", "random", "formats"}, "data": {"errors", "random", "formats"}}
+# The rooms beside the chain may be entered from those rooms of it that need them.
+BELOW["ops"] |= {"random"}
+BELOW["nn"] |= {"random"}
+BELOW["models"] |= {"random"}
+for room in ("optim", "generate", "interop", "train", "finetune", "study", "cli"):
+    BELOW[room] |= {"random", "formats", "text", "data", "gradcheck", "anomaly"}
+BELOW["__main__"] = {"cli"}
+
+THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py"}
+LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py"}
+
+
+def room_of(file: Path) -> str:
+    first = file.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(node: ast.AST, file: Path) -> list[str]:
+    """The dotted names that an import statement reads, relative ones spelled out."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    module = node.module or ""
+    if node.level:
+        folder = ("tinygrad_llm", *file.relative_to(PACKAGE).parts[: -node.level])
+        module = ".".join([*folder, module]).rstrip(".")
+    if module == "tinygrad_llm":
+        return [f"tinygrad_llm.{alias.name}" for alias in node.names]
+    return [module]
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool, int]]:
+    """Every name imported, whether inside a function, and the line."""
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, int]]:
+        for name in imported(node, file):
+            yield name, inside, node.lineno  # type: ignore[attr-defined]
+        inside |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    yield from visit(ast.parse(file.read_text("utf-8")), False)
+
+
+def each_import() -> Iterator[tuple[str, str, str, bool, str]]:
+    """Where, from which room, what, whether inside a function, and which top-level package."""
+    for file in FILES:
+        for name, inside, line in imports(file):
+            yield f"{file.relative_to(PACKAGE)}:{line}", room_of(file), name, inside, name.partition(".")[0]
+
+
+def test_the_package_is_found() -> None:
+    assert len(FILES) > 50
+    assert len(list(each_import())) > 200
+
+
+def test_every_room_has_its_place_in_the_rule() -> None:
+    assert {room_of(file) for file in FILES} - {"__init__"} <= set(BELOW)
+
+
+def test_no_arrow_points_back() -> None:
+    back = [
+        f"{where}: {room} must not import {name}"
+        for where, room, name, _, top in each_import()
+        if top == "tinygrad_llm" and room != "__init__"
+        and (target := [*name.split("."), "__init__"][1]) != room and target not in BELOW[room]
+    ]  # fmt: skip
+    assert back == []
+
+
+def test_no_import_hides_inside_a_function() -> None:
+    hidden = [
+        f"{where}: {name}"
+        for where, room, name, inside, top in each_import()
+        if inside and top not in LOADED_WHEN_NEEDED | sys.stdlib_module_names
+        and not name.startswith(f"tinygrad_llm.{room}.")  # within a room no arrow is dodged
+    ]  # fmt: skip
+    assert hidden == []
+
+
+def test_third_party_packages() -> None:
+    foreign = [
+        f"{where}: {name}"
+        for where, _, name, inside, top in each_import()
+        if top not in sys.stdlib_module_names | {"tinygrad_llm"} and (
+            top not in THIRD_PARTY or (top in LOADED_WHEN_NEEDED and not inside and not only_for_types(where)))
+    ]  # fmt: skip
+    assert foreign == []
+
+
+def only_for_types(where: str) -> bool:
+    """Whether the import stands under `if TYPE_CHECKING:`."""
+    name, line = where.rsplit(":", 1)
+    tree = ast.parse((PACKAGE / name).read_text("utf-8"))
+    return any(
+        isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        and node.lineno < int(line) <= (node.end_lineno or 0)
+        for node in ast.walk(tree)
+    )  # fmt: skip
+
+
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            yield file, node
+
+
+def test_one_random_stream() -> None:
+    others = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}"
+        for file, node in nodes()
+        if isinstance(node, ast.Attribute) and node.attr == "random" and ast.unparse(node.value) in ("np", "numpy")
+        and file != PACKAGE / "random.py"
+    ]  # fmt: skip
+    others += [where for where, room, name, *_ in each_import() if name.startswith("numpy.random") and room != "random"]
+    others += [where for where, _, name, *_ in each_import() if name == "random"]
+    assert others == []
+
+
+def test_errors_are_raised_not_asserted() -> None:
+    """`python -O` drops assert statements."""
+    asserted = [f"{file.relative_to(PACKAGE)}:{node.lineno}" for file, node in nodes() if isinstance(node, ast.Assert)]
+    assert asserted == []
+
+
+def test_the_core_stays_small() -> None:
+    code = [line for line in (PACKAGE / "tensor.py").read_text("utf-8").splitlines() if line.strip()]
+    assert len(code) < 500
+
+
+def run(program: str) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_that_can_wait() -> None:
+    late = LOADED_WHEN_NEEDED | {"urllib.request", "http.client"}
+    program = f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))"
+    assert run(program) == "[]"
