@@ -191,11 +191,11 @@ def test_watching_keeps_no_activation_alive() -> None:
         with detect_anomaly():
             x = leaf(1, 2)
             y = x * x
-            seen = weakref.ref(y.data), weakref.ref(y)
-            z = y.exp()
+            z = y.exp()  # whose backward holds its result
+            seen = weakref.ref(y.data), weakref.ref(y), weakref.ref(z.data)
             z.sum().backward()
             del y, z
-            assert [one() for one in seen] == [None, None]
+            assert [one() for one in seen] == [None, None, None]
     finally:
         gc.enable()
 

@@ -549,6 +549,24 @@ def test_activations_die_as_the_walk_passes_them(no_collector) -> None:
     assert sum(one() is not None for one in activations) == 0
 
 
+def test_an_activation_is_gone_before_its_gradient_is_handed_on(no_collector, monkeypatch) -> None:
+    """Else the largest activation and the gradient that it makes room for would be there together."""
+    x = leaf(4)
+    y = x.tanh()
+    activation, still_there = weakref.ref(y.data), []
+    loss = y.sum()
+    del y
+    collect = Tensor._collect
+
+    def watched(tensor: Tensor, gradient) -> None:
+        still_there.append(activation() is not None)
+        collect(tensor, gradient)
+
+    monkeypatch.setattr(Tensor, "_collect", watched)
+    loss.backward()
+    assert still_there == [False]
+
+
 def test_an_error_in_backward_frees_nothing_that_is_needed_and_keeps_no_cycle(no_collector) -> None:
     def broken(t: Tensor) -> Tensor:
         def backward(dy):

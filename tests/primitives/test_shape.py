@@ -26,6 +26,11 @@ def test_permute_and_reshape(data) -> None:
         check_op(lambda t: t.reshape(-1), lambda a: a.reshape(-1), x)
 
 
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (-1, 0, -2), (0, 2, 1)])
+def test_permute_in_a_circle(order) -> None:
+    check_op(lambda t: t.permute(order), lambda a: a.transpose(order), np.arange(24.0).reshape(2, 3, 4))
+
+
 @settings(max_examples=25)
 @given(st.data())
 def test_transpose(data) -> None:
