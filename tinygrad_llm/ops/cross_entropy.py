@@ -126,7 +126,7 @@ def linear_cross_entropy(
             _probabilities_to_gradient(np.exp(g[block], out=g[block]), ids[block], weights[block], label_smoothing)
 
     def backward(dy: Array) -> Gradients:
-        dx = (dy * (g @ weight.data)).reshape(shape) if wants_dx else None
+        dx = (dy * (g @ table)).reshape(shape) if wants_dx else None
         dw = g.T @ (dy * rows) if wants_dw else None
         return dx, dw
 

@@ -34,7 +34,8 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     expect_shape("linear", x, weight.shape[:1], bias=bias)
     rows = x.data.reshape(-1, x.shape[-1])
     x_shape, wants_dx, wants_dw = x.shape, x.requires_grad, weight.requires_grad
-    y = rows @ weight.data.T
+    table = weight.data
+    y = rows @ table.T
     if bias is not None:
         y += bias.data
     if not wants_dw:
@@ -42,7 +43,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     def backward(dy: Array) -> Gradients:
         dy = dy.reshape(-1, dy.shape[-1])
-        dx = (dy @ weight.data).reshape(x_shape) if wants_dx else None
+        dx = (dy @ table).reshape(x_shape) if wants_dx else None
         dw = dy.T @ rows if wants_dw else None
         return (dx, dw) if bias is None else (dx, dw, np.add.reduce(dy, axis=0))
 

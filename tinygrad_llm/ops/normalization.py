@@ -36,7 +36,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     x, weight = as_float(x), as_tensor(weight)
     expect_axes("layer_norm", x, 1)
     expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
-    shape, width = x.shape, x.shape[-1]
+    shape, width, scale = x.shape, x.shape[-1], weight.data
     rows = x.data.reshape(-1, width)
     x_hat, y = np.empty_like(rows), np.empty_like(rows)
     rstd = np.empty((len(rows), 1), rows.dtype)
@@ -45,7 +45,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         variance = _row_mean_of_product(hat, hat)
         rstd[block] = (variance + eps) ** -0.5
         hat *= rstd[block]
-        np.multiply(hat, weight.data, out=y[block])
+        np.multiply(hat, scale, out=y[block])
         if bias is not None:
             y[block] += bias.data
 
@@ -57,7 +57,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
             hat, g = x_hat[block], dx[block]
             dbias += np.add.reduce(dy[block], axis=0)
             dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
-            np.multiply(dy[block], weight.data, out=g)  # dL/dx̂, finished in place:
+            np.multiply(dy[block], scale, out=g)  # dL/dx̂, finished in place:
             along = _row_mean_of_product(g, hat)
             g -= _row_mean(g)  # no gradient along the mean,
             g -= hat * along  # none along x̂ itself
@@ -88,14 +88,14 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
     x, weight = as_float(x), as_tensor(weight)
     expect_axes("rms_norm", x, 1)
     expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
-    shape, width = x.shape, x.shape[-1]
+    shape, width, scale = x.shape, x.shape[-1], weight.data
     rows = x.data.reshape(-1, width)
     x_hat, y = np.empty_like(rows), np.empty_like(rows)
     reciprocal = np.empty((len(rows), 1), rows.dtype)
     for block in row_blocks(*rows.shape):
         reciprocal[block] = (_row_mean_of_product(rows[block], rows[block]) + eps) ** -0.5
         np.multiply(rows[block], reciprocal[block], out=x_hat[block])
-        np.multiply(x_hat[block], weight.data, out=y[block])
+        np.multiply(x_hat[block], scale, out=y[block])
 
     def backward(dy: Array) -> Gradients:
         dy = dy.reshape(-1, width)
@@ -104,7 +104,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
         for block in row_blocks(*dy.shape):
             hat, g = x_hat[block], dx[block]
             dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
-            np.multiply(dy[block], weight.data, out=g)
+            np.multiply(dy[block], scale, out=g)
             g -= hat * _row_mean_of_product(g, hat)
             g *= reciprocal[block]
         return dx.reshape(shape), dweight
