@@ -6,9 +6,17 @@ times. Over a block that fits the L2 cache, nine of those passes never leave it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from tinygrad_llm.tensor import Array
+
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
+
+
+def as_rows(x: Array) -> Array:
+    """x (..., C) with its leading axes made one: (rows, C). Spelled out, because -1 cannot be told where C is 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, ShapeError
-from tinygrad_llm.ops.blocks import row_blocks
+from tinygrad_llm.ops.blocks import as_rows, row_blocks
 from tinygrad_llm.ops.expect import as_ids, expect_axes, expect_probability, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.ops.linear import linear_composed
@@ -111,7 +111,7 @@ def linear_cross_entropy(
     expect_axes("linear_cross_entropy", x, 1)
     expect_shape("linear_cross_entropy", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     shape = x.shape
-    rows = x.data.reshape(-1, shape[-1])
+    rows = as_rows(x.data)
     logits = Tensor(np.empty((*shape[:-1], 0), rows.dtype))
     ids = _targets("linear_cross_entropy", logits, targets, ignore_index, label_smoothing, "mean", len(weight))
     weights = _target_weights(ids, ignore_index, rows.dtype, "mean")

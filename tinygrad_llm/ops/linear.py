@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.ops.blocks import as_rows
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
@@ -32,7 +33,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     expect_axes("linear", x, 1)
     expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     expect_shape("linear", x, weight.shape[:1], bias=bias)
-    rows = x.data.reshape(-1, x.shape[-1])
+    rows = as_rows(x.data)
     x_shape, wants_dx, wants_dw = x.shape, x.requires_grad, weight.requires_grad
     table = weight.data
     y = rows @ table.T
@@ -42,7 +43,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         rows = rows[:0]  # nothing will ask for x: let it go
 
     def backward(dy: Array) -> Gradients:
-        dy = dy.reshape(-1, dy.shape[-1])
+        dy = as_rows(dy)
         dx = (dy @ table).reshape(x_shape) if wants_dx else None
         dw = dy.T @ rows if wants_dw else None
         return (dx, dw) if bias is None else (dx, dw, np.add.reduce(dy, axis=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.ops.blocks import row_blocks
+from tinygrad_llm.ops.blocks import as_rows, row_blocks
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
@@ -37,7 +37,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     expect_axes("layer_norm", x, 1)
     expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
     shape, width, scale = x.shape, x.shape[-1], weight.data
-    rows = x.data.reshape(-1, width)
+    rows = as_rows(x.data)
     x_hat, y = np.empty_like(rows), np.empty_like(rows)
     rstd = np.empty((len(rows), 1), rows.dtype)
     for block in row_blocks(*rows.shape):
@@ -50,7 +50,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
             y[block] += bias.data
 
     def backward(dy: Array) -> Gradients:
-        dy = dy.reshape(-1, width)
+        dy = as_rows(dy)
         dx = np.empty_like(dy)
         dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)
         for block in row_blocks(*dy.shape):
@@ -89,7 +89,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
     expect_axes("rms_norm", x, 1)
     expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
     shape, width, scale = x.shape, x.shape[-1], weight.data
-    rows = x.data.reshape(-1, width)
+    rows = as_rows(x.data)
     x_hat, y = np.empty_like(rows), np.empty_like(rows)
     reciprocal = np.empty((len(rows), 1), rows.dtype)
     for block in row_blocks(*rows.shape):
@@ -98,7 +98,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
         np.multiply(x_hat[block], scale, out=y[block])
 
     def backward(dy: Array) -> Gradients:
-        dy = dy.reshape(-1, width)
+        dy = as_rows(dy)
         dx = np.empty_like(dy)
         dweight = np.zeros(width, dy.dtype)
         for block in row_blocks(*dy.shape):
