@@ -28,7 +28,7 @@ BELOW |= {"text": {"errors", "random", "formats"}, "data": {"errors", "random", 
 # The rooms beside the chain may be entered from those rooms of it that need them.
 BELOW["ops"] |= {"random"}
 BELOW["nn"] |= {"random"}
-BELOW["models"] |= {"random"}
+BELOW["models"] |= {"random", "formats", "text"}
 for room in ("optim", "generate", "interop", "train", "finetune", "study", "cli"):
     BELOW[room] |= {"random", "formats", "text", "data", "gradcheck", "anomaly"}
 BELOW["__main__"] = {"cli"}

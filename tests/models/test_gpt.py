@@ -142,7 +142,7 @@ def test_presets_are_gpt2_sizes_and_small_ones_and_take_changes():
 def test_unknown_preset_and_setting_list_the_known_ones():
     with pytest.raises(ConfigError, match=r"known names are gpt2-small, gpt2-medium, .*nano.*; got 'gpt5'"):
         GPTConfig.preset("gpt5")
-    with pytest.raises(ConfigError, match=r"known settings are vocab_size, .*tie_weights; got n_head"):
+    with pytest.raises(ConfigError, match=r"known settings are vocab_size, .*gelu; got n_head"):
         GPTConfig.preset("nano", n_head=2)
     with pytest.raises(ConfigError, match="embedding_dim must be a multiple of num_heads; got 128 and 3"):
         GPTConfig.preset("nano", num_heads=3)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
+from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.nn import (
     Dropout,
     Embedding,
@@ -25,10 +27,12 @@ from tinygrad_llm.nn import (
     ModuleList,
     TransformerBlock,
 )
-from tinygrad_llm.nn.init import normal
+from tinygrad_llm.nn.init import no_initial_values, normal
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
+from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.text import Tokenizer
 
 PRESETS: dict[str, dict[str, Any]] = {
     # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.
@@ -47,8 +51,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 class GPTConfig:
     """The shape of a GPT. Sizes are counts of at least 1; `embedding_dim` is a multiple of `num_heads`.
 
-    `context_length` is in tokens. `tie_weights` lets the output head share the token embedding's table. Raises
-    ConfigError naming the setting that does not fit.
+    `context_length` is in tokens. `tie_weights` lets the output head share the token embedding's table.
+    `feed_forward_dim` is 4 · embedding_dim unless given; `gelu` is "tanh", GPT-2's form, or "none", the exact one.
+    Raises ConfigError naming the setting that does not fit.
     """
 
     vocab_size: int = 50257
@@ -59,17 +64,24 @@ class GPTConfig:
     dropout: float = 0.1
     qkv_bias: bool = False
     tie_weights: bool = False
+    feed_forward_dim: int | None = None
+    norm_eps: float = 1e-5
+    gelu: str = "tanh"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type == "int":
+            if field.type == "int" or (field.type == "int | None" and value is not None):
                 expect_sizes("GPTConfig", **{field.name: value})
                 object.__setattr__(self, field.name, int(value))  # a NumPy integer would not go into a JSON file
             if field.type == "bool" and not isinstance(value, bool):
                 raise ConfigError(f"GPTConfig: {field.name} must be true or false; got {value!r}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"GPTConfig: dropout must be a probability in [0, 1); got {self.dropout!r}")
+        if not isinstance(self.norm_eps, int | float) or not 0 < self.norm_eps < 1:
+            raise ConfigError(f"GPTConfig: norm_eps must be a small number above 0; got {self.norm_eps!r}")
+        if self.gelu not in ("tanh", "none"):
+            raise ConfigError(f'GPTConfig: gelu must be "tanh" or "none"; got {self.gelu!r}')
         if self.embedding_dim % self.num_heads:
             raise ConfigError(
                 "GPTConfig: embedding_dim must be a multiple of num_heads; "
@@ -114,10 +126,18 @@ class GPT(Module):
         self.position_embedding = Embedding(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout)
         self.blocks = ModuleList(
-            TransformerBlock(config.embedding_dim, config.num_heads, config.dropout, qkv_bias=config.qkv_bias)
+            TransformerBlock(
+                config.embedding_dim,
+                config.num_heads,
+                config.dropout,
+                qkv_bias=config.qkv_bias,
+                feed_forward_dim=config.feed_forward_dim,
+                norm_eps=config.norm_eps,
+                gelu=config.gelu,
+            )
             for _ in range(config.num_layers)
         )
-        self.final_norm = LayerNorm(config.embedding_dim)
+        self.final_norm = LayerNorm(config.embedding_dim, config.norm_eps)
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
@@ -161,6 +181,66 @@ class GPT(Module):
         if type(head) is Linear and head.bias is None and not head._forward_hooks:
             return linear_cross_entropy(self.hidden(ids), head.weight, targets)
         return cross_entropy(self(ids), targets)  # the head was changed: its logits are what it says
+
+    def resize_token_embeddings(self, new_size: int, generator: Generator | None = None) -> None:
+        """Give embedding and head, shared or not, rows for `new_size` tokens; the first rows stay as they are.
+
+        A new row is the mean of the old ones (Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language
+        Models": so it takes little from the others' probability) with 1% of their spread as noise from `generator`,
+        that new tokens may differ. Make the optimizer afterwards: its moments have the old shape.
+
+        Raises: ConfigError for a size that is none, or where the head no longer predicts tokens
+        """
+        expect_sizes("resize_token_embeddings", new_size=new_size)
+        rows = self.config.vocab_size
+        if not isinstance(self.head, Linear) or self.head.out_features != rows:
+            raise ConfigError(f"resize_token_embeddings: the head must be the Linear to {rows} logits; it was replaced")
+        generator = default_generator() if generator is None else generator
+        tables = {id(table): table for table in (self.token_embedding.weight, self.head.weight)}  # a shared one once
+        for table in tables.values():
+            old = table.data[:new_size]
+            shape = (new_size - len(old), old.shape[1])
+            if shape[0]:
+                noise = 0.01 * table.data.std(axis=0) * generator.normal(0.0, 1.0, shape)
+                old = np.concatenate([old, (table.data.mean(axis=0) + noise).astype(old.dtype)])
+            table.data, table.grad = old.copy(), None
+        self.token_embedding.num_embeddings = self.head.out_features = new_size
+        self.config = dataclasses.replace(self.config, vocab_size=int(new_size))
+
+    # -- Hugging Face folders
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> GPT:
+        """The GPT-2 in a Hugging Face folder (config.json and model.safetensors), in evaluation mode.
+
+        Weights of 64 bits make a float64 model, all others a float32 one, exactly. `dropout` replaces what config.json
+        says, which has three numbers where this model has one.
+
+        Raises: FormatError, naming the file, for one that is missing or damaged, or asks for what this model is not
+        """
+        settings, state = read_gpt2(folder, dropout)
+        try:
+            config = GPTConfig.from_dict(settings)
+        except ConfigError as error:
+            raise FormatError(f"{os.fspath(folder)}: config.json does not fit a GPT: {error}") from None
+        with no_initial_values():
+            model = cls(config)
+        model.to(np.result_type(*state.values()))
+        model.load_state_dict(state)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
+        """Write config.json, model.safetensors and the tokenizer's files, which transformers opens as a GPT-2.
+
+        Without bias of queries, keys and values, zeros are written: GPT-2 always has one there.
+
+        Raises: StateDictError where layers were added or replaced (merge LoRA first), TokenizerError for a tokenizer
+                that Hugging Face's files cannot hold, ConfigError where it has more tokens than the model,
+                CheckpointError where the folder holds something else or cannot be written
+        """
+        tied = self.head.weight is self.token_embedding.weight
+        settings = {**self.config.to_dict(), "tie_weights": tied}
+        write_gpt2(folder, settings, self.state_dict(), tokenizer)
 
     def new_cache(self) -> KVCache:
         """An empty KV cache with room for one whole context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
 from tinygrad_llm.nn.cache import LayerCache
 from tinygrad_llm.nn.dropout import Dropout
@@ -16,6 +17,8 @@ class TransformerBlock(Module):
 
     The residual stream x passes through unchanged but for what each part adds, so gradients reach every depth.
 
+    `gelu` is the form of the feed-forward layer's GELU, "tanh" or "none" (exact).
+
     Shapes: x (B, T, embedding_dim) -> the same
     """
 
@@ -27,11 +30,13 @@ class TransformerBlock(Module):
         causal: bool = True,
         qkv_bias: bool = False,
         feed_forward_dim: int | None = None,
+        norm_eps: float = 1e-5,
+        gelu: str = "tanh",
     ) -> None:
         self.attention = MultiHeadAttention(embedding_dim, num_heads, dropout, causal, qkv_bias)
-        self.feed_forward = FeedForward(embedding_dim, feed_forward_dim)
-        self.norm1 = LayerNorm(embedding_dim)
-        self.norm2 = LayerNorm(embedding_dim)
+        self.feed_forward = FeedForward(embedding_dim, feed_forward_dim, GELU(gelu))
+        self.norm1 = LayerNorm(embedding_dim, norm_eps)
+        self.norm2 = LayerNorm(embedding_dim, norm_eps)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: TensorLike, mask: TensorLike | None = None, cache: LayerCache | None = None) -> Tensor:

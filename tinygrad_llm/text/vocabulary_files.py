@@ -25,6 +25,7 @@ from typing import Any
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import open_regular, read_json_object
 from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
+from tinygrad_llm.text.tokenizer import Tokenizer
 
 PathLike = str | os.PathLike[str]
 
@@ -310,14 +311,30 @@ def _pair(merge: object, path: PathLike) -> tuple[str, str]:
     raise FormatError(f"{path}: a merge must be two tokens; got {merge!r:.200}")
 
 
+def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer:
+    """The tokenizer itself, if `write_huggingface_tokenizer` can write it.
+
+    Raises: TokenizerError
+    """
+    if not isinstance(tokenizer, BPETokenizer):
+        raise TokenizerError(
+            f"Hugging Face's files hold byte-level BPE; a {type(tokenizer).__name__} is kept by its own save()"
+        )
+    merges_of(tokenizer)
+    _vocabulary_by_id(tokenizer)
+    return tokenizer
+
+
 def write_huggingface_tokenizer(
-    tokenizer: BPETokenizer, folder: PathLike, model_max_length: int | None = None
+    tokenizer: Tokenizer, folder: PathLike, model_max_length: int | None = None
 ) -> list[Path]:
     """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens to the same ids; gives their paths.
 
     Units: model_max_length in tokens, the model's context length
-    Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
+    Raises: TokenizerError for anything but BPE and if a token is made by no merge, CheckpointError if a file cannot be
+            written
     """
+    tokenizer = expect_huggingface_tokenizer(tokenizer)
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     content = {
         "version": "1.0",
