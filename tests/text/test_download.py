@@ -187,4 +187,16 @@ def test_an_archive_is_unpacked_before_it_is_checked(server, tmp_path):
     path = get(server, tmp_path / "file", unpack=lambda archive: archive[::-1])
     assert path.read_bytes() == CONTENT
     with pytest.raises(DownloadError, match="at most 1,000"):
-        get(server, tmp_path / "other", unpack=lambda archive: archive, packed_size_limit=1000)
+        get(server, tmp_path / "other", unpack=lambda archive: archive, size_limit=1000)
+
+
+def test_a_file_of_which_only_the_hash_is_known(server, tmp_path):
+    server.cut_after = [5000]
+    with pytest.raises(DownloadError, match="at most 60,000 bytes"):
+        get(server, tmp_path / "file", size=None, size_limit=60_000)
+    server.cut_after = [5000]
+    assert get(server, tmp_path / "file", size=None, size_limit=len(CONTENT)).read_bytes() == CONTENT
+    assert "bytes=5000-" in server.requests
+    with pytest.raises(DownloadError, match="must be sha256 0000"):
+        get(server, tmp_path / "other", size=None, size_limit=len(CONTENT), sha256="0" * 64)
+    assert not (tmp_path / "other").exists()

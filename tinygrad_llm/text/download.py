@@ -25,17 +25,18 @@ def fetch(
     url: str,
     path: str | os.PathLike[str],
     *,
-    size: int,
+    size: int | None,
     sha256: str,
     time_limit: float = 600.0,
     progress: Callable[[int, int], None] | None = None,
     unpack: Callable[[bytes], bytes] | None = None,
-    packed_size_limit: int = 10_000_000,
+    size_limit: int = 10_000_000,
 ) -> Path:
     """Download `url` to `path`, which is left alone if it is there already; returns the path.
 
     `unpack`, where what comes over the wire is an archive, makes the file's content of it; size and sha256 are those
-    of the content. `progress(bytes_done, bytes_in_all)` is called as bytes arrive.
+    of the content. `size` may be None where only the sha256 is known. Where the size of what comes over the wire is
+    not known, `size_limit` bounds it. `progress(bytes_done, bytes_in_all)` is called as bytes arrive.
 
     Units: size in bytes, time_limit in seconds
     Raises: DownloadError, saying what to do; a cut-off file's first part stays for the next call
@@ -53,10 +54,10 @@ def fetch(
             began_at = part.stat().st_size if part.exists() else 0
             try:
                 if unpack is not None:
-                    _receive(url, part, None, packed_size_limit, deadline, progress)
+                    _receive(url, part, None, size_limit, deadline, progress)
                     part.write_bytes(unpack(part.read_bytes()))
                 elif began_at != size:
-                    _receive(url, part, size, size, deadline, progress)
+                    _receive(url, part, size, size_limit if size is None else size, deadline, progress)
             except (ConnectionError, TimeoutError, http.client.HTTPException, urllib.error.URLError) as error:
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
@@ -67,13 +68,14 @@ def fetch(
                     raise
                 continue
             came = _size_and_sha256(part)
-            if came == (size, sha256):
+            if came[0] == (came[0] if size is None else size) and came[1] == sha256:
                 _place(part, path)
                 return path
             part.unlink()
             if not began_at:
+                wanted = "" if size is None else f"{size:,} bytes with "
                 raise DownloadError(
-                    f"{url}: must be {size:,} bytes with sha256 {sha256[:16]}...; got {came[0]:,} bytes with "
+                    f"{url}: must be {wanted}sha256 {sha256[:16]}...; got {came[0]:,} bytes with "
                     f"{came[1][:16]}...: the file has changed at its home, or something stands in between"
                 )
     except DownloadError:
