@@ -9,6 +9,7 @@ from tinygrad_llm.data.classification import (
     read_labelled_texts,
 )
 from tinygrad_llm.data.files import expand_paths, read_json, read_jsonl, read_rows, read_text
+from tinygrad_llm.data.instruction_tasks import TASKS, instruction_tasks
 from tinygrad_llm.data.instructions import (
     PROMPT_STYLES,
     InstructionDataset,
@@ -34,10 +35,11 @@ from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
 __all__ = [
-    "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "ClassificationDataset", "DataLoader", "InstructionDataset",
-    "LabelledText", "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows", "TokenizedPreference",
-    "TokenizedRecord", "WindowBatches", "WindowLoader", "balance", "collate", "collate_instructions", "collate_padded",
-    "collate_preferences", "collate_shifted", "expand_paths", "label_names", "pad_right", "prompt_style",
-    "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_preferences",
-    "read_rows", "read_text", "split_records", "train_validation_split",
+    "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader",
+    "InstructionDataset", "LabelledText", "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows",
+    "TokenizedPreference", "TokenizedRecord", "WindowBatches", "WindowLoader", "balance", "collate",
+    "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted", "expand_paths",
+    "instruction_tasks", "label_names", "pad_right", "prompt_style", "random_split", "read_instructions", "read_json",
+    "read_jsonl", "read_labelled_texts", "read_preferences", "read_rows", "read_text", "split_records",
+    "train_validation_split",
 ]  # fmt: skip

@@ -1,0 +1,511 @@
+"""Instructions whose answers can be computed: so a small model can be taught to follow them, and be marked exactly.
+
+A laptop's model knows little of the world, but what "reverse", "count" or "the largest" ask for can be learned from
+examples. Each kind of task has several wordings and an endless supply of contents. Some wordings and a fifth of the
+contents are held out, so that a model can be asked in words, and about things, that it never met:
+
+    >>> from tinygrad_llm.random import Generator
+    >>> for record in instruction_tasks(3, Generator(5)):
+    ...     print(record["instruction"], "|", record["input"], "|", record["output"])
+    Your task: show me the letters of the word in reverse order. | vigepi | ipegiv
+    Your task is to reverse the list. | plant wish field lamp island | island lamp field wish plant
+    I want you to sort the words. | party stone plant truck | party plant stone truck
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.random import Generator
+
+T = TypeVar("T")
+
+HELD_OUT_SHARE = 5  # one content in five is held out
+
+# How a request becomes a sentence. What is held out joins words that training knows in a way that it does not.
+FRAMES = (
+    "{Request}.", "Please {request}.", "{Request}, please.", "Now {request}.", "Now please {request}.",
+    "Can you {request}?", "Can you please {request}?", "Could you {request}, please?", "Would you {request}?",
+    "I want you to {request}.", "I would like to ask you to {request}.", "Your task is to {request}.",
+    "Your task: {request}.", "Here is what I want: {request}.",
+)  # fmt: skip
+HELD_OUT_FRAMES = ("I would like you to {request}.", "Could you {request}?", "Would you please {request}?")
+
+# The verbs of a request: before a thing ("the sum"), and before a question ("which is first").
+SAY = ("say", "give", "write", "show", "tell me", "give me", "write down", "show me")
+TELL = ("say", "tell me", "find out", "work out", "show me", "tell")
+
+CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+NOUNS = (
+    "apple", "baby", "ball", "bench", "bird", "boat", "book", "box", "boy", "bridge", "brush", "bus", "cake", "car",
+    "cat", "chair", "church", "city", "class", "cloud", "coat", "cow", "cup", "day", "desk", "dish", "dog", "door",
+    "dress", "duck", "engine", "farm", "field", "flag", "flower", "fly", "fox", "friend", "game", "garden", "glass",
+    "hat", "hill", "horse", "house", "island", "jar", "key", "king", "lady", "lake", "lamp", "map",
+    "match", "monkey", "moon", "nest", "note", "ocean", "page", "park", "party", "path", "pen", "pencil", "picture",
+    "plane", "plant", "plate", "queen", "river", "road", "room", "school", "ship", "shop", "sister", "song", "spoon",
+    "star", "stone", "story", "street", "student", "table", "teacher", "tiger", "town", "toy", "train", "tree", "truck",
+    "valley", "village", "wall", "watch", "window", "wish",
+)  # fmt: skip
+VERBS = (
+    "add", "ask", "bake", "call", "carry", "clean", "close", "cook", "copy", "cry", "dance", "enjoy", "fill", "follow",
+    "help", "jump", "kick", "laugh", "like", "listen", "live", "look", "love", "mix", "move", "need", "open", "paint",
+    "play", "pull", "push", "rain", "reply", "save", "show", "smile", "start", "stay", "study", "talk", "touch", "try",
+    "use", "visit", "wait", "walk", "want", "wash", "watch", "work",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What an instruction is about, the answer, and what else the request names."""
+
+    content: str
+    answer: str
+    named: dict[str, str] = field(default_factory=dict)
+
+
+class Draw:
+    """Draws from a generator what contents are made of."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    def number(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+        return int(self.generator.randint(low, high + 1))
+
+    def one_of(self, choices: Sequence[T]) -> T:
+        return choices[self.number(0, len(choices) - 1)]
+
+    def several_of(self, choices: Sequence[T], low: int, high: int) -> list[T]:
+        """From low to high different ones."""
+        return [choices[i] for i in self.generator.randperm(len(choices))[: self.number(low, high)]]
+
+    def made_up_word(self) -> str:
+        """Two or three syllables, such as "bako": more of them than a model can learn by heart."""
+        return "".join(self.one_of(CONSONANTS) + self.one_of(VOWELS) for _ in range(self.number(2, 3)))
+
+    def nouns(self, low: int = 3, high: int = 5) -> list[str]:
+        return self.several_of(NOUNS, low, high)
+
+    def numbers(self, low: int = 3, high: int = 4) -> list[int]:
+        return self.several_of(range(1, 100), low, high)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of instruction: how to make an exercise, and ways to ask for it.
+
+    In a request, `{say}` and `{tell}` stand for a verb (see `SAY` and `TELL`), and `{x}` for the content in quotes, or
+    for nothing where the content is given as the input.
+    """
+
+    make: Callable[[Draw], Exercise]
+    requests: tuple[str, ...]
+    held_out_requests: tuple[str, ...]
+
+
+def _word(answer: Callable[[str], str]) -> Callable[[Draw], Exercise]:
+    """An exercise on one made-up word."""
+
+    def make(draw: Draw) -> Exercise:
+        word = draw.made_up_word()
+        return Exercise(word, answer(word))
+
+    return make
+
+
+def _words(answer: Callable[[list[str]], str]) -> Callable[[Draw], Exercise]:
+    """An exercise on a few words."""
+
+    def make(draw: Draw) -> Exercise:
+        words = draw.nouns()
+        return Exercise(" ".join(words), answer(words))
+
+    return make
+
+
+def _numbers(answer: Callable[[list[int]], str]) -> Callable[[Draw], Exercise]:
+    """An exercise on a few different numbers below 100."""
+
+    def make(draw: Draw) -> Exercise:
+        numbers = draw.numbers()
+        return Exercise(_listed(numbers), answer(numbers))
+
+    return make
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _count_letter(draw: Draw) -> Exercise:
+    word = draw.made_up_word()
+    letter = draw.one_of(word if draw.number(0, 3) else LETTERS)
+    return Exercise(word, str(word.count(letter)), {"letter": letter})
+
+
+def _contains_letter(draw: Draw) -> Exercise:
+    word = draw.made_up_word()
+    letter = draw.one_of(word) if draw.number(0, 1) else draw.one_of([x for x in LETTERS if x not in word])
+    return Exercise(word, "yes" if letter in word else "no", {"letter": letter})
+
+
+def _lowercase(draw: Draw) -> Exercise:
+    words = " ".join(draw.nouns(2, 3))
+    return Exercise(words.upper(), words)
+
+
+def _longest_word(draw: Draw) -> Exercise:
+    words = draw.nouns()
+    while sorted(map(len, words))[-1] == sorted(map(len, words))[-2]:
+        words = draw.nouns()
+    return Exercise(" ".join(words), max(words, key=len))
+
+
+def _add(draw: Draw) -> Exercise:
+    a, b = draw.number(1, 20), draw.number(1, 20)
+    return Exercise(f"{a} and {b}", str(a + b))
+
+
+def _subtract(draw: Draw) -> Exercise:
+    a, b = draw.number(1, 30), draw.number(1, 30)
+    return Exercise(f"{a} and {b}", str(abs(a - b)))
+
+
+def _multiply(draw: Draw) -> Exercise:
+    a, b = draw.number(2, 12), draw.number(2, 12)
+    return Exercise(f"{a} and {b}", str(a * b))
+
+
+def _even_or_odd(draw: Draw) -> Exercise:
+    number = draw.number(0, 999)
+    return Exercise(str(number), "odd" if number % 2 else "even")
+
+
+def _next_number(draw: Draw) -> Exercise:
+    number = draw.number(0, 998)
+    return Exercise(str(number), str(number + 1))
+
+
+def _repeat(draw: Draw) -> Exercise:
+    word, times = draw.made_up_word(), draw.number(2, 4)
+    return Exercise(word, " ".join([word] * times), {"times": ("two", "three", "four")[times - 2]})
+
+
+def _plural(draw: Draw) -> Exercise:
+    noun = draw.one_of(NOUNS)
+    number = draw.number(2, 99)
+    return Exercise(f"{number} {noun}", f"{number} {pluralise(noun)}")
+
+
+def _past_tense(draw: Draw) -> Exercise:
+    who, verb = draw.one_of(("I", "you", "we", "they", *NOUNS)), draw.one_of(VERBS)
+    who = who if who in ("I", "you", "we", "they") else f"the {pluralise(who)}"
+    return Exercise(f"{who} {verb}", f"{who} {past_tense(verb)}")
+
+
+def _extract_number(draw: Draw) -> Exercise:
+    number, noun = str(draw.number(2, 99)), draw.one_of(NOUNS)
+    sentence = draw.one_of(("there are {} {} here", "we saw {} {} today", "she has {} {}", "give me {} {}"))
+    return Exercise(sentence.format(number, pluralise(noun)), number)
+
+
+def _replace_word(draw: Draw) -> Exercise:
+    *words, new = draw.nouns(4, 6)
+    old = draw.one_of(words)
+    return Exercise(" ".join(words), " ".join(new if word == old else word for word in words), {"old": old, "new": new})
+
+
+def _remove_word(draw: Draw) -> Exercise:
+    words = draw.nouns()
+    gone = draw.one_of(words)
+    return Exercise(" ".join(words), " ".join(word for word in words if word != gone), {"gone": gone})
+
+
+def pluralise(noun: str) -> str:
+    """The regular plural: boxes, cities, boys, dogs."""
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return noun + "es"
+    return noun[:-1] + "ies" if _ends_in_consonant_and_y(noun) else noun + "s"
+
+
+def past_tense(verb: str) -> str:
+    """The regular past tense: baked, cried, played, walked."""
+    if verb.endswith("e"):
+        return verb + "d"
+    return verb[:-1] + "ied" if _ends_in_consonant_and_y(verb) else verb + "ed"
+
+
+def _ends_in_consonant_and_y(word: str) -> bool:
+    return word.endswith("y") and word[-2] not in VOWELS
+
+
+TASKS: dict[str, Task] = {
+    "reverse_letters": Task(
+        _word(lambda word: word[::-1]),
+        ("reverse the word{x}", "reverse the letters of the word{x}", "{say} the word{x} backwards",
+         "{say} the letters of the word{x} in reverse order", "spell the word{x} backwards"),
+        ("{say} the word{x} in reverse", "spell the letters of the word{x} in reverse order"),
+    ),
+    "reverse_words": Task(
+        _words(lambda words: " ".join(words[::-1])),
+        ("reverse the list{x}", "reverse the order of the words{x}", "{say} the words{x} in reverse order",
+         "{say} the list{x} from the last word to the first", "put the words{x} in reverse order"),
+        ("{say} the list{x} in reverse order", "put the list{x} in reverse"),
+    ),
+    "sort_words": Task(
+        _words(lambda words: " ".join(sorted(words))),
+        ("sort the words{x}", "sort the list{x} by the alphabet", "{say} the words{x} in alphabetical order",
+         "put the words{x} in alphabetical order", "{say} the list{x} sorted from a to z"),
+        ("{say} the list{x} in alphabetical order", "sort the words{x} from a to z"),
+    ),
+    "count_words": Task(
+        _words(lambda words: str(len(words))),
+        ("count the words{x}", "{tell} how many words the list{x} has", "{say} the number of words in the list{x}",
+         "count how many words are in the list{x}"),
+        ("{say} the count of words in the list{x}", "{tell} how many words are in the list{x}"),
+    ),
+    "first_word": Task(
+        _words(lambda words: words[0]),
+        ("{say} the first word of the list{x}", "{say} the first of the words{x}",
+         "{tell} which of the words{x} is first", "pick the first word of the list{x}", "{say} only the first word{x}"),
+        ("pick the first of the words{x}", "{tell} which word of the list{x} is first"),
+    ),
+    "second_word": Task(
+        _words(lambda words: words[1]),
+        ("{say} the second word of the list{x}", "{say} the second of the words{x}",
+         "{tell} which of the words{x} is second", "pick the second word of the list{x}",
+         "{say} only the second word{x}"),
+        ("pick the second of the words{x}", "{tell} which word of the list{x} is second"),
+    ),
+    "last_word": Task(
+        _words(lambda words: words[-1]),
+        ("{say} the last word of the list{x}", "{say} the last of the words{x}", "{tell} which of the words{x} is last",
+         "pick the last word of the list{x}", "{say} only the last word{x}"),
+        ("pick the last of the words{x}", "{tell} which word of the list{x} is last"),
+    ),
+    "longest_word": Task(
+        _longest_word,
+        ("{say} the longest word of the list{x}", "{say} the longest of the words{x}",
+         "{tell} which of the words{x} is longest", "pick the longest word of the list{x}",
+         "{say} the word with the most letters in the list{x}"),
+        ("pick the longest of the words{x}", "pick the word with the most letters in the list{x}"),
+    ),
+    "join_with_hyphens": Task(
+        _words("-".join),
+        ("join the words{x} with hyphens", "put hyphens between the words{x}", "{say} the words{x} with hyphens",
+         "join the list{x} by hyphens", "{say} the list{x} with hyphens between the words"),
+        ("put hyphens in the list{x}", "join the words{x} by hyphens"),
+    ),
+    "initials": Task(
+        _words(lambda words: "".join(word[0] for word in words).upper()),
+        ("{say} the initials of the words{x}", "make an acronym of the words{x}", "{say} the acronym of the list{x}",
+         "join the initials of the words{x}"),
+        ("{say} the initials of the list{x}", "make an acronym of the list{x}"),
+    ),
+    "replace_word": Task(
+        _replace_word,
+        ("replace {old} by {new} in the words{x}", "{say} the words{x} with {new} for {old}",
+         "change {old} to {new} in the list{x}", "put {new} in the place of {old} in the words{x}"),
+        ("put {new} for {old} in the list{x}", "replace {old} by {new} in the list{x}"),
+    ),
+    "remove_word": Task(
+        _remove_word,
+        ("remove {gone} from the words{x}", "{say} the words{x} without {gone}", "delete {gone} from the list{x}",
+         "{say} all of the words{x} but {gone}"),
+        ("remove {gone} from the list{x}", "{say} the list{x} without {gone}"),
+    ),
+    "uppercase": Task(
+        _words(lambda words: " ".join(words).upper()),
+        ("{say} the words{x} in capital letters", "put the words{x} in upper case", "{say} the list{x} in upper case",
+         "change the words{x} to capital letters"),
+        ("put the list{x} in capital letters", "change the words{x} to upper case"),
+    ),
+    "lowercase": Task(
+        _lowercase,
+        ("{say} the words{x} in small letters", "put the words{x} in lower case", "{say} the list{x} in lower case",
+         "change the words{x} to small letters"),
+        ("put the list{x} in small letters", "change the words{x} to lower case"),
+    ),
+    "capitalise": Task(
+        _words(lambda words: " ".join(word.capitalize() for word in words)),
+        ("capitalise the words{x}", "{say} the words{x} like a title", "make a title of the words{x}",
+         "capitalise each word of the list{x}"),
+        ("{say} the list{x} like a title", "capitalise the list{x}"),
+    ),
+    "first_letter": Task(
+        _word(lambda word: word[0]),
+        ("{say} the first letter of the word{x}", "{tell} which letter of the word{x} is first",
+         "{say} the letter that begins the word{x}", "pick the first letter of the word{x}",
+         "{tell} which letter begins the word{x}"),
+        ("pick the letter that begins the word{x}", "{say} only the first letter of the word{x}"),
+    ),
+    "last_letter": Task(
+        _word(lambda word: word[-1]),
+        ("{say} the last letter of the word{x}", "{tell} which letter of the word{x} is last",
+         "{say} the letter that ends the word{x}", "pick the last letter of the word{x}",
+         "{tell} which letter ends the word{x}"),
+        ("pick the letter that ends the word{x}", "{say} only the last letter of the word{x}"),
+    ),
+    "spell": Task(
+        _word("-".join),
+        ("spell the word{x}", "{say} the word{x} letter by letter", "spell the letters of the word{x} with hyphens",
+         "put hyphens between the letters of the word{x}"),
+        ("spell the word{x} letter by letter", "{say} the letters of the word{x} with hyphens"),
+    ),
+    "count_letters": Task(
+        _word(lambda word: str(len(word))),
+        ("count the letters of the word{x}", "{tell} how many letters the word{x} has",
+         "{say} the length of the word{x}", "{say} the number of letters in the word{x}"),
+        ("count how many letters the word{x} has", "{tell} how many letters are in the word{x}"),
+    ),
+    "count_letter": Task(
+        _count_letter,
+        ("count the letter {letter} in the word{x}", "{tell} how often the letter {letter} is in the word{x}",
+         "{tell} how many times the word{x} has the letter {letter}",
+         "{say} the number of times that {letter} is in the word{x}"),
+        ("count how often the letter {letter} is in the word{x}",
+         "{tell} how many times the letter {letter} is in the word{x}"),
+    ),
+    "contains_letter": Task(
+        _contains_letter,
+        ("{tell} whether the letter {letter} is in the word{x}", "{tell} whether the word{x} contains {letter}",
+         "check whether the word{x} has the letter {letter}", "{say} yes or no: is {letter} in the word{x}"),
+        ("check whether the letter {letter} is in the word{x}", "{tell} whether the word{x} has the letter {letter}"),
+    ),
+    "remove_vowels": Task(
+        _word(lambda word: "".join(letter for letter in word if letter not in VOWELS)),
+        ("remove the vowels from the word{x}", "{say} the word{x} without vowels", "delete all vowels from the word{x}",
+         "{say} only the consonants of the word{x}"),
+        ("delete the vowels of the word{x}", "{say} the word{x} without its vowels"),
+    ),
+    "repeat": Task(
+        _repeat,
+        ("repeat the word{x} {times} times", "{say} the word{x} {times} times", "{say} {times} times the word{x}",
+         "{say} the word{x} {times} times in a row"),
+        ("repeat {times} times the word{x}", "repeat the word{x} {times} times in a row"),
+    ),
+    "sort_numbers": Task(
+        _numbers(lambda numbers: _listed(sorted(numbers))),
+        ("sort the numbers{x}", "{say} the numbers{x} from the smallest to the largest",
+         "put the numbers{x} in ascending order", "{say} the numbers{x} sorted by size"),
+        ("{say} the numbers{x} in ascending order", "sort the numbers{x} by size"),
+    ),
+    "largest_number": Task(
+        _numbers(lambda numbers: str(max(numbers))),
+        ("{say} the largest of the numbers{x}", "{tell} which of the numbers{x} is largest",
+         "{say} the maximum of the numbers{x}", "pick the biggest of the numbers{x}",
+         "{tell} which of the numbers{x} is biggest"),
+        ("pick the largest of the numbers{x}", "{say} the biggest of the numbers{x}"),
+    ),
+    "smallest_number": Task(
+        _numbers(lambda numbers: str(min(numbers))),
+        ("{say} the smallest of the numbers{x}", "{tell} which of the numbers{x} is smallest",
+         "{say} the minimum of the numbers{x}", "pick the least of the numbers{x}",
+         "{tell} which of the numbers{x} is least"),
+        ("pick the smallest of the numbers{x}", "{say} the least of the numbers{x}"),
+    ),
+    "count_numbers": Task(
+        _numbers(lambda numbers: str(len(numbers))),
+        ("count the numbers{x}", "{tell} how many numbers the list{x} has", "{say} the count of numbers in the list{x}",
+         "count how many numbers are in the list{x}"),
+        ("{say} the count of the numbers{x}", "{tell} how many numbers are in the list{x}"),
+    ),
+    "add": Task(
+        _add,
+        ("add the numbers{x}", "{say} the sum of the numbers{x}", "add up the numbers{x}",
+         "{say} the total of the numbers{x}", "{tell} what the sum of the numbers{x} is"),
+        ("{tell} what the total of the numbers{x} is", "make the sum of the numbers{x}"),
+    ),
+    "subtract": Task(
+        _subtract,
+        ("{say} the difference of the numbers{x}", "subtract the smaller of the numbers{x} from the larger",
+         "{tell} by how much the numbers{x} differ", "{tell} what the difference of the numbers{x} is"),
+        ("{say} the difference between the numbers{x}", "subtract the numbers{x}"),
+    ),
+    "multiply": Task(
+        _multiply,
+        ("multiply the numbers{x}", "{say} the product of the numbers{x}", "multiply together the numbers{x}",
+         "{tell} what the product of the numbers{x} is"),
+        ("make the product of the numbers{x}", "multiply up the numbers{x}"),
+    ),
+    "even_or_odd": Task(
+        _even_or_odd,
+        ("{tell} whether the number{x} is even or odd", "{say} even or odd for the number{x}",
+         "check whether the number{x} is even or odd", "{tell} which it is, even or odd, the number{x}"),
+        ("{tell} whether the number{x} is odd or even", "check the number{x} for even or odd"),
+    ),
+    "next_number": Task(
+        _next_number,
+        ("{say} the number after the number{x}", "add one to the number{x}", "{say} the next number after{x}",
+         "{tell} which number is next after{x}"),
+        ("{tell} which number is after the number{x}", "{say} the number that is next after{x}"),
+    ),
+    "plural": Task(
+        _plural,
+        ("put the noun{x} in the plural", "{say} the plural of the noun{x}", "make a plural of the noun{x}",
+         "change the noun{x} to its plural"),
+        ("{say} the noun{x} in the plural", "change the noun{x} to a plural"),
+    ),
+    "past_tense": Task(
+        _past_tense,
+        ("put the sentence{x} in the past tense", "{say} the sentence{x} in the past",
+         "change the sentence{x} to the past", "{say} the sentence{x} as if it was yesterday"),
+        ("{say} the sentence{x} in the past tense", "put the sentence{x} in the past"),
+    ),
+    "extract_number": Task(
+        _extract_number,
+        ("{say} the number in the sentence{x}", "{tell} which number the sentence{x} has",
+         "pick the number from the sentence{x}", "{say} only the number of the sentence{x}"),
+        ("pick the number in the sentence{x}", "{tell} which number is in the sentence{x}"),
+    ),
+}  # fmt: skip
+
+
+def instruction_tasks(
+    count: int,
+    generator: Generator,
+    kinds: Sequence[str] | None = None,
+    held_out_wordings: bool = False,
+    held_out_contents: bool = False,
+) -> list[dict[str, str]]:
+    """`count` records, the kinds in turn (all of them unless given), each with its "kind" beside the usual fields.
+
+    The same generator state gives the same records. Wordings and contents are either those for training or those held
+    out, never mixed; what is held out depends on the wording or content alone, not on the generator.
+
+    Raises: ConfigError for a kind that does not exist, or none
+    """
+    kinds = list(TASKS) if kinds is None else list(kinds)
+    unknown = [kind for kind in kinds if kind not in TASKS]
+    if unknown or not kinds:
+        raise ConfigError(f"instruction_tasks: kinds must be among {', '.join(TASKS)}; got {unknown or 'none'}")
+    draw = Draw(generator)
+    return [_record(kinds[i % len(kinds)], draw, held_out_wordings, held_out_contents) for i in range(count)]
+
+
+def _record(kind: str, draw: Draw, held_out_wordings: bool, held_out_contents: bool) -> dict[str, str]:
+    task = TASKS[kind]
+    exercise = task.make(draw)
+    while _is_held_out(kind, exercise.content) != held_out_contents:
+        exercise = task.make(draw)
+    request = draw.one_of(task.held_out_requests if held_out_wordings else task.requests)
+    frame = draw.one_of(HELD_OUT_FRAMES if held_out_wordings else FRAMES)
+    quoted = draw.number(0, 1) == 1
+    request = request.format(
+        say=draw.one_of(SAY), tell=draw.one_of(TELL), x=f" '{exercise.content}'" if quoted else "", **exercise.named
+    )
+    return {
+        "instruction": frame.format(request=request, Request=request[0].upper() + request[1:]),
+        "input": "" if quoted else exercise.content,
+        "output": exercise.answer,
+        "kind": kind,
+    }
+
+
+def _is_held_out(kind: str, content: str) -> bool:
+    """Whether this content is kept for testing: decided by a checksum, so alike in every run."""
+    return zlib.crc32(f"{kind}|{content}".encode()) % HELD_OUT_SHARE == 0
