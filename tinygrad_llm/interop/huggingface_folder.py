@@ -1,0 +1,82 @@
+"""A model with its tokenizer in a Hugging Face folder.
+
+    config.json, model.safetensors                 see models/gpt_huggingface.py
+    tokenizer.json, tokenizer_config.json          a byte-level BPE tokenizer, or
+    vocab.json, merges.txt                         the same in GPT-2's older files (read only), or
+    tinygrad_tokenizer.json                        what Hugging Face has no file for: characters, words
+"""
+
+import os
+from pathlib import Path
+
+from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.models import GPT
+from tinygrad_llm.text import Tokenizer, load_tokenizer
+from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
+from tinygrad_llm.text.vocabulary_files import (
+    expect_huggingface_tokenizer,
+    read_encoder_and_merges,
+    read_tokenizer_json,
+)
+
+
+def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[GPT, Tokenizer]:
+    """The GPT-2 in a Hugging Face folder, in evaluation mode, and its tokenizer.
+
+    `dropout` as in `GPT.from_pretrained`.
+
+    Raises: FormatError for a file that is missing, damaged or asks for what is not computed here, and where the
+            tokenizer has ids that the model does not
+    """
+    tokenizer = read_huggingface_tokenizer(folder)  # first: it is quick, and weights may be large
+    model = GPT.from_pretrained(folder, dropout)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise FormatError(
+            f"{os.fspath(folder)}: the model must have a row for each token; its vocab_size is "
+            f"{model.config.vocab_size}, and the tokenizer has {tokenizer.vocab_size} tokens"
+        )
+    return model, tokenizer
+
+
+def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer that lies in a folder.
+
+    Raises: FormatError where there is none, or one that is no byte-level BPE
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder / TOKENIZER_FILE):
+        return load_tokenizer(folder)
+    if os.path.lexists(folder / "tokenizer.json"):
+        return read_tokenizer_json(folder / "tokenizer.json")
+    if os.path.lexists(folder / "vocab.json"):
+        return read_encoder_and_merges(folder / "vocab.json", folder / "merges.txt")
+    raise FormatError(
+        f"{folder}: must hold a tokenizer: {TOKENIZER_FILE}, tokenizer.json, or vocab.json with merges.txt; put the "
+        "one that the model was trained with there"
+    )
+
+
+def save_huggingface(folder: str | os.PathLike[str], model: GPT, tokenizer: Tokenizer) -> str | None:
+    """Write model and tokenizer into a new or empty folder; says what transformers will miss, None if nothing.
+
+    A tokenizer that Hugging Face's files cannot hold is kept in the file of this package.
+
+    Raises: CheckpointError where the folder holds something already or cannot be written, and as
+            `GPT.save_pretrained`
+    """
+    folder = Path(folder)
+    try:
+        if os.path.lexists(folder) and os.listdir(folder):
+            raise CheckpointError(f"{folder}: must be a new or empty folder, for its files would mix; choose another")
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{folder}: must be a folder that can be written; {error}") from None
+    try:
+        expect_huggingface_tokenizer(tokenizer)
+    except TokenizerError as error:
+        model.save_pretrained(folder)
+        tokenizer.save(folder)
+        return f"transformers opens the model without its tokenizer, which is in {TOKENIZER_FILE}: {error}"
+    model.save_pretrained(folder, tokenizer)
+    return None
