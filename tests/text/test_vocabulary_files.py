@@ -121,6 +121,26 @@ def test_transformers_opens_it_to_the_same_ids(tmp_path):
         assert theirs.encode(text) == TOKENIZER.encode(text, "all")
 
 
+def test_what_transformers_writes_is_read(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    trained = BPETokenizer.train("the cat the hat", 262)
+    write_encoder_and_merges(trained, tmp_path / "vocab.json", tmp_path / "merges.txt")
+    theirs = transformers.GPT2TokenizerFast.from_pretrained(tmp_path)
+    theirs.save_pretrained(tmp_path / "theirs")
+    read = read_tokenizer_json(tmp_path / "theirs" / "tokenizer.json")
+    for text in ("the cat's hat  naïve 漢字", "the<|endoftext|>end"):
+        assert read.encode(text, "all") == theirs.encode(text)
+
+
+def test_a_template_that_adds_nothing_is_no_obstacle(tmp_path):
+    write_all(tmp_path)
+    content = read_json_object(tmp_path / "tokenizer.json")
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    content["post_processor"] = {"type": "TemplateProcessing", "single": [text], "pair": [], "special_tokens": {}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    assert read_tokenizer_json(tmp_path / "tokenizer.json").ranks == TOKENIZER.ranks
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -140,6 +160,9 @@ def test_transformers_opens_it_to_the_same_ids(tmp_path):
         (("pre_tokenizer",), {"type": "Sequence"}, "pre_tokenizer"),
         (("pre_tokenizer", "add_prefix_space"), True, "add_prefix_space"),
         (("post_processor",), {"type": "TemplateProcessing"}, "post_processor"),
+        (("post_processor",), {"type": "TemplateProcessing", "single": [{"SpecialToken": {}}]}, "post_processor"),
+        (("post_processor",), {"type": "TemplateProcessing", "single": [{"Sequence": {}}] * 2}, "post_processor"),
+        (("post_processor",), ["ByteLevel"], "post_processor"),
         (("added_tokens",), {}, "added_tokens"),
         (("added_tokens",), [5], "added_tokens"),
         (("added_tokens",), [{"content": "x"}], "integer 'id'"),

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
-from tinygrad_llm.formats import open_regular, read_json_object
+from tinygrad_llm.formats import atomic_write, open_regular, read_json_object
 from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -135,9 +135,10 @@ def _tokenizer_of(
 def _write(path: Path, content: str | bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
+    with atomic_write(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
     return path
 
 
@@ -270,8 +271,8 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
     if splitter.get("add_prefix_space") is not False or splitter.get("use_regex", True) is not True:
         raise FormatError(f"{path}: the pre_tokenizer must have add_prefix_space false and use_regex true")
     finisher = content.get("post_processor")
-    if finisher is not None and (not isinstance(finisher, dict) or finisher.get("type") != "ByteLevel"):
-        raise FormatError(f"{path}: 'post_processor' must add no tokens (null or ByteLevel); got {finisher!r:.200}")
+    if not _adds_no_tokens(finisher):
+        raise FormatError(f"{path}: 'post_processor' must add no tokens to a text; got {finisher!r:.200}")
     vocabulary, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocabulary, dict) or not isinstance(merges, list):
         raise FormatError(f"{path}: the model needs an object 'vocab' and a list 'merges'")
@@ -281,6 +282,15 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
             raise FormatError(f"{path}: {name!r} has id {number} among added_tokens and {vocabulary[name]} in vocab")
     ordinary = {token: number for token, number in vocabulary.items() if token not in special}
     return _tokenizer_of(ordinary, [_pair(merge, path) for merge in merges], special, str(path))
+
+
+def _adds_no_tokens(finisher: object) -> bool:
+    if not isinstance(finisher, dict):
+        return finisher is None
+    if finisher.get("type") == "TemplateProcessing":  # as transformers writes it: a text becomes itself
+        single = finisher.get("single")
+        return isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict) and "Sequence" in single[0]
+    return finisher.get("type") == "ByteLevel"
 
 
 def _special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
