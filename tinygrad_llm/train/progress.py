@@ -51,7 +51,7 @@ class StatusLine:
 
     def say(self, text: str) -> None:
         """A line that stays, in place of the status."""
-        self.stream.write(("\r" + text.ljust(self._width) if self._width else text).rstrip() + "\n")
+        self.stream.write(("\r" + text.ljust(self._width) if self._width else text) + "\n")
         self.stream.flush()
         self._width, self._shown = 0, time.monotonic()
 
