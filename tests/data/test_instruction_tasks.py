@@ -130,6 +130,8 @@ def test_what_is_held_out_is_never_trained_on():
     seen = instruction_tasks(4000, Generator(0))
     tested = instruction_tasks(1000, Generator(0), held_out_wordings=True, held_out_contents=True)
     assert not asked(seen) & asked(tested)
+    beginnings = tuple(frame.partition("{")[0] for frame in HELD_OUT_FRAMES)
+    assert all(record["instruction"].startswith(beginnings) for record in tested)
     assert not contents(seen) & contents(tested)
     new_words = instruction_tasks(300, Generator(1), held_out_wordings=True)
     assert not asked(seen) & asked(new_words)

@@ -69,6 +69,16 @@ def test_the_start_is_ln_2_and_no_margin():
     assert report.to_dict()["loss"] == pytest.approx(math.log(2), rel=1e-6)
 
 
+def test_a_reference_is_evaluated_and_never_trained():
+    model = gpt(dropout=0.5).eval()
+    reference = gpt(dropout=0.5)  # in training mode, and nobody has frozen it
+    outcome = DPO(reference).outcome(model, batch())
+    assert outcome.loss.item() == pytest.approx(math.log(2), rel=1e-6)
+    outcome.loss.backward()
+    assert all(parameter.grad is None for parameter in reference.parameters())
+    assert reference.training
+
+
 def test_the_loss_of_clear_preferences_is_finite():
     for margin, expected in ((1e4, 0.0), (-1e4, 1e4), (0.0, math.log(2)), (3.0, math.log1p(math.exp(-3)))):
         chosen = Tensor(np.array([margin]), requires_grad=True)
