@@ -153,14 +153,20 @@ class GPT(Module):
                 into_residual = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
                 parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
 
-    def forward(self, ids: Any, cache: KVCache | None = None) -> Tensor:
-        """Logits of the token after each of `ids`. With a `cache`, ids continue what it has read."""
-        return self.head(self.hidden(ids, cache))
+    def forward(
+        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
+    ) -> Tensor:
+        """Logits of the token after each of `ids`. With a `cache`, ids continue what it has read; see `hidden`."""
+        return self.head(self.hidden(ids, cache, mask, positions))
 
-    def hidden(self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None) -> Tensor:
+    def hidden(
+        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
+    ) -> Tensor:
         """What the head reads: the residual stream after the last block, normalised. Shapes: (B, T) -> (B, T, C).
 
-        `mask` as in `scaled_dot_product_attention`, for what else than the future is to be hidden.
+        `mask` as in `scaled_dot_product_attention`, for what else than the future is to be hidden. `positions`, (T,) or
+        (B, T), say where in its text each token stands, if not one after the other: after padding on the left, which
+        the mask hides, a text still begins at 0.
         """
         ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
         start = 0 if cache is None else cache.length
@@ -170,7 +176,9 @@ class GPT(Module):
                 f"GPT: ids must be (B, T) or (T,) with T at most context_length {self.config.context_length}"
                 f"{f' less the {start} cached' if start else ''}; got {ids.shape}"
             )
-        x = self.dropout(self.token_embedding(ids) + self.position_embedding(np.arange(start, stop)))
+        if positions is None:
+            positions = np.arange(start, stop)
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
         for layer, block in enumerate(self.blocks):
             x = block(x, mask=mask, cache=None if cache is None else cache.layers[layer])
         return self.final_norm(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.tensor import Array
 
 
@@ -34,6 +34,23 @@ class LayerCache:
         self.length = stop
         return self._keys[..., :stop, :], self._values[..., :stop, :]
 
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        if not 0 <= length <= self.length:
+            raise ConfigError(f"cache: can be cut to a length in 0..{self.length}, what it holds; got {length}")
+        self.length = length
+
+    def select(self, rows: Array) -> None:
+        """Let sequence i go on from what sequence rows[i] has read; rows (N,) may repeat, and leave some out."""
+        if self._keys is None or self._values is None:
+            return
+        self._keys, self._values = (self._rows_of(filled, rows) for filled in (self._keys, self._values))
+
+    def _rows_of(self, filled: Array, rows: Array) -> Array:
+        chosen = np.empty((len(rows), *filled.shape[1:]), filled.dtype)
+        chosen[..., : self.length, :] = filled[rows, ..., : self.length, :]  # memory not used yet stays untouched
+        return chosen
+
 
 class KVCache:
     """A `LayerCache` per layer; `length` is how many tokens the model has read."""
@@ -44,3 +61,13 @@ class KVCache:
     @property
     def length(self) -> int:
         return self.layers[0].length
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens, such as guesses that came to nothing."""
+        for layer in self.layers:
+            layer.truncate(length)
+
+    def select(self, rows: Array) -> None:
+        """Let sequence i go on from what sequence rows[i] has read; rows (N,) may repeat, and leave some out."""
+        for layer in self.layers:
+            layer.select(rows)

@@ -1,0 +1,81 @@
+"""The commands import, export and download: a run to a Hugging Face folder and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tinygrad_llm
+from tinygrad_llm import manual_seed
+from tinygrad_llm.cli import main
+from tinygrad_llm.interop import can_compare, gpt2_download, save_huggingface
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import BPETokenizer
+
+TOKENIZER = BPETokenizer.train("to and fro, to and fro, to and fro; ", 262)
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    manual_seed(0)
+    model = GPT(GPTConfig(262, 9, 8, 2, 1, dropout=0.0, qkv_bias=True, tie_weights=True))
+    save_huggingface(tmp_path / "theirs", model, TOKENIZER)
+    return tmp_path / "theirs"
+
+
+def error_of(capsys, *argv):
+    code = main([str(part) for part in argv])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return code, lines[0]
+
+
+def test_import_then_export_gives_the_same_files(theirs, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main(["import", "--from", str(theirs), "--out", str(run)]) == 0
+    assert "with 262 tokens" in capsys.readouterr().out
+    model, tokenizer = tinygrad_llm.load(run)
+    assert tokenizer.encode("to and fro") == TOKENIZER.encode("to and fro")
+    assert not model.training and model.config.tie_weights
+    assert main(["export", "--model", str(run), "--out", str(out)]) == 0
+    *_, parity = capsys.readouterr().out.strip().splitlines()
+    if can_compare():
+        assert "the largest difference to transformers' logits" in parity
+        assert float(parity.split()[1]) < 1e-5
+    else:
+        assert "not checked" in parity
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (out / file).read_bytes() == (theirs / file).read_bytes()
+    assert main(["generate", "--model", str(run), "--prompt", "to", "--max-new-tokens", "3"]) == 0
+    assert capsys.readouterr().out.startswith("to")
+
+
+def test_a_model_of_64_bits_is_rounded_and_says_so(tmp_path, capsys):
+    save_huggingface(tmp_path / "wide", GPT(GPTConfig(262, 9, 8, 2, 1)).to(np.float64), TOKENIZER)
+    assert main(["import", "--from", str(tmp_path / "wide"), "--out", str(tmp_path / "run")]) == 0
+    assert "64 bits" in capsys.readouterr().out
+    assert tinygrad_llm.load(tmp_path / "run")[0].head.weight.dtype == np.float32
+
+
+def test_mistakes_are_one_line(theirs, tmp_path, capsys):
+    code, line = error_of(capsys, "import", "--from", tmp_path / "none", "--out", tmp_path / "run")
+    assert code == 1 and "none" in line
+    config = json.loads((theirs / "config.json").read_text())
+    (theirs / "config.json").write_text(json.dumps(config | {"attn_pdrop": 0.1}))
+    code, line = error_of(capsys, "import", "--from", theirs, "--out", tmp_path / "run")
+    assert code == 1 and "attn_pdrop" in line
+    assert not (tmp_path / "run").exists()
+    assert main(["import", "--from", str(theirs), "--out", str(tmp_path / "run"), "--dropout", "0.2"]) == 0
+    assert tinygrad_llm.load(tmp_path / "run")[0].config.dropout == 0.2
+    code, line = error_of(capsys, "import", "--from", theirs, "--out", tmp_path / "run", "--dropout", "0.2")
+    assert code == 2 and "already holds a run" in line
+    code, line = error_of(capsys, "export", "--model", tmp_path / "run", "--out", tmp_path / "run")
+    assert code == 1 and "new or empty" in line
+    code, line = error_of(capsys, "train", "--resume", "--out", tmp_path / "run")
+    assert code == 2 and "imported" in line
+
+
+def test_a_download_without_network_says_so_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpt2_download, "HOME", "http://127.0.0.1:1")
+    code, line = error_of(capsys, "download", "gpt2", "--out", tmp_path / "new")
+    assert code == 1 and "check the connection and call again" in line

@@ -1,0 +1,281 @@
+"""Train a GPT on text, from nothing to a sample of what it writes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_text, train_validation_split
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.generate import generate
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.random import Generator, manual_seed
+from tinygrad_llm.text import (
+    BPETokenizer,
+    CharTokenizer,
+    GPT2Tokenizer,
+    SimpleTokenizerV2,
+    Tokenizer,
+    corpora,
+)
+from tinygrad_llm.train import (
+    Callback,
+    ProgressLog,
+    RunFolder,
+    StatusLine,
+    Trainer,
+    TrainingSettings,
+    bits_per_byte,
+    duration,
+    perplexity,
+)
+
+DEFAULT_TEXT = "python-docs"
+DEFAULT_PRESET = "micro"
+DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
+FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
+SAMPLE_TOKENS = 100
+
+# What a resumed run may change: the length of the run and how it is watched, not what is being trained.
+CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip_bad_steps")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
+    run = parser.add_argument_group("run")
+    run.add_argument("--data", help="a UTF-8 text file, folder or glob (default: Python's own documentation)")
+    run.add_argument("--out", help="the run folder (default: runs/gpt)")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
+    run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
+    run.add_argument("--keep", type=int, help="checkpoints to keep (default: 2)")
+
+    text = parser.add_argument_group("tokenizer")
+    text.add_argument("--tokenizer", choices=("char", "bpe", "gpt2", "words"), help="(default: bpe, trained here)")
+    text.add_argument("--vocab-size", type=int, help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})")
+
+    model = parser.add_argument_group("model")
+    model.add_argument("--preset", help=f"the sizes to start from (default: {DEFAULT_PRESET})")
+    _add_fields(model, GPTConfig, leave_out=("vocab_size",))
+
+    training = parser.add_argument_group("training")
+    _add_fields(training, TrainingSettings)
+
+
+def _add_fields(group: Any, settings: type, leave_out: tuple[str, ...] = ()) -> None:
+    """One flag for each field of a dataclass of settings."""
+    parse: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
+    for field in dataclasses.fields(settings):
+        flag = "--" + field.name.replace("_", "-")
+        if field.name in leave_out:
+            continue
+        if field.type == "bool":
+            group.add_argument(flag, action=argparse.BooleanOptionalAction)
+        else:
+            note = f"(default: {field.default})" if settings is TrainingSettings else None
+            kind = str(field.type).removesuffix(" | None")
+            metavar = {"int": "N", "float": "X", "str": "NAME"}[kind]
+            group.add_argument(flag, type=parse[kind], metavar=metavar, help=note)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    given = vars(arguments)
+    resume = given.get("resume", False)
+    out, keep = Path(given.get("out", "runs/gpt")), given.get("keep", 2)
+    started = time.monotonic()
+    status = StatusLine()
+    if resume:
+        folder = RunFolder.open(out, keep)
+        plan = _resumed_plan(folder.config, given)
+    else:
+        plan = _new_plan(given)
+        folder = RunFolder.create(out, keep)
+    with folder:
+        text, plan["data_sha256"] = _read_text(plan, status)
+        train_text, validation_text = train_validation_split(text, 0.1)
+        tokenizer = folder.tokenizer if resume else _make_tokenizer(plan, train_text, text, status)
+        plan["model"]["vocab_size"] = tokenizer.vocab_size
+        folder.begin(plan, tokenizer)
+
+        status.say(f"encoding {len(text):,} characters ...")
+        train_ids = tokenizer.encode_to_array(train_text, allowed_special="all")
+        validation_ids = tokenizer.encode_to_array(validation_text, allowed_special="all")
+        status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
+
+        config = GPTConfig.from_dict(plan["model"])
+        settings = TrainingSettings.from_dict(plan["training"])
+        manual_seed(settings.seed)
+        model = GPT(config, init="gpt2")
+        shuffling = Generator(settings.seed).spawn("shuffling")
+        sampler = Sampler(tokenizer, status)
+        trainer = Trainer(
+            model,
+            WindowLoader(train_ids, config.context_length, settings.batch_size, shuffling),
+            settings,
+            WindowBatches(validation_ids, config.context_length, settings.batch_size),
+            callbacks=[ProgressLog(status), folder, sampler],
+        )
+        if resume:
+            for notice in folder.restore(trainer):
+                status.say(notice)
+            if trainer.step >= settings.steps:
+                status.say(f"the run in {out} is finished: {trainer.step}/{settings.steps} steps; --steps extends it")
+                return 0
+        _introduce(model, trainer, status)
+        try:
+            trainer.train(given.get("stop_at"))
+        except KeyboardInterrupt:
+            status.say(f"interrupted; saved after step {trainer.step}. {_continue_command(out)}")
+            return 130
+        if trainer.step < settings.steps:
+            status.say(f"stopped after step {trainer.step} of {settings.steps}. {_continue_command(out)}")
+            return 0
+        status.say(f"\nwhat it writes:\n{sampler.sample(trainer)}\n")
+        loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
+        text_bytes = len(validation_text.encode("utf-8", "surrogatepass"))
+        status.say(
+            f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}), "
+            f"{bits_per_byte(loss, len(validation_ids), text_bytes):.3f} bits per byte; "
+            f"{duration(time.monotonic() - started)} in all, saved in {out}"
+        )
+        status.say(f"let it write: {_program()} generate --model {out} --prompt 'The '")
+        status.say(f"continue:     {_program()} train --resume --out {out} --steps {2 * settings.steps}")
+    return 0
+
+
+def _new_plan(given: dict[str, Any]) -> dict[str, Any]:
+    """All that decides a run, from the flags and the defaults."""
+    model = GPTConfig.preset(given.get("preset", DEFAULT_PRESET)).to_dict()
+    model |= {name: given[name] for name in model if name in given and name != "vocab_size"}
+    if "dropout" not in given and not given.get("preset", DEFAULT_PRESET).startswith("gpt2"):
+        model["dropout"] = 0.0
+    GPTConfig.from_dict(model)
+    training = {field.name: given[field.name] for field in dataclasses.fields(TrainingSettings) if field.name in given}
+    tokenizer = given.get("tokenizer", "bpe")
+    if "vocab_size" in given and tokenizer != "bpe":
+        raise ConfigError(f"--vocab-size is for --tokenizer bpe; a {tokenizer} tokenizer has the size that it has")
+    return {
+        "model_type": "gpt",
+        "model": model,
+        "training": TrainingSettings.from_dict(training).to_dict(),
+        "data": str(given.get("data", DEFAULT_TEXT)),
+        "tokenizer": tokenizer,
+        "tokenizer_vocab_size": given.get("vocab_size", DEFAULT_VOCAB_SIZE),
+    }
+
+
+def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The run's own plan; a flag may repeat what it says, and change only what does not change the training so far."""
+    if "training" not in config:
+        raise ConfigError("--resume goes on with a training run; this model was imported, and has none")
+    plan = {**config, "training": dict(config["training"])}
+    for name, value in given.items():
+        if name in CHANGEABLE:
+            plan["training"][name] = value
+            continue
+        if name == "preset":
+            same = all(plan["model"][size] == asked for size, asked in GPTConfig.preset(value).to_dict().items()
+                       if size in ("embedding_dim", "num_layers", "num_heads") and size not in given)
+            was: Any = "another size"
+        elif name == "vocab_size":
+            was = plan["tokenizer_vocab_size"]
+            same = value == was
+        else:
+            place = next((part for part in (plan["model"], plan["training"], plan) if name in part), None)
+            if place is None:
+                continue
+            was = place[name]
+            same = was == value
+        if not same:
+            raise ConfigError(
+                f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was}, got {value}; "
+                f"only {', '.join(CHANGEABLE)} may change; start a new run in another --out"
+            )
+    return plan
+
+
+def _read_text(plan: dict[str, Any], status: StatusLine) -> tuple[str, str]:
+    """The text that the plan names, several files joined by a blank line, and its sha256.
+
+    Raises: DataError where there is none, ConfigError where a resumed run's text has changed
+    """
+    data = plan["data"]
+    status.say(f"reading {data} ...")
+    if data == DEFAULT_TEXT and not Path(data).exists():
+        text = corpora.load_text(DEFAULT_TEXT)
+    else:
+        text = "\n\n".join(read_text(path) for path in expand_paths(data))
+    if not text.strip():
+        raise DataError(f"{data} must hold text to train on; it holds only white space")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if plan.get("data_sha256", digest) != digest:
+        raise ConfigError(
+            f"--resume needs the text that the run began with; {data} has changed (sha256 {digest[:16]}, was "
+            f"{plan['data_sha256'][:16]}); restore it, or start a new run in another --out"
+        )
+    return text, digest
+
+
+def _make_tokenizer(plan: dict[str, Any], train_text: str, text: str, status: StatusLine) -> Tokenizer:
+    """The tokenizer that the plan names: trained on the text, or GPT-2's."""
+    kind = plan["tokenizer"]
+    if kind == "gpt2":
+        return GPT2Tokenizer()
+    if kind == "char":
+        return CharTokenizer.train(text)
+    if kind == "words":
+        return SimpleTokenizerV2.train(train_text)
+    size = plan["tokenizer_vocab_size"]
+    status.say(f"training a BPE tokenizer of {size:,} tokens on {len(train_text):,} characters ...")
+
+    def progress(done: int, total: int) -> None:
+        status.renew(lambda: f"  {done:,} of {total:,} merges")
+
+    return BPETokenizer.train(train_text, size, progress=progress)
+
+
+class Sampler(Callback):
+    """Prints what the model writes every `sample_interval` steps, from a generator of its own."""
+
+    def __init__(self, tokenizer: Tokenizer, status: StatusLine) -> None:
+        self.tokenizer, self.status = tokenizer, status
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        interval = trainer.settings.sample_interval
+        if interval and record["step"] % interval == 0 and record["step"] < trainer.settings.steps:
+            self.status.say(f"  {self.sample(trainer)!r}")
+
+    def sample(self, trainer: Trainer) -> str:
+        """Some text after the beginning of a line."""
+        prompt = self.tokenizer.encode_ordinary("\n") or [0]
+        ids = generate(
+            trainer.model, np.array(prompt), SAMPLE_TOKENS, temperature=0.8, top_k=50,
+            generator=trainer.generators["sampling"],
+        )  # fmt: skip
+        return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
+
+
+def _introduce(model: GPT, trainer: Trainer, status: StatusLine) -> None:
+    config, settings = model.config, trainer.settings
+    tokens = settings.steps * settings.batch_size * settings.grad_accumulation * config.context_length
+    status.say(
+        f"a GPT of {model.num_parameters():,} parameters ({config.num_layers} layers, {config.num_heads} heads, "
+        f"{config.embedding_dim} wide, context {config.context_length}); {settings.steps:,} steps, {tokens:,} tokens"
+    )
+    if trainer.step:
+        status.say(f"continuing after step {trainer.step}")
+
+
+def _program() -> str:
+    return "python -m tinygrad_llm" if Path(sys.argv[0]).name == "__main__.py" else "tinygrad-llm"
+
+
+def _continue_command(out: Path) -> str:
+    return f"Continue with: {_program()} train --resume --out {out}"

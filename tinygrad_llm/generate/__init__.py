@@ -1,0 +1,26 @@
+"""Text from a model: greedy, sampled, streamed, by beam search, and several tokens at a time."""
+
+from tinygrad_llm.generate.beam import Beam, beam_search
+from tinygrad_llm.generate.decoding import generate
+from tinygrad_llm.generate.sampling import (
+    Sampling,
+    apply_temperature,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalize_repetition,
+)
+from tinygrad_llm.generate.speculative import (
+    Draft,
+    DraftModel,
+    PromptLookup,
+    Speculation,
+    generate_speculatively,
+)
+from tinygrad_llm.generate.streaming import stream, stream_text, until_stop
+
+__all__ = [
+    "Beam", "Draft", "DraftModel", "PromptLookup", "Sampling", "Speculation", "apply_temperature", "beam_search",
+    "generate", "generate_speculatively", "keep_min_p", "keep_top_k", "keep_top_p", "penalize_repetition", "stream",
+    "stream_text", "until_stop",
+]  # fmt: skip

@@ -1,0 +1,99 @@
+"""Beam search: the likeliest whole text, instead of the likeliest token at each step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.errors import AnomalyError, ConfigError
+from tinygrad_llm.generate.decoding import EndOfText, end_ids
+from tinygrad_llm.generate.reading import Reading, prompts_of
+from tinygrad_llm.generate.sampling import expect_count
+from tinygrad_llm.tensor import Array
+
+
+class Beam(NamedTuple):
+    """A text that the search found: the prompt's ids and the new ones, and how good it is."""
+
+    ids: Array
+    score: float  # log_probability / (new tokens)^length_penalty
+    log_probability: float  # of the new tokens, the one that ends the text included; nats
+
+
+def beam_search(
+    model: Any,
+    ids: Any,
+    max_new_tokens: int,
+    num_beams: int,
+    length_penalty: float = 1.0,
+    eos_id: EndOfText = None,
+    use_cache: bool = True,
+) -> list[Beam]:
+    """The best continuations that keeping the `num_beams` likeliest at every step finds, best first.
+
+        score = log p(new tokens) / n^length_penalty,  n the number of new tokens
+
+    Each token makes a text less probable; dividing by its length makes long texts comparable with short ones (Wu et
+    al. 2016, arXiv:1609.08144, with (5 + n) / 6 for n): 0 for probability alone, 1 for the mean per token. A text ends
+    at `eos_id` or after `max_new_tokens`; `eos_id` is counted in n and p, but is no part of `ids`. The search is over
+    once nothing that still grows can become better.
+
+    Shapes: ids (T,); the beams' (T + N,)
+    Raises: ConfigError for a setting out of its range, more than one prompt, or a prompt without a token; else as
+            `generate`
+    """
+    prompts = prompts_of("beam_search", model, ids)
+    ends = end_ids("beam_search", eos_id)
+    expect_count("beam_search", "max_new_tokens", max_new_tokens, at_least=0)
+    expect_count("beam_search", "num_beams", num_beams, at_least=1)
+    if not isinstance(length_penalty, int | float | np.number) or not 0 <= length_penalty < np.inf:
+        raise ConfigError(f"beam_search: length_penalty must be a finite number of at least 0; got {length_penalty!r}")
+    if len(prompts) != 1:
+        raise ConfigError(f"beam_search: one prompt at a time; got {len(prompts)}: search for each by itself")
+    prompt = prompts[0]
+    if not max_new_tokens:
+        return [Beam(prompt, 0.0, 0.0)]
+    is_end = np.isin(np.arange(model.config.vocab_size), list(ends))
+
+    reading = Reading(model, [prompt], use_cache)
+    growing = np.zeros(1)  # log probability of each text that still grows
+    ended: list[Beam] = []
+    for length in range(1, max_new_tokens + 1):
+        totals = growing[:, None] + _log_softmax(reading.logits()[:, -1])
+        for row, token in np.argwhere(is_end & np.isfinite(totals)):
+            total = float(totals[row, token])
+            ended.append(Beam(reading.ids[row], total / length**length_penalty, total))
+        ended = sorted(ended, key=lambda beam: -beam.score)[:num_beams]
+        totals[:, is_end] = -np.inf
+        rows, tokens = np.divmod(_largest(totals.ravel(), num_beams), totals.shape[1])
+        growing = totals[rows, tokens]
+        if not len(rows):
+            break
+        reading.select(rows)
+        reading.append(tokens)
+        best_possible = growing[0] / max_new_tokens**length_penalty
+        if len(ended) == num_beams and ended[-1].score >= best_possible:
+            break
+    else:
+        scores = growing / max_new_tokens**length_penalty
+        ended += [Beam(*found) for found in zip(reading.ids, scores.tolist(), growing.tolist(), strict=True)]
+    return sorted(ended, key=lambda beam: -beam.score)[:num_beams]
+
+
+def _log_softmax(logits: Array) -> Array:
+    """log p in float64, as sums over many steps deserve. Shapes: (B, V) -> the same"""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    if np.isnan(shifted).any():
+        raise AnomalyError("beam_search: logits must be numbers below infinity; got NaN or infinity: look at the model")
+    return shifted
+
+
+def _largest(totals: Array, count: int) -> Array:
+    """The places of the `count` largest, or of all above -infinity if fewer, largest first; ties to the earlier."""
+    possible = np.flatnonzero(np.isfinite(totals))
+    if len(possible) > count:
+        kth = np.partition(totals[possible], -count)[-count]
+        possible = possible[totals[possible] >= kth]
+    return possible[np.argsort(-totals[possible], kind="stable")][:count]
