@@ -16,6 +16,7 @@ from tinygrad_llm.finetune.dpo import (
     frozen_copy,
     sequence_log_probs,
 )
+from tinygrad_llm.finetune.instructions import Answer, InstructionReport, evaluate_instructions, respond
 from tinygrad_llm.finetune.lora import (
     LoRALinear,
     apply_lora,
@@ -27,8 +28,8 @@ from tinygrad_llm.finetune.lora import (
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
 
 __all__ = [
-    "DPO", "ClassificationReport", "DPOOutcome", "GPTClassifier", "GPTClassifierConfig", "LoRALinear",
-    "PreferenceReport", "apply_lora", "classification_loss", "classify", "confusion_matrix", "dpo_loss",
-    "evaluate_classifier", "evaluate_preferences", "exact_match", "frozen_copy", "load_lora", "merge_lora", "save_lora",
-    "sequence_log_probs", "token_f1", "unmerge_lora",
+    "DPO", "Answer", "ClassificationReport", "DPOOutcome", "GPTClassifier", "GPTClassifierConfig", "InstructionReport",
+    "LoRALinear", "PreferenceReport", "apply_lora", "classification_loss", "classify", "confusion_matrix", "dpo_loss",
+    "evaluate_classifier", "evaluate_instructions", "evaluate_preferences", "exact_match", "frozen_copy", "load_lora",
+    "merge_lora", "respond", "save_lora", "sequence_log_probs", "token_f1", "unmerge_lora",
 ]  # fmt: skip
