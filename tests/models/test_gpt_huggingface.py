@@ -134,6 +134,14 @@ def test_a_head_in_the_file(folder, promised, factor, tied):
     assert np.array_equal(model.head.weight.data, model.token_embedding.weight.data * factor)
 
 
+def test_every_layer_takes_the_settings(folder):
+    model = GPT.from_pretrained(folder)
+    norms = [norm for block in model.blocks for norm in (block.norm1, block.norm2)] + [model.final_norm]
+    assert [norm.eps for norm in norms] == [1e-3] * 5
+    assert [block.feed_forward.activation.approximate for block in model.blocks] == ["none"] * 2
+    assert [block.feed_forward.up.out_features for block in model.blocks] == [5] * 2
+
+
 # -- shards
 
 
@@ -361,8 +369,11 @@ def test_new_tokens_get_rows_near_the_mean(tie_weights):
     with no_grad():
         longer = model([[1, 2, 3]]).data
     assert np.allclose(longer[..., :262], logits, rtol=0, atol=1e-5) and longer.shape == (1, 3, 265)
+    assert model.token_embedding.num_embeddings == model.head.out_features == 265
     model.loss([[264, 1, 2]], [[1, 2, 263]]).backward()
     assert model.head.weight.grad.shape == (265, 6)
+    model.resize_token_embeddings(266)
+    assert model.head.weight.grad is None and model.token_embedding.weight.grad is None
 
 
 def test_new_rows_are_seeded_and_fewer_rows_are_the_first():
