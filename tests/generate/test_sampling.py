@@ -1,0 +1,177 @@
+"""From logits to a token: each filter by hand, ties, batches, and the book's own draws."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from tinygrad_llm import Generator
+from tinygrad_llm.errors import AnomalyError, ConfigError
+from tinygrad_llm.generate import Sampling, apply_temperature, keep_min_p, keep_top_k, keep_top_p, penalize_repetition
+from tinygrad_llm.generate.sampling import softmax
+
+BOOK = np.array([[4.51, 0.89, -1.90, 6.75, 1.63, -1.62, -1.89, 6.28, 1.79]], np.float32)
+NO_TEXT = [np.array([], np.int64)]
+logit_batches = npst.arrays(np.float64, npst.array_shapes(min_dims=2, max_dims=2, max_side=6),
+                            elements=st.integers(-6, 6).map(lambda n: n / 2))  # fmt: skip
+
+
+def kept(logits):
+    return np.isfinite(logits).sum(axis=-1).tolist()
+
+
+# -- the book's figures
+
+
+def test_a_thousand_draws_of_the_book():
+    probabilities = Sampling(temperature=1.0).probabilities(BOOK, NO_TEXT)
+    generator = Generator(123)
+    draws = [int(generator.multinomial(probabilities)[0, 0]) for _ in range(1000)]
+    assert np.bincount(draws, minlength=9).tolist() == [73, 0, 0, 582, 2, 0, 0, 343, 0]
+
+
+def test_choose_draws_as_the_book_does():
+    generator, sampling = Generator(123), Sampling(temperature=1.0)
+    draws = [int(sampling.choose(BOOK, NO_TEXT, generator)[0]) for _ in range(1000)]
+    assert np.bincount(draws, minlength=9).tolist() == [73, 0, 0, 582, 2, 0, 0, 343, 0]
+
+
+def test_top_three_of_the_book():
+    probabilities = Sampling(temperature=1.0, top_k=3).probabilities(BOOK, NO_TEXT)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities[0], [0.0615, 0, 0, 0.5775, 0, 0, 0, 0.3610, 0], atol=5e-5)
+
+
+# -- each filter alone
+
+
+def test_temperature_sharpens_and_flattens():
+    np.testing.assert_allclose(softmax(apply_temperature(BOOK, 1.0)), softmax(BOOK), rtol=1e-6)
+    log_p = np.log(softmax(apply_temperature(BOOK.astype(float), 5.0)))
+    np.testing.assert_allclose(np.diff(log_p), np.diff(BOOK.astype(float)) / 5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-300, 5e-324])
+def test_the_smallest_temperatures_are_greedy_without_a_warning(temperature, dtype):
+    chances = Sampling(temperature=temperature).probabilities(BOOK.astype(dtype), NO_TEXT)
+    np.testing.assert_allclose(chances, np.eye(9)[[3]], rtol=0, atol=1e-200)
+
+
+def test_a_huge_temperature_is_uniform():
+    chances = Sampling(temperature=1e30).probabilities(BOOK, NO_TEXT)
+    np.testing.assert_allclose(chances, 1 / 9, rtol=1e-6)
+
+
+@given(logit_batches, st.integers(1, 8))
+def test_top_k_keeps_exactly_the_k_largest_and_the_first_of_equals(logits, k):
+    expected = np.full_like(logits, -np.inf)
+    for row, source in zip(expected, logits, strict=True):
+        for place in sorted(range(len(source)), key=lambda i: (-source[i], i))[:k]:
+            row[place] = source[place]
+    np.testing.assert_array_equal(keep_top_k(logits, k), expected)
+
+
+def test_top_k_of_a_batch_looks_at_each_row_alone():
+    logits = np.array([[1.0, 2.0, 3.0], [30.0, 20.0, 10.0]])
+    np.testing.assert_array_equal(keep_top_k(logits, 1), [[-np.inf, -np.inf, 3], [30, -np.inf, -np.inf]])
+
+
+@given(logit_batches, st.integers(1, 99).map(lambda n: n / 100))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
+    result = keep_top_p(logits, p)
+    for row, source, chances in zip(result, logits, softmax(logits), strict=True):
+        order = sorted(range(len(source)), key=lambda i: (-source[i], i))
+        size = next(n for n in range(1, len(order) + 1) if n == len(order) or sum(chances[order[:n]]) >= p - 1e-12)
+        slack = next(n for n in range(1, len(order) + 1) if n == len(order) or sum(chances[order[:n]]) >= p + 1e-12)
+        chosen = np.flatnonzero(np.isfinite(row)).tolist()
+        assert chosen in (sorted(order[:size]), sorted(order[:slack]))
+        np.testing.assert_array_equal(row[chosen], source[chosen])
+
+
+def test_top_p_by_hand():
+    logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    assert kept(keep_top_p(logits, 0.45)) == [1, 1]
+    assert kept(keep_top_p(logits, 0.75)) == [2, 1]
+    assert kept(keep_top_p(logits, 0.85)) == [3, 2]
+    assert np.isfinite(keep_top_p(logits, 0.85)[1]).tolist() == [True, False, True]  # the first of two equals
+    assert kept(keep_top_p(logits, 1e-9)) == [1, 1]
+    assert kept(keep_top_p(np.concatenate([logits[:1] - 0, logits[:1] * 40]), 1)) == [3, 3]  # 1 keeps the rarest too
+
+
+def test_min_p_by_hand():
+    logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    assert kept(keep_min_p(logits, 0.5)) == [2, 1]
+    assert kept(keep_min_p(logits, 0.1)) == [3, 3]
+    assert kept(keep_min_p(logits, 1.0)) == [1, 1]
+    assert kept(keep_min_p(logits, 0)) == [3, 3]
+
+
+def test_repetition_penalty_by_hand():
+    logits = np.array([[2.0, -2.0, 4.0, 1.0], [2.0, -2.0, 4.0, 1.0]])
+    result = penalize_repetition(logits, [np.array([0, 1, 1, 0]), np.array([2])], 2.0)
+    np.testing.assert_array_equal(result, [[1, -4, 4, 1], [2, -2, 2, 1]])
+    assert logits[0, 0] == 2  # the caller's stay
+
+
+def test_the_repetition_penalty_counts_for_the_greedy_too():
+    sampling = Sampling(repetition_penalty=3.0)
+    assert sampling.choose(np.array([[2.0, 1.5]]), [np.array([0])], Generator(0)).tolist() == [1]
+
+
+def test_each_filter_narrows_what_the_one_before_left():
+    logits = np.log([[0.4, 0.3, 0.2, 0.1]])
+    chances = Sampling(temperature=1.0, top_k=3, top_p=0.7).probabilities(logits, NO_TEXT)
+    np.testing.assert_allclose(chances, [[4 / 7, 3 / 7, 0, 0]])  # of the 0.9 left by top-k, 0.7 are 0.63
+    hot = Sampling(temperature=1000.0, min_p=0.5).probabilities(logits, NO_TEXT)
+    assert kept(np.log(hot)) == [4] if (hot > 0).all() else False  # min-p looks at the heated chances
+    np.testing.assert_allclose(hot, 0.25, atol=1e-3)
+
+
+# -- choosing
+
+
+def test_greedy_takes_the_first_of_equals_and_draws_nothing():
+    generator = Generator(3)
+    assert Sampling().choose(np.array([[1.0, 5.0, 5.0], [7.0, 0.0, 7.0]]), NO_TEXT * 2, generator).tolist() == [1, 0]
+    np.testing.assert_array_equal(generator.rand(2), Generator(3).rand(2))
+
+
+def test_top_k_of_one_is_greedy_for_ties_too():
+    logits = np.zeros((2, 5))
+    for seed in range(5):
+        assert Sampling(1.0, top_k=1).choose(logits, NO_TEXT * 2, Generator(seed)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers(bad, temperature):
+    logits = np.array([[1.0, 2.0], [1.0, bad]])
+    with pytest.raises(AnomalyError, match="look at the model's weights"):
+        Sampling(temperature).probabilities(logits, NO_TEXT * 2)
+    with pytest.raises(AnomalyError):
+        Sampling(temperature).probabilities(np.full((1, 3), -np.inf), NO_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("temperature", [-0.1, math.nan, math.inf, "hot", None, True]),
+        ("top_k", [0, -1, 2.0, math.nan, True, "3"]),
+        ("top_p", [0, -0.5, 1.01, math.nan, "most", True]),
+        ("min_p", [-0.1, 1.5, math.nan, "few"]),
+        ("repetition_penalty", [0, -1.2, math.nan, math.inf]),
+    ],
+)
+def test_each_bad_setting_is_named(setting, values):
+    for value in values:
+        with pytest.raises(ConfigError, match=f"generate: {setting} must be .*; got "):
+            Sampling(**{setting: value})
+
+
+def test_edges_that_are_allowed():
+    Sampling(0, 1, 1.0, 0.0, 1.0)
+    Sampling(np.float32(0.5), np.int64(3), np.float64(0.5), 1, 0.5)

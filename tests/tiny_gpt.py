@@ -1,0 +1,36 @@
+"""Models small enough to generate with a thousand times."""
+
+import dataclasses
+
+import numpy as np
+
+from tinygrad_llm import Generator, manual_seed
+from tinygrad_llm.models import GPT, GPTConfig
+
+TINY = GPTConfig(vocab_size=13, context_length=12, embedding_dim=8, num_heads=2, num_layers=2, dropout=0.4)
+
+
+def tiny(seed=0, dtype=np.float64, **changes):
+    manual_seed(seed)
+    return GPT(dataclasses.replace(TINY, **changes)).to(dtype)
+
+
+def some_ids(length, seed=1, vocab_size=TINY.vocab_size):
+    return Generator(seed).randint(0, vocab_size, (length,))
+
+
+def next_logits(model, ids):
+    """The definition: the last `context_length` tokens, read anew, alone, without dropout."""
+    mode = model.training
+    model.eval()
+    logits = model(np.asarray(ids)[-model.config.context_length :]).detach().data[-1]
+    model.train(mode)
+    return logits
+
+
+def greedy(model, ids, count):
+    """The definition of greedy decoding, as the book writes it."""
+    ids = list(ids)
+    for _ in range(count):
+        ids.append(int(next_logits(model, ids).argmax()))
+    return ids
