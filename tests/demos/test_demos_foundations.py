@@ -3,33 +3,18 @@
 Each demo runs once, as a reader would run it, with warnings as errors. What it prints is then held against a table:
 the section, the words before the figures, the figures, and who printed them: BOOK for the book and its public
 repository, TORCH for PyTorch 2.13, on which the same steps were run by hand where the book shows no numbers.
-
-Figures may differ by one unit in their last decimal: sums are taken in another order on other machines, and the book
-itself has 1.6754 in one version and 1.6755 in another. Whole numbers may not differ.
 """
 
 import ast
-import os
 import re
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from demo_figures import BANNER, ROOT, TORCH, Figure, check, run
 
-ROOT = Path(__file__).parents[2]
 DEMOS = ("appendix_a_autograd", "ch02_text_data", "ch03_attention", "ch04_gpt")
-BOOK, TORCH = "the book", "PyTorch"
-
-
-class Figure(NamedTuple):
-    section: str
-    label: str
-    numbers: str
-    printed_by: str = BOOK
-
 
 APPENDIX_A = [
     Figure("A.2.1", "after writing 999 into the array: copied", "1"),
@@ -363,63 +348,6 @@ TITLES = {
         "The same with the package's GPT",
     ],
 }
-BANNER = re.compile(r"^== (.+) ==$", re.MULTILINE)
-NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+|-?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
-
-
-def run(demo: str, *arguments: str, **environment: str) -> str:
-    """What the demo prints; a demo that fails, or prints to stderr, fails the test."""
-    result = subprocess.run(
-        [sys.executable, "-W", "error", f"demos/{demo}.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout
-
-
-@pytest.fixture(scope="module")
-def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A cache folder without any text."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
-@pytest.fixture(scope="module")
-def printed(empty_cache: dict[str, str]):
-    """What each demo printed, run once, with the real texts where TINYGRAD_LLM_DATA has them."""
-    outputs: dict[str, str] = {}
-
-    def of(demo: str) -> str:
-        if demo not in outputs:
-            outputs[demo] = run(demo, **empty_cache)
-        return outputs[demo]
-
-    return of
-
-
-def section(output: str, number: str) -> str:
-    """What was printed between the banner of a section and the next banner."""
-    banners = [*BANNER.finditer(output)]
-    for banner, following in zip(banners, [*banners[1:], None], strict=True):
-        if banner[1].startswith(f"{number} "):
-            return output[banner.end() : following.start() if following else len(output)]
-    raise AssertionError(f"no banner of section {number}")
-
-
-def check(output: str, figure: Figure) -> None:
-    """The numbers printed after the label are the figure's, to the decimals that it has."""
-    text = section(output, figure.section)
-    assert figure.label in text
-    expected = figure.numbers.split()
-    found = NUMBER.findall(text[text.index(figure.label) + len(figure.label) :])[: len(expected)]
-    assert len(found) == len(expected), figure
-    for ours, theirs in zip(found, expected, strict=True):
-        decimals = len(theirs.partition(".")[2])
-        slack = 1.01 * 10.0**-decimals if "." in theirs else 0.0
-        assert abs(float(ours.replace(",", "")) - float(theirs)) <= slack, (figure, found)
 
 
 @pytest.mark.parametrize("demo", ["appendix_a_autograd", "ch03_attention", "ch04_gpt"])
