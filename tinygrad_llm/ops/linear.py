@@ -10,6 +10,8 @@ from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 
+FEW_ROWS = 16  # up to here W xᵀ is up to a quarter faster than x Wᵀ: BLAS then lays out the weights anew at less cost
+
 
 def linear_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The definition: what `linear` must equal, gradients included."""
@@ -36,7 +38,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = as_rows(x.data)
     x_shape, wants_dx, wants_dw = x.shape, x.requires_grad, weight.requires_grad
     table = weight.data
-    y = rows @ table.T
+    y = rows @ table.T if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
     if bias is not None:
         y += bias.data
     if not wants_dw:
