@@ -154,8 +154,6 @@ def _new_plan(given: dict[str, Any]) -> dict[str, Any]:
     """All that decides a run, from the flags and the defaults."""
     model = GPTConfig.preset(given.get("preset", DEFAULT_PRESET)).to_dict()
     model |= {name: given[name] for name in model if name in given and name != "vocab_size"}
-    if "dropout" not in given and not given.get("preset", DEFAULT_PRESET).startswith("gpt2"):
-        model["dropout"] = 0.0
     GPTConfig.from_dict(model)
     training = {field.name: given[field.name] for field in dataclasses.fields(TrainingSettings) if field.name in given}
     tokenizer = given.get("tokenizer", "bpe")

@@ -22,7 +22,7 @@ class TrainingSettings:
     not fit.
     """
 
-    steps: int = 1000
+    steps: int = 600
     batch_size: int = 16
     grad_accumulation: int = 1  # batches per optimizer step
     learning_rate: float = 1e-3
