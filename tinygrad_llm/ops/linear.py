@@ -36,18 +36,17 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     expect_shape("linear", x, weight.shape[:1], bias=bias)
     rows = as_rows(x.data)
-    x_shape, wants_dx, wants_dw = x.shape, x.requires_grad, weight.requires_grad
+    x_shape, wants_dx = x.shape, x.requires_grad
     table = weight.data
     y = rows @ table.T if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
     if bias is not None:
         y += bias.data
-    if not wants_dw:
-        rows = rows[:0]  # nothing will ask for x: let it go
+    saved = rows if weight.requires_grad else None  # where nothing will ask for x, let it go
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
         dx = (dy @ table).reshape(x_shape) if wants_dx else None
-        dw = dy.T @ rows if wants_dw else None
+        dw = None if saved is None else dy.T @ saved
         return (dx, dw) if bias is None else (dx, dw, np.add.reduce(dy, axis=0))
 
     parents = (x, weight) if bias is None else (x, weight, bias)
