@@ -215,6 +215,8 @@ def _operands(
         weights = (*batch, *query.shape[-3:-1], key.shape[-2])
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"{op}: attn_mask must be boolean (True: may look) or float (added); got {mask.dtype}")
+        if mask.dtype.kind == "f" and mask.dtype != query.dtype:
+            mask = mask.astype(query.dtype)  # NumPy's masks are float64, which would make all after them so
         try:
             fits = np.broadcast_shapes(mask.shape, weights) == weights
         except ValueError:
