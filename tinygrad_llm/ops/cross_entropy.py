@@ -11,6 +11,7 @@ from tinygrad_llm.ops.blocks import as_rows, row_blocks
 from tinygrad_llm.ops.expect import as_ids, expect_axes, expect_probability, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.ops.linear import linear_composed
+from tinygrad_llm.ops.softmax import log_softmax_composed
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record
 
@@ -27,14 +28,16 @@ def cross_entropy_composed(
     """The definition: what `cross_entropy` must equal, gradients included."""
     logits = as_float(logits)
     ids = _targets("cross_entropy", logits, targets, ignore_index, label_smoothing, reduction)
-    log_p = logits - logits.logsumexp(axis=-1, keepdims=True)
-    log_p = log_p.reshape(ids.size, logits.shape[-1])
-    counted = (ids != ignore_index).astype(log_p.dtype)
-    of_target = log_p[np.arange(ids.size), np.where(ids == ignore_index, 0, ids)]
-    losses = -((1 - label_smoothing) * of_target + label_smoothing * log_p.mean(axis=-1)) * counted
+    ignored = ids == ignore_index
+    rows = logits.reshape(ids.size, logits.shape[-1]).masked_fill(ignored[:, None], 0.0)  # were perhaps infinite or NaN
+    log_p = log_softmax_composed(rows)
+    expected = log_p[np.arange(ids.size), np.where(ignored, 0, ids)]
+    if label_smoothing:
+        expected = (1 - label_smoothing) * expected + label_smoothing * log_p.mean(axis=-1)
+    losses = (-expected).masked_fill(ignored, 0.0)
     if reduction == "none":
         return losses.reshape(logits.shape[:-1])
-    return losses.sum() if reduction == "sum" else losses.sum() / max(counted.sum(), 1)
+    return losses.sum() if reduction == "sum" else losses.sum() / max(int(np.count_nonzero(~ignored)), 1)
 
 
 @fuses(cross_entropy_composed)
@@ -141,12 +144,15 @@ def _targets(
     expect_probability(op, "label_smoothing", smoothing)
     if reduction not in ("mean", "sum", "none"):
         raise ConfigError(f'{op}: reduction must be "mean", "sum" or "none"; got {reduction!r}')
-    ids = as_ids(op, targets, logits.shape[-1] if classes < 0 else classes, ignored=ignore_index)
+    classes = logits.shape[-1] if classes < 0 else classes
+    ids = as_ids(op, targets, classes, ignored=ignore_index)
     if ids.shape != logits.shape[:-1]:
         raise ShapeError(
             f"{op}: targets must be {logits.shape[:-1]}, one class for each row of logits "
             f"(the classes are the last axis); got {ids.shape}"
         )
+    if ids.size and not classes:
+        raise ShapeError(f"{op}: there must be at least one class; got logits of shape {(*ids.shape, classes)}")
     return ids.reshape(-1).astype(np.intp, copy=False)
 
 
@@ -165,12 +171,13 @@ def _losses(rows: Array, ids: Array, ignore_index: int, smoothing: float) -> tup
         x, of_target = rows[block], ids[block]
         largest = x.max(axis=-1, keepdims=True)
         powers = x - largest
-        np.exp(powers, out=powers)
-        log_totals[block] = np.log(np.add.reduce(powers, axis=-1)) + largest[:, 0]
-        expected = x[np.arange(len(x)), np.where(of_target == ignore_index, 0, of_target)]
+        expected = powers[np.arange(len(x)), np.where(of_target == ignore_index, 0, of_target)]
         if smoothing:
-            expected = (1 - smoothing) * expected + smoothing * x.mean(axis=-1)
-        losses[block] = log_totals[block] - expected
+            expected = (1 - smoothing) * expected + smoothing * powers.mean(axis=-1)
+        np.exp(powers, out=powers)
+        log_total = np.log(np.add.reduce(powers, axis=-1))
+        losses[block] = log_total - expected  # both without `largest`, whose digits would cost those of the loss
+        log_totals[block] = log_total + largest[:, 0]
     losses[ids == ignore_index] = 0  # not merely weighted by 0: an ignored row may be infinite or NaN
     return losses, log_totals
 

@@ -12,7 +12,9 @@ from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
 def softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
     """The definition: what `softmax` must equal, gradients included."""
     x = as_float(x)
-    return (x - x.logsumexp(axis=axis, keepdims=True)).exp()
+    axis = normalized_axis("softmax", axis, x.ndim)
+    powers = (x - _largest(x.data, axis)).exp()
+    return powers / powers.sum(axis=axis, keepdims=True)
 
 
 @fuses(softmax_composed)
@@ -44,6 +46,8 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
 def log_softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
     """The definition: what `log_softmax` must equal, gradients included."""
     x = as_float(x)
+    axis = normalized_axis("log_softmax", axis, x.ndim)
+    x = x - _largest(x.data, axis)
     return x - x.logsumexp(axis=axis, keepdims=True)
 
 
@@ -60,7 +64,8 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     x = as_float(x)
     axis = normalized_axis("log_softmax", axis, x.ndim)
     y = x.data - _largest(x.data, axis)
-    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # rows of no width have no numbers, and ln 0 is what their total comes to
+        y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
 
     def backward(dy: Array) -> Gradients:
         dx = np.exp(y)
@@ -72,5 +77,5 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
 
 def _largest(x: Array, axis: int) -> Array:
     """The largest element along `axis`, or 0 where that is -infinity: a row of nothing has no probabilities."""
-    largest = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isneginf(largest), np.zeros((), x.dtype), largest)
+    largest = np.maximum.reduce(x.real, axis=axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isneginf(largest), np.zeros((), largest.dtype), largest)
