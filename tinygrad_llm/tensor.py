@@ -193,17 +193,17 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> None:
             node = pending.pop()
             dy, node.grad, node.grad_is_ours = node.grad, None, False
             backward, parents = node.backward, node.parents
-            if dy is not None and backward is not None:  # None: everything after it returned None
+            gradients: Gradients = [None] * len(parents)
+            if dy is not None and backward is not None:  # else everything after it returned None, and so does this
                 dy.flags.writeable = False
                 if node.retained is not None and (tensor := node.retained()) is not None:
                     tensor._collect(dy)
                 for observer in _mode.observers:
                     observer.before_backward(node, dy)
-                gradients, maker = backward(dy), backward.__qualname__
+                gradients = backward(dy)
                 for observer in _mode.observers:
                     observer.after_backward(node, gradients)
-            else:
-                gradients, maker, parents = (), "", ()
+            maker = "" if backward is None else backward.__qualname__
             if not retain_graph:
                 node.backward, node.parents = None, ()
             del backward, dy  # the activations of this operation die here
