@@ -5,9 +5,9 @@
 # batch push too hard. Each is written out here and set beside the package's tool; the last section puts them into the
 # loop of chapter 5.
 #
-# `python demos/appendix_d_training_loop.py` takes half a minute: the gradients are those of the 124M model, the
-# training is that of a small one. `--full` trains the book's model for its 15 epochs, a quarter of an hour on two
-# cores with 5 GB of memory.
+# `python demos/appendix_d_training_loop.py` takes half a minute and 1.4 GB of memory: the gradients are those of the
+# 124M model, the training is that of a small one. `--full` trains the book's model for its 15 epochs, in minutes or
+# tens of minutes, by the machine.
 
 # %%
 import argparse
