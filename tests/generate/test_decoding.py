@@ -45,6 +45,9 @@ def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
     np.testing.assert_allclose(reading.logits(4)[0], whole[-4:], rtol=0, atol=1e-12)
     reading.truncate(6)
     np.testing.assert_allclose(reading.logits(2)[0], whole[4:6], rtol=0, atol=1e-12)
+    reading.truncate(3)
+    reading.append(np.array([7, 8, 9]))
+    np.testing.assert_allclose(reading.logits()[0, 0], next_logits(model, [*ids[:3], 7, 8, 9]), rtol=0, atol=1e-12)
 
 
 def test_float32_parts_from_uncached_at_most_by_rounding():

@@ -99,7 +99,8 @@ def test_top_p_by_hand():
     assert kept(keep_top_p(logits, 0.85)) == [3, 2]
     assert np.isfinite(keep_top_p(logits, 0.85)[1]).tolist() == [True, False, True]  # the first of two equals
     assert kept(keep_top_p(logits, 1e-9)) == [1, 1]
-    assert kept(keep_top_p(np.concatenate([logits[:1] - 0, logits[:1] * 40]), 1)) == [3, 3]  # 1 keeps the rarest too
+    assert kept(keep_top_p(np.zeros((1, 4)), 0.5)) == [2]  # two of four equals reach one half, no third is needed
+    assert kept(keep_top_p(np.array([[0.0, 0.0, -50.0]]), 1)) == [3]  # 1 keeps the rarest too
 
 
 def test_min_p_by_hand():

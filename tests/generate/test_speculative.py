@@ -94,6 +94,14 @@ def test_a_draft_serves_one_text_after_another():
         assert generate_speculatively(model, prompt, 9, draft).ids.tolist() == greedy(model, prompt, 9)
 
 
+def test_a_draft_model_forgets_guesses_that_were_refused():
+    text, small = some_ids(6), tiny(seed=9, num_layers=1)
+    draft = DraftModel(small, 3)
+    for other in (text, np.append(text, [1, 2]), np.append(text[:4], [9, 8, 7]), text[:3], np.array([5])):
+        fresh, _ = DraftModel(small, 3).propose(other, 3, Sampling(), Generator(0))
+        assert draft.propose(other, 3, Sampling(), Generator(0))[0].tolist() == fresh.tolist()
+
+
 def test_a_perfect_draft_is_always_taken_and_spares_passes():
     model = tiny(seed=2, context_length=40)
     for settings in ({}, {"temperature": 1.0, "top_k": 7}):

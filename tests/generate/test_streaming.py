@@ -12,7 +12,7 @@ from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError, IdRangeError
 from tinygrad_llm.generate import generate, stream, stream_text, until_stop
 from tinygrad_llm.tensor import is_grad_enabled
-from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.text import BPETokenizer, SimpleTokenizerV1, build_vocabulary
 
 SETTINGS = {"temperature": 1.3, "top_k": 6, "eos_id": 7}
 
@@ -118,6 +118,14 @@ def test_text_comes_in_whole_characters(text):
     pieces = list(stream_text(model, tokenizer, prompt, size))
     assert "".join(pieces) == text
     assert pieces == list(text)
+
+
+def test_the_first_word_is_parted_from_the_prompt():
+    tokenizer = SimpleTokenizerV1(build_vocabulary("is this a test ?"))
+    model = tiny(vocab_size=tokenizer.vocab_size)
+    for first in range(tokenizer.vocab_size):
+        new = "".join(stream_text(model, tokenizer, [first], 6))
+        assert tokenizer.decode([first]) + new == tokenizer.decode(generate(model, [first], 6))
 
 
 def test_text_ends_at_a_stop_string_across_tokens():

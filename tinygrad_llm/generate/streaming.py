@@ -51,7 +51,8 @@ def stream_text(
 ) -> Iterator[str]:
     """The new text as it comes: whole characters, up to the first of the `stop` strings, which is not shown.
 
-    `settings` as in `stream`; joined, the pieces are what `tokenizer` decodes the new ids to, cut at the stop.
+    `settings` as in `stream`. The pieces go on from the prompt's text: joined to it, they are what `tokenizer` decodes
+    all ids to, cut at the stop.
 
     Shapes: ids (T,), the prompt
     Raises: as `stream`; ConfigError for an empty stop string
