@@ -137,7 +137,6 @@ def test_nothing_is_recorded_where_nothing_is_asked_for(case: Case, side: str) -
 @pytest.fixture
 def no_collector():
     """Only reference counts free memory: what lies in a cycle stays, and is caught."""
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
