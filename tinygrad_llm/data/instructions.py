@@ -36,7 +36,7 @@ def read_instructions(
         where = f"{os.fspath(path)}, record {number}"
         if not isinstance(record, dict):
             raise DataError(f"{where}: must be an object with {', '.join(required)}; got {type(record).__name__}")
-        record = {"input": "", **record}
+        record = {**record, "input": record.get("input", "")}  # in its place, if the record has one
         for field in (*required, "input"):
             if not isinstance(record.get(field), str):
                 got = type(record[field]).__name__ if field in record else "no such field"
