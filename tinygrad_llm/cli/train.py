@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -87,6 +89,8 @@ def _add_fields(group: Any, settings: type, leave_out: tuple[str, ...] = ()) -> 
 
 def run(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
+    if given.get("stop_at", 0) < 0:
+        raise ConfigError(f"--stop-at must be a step, at least 0; got {given['stop_at']}")
     resume = given.get("resume", False)
     out, keep = Path(given.get("out", "runs/gpt")), given.get("keep", 2)
     started = time.monotonic()
@@ -102,14 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
         train_text, validation_text = train_validation_split(text, 0.1)
         tokenizer = folder.tokenizer if resume else _make_tokenizer(plan, train_text, text, status)
         plan["model"]["vocab_size"] = tokenizer.vocab_size
-        folder.begin(plan, tokenizer)
+        config = GPTConfig.from_dict(plan["model"])
+        _expect_memory(config)
 
         status.say(f"encoding {len(text):,} characters ...")
         train_ids = tokenizer.encode_to_array(train_text, allowed_special="all")
         validation_ids = tokenizer.encode_to_array(validation_text, allowed_special="all")
         status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
 
-        config = GPTConfig.from_dict(plan["model"])
         settings = TrainingSettings.from_dict(plan["training"])
         manual_seed(settings.seed)
         model = GPT(config, init="gpt2")
@@ -128,12 +132,15 @@ def run(arguments: argparse.Namespace) -> int:
             if trainer.step >= settings.steps:
                 status.say(f"the run in {out} is finished: {trainer.step}/{settings.steps} steps; --steps extends it")
                 return 0
+            folder.update_config(plan)
+        else:
+            folder.begin(plan, tokenizer)  # only now, when all that was asked for has proved possible
         _introduce(model, trainer, status)
         try:
             trainer.train(given.get("stop_at"))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             status.say(f"interrupted; saved after step {trainer.step}. {_continue_command(out)}")
-            return 130
+            return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
         if trainer.step < settings.steps:
             status.say(f"stopped after step {trainer.step} of {settings.steps}. {_continue_command(out)}")
             return 0
@@ -167,6 +174,20 @@ def _new_plan(given: dict[str, Any]) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "tokenizer_vocab_size": given.get("vocab_size", DEFAULT_VOCAB_SIZE),
     }
+
+
+def _expect_memory(config: GPTConfig) -> None:
+    """Refuse at once what cannot fit: a system short of memory does not say no, it kills."""
+    width = config.embedding_dim
+    layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
+    tables = width * (config.vocab_size * (1 if config.tie_weights else 2) + config.context_length)
+    parameters = tables + config.num_layers * layer  # of the matrices; biases hardly count
+    needed = 16 * parameters  # float32: the weight, its gradient, and two moments of AdamW
+    if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise ConfigError(
+            f"a GPT of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained; this "
+            f"machine has {there // 10**9} GB: choose smaller ones"
+        )
 
 
 def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

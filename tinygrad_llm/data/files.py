@@ -53,6 +53,8 @@ def expand_paths(data: AnyPath) -> list[Path]:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*") if _is_text_file(p, path))
             hint = f"put {', '.join(sorted(TEXT_SUFFIXES))} files there, or name others by a glob: '{name}/**/*.py'"
+        elif os.path.lexists(path):
+            raise DataError(f"{name} must name a file, a folder or a glob; it is a pipe, a device or a broken link")
         else:
             found = sorted(Path(match) for match in glob.glob(str(data), recursive=True))
             found = [match for match in found if match.is_file()]

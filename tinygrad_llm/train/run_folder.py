@@ -70,15 +70,19 @@ class RunFolder(Callback):
     @classmethod
     def create(cls, path: Path, keep: int = 2) -> RunFolder:
         """A folder for a new run. Raises ConfigError where one is there already, which only `--resume` may touch."""
-        if (path / CONFIG).exists():
-            raise ConfigError(
-                f"{path} already holds a run; continue it with --resume, or give a new folder with --out"
-            )
+        cls._expect_no_run(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"{path}: the run folder cannot be made: {error.strerror}") from None
         return cls(path, {}, keep)
+
+    @staticmethod
+    def _expect_no_run(path: Path) -> None:
+        if (path / CONFIG).exists():
+            raise ConfigError(
+                f"{path} already holds a run; continue it with --resume, or give a new folder with --out"
+            )
 
     @classmethod
     def open(cls, path: Path, keep: int = 2) -> RunFolder:
@@ -99,7 +103,8 @@ class RunFolder(Callback):
         self._lock.release()
 
     def begin(self, config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
-        """Write what was asked for, before the first step."""
+        """Write what was asked for, before the first step. Raises ConfigError where another run has begun meanwhile."""
+        self._expect_no_run(self.path)
         if tokenizer is not None:
             tokenizer.save(self.path)
         self.update_config(config)
@@ -124,8 +129,9 @@ class RunFolder(Callback):
         self.save(trainer)
 
     def finished(self, trainer: Trainer) -> None:
-        if can_draw():
-            draw_losses(read_metrics(self.path / "metrics.jsonl"), self.path / "loss.png")
+        log = self.path / "metrics.jsonl"
+        if can_draw() and log.exists():  # a run of 0 steps has none
+            draw_losses(read_metrics(log), self.path / "loss.png")
 
     # -- checkpoints
 
@@ -158,6 +164,8 @@ class RunFolder(Callback):
     def restore(self, trainer: Trainer) -> list[str]:
         """Put `trainer` where the newest whole checkpoint stands; returns notices about anything unusual.
 
+        Its weights become the folder's newest: a process killed while it saved has not come to that.
+
         Raises: CheckpointError where no checkpoint is whole, or it does not fit the run's model and data
         """
         snapshot, notices = newest_whole_snapshot(self.path / "checkpoints")
@@ -174,9 +182,11 @@ class RunFolder(Callback):
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])
             self._best = state["best"]
-            return notices + differences(state["environment"])
-        except (StateDictError, ConfigError, KeyError, TypeError) as error:
+            notices += differences(state["environment"])
+        except (StateDictError, ConfigError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{snapshot}: does not fit this run: {error}") from error
+        publish_files(snapshot, self.path, [WEIGHTS])
+        return notices
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -211,12 +221,18 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     if not weights.exists():
         raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
     check_published(weights, folder / "checkpoints")
+    arrays = read_safetensors(weights)
     try:
+        sizes = config_class.from_dict(config["model"])
+        layers = getattr(sizes, "num_layers", 0)
+        if layers > len(arrays):  # a damaged number must not make us build layers without end
+            raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
         with no_initial_values():
-            model: Module = model_class(config_class.from_dict(config["model"]))
-        model.load_state_dict(read_safetensors(weights))
-    except (ConfigError, TypeError) as error:
+            model: Module = model_class(sizes)
+    except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    try:
+        model.load_state_dict(arrays)
     except StateDictError as error:
         raise CheckpointError(f"{weights}: does not fit {CONFIG}: {error}") from error
     tokenizer = load_tokenizer(folder)

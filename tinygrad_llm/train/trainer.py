@@ -72,7 +72,7 @@ class Trainer:
 
     Raises: ConfigError where nothing is trainable or the loader has no batch; AnomalyError, before the optimizer
             changes anything, where a loss or gradient is not finite (`skip_bad_steps` counts and skips instead);
-            KeyboardInterrupt after Ctrl-C, once the step is finished and the checkpoint saved
+            KeyboardInterrupt(signal number) after Ctrl-C or SIGTERM, once the step is finished and the checkpoint saved
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class Trainer:
         self.model.train()
         for callback in self.callbacks:
             callback.started(self)
-        with _interruption_between_steps() as interrupted:
-            while self.step < last and not interrupted.is_set():
+        with _interruption_between_steps() as interruptions:
+            while self.step < last and not interruptions:
                 self._train_one_step()
-            if self.step < self.settings.steps:  # at the end it is saved already
+            if self.step < self.settings.steps or not self.step:  # at the end it is saved already
                 self._checkpoint_due()
-        if interrupted.is_set():
-            raise KeyboardInterrupt
+        if interruptions:
+            raise KeyboardInterrupt(interruptions[0])
         if self.step == self.settings.steps:
             for callback in self.callbacks:
                 callback.finished(self)
@@ -235,19 +235,26 @@ class Trainer:
 
 
 @contextmanager
-def _interruption_between_steps() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event that the loop sees when its step is done; a second one acts at once."""
-    interrupted = threading.Event()
+def _interruption_between_steps() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into an entry that the loop sees when its step is done.
+
+    A second one acts at once. SIGTERM is what a system sends that shuts down or wants the machine for others.
+    """
+    interruptions: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # only the main thread receives signals
+        yield interruptions  # only the main thread receives signals
         return
 
     def remember(signum: int, frame: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
+        interruptions.append(signum)
+        signal.signal(signum, before[signum])
 
-    before = signal.signal(signal.SIGINT, remember)
+    before: dict[int, Any] = {}
     try:
-        yield interrupted
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            before[sign] = signal.getsignal(sign)
+            signal.signal(sign, remember)
+        yield interruptions
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,80 @@
+"""Real training processes for tests: `python -m tinygrad_llm train` on a tiny model, and all that a run has left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tinygrad_llm.formats import newest_whole_snapshot, read_json, read_metrics
+
+TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
+PROGRAM = [sys.executable, "-m", "tinygrad_llm"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+# Dropout draws, three batches make a step, and 60 steps pass several epochs: whatever resuming could forget is in use.
+SIZES = [
+    "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "32", "--batch-size", "7",
+    "--dropout", "0.1", "--warmup-steps", "5", "--grad-accumulation", "3", "--eval-batches", "1", "--tokenizer", "char",
+]  # fmt: skip
+
+
+def training(folder: Path, *options: str) -> list[str]:
+    """The command that begins the run `folder/run`, or goes on with it."""
+    out = folder / "run"
+    if (out / "config.json").exists():
+        return [*PROGRAM, "train", "--resume", "--out", str(out), *options]
+    text = folder / "text.txt"
+    text.write_text(TEXT)
+    return [*PROGRAM, "train", "--data", str(text), "--out", str(out), *SIZES, *options]
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def finish(command: list[str]) -> str:
+    """Run to the end, which must be a good one; returns what was printed."""
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def log_size(folder: Path) -> int:
+    log = folder / "run" / "metrics.jsonl"
+    return log.stat().st_size if log.exists() else 0
+
+
+def wait_for_a_step(process: subprocess.Popen[str], folder: Path, log_before: int) -> None:
+    """Return when the process has logged a step, or ended. Resuming may first shorten the log."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        size = log_size(folder)
+        if size > log_before:
+            return
+        log_before = min(log_before, size)
+        time.sleep(0.002)
+
+
+def remains(folder: Path) -> dict[str, object]:
+    """The bytes of weights and optimizer, where the loop stands, and every logged figure but the speed."""
+    snapshot, problems = newest_whole_snapshot(folder / "run" / "checkpoints")
+    assert snapshot is not None and not problems
+    records = read_metrics(folder / "run" / "metrics.jsonl")
+    published = (folder / "run" / "model.safetensors").read_bytes()
+    assert published == (snapshot / "model.safetensors").read_bytes()
+    state = read_json(snapshot / "state.json")
+    return {
+        "weights": published,
+        "optimizer": (snapshot / "optimizer.safetensors").read_bytes(),
+        "loop": json.dumps([state["trainer"], state["optimizer"]]),
+        "log": [{name: value for name, value in record.items() if name != "tokens_per_second"} for record in records],
+    }
+
+
+def memory(process: subprocess.Popen[str]) -> int:
+    """What the process holds in memory. Units: bytes."""
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
