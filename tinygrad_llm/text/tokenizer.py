@@ -14,7 +14,6 @@ able to forge it, so `encode` refuses it unless the caller allows it, exactly as
 Where two special tokens fit at one place the longest wins.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_llm.errors import CheckpointError, DTypeError, IdRangeError, ShapeError, TokenizerError
+from tinygrad_llm.formats import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
@@ -164,19 +164,11 @@ class Tokenizer(ABC):
         Raises: CheckpointError if the folder cannot be written
         """
         path = Path(folder) / TOKENIZER_FILE
-        manifest = {"version": TOKENIZER_FILE_VERSION, "kind": self.kind, **self.state()}
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(beside, "w", encoding="ascii") as file:
-                json.dump(manifest, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
         except (OSError, ValueError) as error:  # ValueError: a null byte in the folder's name
-            with contextlib.suppress(OSError, ValueError):  # the folder may be gone, as the message below says
-                beside.unlink(missing_ok=True)
             raise CheckpointError(f"a tokenizer's folder must be writable; {path}: {error}") from error
+        write_json(path, {"version": TOKENIZER_FILE_VERSION, "kind": self.kind, **self.state()}, indent=None)
         return path
 
     def __repr__(self) -> str:
