@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_text, train_validation_split
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator, manual_seed
@@ -105,6 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
         text, plan["data_sha256"] = _read_text(plan, status)
         train_text, validation_text = train_validation_split(text, 0.1)
         tokenizer = folder.tokenizer if resume else _make_tokenizer(plan, train_text, text, status)
+        if resume and plan["model"].get("vocab_size") != tokenizer.vocab_size:
+            raise CheckpointError(
+                f"{out}: config.json and the tokenizer do not fit each other: vocab_size is "
+                f"{plan['model'].get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
+            )
         plan["model"]["vocab_size"] = tokenizer.vocab_size
         config = GPTConfig.from_dict(plan["model"])
         _expect_memory(config)
@@ -194,6 +199,10 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     """The run's own plan; a flag may repeat what it says, and change only what does not change the training so far."""
     if "training" not in config:
         raise ConfigError("--resume goes on with a training run; this model was imported, and has none")
+    expected = {"training": dict, "data": str, "data_sha256": str, "tokenizer": str, "tokenizer_vocab_size": int}
+    for name, kind in expected.items():
+        if not isinstance(config.get(name), kind):
+            raise CheckpointError(f"the run's config.json: {name} must be what `train` wrote; got {config.get(name)!r}")
     plan = {**config, "training": dict(config["training"])}
     for name, value in given.items():
         if name in CHANGEABLE:

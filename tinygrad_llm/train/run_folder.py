@@ -194,16 +194,17 @@ def read_config(path: Path) -> dict[str, Any]:
     if not (path / CONFIG).is_file():
         raise DataError(f"{path} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {path}`")
     config = read_json(path / CONFIG)
-    if not isinstance(config, dict) or not isinstance(config.get("version"), int) or "model" not in config:
-        raise CheckpointError(f"{path / CONFIG}: must be the config that a training run wrote (version, model, ...)")
+    expected = {"version": int, "model_type": str, "model": dict}
+    if not isinstance(config, dict) or any(not isinstance(config.get(name), kind) for name, kind in expected.items()):
+        raise CheckpointError(f"{path / CONFIG}: must be the config that a run wrote (version, model_type, model, ...)")
     if config["version"] > VERSION:
         raise CheckpointError(
             f"{path / CONFIG}: written by a newer version of this package (layout {config['version']}, known up to "
             f"{VERSION}); update the package"
         )
-    if config.get("model_type") not in MODELS:
+    if config["model_type"] not in MODELS:
         raise CheckpointError(
-            f"{path / CONFIG}: model_type must be one of {', '.join(MODELS)}; got {config.get('model_type')!r}"
+            f"{path / CONFIG}: model_type must be one of {', '.join(MODELS)}; got {config['model_type']!r}"
         )
     return config
 

@@ -1,0 +1,161 @@
+"""Whatever is asked for on the command line: exit code 0, 1 or 2, an error in one line, no waiting without end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from training_process import ENVIRONMENT, PROGRAM, SIZES, TEXT
+
+from tinygrad_llm.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes, devices and links")
+QUIETLY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NUMBERS = [
+    "", " ", "0", "-0", "-1", "1", "2", "7", "1.5", "nan", "-inf", "inf", "1e308", "-1e308", "5e-324", "1e-300",
+    "1_000", "٣", "0x10", "9" * 30, "-" + "9" * 30,
+    "9" * 5000, "4294967296", "true", "None", "\0", "\ud800", os.fsdecode(b"\xff"),
+]  # fmt: skip
+WORDS = [
+    "", " ", ".", "..", "/", "/dev/null", "/dev/zero", "/proc/self/mem", "a\0b", "a\nb\x1b[31m", "../" * 2000,
+    "a" * 5000, "[", "**", "~",
+    "\ud800", "\udc80", os.fsdecode(b"\xff\xfe"), "<|endoftext|>", "%s%n{0}", "--", "-", "ﷺ" * 50,
+]  # fmt: skip
+numbers = st.one_of(st.sampled_from(NUMBERS), st.integers(-2, 40).map(str), st.floats().map(repr))
+texts = st.one_of(
+    st.sampled_from(WORDS), st.text(st.characters(categories=None), max_size=30),
+    st.binary(max_size=20).map(os.fsdecode),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A tiny model of each kind of tokenizer, a text, a pipe, and links to a device and to itself."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "text.txt").write_text(TEXT)
+    sizes = SIZES[: SIZES.index("--tokenizer")]
+    for tokenizer in ("char", "words", "bpe"):
+        options = ["--tokenizer", tokenizer, *(["--vocab-size", "280"] if tokenizer == "bpe" else [])]
+        where = ["--data", str(folder / "text.txt"), "--out", str(folder / tokenizer)]
+        assert main(["train", *where, *sizes, *options, "--steps", "2"]) == 0
+    os.mkfifo(folder / "pipe")
+    (folder / "zero").symlink_to("/dev/zero")
+    (folder / "circle").symlink_to(folder / "circle")
+    return folder
+
+
+def expect_one_line(capsys, *argv):
+    """Returns the exit code and what was said on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            code = main([str(part) for part in argv])
+        except SystemExit as exit:  # argparse's way
+            code = exit.code
+    errors = capsys.readouterr().err
+    assert code in (0, 1, 2), code
+    assert len(errors.splitlines()) == (code != 0), errors
+    assert "a fault of this program" not in errors
+    assert len(errors) < 3000 and (not errors or errors.rstrip("\n").isprintable())
+    return code, errors
+
+
+@QUIETLY
+@given(
+    st.sampled_from(["char", "words", "bpe"]), texts,
+    st.dictionaries(
+        st.sampled_from(["--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--seed", "--stop"]),
+        numbers, max_size=2,
+    ),
+)  # fmt: skip
+@example("bpe", " " * 1_000_000, {})
+@example("char", "\n" * 1_000_000, {})
+@example("words", " " * 1_000_000, {})
+@example("bpe", "The", {"--max-new-tokens": "9" * 5000})
+@example("bpe", "The", {"--max-new-tokens": "-1"})
+@example("bpe", "The", {"--max-new-tokens": "nan"})
+def test_generate_takes_any_prompt_and_setting(runs, capsys, tokenizer, prompt, options):
+    asked = [f"{flag}={value}" for flag, value in options.items()]
+    expect_one_line(
+        capsys, "generate", "--model", runs / tokenizer, "--max-new-tokens", "2", f"--prompt={prompt}", *asked
+    )
+
+
+TRAINING = [
+    "--context-length", "--embedding-dim", "--num-heads", "--num-layers", "--dropout", "--feed-forward-dim",
+    "--norm-eps", "--gelu", "--preset", "--batch-size", "--learning-rate", "--min-learning-rate",
+    "--warmup-steps", "--beta1",
+    "--beta2", "--weight-decay", "--grad-clip", "--eval-interval", "--eval-batches", "--sample-interval",
+    "--seed", "--keep",
+    "--stop-at", "--vocab-size", "--tokenizer",
+]  # fmt: skip
+
+
+@QUIETLY
+@given(st.dictionaries(st.sampled_from(TRAINING), numbers, min_size=1, max_size=2))
+@example({"--embedding-dim": "100000", "--num-heads": "1", "--num-layers": "1000"})
+@example({"--num-layers": "1000000000"})
+@example({"--learning-rate": "1e308"})
+@example({"--steps": "0"})
+@example({"--steps": "9" * 500, "--stop-at": "1"})
+def test_train_takes_any_setting(runs, tmp_path_factory, capsys, options):
+    asked = [f"{flag}={value}" for flag, value in options.items()]
+    out = tmp_path_factory.mktemp("new") / "run"
+    expect_one_line(capsys, "train", "--data", runs / "text.txt", "--out", out, *SIZES, "--steps", "2", *asked)
+
+
+@QUIETLY
+@given(
+    st.sampled_from(["train", "resume", "generate", "import", "export"]),
+    texts.filter(lambda text: not text.startswith("/")),
+)
+@example("train", "/dev/zero")
+@example("train", "/proc/self/mem")
+@example("resume", "/dev/zero")
+@example("generate", "/dev/null")
+def test_paths_that_are_none(runs, tmp_path, monkeypatch, capsys, command, path):
+    monkeypatch.chdir(tmp_path)
+    argv = {
+        "train": ["train", f"--data={path}", "--out", tmp_path / "new", *SIZES, "--steps", "1"],
+        "resume": ["train", "--resume", f"--out={path}"],
+        "generate": ["generate", f"--model={path}"],
+        "import": ["import", f"--from={path}", "--out", tmp_path / "new"],
+        "export": ["export", f"--model={path}", "--out", tmp_path / "new"],
+    }[command]
+    assert expect_one_line(capsys, *argv)[0] != 0
+
+
+@pytest.mark.parametrize("name", ["pipe", "zero", "circle"])
+def test_what_would_never_end_is_not_read(runs, tmp_path, capsys, name):
+    code, line = expect_one_line(capsys, "train", "--data", runs / name, "--out", tmp_path / "new", *SIZES)
+    assert code == 2 and "it is a pipe, a device or a broken link" in line
+
+
+def test_misuse_of_flags_is_one_line_too(capsys):
+    for argv in (["train", "--steps", "x"], ["fly"], [], ["generate"], ["generate", "--model", "x", "--unheard-of"]):
+        code, line = expect_one_line(capsys, *argv)
+        assert code == 2 and "--help" in line
+
+
+def test_bytes_that_are_no_text_in_a_real_process(runs):
+    command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", b"--prompt=\xff\xfe The"]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"valid Unicode" in done.stderr
+    command = [*PROGRAM, "train", b"--data=no\xff\n\x1b[31mfile", "--out", runs / "new"]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and b"\x1b" not in done.stderr
+
+
+def test_a_full_standard_output_and_one_without_the_letters(runs):
+    command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", "--prompt", "naïve 龍"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"No space left" in done.stderr
+    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"na\\xefve \\u9f8d")
