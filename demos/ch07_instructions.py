@@ -12,7 +12,7 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
 # Without them the demo makes its own records, and says so. It takes about a minute, nearly all of it training;
-# `--full` trains a larger model on more kinds of tasks, and another one on the book's records, for several minutes.
+# `--full` trains a larger model on more kinds of tasks, and another one on the book's records: about ten minutes.
 
 # %%
 import argparse
@@ -384,7 +384,7 @@ def finetune(
 
 
 settings = TrainingSettings(
-    steps=4000 if full else 1200,
+    steps=2500 if full else 1200,
     batch_size=32,
     learning_rate=3e-3 if full else 5e-3,
     min_learning_rate=5e-4,
@@ -418,8 +418,8 @@ print(f"the model opened from its folder answers the same: {again == [answer.res
 # ## Marks
 #
 # The book lets a larger model, Llama 3 of 8 billion parameters, mark the answers from 0 to 100, because most questions
-# have many good answers. Ours have one, so they are marked by comparing. Counting words is what this model has not
-# understood: lists have three to five, so a third is what guessing gives.
+# have many good answers. Ours have one, so they are marked by comparing. Counting words is what the small model has not
+# understood in so few steps: lists have three to five, so a third is what guessing gives.
 
 # %%
 print("\n== 7.8 Evaluating the finetuned LLM ==")
@@ -436,7 +436,7 @@ if full and from_the_book:
     book_config = GPTConfig.preset("micro", vocab_size=book_tokenizer.vocab_size, context_length=256, dropout=0.1)
     book_model = GPT(book_config, init="gpt2")
     untrained = evaluate_instructions(book_model, book_tokenizer, test_records, "alpaca", 64, book_end)
-    schedule = TrainingSettings(steps=1170, batch_size=8, warmup_steps=50, eval_interval=0)
+    schedule = TrainingSettings(steps=580, batch_size=8, warmup_steps=50, eval_interval=0)
     finetune(book_model, book_tokenizer, train_records, validation_records, "alpaca", schedule)
     trained = evaluate_instructions(book_model, book_tokenizer, test_records, "alpaca", 64, book_end)
     for name, report in (("before", untrained), ("after", trained)):

@@ -12,8 +12,8 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('preferences')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without them the demo makes its own pairs, and says so. It takes less than a minute; `--full` trains a larger model
-# for longer.
+# Without them the demo makes its own pairs, and says so. It takes about a minute; `--full` trains a larger model for
+# longer.
 
 # %%
 import argparse
@@ -170,14 +170,13 @@ print(f"widths of chosen and rejected are the same: {same}")
 # it grew from are at hand here, so the book's losses during training, and the answers of its model, are out of reach.
 # What does not depend on weights is the same: before training, model and reference agree, whatever they say.
 #
-# Ours is a small GPT that first learns the form of the answers, polite and rude alike, so that it starts without a
-# preference. Its vocabulary is trained here, too: most of GPT-2's 50,257 tokens would never occur.
+# Ours is a small GPT that first learns the answers, polite and rude alike, so that it starts without a preference. Its
+# vocabulary is trained here, too: most of GPT-2's 50,257 tokens would never occur.
 
 # %%
 print("\n== 3) Loading a finetuned LLM for DPO alignment ==")
 print("GPT-2's weights are out of reach here; a small GPT trained on both kinds of answers stands in")
 texts = [alpaca.answered(record, record[kind]) for record in train_records for kind in ("chosen", "rejected")]
-gpt2_tokenizer, gpt2_pad_id = tokenizer, pad_id
 tokenizer = BPETokenizer.train(texts, 1024)
 pad_id = tokenizer.encode("<|endoftext|>", allowed_special="all")[0]
 collate_pairs = partial(collate_preferences, pad_id=pad_id, allowed_max_length=256)
@@ -298,8 +297,8 @@ print(f"loss and rewards, plain against DPO and dpo_loss: largest difference {di
 #
 # The same loop as ever, with another loss. The book trains for one epoch with a small learning rate, and so do we, for
 # DPO only compares: a model that is pushed too far widens its margins while its answers fall apart. Watch the rewards
-# below, not only their difference: the chosen answers become less likely too, only less so than the rejected ones, and
-# the loss of the answers as plain text rises with it. A large pretrained model has more to lose slowly.
+# below, not only their difference: with the book's pairs the chosen answers become less likely too, only less so than
+# the rejected ones, and the loss of both as plain text, printed last, rises with it.
 
 # %%
 print("\n== 5) Training the model ==")
