@@ -99,12 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
         folder = RunFolder.open(out, keep)
         plan = _resumed_plan(folder.config, given)
     else:
-        plan = _new_plan(given)
+        plan = new_plan(given)
         folder = RunFolder.create(out, keep)
     with folder:
-        text, plan["data_sha256"] = _read_text(plan, status)
+        text, plan["data_sha256"] = read_training_text(plan, status)
         train_text, validation_text = train_validation_split(text, 0.1)
-        tokenizer = folder.tokenizer if resume else _make_tokenizer(plan, train_text, text, status)
+        tokenizer = folder.tokenizer if resume else make_tokenizer(plan, train_text, text, status)
         if resume and plan["model"].get("vocab_size") != tokenizer.vocab_size:
             raise CheckpointError(
                 f"{out}: config.json and the tokenizer do not fit each other: vocab_size is "
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         plan["model"]["vocab_size"] = tokenizer.vocab_size
         config = GPTConfig.from_dict(plan["model"])
-        _expect_memory(config)
+        expect_memory(config)
 
         status.say(f"encoding {len(text):,} characters ...")
         train_ids = tokenizer.encode_to_array(train_text, allowed_special="all")
@@ -162,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _new_plan(given: dict[str, Any]) -> dict[str, Any]:
+def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     """All that decides a run, from the flags and the defaults."""
     model = GPTConfig.preset(given.get("preset", DEFAULT_PRESET)).to_dict()
     model |= {name: given[name] for name in model if name in given and name != "vocab_size"}
@@ -181,7 +181,7 @@ def _new_plan(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _expect_memory(config: GPTConfig) -> None:
+def expect_memory(config: GPTConfig) -> None:
     """Refuse at once what cannot fit: a system short of memory does not say no, it kills."""
     width = config.embedding_dim
     layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
@@ -229,7 +229,7 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     return plan
 
 
-def _read_text(plan: dict[str, Any], status: StatusLine) -> tuple[str, str]:
+def read_training_text(plan: dict[str, Any], status: StatusLine) -> tuple[str, str]:
     """The text that the plan names, several files joined by a blank line, and its sha256.
 
     Raises: DataError where there is none, ConfigError where a resumed run's text has changed
@@ -251,7 +251,7 @@ def _read_text(plan: dict[str, Any], status: StatusLine) -> tuple[str, str]:
     return text, digest
 
 
-def _make_tokenizer(plan: dict[str, Any], train_text: str, text: str, status: StatusLine) -> Tokenizer:
+def make_tokenizer(plan: dict[str, Any], train_text: str, text: str, status: StatusLine) -> Tokenizer:
     """The tokenizer that the plan names: trained on the text, or GPT-2's."""
     kind = plan["tokenizer"]
     if kind == "gpt2":

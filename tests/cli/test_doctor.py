@@ -1,0 +1,40 @@
+"""The command doctor: what it says of a sound model and of a broken one."""
+
+import json
+
+import pytest
+from training_process import SIZES, TEXT
+
+from tinygrad_llm.cli import main
+from tinygrad_llm.text import CharTokenizer
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    return str(tmp_path / "text.txt")
+
+
+def test_it_takes_the_flags_of_train(text, capsys):
+    assert main(["doctor", "--data", text, *SIZES]) == 0
+    printed, errors = capsys.readouterr()
+    assert errors == "" and "WRONG" not in printed
+    assert "an even guess costs ln(" in printed and "one batch learned by heart" in printed
+    assert main(["doctor", "--data", text, *SIZES, "--num-heads", "3"]) == 2
+    assert "multiple of num_heads" in capsys.readouterr().err
+
+
+def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(tmp_path, text, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--data", text, "--out", str(run), *SIZES, "--steps", "20"]) == 0
+    assert main(["doctor", "--model", str(run)]) == 0
+    assert "WRONG" not in capsys.readouterr().out
+    CharTokenizer.train(TEXT + "0123456789").save(run)
+    assert main(["doctor", "--model", str(run)]) == 1
+    printed, errors = capsys.readouterr()
+    assert "WRONG  the tokenizer has" in printed and "Usually: a tokenizer of another run" in printed
+    assert len(errors.splitlines()) == 1
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": "no/such/text"}))
+    assert main(["doctor", "--model", str(run)]) == 2
+    assert "no/such/text" in capsys.readouterr().err
