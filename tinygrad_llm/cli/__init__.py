@@ -15,12 +15,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from tinygrad_llm.cli import doctor, download, export_model, generate, import_model, train
+from tinygrad_llm.cli import classify, doctor, download, export_model, generate, import_model, train
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 
 COMMANDS = {
     "train": train,
     "generate": generate,
+    "classify": classify,
     "doctor": doctor,
     "download": download,
     "import": import_model,

@@ -1,0 +1,117 @@
+"""`classify`: a classifier trained, stopped, resumed and asked, from a file of texts to lines of classes."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from tiny_base import call, make_base
+
+from tinygrad_llm.finetune import GPTClassifier
+from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.train import load
+
+ROWS = [(f"win {n} prizes!!", "spam") for n in range(30)] + [(f"see you at {n}", "ham") for n in range(50)]
+STEPS = ["--steps", "8", "--eval-interval", "4", "--warmup-steps", "2", "--learning-rate", "0.01"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "texts.csv"
+    path.write_text("label,text\n" + "".join(f'{label},"{text}"\n' for text, label in ROWS))
+    return path
+
+
+@pytest.fixture
+def trained(base, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    code, printed, errors = call(
+        capsys, "classify", "train", "--model", base, "--data", data, "--out", out, *STEPS, "--steps", "40"
+    )
+    assert (code, errors) == (0, [])
+    return out, printed
+
+
+def test_training_reports_every_split_before_and_after(trained):
+    out, printed = trained
+    assert "60 texts of 2 classes: 42 for train, 6 for validation, 12 for test" in printed
+    assert "taken for" in printed and "step 40/40 | loss" in printed
+    report = json.loads((out / "report.json").read_text())
+    assert report["before"].keys() == report["after"].keys() == {"train", "validation", "test"}
+    assert report["after"]["train"]["loss"] < 0.3 < report["before"]["train"]["loss"]
+    assert report["after"]["test"]["accuracy"] == 1 and report["after"]["test"]["f1"] == [1, 1]
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 40
+
+
+def test_what_is_not_trainable_stays_as_it_was(base, trained):
+    before, after = read_safetensors(base / "model.safetensors"), read_safetensors(trained[0] / "model.safetensors")
+    changed = {name for name in before if "head" not in name and (before[name] != after[f"body.{name}"]).any()}
+    assert changed and all(name.startswith(("blocks.1.", "final_norm.")) for name in changed)
+
+
+def test_predicts_arguments_and_lines_alike(trained, capsys, monkeypatch):
+    out, _ = trained
+    code, printed, errors = call(capsys, "classify", "predict", "--model", out, "win 7 prizes!!", "see you at 7")
+    assert (code, errors) == (0, [])
+    assert [line.split("\t")[0] for line in printed.splitlines()] == ["spam", "ham"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("win 7 prizes!!\n\nsee you at 7\n"))
+    assert call(capsys, "classify", "predict", "--model", out)[1] == printed
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    code, _, errors = call(capsys, "classify", "predict", "--model", out)
+    assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
+
+
+def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, capsys):
+    for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (3, 6))):
+        argv = ["classify", "train", "--model", base, "--data", data, "--out", out, *STEPS]
+        for stop in stops:
+            code, printed, _ = call(capsys, *argv, "--stop-at", stop)
+            assert code == 0 and f"stopped after step {stop} of 8" in printed
+            assert isinstance(load(out)[0], GPTClassifier)
+            argv = ["classify", "train", "--resume", "--out", out]
+        assert call(capsys, *argv)[0] == 0
+    whole, parts = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("whole", "parts")]
+    assert reports[0] == reports[1]
+    code, printed, _ = call(capsys, "classify", "train", "--resume", "--out", tmp_path / "whole")
+    assert code == 0 and "is finished" in printed
+
+
+def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
+    out, _ = trained
+    new = ["--out", tmp_path / "new"]
+    for argv, said in (
+        (["train", *new], "--model must name"),
+        (["train", "--model", base, *new], "--data must name"),
+        (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),
+        (["train", "--model", base, "--data", data, "--max-length", "999", *new], "--max-length must be 0 to 128"),
+        (["train", "--model", base, "--data", data, "--train-fraction", "2", *new], "fractions"),
+        (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
+        (["train", "--model", out, "--data", data, *new], "must be a GPT"),
+        (["train", "--resume", "--out", base], "was made by `train`"),
+        (["train", "--resume", "--out", out, "--trainable", "all"], "--trainable was last_block, got all"),
+        (["predict", "--model", base, "x"], "must be a classifier"),
+        (["predict", "--model", out, ""], "at least one token"),
+    ):
+        code, _, errors = call(capsys, "classify", *argv)
+        assert code in (1, 2) and len(errors) == 1 and said in errors[0], (argv, errors)
+
+
+def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(data, tmp_path, capsys):
+    base, texts, out = make_base(tmp_path / "base"), tmp_path / "texts.csv", tmp_path / "run"
+    texts.write_text(data.read_text())
+    argv = ["classify", "train", "--model", base, "--data", texts, "--out", out, *STEPS, "--stop-at", "4"]
+    assert call(capsys, *argv)[0] == 0
+    texts.write_text(data.read_text() + "ham,more\n")
+    code, _, errors = call(capsys, "classify", "train", "--resume", "--out", out)
+    assert code == 2 and "texts.csv has changed" in errors[0]
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**config, "options": {**config["options"], "max_length": "x"}}))
+    code, _, errors = call(capsys, "classify", "train", "--resume", "--out", out)
+    assert code == 1 and "options must be what `classify train` wrote" in errors[0]

@@ -1,0 +1,35 @@
+"""A run folder with a tiny GPT that has learned nothing: what the tests of fine-tuning commands start from."""
+
+from tinygrad_llm import manual_seed
+from tinygrad_llm.cli import main
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings
+
+
+class NoBatches:
+    def state(self):
+        return {}
+
+
+def make_base(folder, context_length=128, dropout=0.1):
+    """Write the folder as `tinygrad-llm train` does, with a tokenizer of the 256 bytes and <|endoftext|>."""
+    tokenizer = BPETokenizer.train("", vocab_size=257)
+    manual_seed(3)
+    config = GPTConfig(
+        tokenizer.vocab_size, context_length, embedding_dim=16, num_heads=2, num_layers=2, dropout=dropout
+    )
+    model = GPT(config)
+    run = RunFolder.create(folder)
+    with run:
+        run.begin({"model_type": "gpt", "model": config.to_dict()}, tokenizer)
+        run.save(Trainer(model, NoBatches(), TrainingSettings()))
+    return folder
+
+
+def call(capsys, *argv):
+    """Run the command line in this process; returns its exit code, what it printed, and its lines on stderr."""
+    capsys.readouterr()
+    code = main([str(part) for part in argv])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err.splitlines()

@@ -1,0 +1,150 @@
+"""Teach a pretrained GPT to sort texts into classes, and let it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.data import (
+    ClassificationDataset,
+    DataLoader,
+    balance,
+    label_names,
+    random_split,
+    read_labelled_texts,
+)
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.finetune import GPTClassifier, classification_loss, classify, evaluate_classifier
+from tinygrad_llm.models import GPT
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings, load
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str = field(default="", metadata={"help": "a CSV or TSV file with a text and a label in each row"})
+    text_column: str = field(default="text", metadata={"help": "its name, or its number from 0 if there is no header"})
+    label_column: str = field(default="label", metadata={"help": "as --text-column"})
+    trainable: str = field(
+        default="last_block",
+        metadata={"choices": ("head", "last_block", "all"), "help": "what changes; last_block with the final norm"},
+    )
+    pooling: str = field(
+        default="last", metadata={"choices": ("last", "first", "mean"), "help": "the token that the head reads"}
+    )
+    causal: bool = field(default=True, metadata={"help": "let each token see only those before it"})
+    balance: bool = field(default=True, metadata={"help": "take as many texts of each class as the smallest has"})
+    max_length: int = field(default=0, metadata={"help": "tokens of a text to read, 0 for what the context holds"})
+    train_fraction: float = field(default=0.7, metadata={"help": "share of the texts to train on"})
+    validation_fraction: float = field(default=0.1, metadata={"help": "share for validation; the rest is for the test"})
+
+
+def prepare(
+    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
+    """A classifier on the body of `base`, and the three splits of the texts."""
+    if not options.data:
+        raise ConfigError("--data must name a CSV or TSV file with a text and a label in each row")
+    context = base.config.context_length
+    if not 0 <= options.max_length <= context:
+        raise ConfigError(f"--max-length must be 0 to {context}, the model's context; got {options.max_length}")
+    texts = read_labelled_texts(options.data, _column(options.text_column), _column(options.label_column))
+    if options.balance:
+        texts = balance(texts, settings.seed)
+    labels = label_names(texts)
+    parts = random_split(texts, options.train_fraction, options.validation_fraction, settings.seed)
+    names = ("train", "validation", "test")
+    status.say(
+        f"{len(texts):,} texts of {len(labels)} classes: "
+        + ", ".join(f"{len(part):,} for {name}" for name, part in zip(names, parts, strict=True))
+    )
+    datasets = [
+        ClassificationDataset(part, tokenizer, labels, options.max_length or context, tokenizer.end_of_text or 0)
+        for part in parts
+    ]
+    in_order = {
+        name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
+        for name, dataset in zip(names, datasets, strict=True)
+    }
+    model = GPTClassifier(base, labels, options.pooling, options.trainable, options.causal)
+    return Job(
+        model,
+        "gpt-classifier",
+        DataLoader(
+            datasets[0], settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")
+        ),
+        in_order["validation"],
+        lambda: {name: evaluate_classifier(model, batches).to_dict() for name, batches in in_order.items()},
+        lambda before, after: describe(labels, before, after),
+        classification_loss,
+        "classify predict --model {model} 'some text'",
+    )
+
+
+def describe(labels: Sequence[str], before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Loss and accuracy of each split, then the test's confusion matrix, a row for each true class, and F1."""
+    lines = [
+        f"{name:<10} loss {before[name]['loss']:.3f} -> {figures['loss']:.3f} nats per text, "
+        f"accuracy {before[name]['accuracy']:.2%} -> {figures['accuracy']:.2%} of {figures['count']:,}"
+        for name, figures in after.items()
+    ]
+    test = after["test"]
+    width = max(5, *map(len, labels))
+    lines.append("\n" + " " * width + "  taken for" + "".join(f" {label:>{width}}" for label in labels) + "     F1")
+    for label, row, f1 in zip(labels, test["confusion"], test["f1"], strict=True):
+        lines.append(f"{label:<{width}}           " + "".join(f" {count:>{width}}" for count in row) + f"  {f1:.3f}")
+    return "\n".join(lines)
+
+
+def _column(name: str) -> str | int:
+    return int(name) if name.isdecimal() else name
+
+
+TRAINING = FineTuning(
+    "classify",
+    Options(),
+    TrainingSettings(
+        steps=300, batch_size=8, learning_rate=5e-4, min_learning_rate=5e-5, warmup_steps=20, eval_interval=50
+    ),
+    prepare,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="train|predict", required=True)
+    TRAINING.add_arguments(add_action(actions, "train", "Put a classifier's head on a pretrained GPT and train it."))
+    predict = add_action(actions, "predict", "Say the class of each text and its probability.")
+    predict.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a classifier")
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "train":
+        return TRAINING.run(arguments)
+    model, tokenizer = load(arguments.model)
+    if not isinstance(model, GPTClassifier):
+        raise ConfigError(f"--model must be a classifier; {arguments.model} holds a {type(model).__name__}")
+    options = RunFolder.open(arguments.model).config.get("options")
+    longest = options.get("max_length") if isinstance(options, dict) else None
+    context = model.config.body.context_length
+    max_length = longest if isinstance(longest, int) and 0 < longest <= context else None
+    texts = arguments.texts or _lines_of_standard_input()
+    for text, shares in zip(texts, classify(model, tokenizer, texts, max_length, 0), strict=True):
+        best = int(shares.argmax())
+        print(f"{model.config.labels[best]}\t{shares[best]:.4f}\t{text}")
+    return 0
+
+
+def _lines_of_standard_input() -> list[str]:
+    """The lines that are not blank."""
+    try:
+        lines = [line.rstrip("\r\n") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input must be UTF-8; {error.reason} at byte {error.start}") from None
+    return [line for line in lines if line.strip()]

@@ -1,0 +1,262 @@
+"""What the commands that fine-tune share: their flags, and a run that begins or resumes, trains, and reports.
+
+A command says what its options are and makes a `Job` of them; the loop, the log, the checkpoints, `--resume` and Ctrl-C
+are those of pretraining.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
+from tinygrad_llm.formats import open_regular, read_json_object, write_json
+from tinygrad_llm.models import GPT
+from tinygrad_llm.random import manual_seed
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train import (
+    Loader,
+    Loss,
+    ProgressLog,
+    RunFolder,
+    StatusLine,
+    Trainer,
+    TrainingSettings,
+    duration,
+    language_model_loss,
+    load,
+)
+
+Options = TypeVar("Options")
+REPORT = "report.json"
+
+# What a resumed run may change: the length of the run and how it is watched, not what is being trained.
+CHANGEABLE = ("steps", "eval_interval", "eval_batches", "skip_bad_steps")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, on what, and how it is judged: `evaluate()` gives figures that JSON can hold, and
+    `describe(before, after)` puts those from before the training and from after it into words."""
+
+    model: Any  # a Module with a config
+    model_type: str
+    loader: Loader
+    validation: Sequence[Any]
+    evaluate: Callable[[], dict[str, Any]]
+    describe: Callable[[dict[str, Any], dict[str, Any]], str]
+    loss: Loss = language_model_loss
+    next_command: str = ""  # what to try with the trained model, after the program's name
+
+
+@dataclass(frozen=True)
+class FineTuning(Generic[Options]):
+    """A command that fine-tunes: `options`, a dataclass with a default for each flag, `settings` for the training, and
+    `prepare(base, tokenizer, options, settings, status)`, which makes the job."""
+
+    name: str
+    options: Options
+    settings: TrainingSettings
+    prepare: Callable[[GPT, Tokenizer, Options, TrainingSettings, StatusLine], Job]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
+        run = parser.add_argument_group("run")
+        run.add_argument("--model", metavar="DIR", help="the run folder of the pretrained model to start from")
+        run.add_argument("--out", metavar="DIR", help=f"the new run folder (default: runs/{self.name})")
+        run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
+        run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
+        run.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 2)")
+        _add_flags(parser.add_argument_group("options"), self.options)
+        _add_flags(parser.add_argument_group("training"), self.settings, leave_out=("sample_interval",))
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Begin or resume the run that was asked for. Returns the exit code."""
+        given = vars(arguments)
+        if given.get("stop_at", 0) < 0:
+            raise ConfigError(f"--stop-at must be a step, at least 0; got {given['stop_at']}")
+        resume = given.get("resume", False)
+        out, keep = Path(given.get("out", f"runs/{self.name}")), given.get("keep", 2)
+        started, status = time.monotonic(), StatusLine()
+        if resume:
+            folder = RunFolder.open(out, keep)
+            plan = self._resumed_plan(folder.config, given)
+        else:
+            plan = self._new_plan(given)
+            folder = RunFolder.create(out, keep)
+        with folder:
+            options = dataclasses.replace(self.options, **plan["options"])  # type: ignore[type-var]
+            settings = TrainingSettings.from_dict(plan["training"])
+            base, tokenizer = load_gpt(plan["base"])
+            _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
+            if data := plan["options"]["data"]:
+                _expect_unchanged(plan, "data", Path(data))
+            manual_seed(settings.seed)
+            job = self.prepare(base, tokenizer, options, settings, status)
+            plan |= {"model_type": job.model_type, "model": job.model.config.to_dict()}
+            trainer = Trainer(
+                job.model, job.loader, settings, job.validation, job.loss, callbacks=[ProgressLog(status), folder]
+            )
+            if resume:
+                before = _before(out, job, status)
+                for notice in folder.restore(trainer):
+                    status.say(notice)
+                if trainer.step >= settings.steps:
+                    status.say(f"{out} is finished: {trainer.step}/{settings.steps} steps; --steps extends it")
+                    return 0
+                folder.update_config(plan)
+            else:
+                before = _before(out, job, status)
+                folder.begin(plan, tokenizer)  # only now, when all that was asked for has proved possible
+            write_json(out / REPORT, {"task": self.name, "before": before})
+            status.say(
+                f"training {job.model.num_parameters(trainable_only=True):,} of {job.model.num_parameters():,} "
+                f"parameters from {plan['base']}, {settings.steps - trainer.step:,} steps to go"
+            )
+            go_on = f"Continue with: tinygrad-llm {self.name} train --resume --out {out}"
+            try:
+                trainer.train(given.get("stop_at"))
+            except KeyboardInterrupt as interruption:
+                status.say(f"interrupted; saved after step {trainer.step}. {go_on}")
+                return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
+            if trainer.step < settings.steps:
+                status.say(f"stopped after step {trainer.step} of {settings.steps}. {go_on}")
+                return 0
+            after = job.evaluate()
+            write_json(out / REPORT, {"task": self.name, "before": before, "after": after})
+            status.say(job.describe(before, after))
+            status.say(f"{duration(time.monotonic() - started)} in all, saved in {out} with {REPORT}")
+            if job.next_command:
+                status.say(f"try it: tinygrad-llm {job.next_command.format(model=out)}")
+        return 0
+
+    def _new_plan(self, given: dict[str, Any]) -> dict[str, Any]:
+        """All that decides a run, from the flags and the defaults."""
+        if "model" not in given:
+            raise ConfigError("--model must name the run folder of a pretrained model; `tinygrad-llm train` makes one")
+        options = dataclasses.asdict(self.options)  # type: ignore[call-overload]
+        training = self.settings.to_dict()
+        TrainingSettings.from_dict(training | {name: given[name] for name in training if name in given})
+        return {
+            "task": self.name,
+            "base": str(given["model"]),
+            "options": {name: given.get(name, default) for name, default in options.items()},
+            "training": {name: given.get(name, default) for name, default in training.items()},
+        }
+
+    def _resumed_plan(self, config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """The run's own plan; a flag may repeat what it says, and change only what leaves the training so far as it is.
+
+        Raises: ConfigError for another command's run or a change that is none of CHANGEABLE, CheckpointError for a plan
+                that this command did not write
+        """
+        if config.get("task") != self.name:
+            raise ConfigError(
+                f"{self.name} train --resume goes on with its own runs; this one was made by "
+                f"`{config.get('task', 'train')}`"
+            )
+        defaults = dataclasses.asdict(self.options)  # type: ignore[call-overload]
+        for name, example in {
+            "base": "", "base_sha256": "", "options": defaults, "training": self.settings.to_dict()
+        }.items():  # fmt: skip
+            if not _alike(config.get(name), example):
+                raise CheckpointError(f"the run's config.json: {name} must be what `{self.name} train` wrote")
+        plan = {**config, "training": dict(config["training"])}
+        was = {**plan["options"], **plan["training"], "model": plan["base"]}
+        for name, value in given.items():
+            if name in CHANGEABLE:
+                plan["training"][name] = value
+            elif name in was and was[name] != value:
+                raise ConfigError(
+                    f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was[name]}, got "
+                    f"{value}; only {', '.join(CHANGEABLE)} may change; start a new run in another --out"
+                )
+        return plan
+
+
+def load_gpt(path: str | Path) -> tuple[GPT, Tokenizer]:
+    """The GPT of a run folder and its tokenizer. Raises ConfigError for another kind of model, and as `train.load`."""
+    model, tokenizer = load(path)
+    if not isinstance(model, GPT):
+        raise ConfigError(f"--model must be a GPT, which predicts words; {path} holds a {type(model).__name__}")
+    return model, tokenizer
+
+
+def written_style(path: str | Path, otherwise: str) -> str:
+    """The prompt style that the model in a run folder was fine-tuned with, if it was."""
+    options = RunFolder.open(Path(path)).config.get("options")
+    style = options.get("style") if isinstance(options, dict) else None
+    return style if isinstance(style, str) else otherwise
+
+
+def end_of_answer(tokenizer: Tokenizer) -> int:
+    """The id that ends an answer. Raises ConfigError where the vocabulary has none."""
+    if tokenizer.end_of_text is None:
+        raise ConfigError(
+            "an answer must have an end: the model's tokenizer has no <|endoftext|>; pretrain with --tokenizer bpe, "
+            "gpt2 or words"
+        )
+    return tokenizer.end_of_text
+
+
+def add_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    """A command's own command, as `train` of `classify`."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_flags(group: Any, defaults: Any, leave_out: Sequence[str] = ()) -> None:
+    """One flag for each field of a dataclass, whose metadata may hold `help` and `choices`."""
+    for field in dataclasses.fields(defaults):
+        if field.name in leave_out:
+            continue
+        default = getattr(defaults, field.name)
+        note = " ".join(filter(None, (field.metadata.get("help"), f"(default: {default})" if default != "" else "")))
+        how: dict[str, Any] = {"type": type(default), "metavar": {int: "N", float: "X", str: "NAME"}.get(type(default))}
+        if isinstance(default, bool):
+            how = {"action": argparse.BooleanOptionalAction}
+        elif "choices" in field.metadata:
+            how = {"choices": field.metadata["choices"]}
+        group.add_argument("--" + field.name.replace("_", "-"), help=note, **how)
+
+
+def _alike(value: Any, example: Any) -> bool:
+    """Whether a value from a file has the type of `example`, and if a dict, the same keys with values alike."""
+    if isinstance(example, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == example.keys()
+            and all(_alike(value[name], example[name]) for name in example)
+        )
+    return type(value) is type(example) or (type(example) is float and type(value) is int)
+
+
+def _expect_unchanged(plan: dict[str, Any], name: str, path: Path) -> None:
+    """Put the sha256 of a file that the run depends on into the plan, or compare it with the one that is there."""
+    with open_regular(path, error=DataError) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if plan.setdefault(f"{name}_sha256", digest) != digest:
+        raise ConfigError(
+            f"--resume needs the {name} that the run began with; {path} has changed: restore it, or start a new run in "
+            "another --out"
+        )
+
+
+def _before(out: Path, job: Job, status: StatusLine) -> dict[str, Any]:
+    """The figures from before the training: as the report has them, or taken now that nothing is restored yet."""
+    if (out / REPORT).exists():
+        before = read_json_object(out / REPORT).get("before")
+        if isinstance(before, dict):
+            return before
+    status.say("evaluating what there is before training ...")
+    return job.evaluate()
