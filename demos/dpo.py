@@ -181,7 +181,7 @@ tokenizer = BPETokenizer.train(texts, 1024)
 pad_id = tokenizer.encode("<|endoftext|>", allowed_special="all")[0]
 collate_pairs = partial(collate_preferences, pad_id=pad_id, allowed_max_length=256)
 manual_seed(123)
-sizes = {"embedding_dim": 192, "num_layers": 4} if full else {"embedding_dim": 64, "num_layers": 2}
+sizes = {"embedding_dim": 128, "num_layers": 3} if full else {"embedding_dim": 64, "num_layers": 2}
 config = GPTConfig(tokenizer.vocab_size, 256, num_heads=4, dropout=0.0, tie_weights=True, **sizes)
 model = GPT(config, init="gpt2")
 print(f"the small GPT: {model.num_parameters():,} parameters, {tokenizer.vocab_size} tokens")
@@ -197,7 +197,7 @@ collate_answers = partial(collate_instructions, pad_id=pad_id, allowed_max_lengt
 watched = list(DataLoader(both_answers(validation_records), 8, collate_fn=collate_answers))
 answers = DataLoader(both_answers(train_records), 8, True, True, collate_answers, Generator(123))
 settings = TrainingSettings(
-    steps=1500 if full else 250, learning_rate=5e-3, min_learning_rate=5e-4, warmup_steps=20, eval_interval=0
+    steps=600 if full else 250, learning_rate=5e-3, min_learning_rate=5e-4, warmup_steps=20, eval_interval=0
 )
 start = time.perf_counter()
 print(f"validation loss before: {evaluate(model, watched):.3f}")
