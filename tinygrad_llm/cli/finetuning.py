@@ -189,23 +189,6 @@ def load_gpt(path: str | Path) -> tuple[GPT, Tokenizer]:
     return model, tokenizer
 
 
-def written_style(path: str | Path, otherwise: str) -> str:
-    """The prompt style that the model in a run folder was fine-tuned with, if it was."""
-    options = RunFolder.open(Path(path)).config.get("options")
-    style = options.get("style") if isinstance(options, dict) else None
-    return style if isinstance(style, str) else otherwise
-
-
-def end_of_answer(tokenizer: Tokenizer) -> int:
-    """The id that ends an answer. Raises ConfigError where the vocabulary has none."""
-    if tokenizer.end_of_text is None:
-        raise ConfigError(
-            "an answer must have an end: the model's tokenizer has no <|endoftext|>; pretrain with --tokenizer bpe, "
-            "gpt2 or words"
-        )
-    return tokenizer.end_of_text
-
-
 def add_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
     """A command's own command, as `train` of `classify`."""
     parser: argparse.ArgumentParser = actions.add_parser(
