@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
-from tinygrad_llm.nn.cache import LayerCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.feed_forward import FeedForward
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.normalization import LayerNorm
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
 
 
 class TransformerBlock(Module):
     """x + attention(norm1(x)), then x + feed_forward(norm2(x)): pre-norm, as GPT-2 (Radford et al. 2019).
 
-    The residual stream x passes through unchanged but for what each part adds, so gradients reach every depth.
+    The residual stream x passes through unchanged but for what each part adds, so gradients reach every depth. With
+    `norm_first=False` each sum is normalised instead, norm1(x + attention(x)), as the first Transformer did (Vaswani et
+    al. 2017, arXiv:1706.03762) and BERT after it.
 
-    `gelu` is the form of the feed-forward layer's GELU, "tanh" or "none" (exact).
+    Every part may be another: `attention` and `feed_forward` are modules that take the place of GPT-2's, which the
+    numbers describe (`gelu` is its GELU's form, "tanh" or "none", exact); `norm` makes a normalisation.
 
     Shapes: x (B, T, embedding_dim) -> the same
     """
@@ -32,13 +37,25 @@ class TransformerBlock(Module):
         feed_forward_dim: int | None = None,
         norm_eps: float = 1e-5,
         gelu: str = "tanh",
+        *,
+        attention: Module | None = None,
+        feed_forward: Module | None = None,
+        norm: Callable[[], Module] | None = None,
+        norm_first: bool = True,
     ) -> None:
-        self.attention = MultiHeadAttention(embedding_dim, num_heads, dropout, causal, qkv_bias)
-        self.feed_forward = FeedForward(embedding_dim, feed_forward_dim, GELU(gelu))
-        self.norm1 = LayerNorm(embedding_dim, norm_eps)
-        self.norm2 = LayerNorm(embedding_dim, norm_eps)
+        norm = (lambda: LayerNorm(embedding_dim, norm_eps)) if norm is None else norm
+        self.attention = attention or MultiHeadAttention(embedding_dim, num_heads, dropout, causal, qkv_bias)
+        self.feed_forward = feed_forward or FeedForward(embedding_dim, feed_forward_dim, GELU(gelu))
+        self.norm1, self.norm2 = norm(), norm()
         self.dropout = Dropout(dropout)
+        self.norm_first = norm_first
 
-    def forward(self, x: TensorLike, mask: TensorLike | None = None, cache: LayerCache | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), mask=mask, cache=cache))
-        return x + self.dropout(self.feed_forward(self.norm2(x)))
+    def forward(self, x: TensorLike, **reading: Any) -> Tensor:
+        """`reading`, such as mask and cache, says what the attention may see; it is handed on to it."""
+        x = self._residual(as_tensor(x), self.norm1, self.attention, **reading)
+        return self._residual(x, self.norm2, self.feed_forward)
+
+    def _residual(self, x: Tensor, norm: Module, part: Module, **reading: Any) -> Tensor:
+        if self.norm_first:
+            return x + self.dropout(part(norm(x), **reading))
+        return norm(x + self.dropout(part(x, **reading)))
