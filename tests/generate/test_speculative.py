@@ -8,8 +8,8 @@ from tiny_gpt import greedy, next_logits, some_ids, tiny
 
 from tinygrad_llm import Generator, default_generator, manual_seed
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.generate import DraftModel, PromptLookup, Sampling, generate, generate_speculatively
-from tinygrad_llm.generate.speculative import accept
+from tinygrad_llm.generate import DraftModel, PromptLookup, Sampling, generate, generate_speculatively, stream
+from tinygrad_llm.generate.speculative import Pace, accept
 
 
 def chi_square_is_plausible(counts, chances):
@@ -156,6 +156,63 @@ def test_drawn_texts_have_the_model_s_distribution(name, settings):
     assert chi_square_is_plausible(np.array([counts[new] for new in possible]), [exact[new] for new in possible])
     assert accepted > 80
     assert passes < 1450
+
+
+# -- looking ahead where it pays
+
+
+@pytest.mark.parametrize("length", [1, 4, 17])
+def test_generate_looks_ahead_and_writes_the_same(length):
+    model, prompt = tiny(seed=2, context_length=40), some_ids(length, seed=3)
+    for settings in ({}, {"repetition_penalty": 1.2}, {"eos_id": 5}):
+        ahead = generate(model, prompt, 30, **settings)
+        np.testing.assert_array_equal(ahead, generate(model, prompt, 30, look_ahead=False, **settings))
+        assert list(stream(model, prompt, 30, **settings)) == ahead[length:].tolist()
+
+
+def test_a_text_that_goes_round_takes_few_passes():
+    model = tiny(seed=2, context_length=200)
+    model.final_norm.weight.data[...], model.final_norm.bias.data[...] = 0, 1  # whatever it reads,
+    model.head.weight.data[...], model.head.weight.data[7] = 0, 1  # it says 7
+    read = count_passes(model, lambda: generate(model, [1, 7, 7], 150))
+    assert read < 25
+    assert count_passes(model, lambda: generate(model, [1, 7, 7], 150, look_ahead=False)) == 150
+
+
+def test_drawn_and_batched_texts_are_read_one_token_at_a_time():
+    model = tiny(seed=2, context_length=40)
+    for prompts, settings in (([1, 2], {"temperature": 1.0}), ([[1, 2], [3, 4]], {}), ([1, 2], {"use_cache": False})):
+        assert count_passes(model, lambda p=prompts, s=settings: generate(model, p, 20, **s)) == 20
+
+
+def count_passes(model, run):
+    passes = []
+    handle = model.final_norm.register_forward_hook(lambda *_: passes.append(1))
+    run()
+    handle.remove()
+    return len(passes)
+
+
+def test_the_pace_grows_with_what_is_taken_and_rests_after_refusals():
+    pace = Pace()
+    seen = []
+    for taken in (4, 8, 15, 15, 6, 3):
+        seen.append(pace.allowed())
+        pace.learn(seen[-1], taken)
+    assert seen == [4, 8, 15, 15, 15, 6]
+    assert pace.allowed() == 4
+    rests = []
+    for _ in range(6):
+        pace.learn(4, 1)
+        rests.append(0)
+        while not pace.allowed():
+            rests[-1] += 1
+    assert rests == [4, 8, 16, 32, 64, 64]
+    pace.learn(0, 0)  # nothing was guessed, nothing learned
+    assert pace.allowed() == 4
+    pace.learn(4, 2)
+    pace.learn(4, 0)
+    assert [pace.allowed() for _ in range(5)] == [0, 0, 0, 0, 4]
 
 
 # -- drafts

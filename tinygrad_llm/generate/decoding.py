@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import Reading, is_list_of_prompts, prompts_of
 from tinygrad_llm.generate.sampling import Sampling, expect_count
+from tinygrad_llm.generate.speculative import Pace, PromptLookup, passes
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array
-
-EndOfText: TypeAlias = "int | Collection[int] | None"
 
 
 def generate(
@@ -28,6 +27,7 @@ def generate(
     eos_id: EndOfText = None,
     generator: Generator | None = None,
     use_cache: bool = True,
+    look_ahead: bool = True,
 ) -> Any:
     """The prompt and what `model` continues it with: always the likeliest token, or drawn where `temperature` is set.
 
@@ -35,6 +35,10 @@ def generate(
     batch end early, they are filled up with the id that ended them. `generator` draws; the default one unless given.
     Past the model's context only the last `context_length` tokens are read. The model may be in training mode: while it
     is read, dropout is off. Settings as in `Sampling`.
+
+    One greedy text that repeats itself is read several tokens at a time (`look_ahead`; see `speculative`). The tokens
+    are those that come one by one, but for float32's rounding, by which a row among several differs from a row alone:
+    they may part where the two best logits are nearly equal.
 
     Shapes: ids (T,) -> (T + N,); (B, T) -> (B, T + N); a list of prompts (T,), of any lengths -> a list; int64
     Units:  max_new_tokens in tokens, at least 0
@@ -47,7 +51,7 @@ def generate(
     expect_count("generate", "max_new_tokens", max_new_tokens, at_least=0)
     new: list[list[int]] = [[] for _ in prompts]
     last = np.full(len(prompts), -1)
-    for rows, tokens in each_step(model, prompts, max_new_tokens, sampling, ends, generator, use_cache):
+    for rows, tokens in each_step(model, prompts, max_new_tokens, sampling, ends, generator, use_cache, look_ahead):
         last[rows] = tokens
         for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
             if token not in ends:
@@ -72,6 +76,7 @@ def each_step(
     ends: frozenset[int],
     generator: Generator | None,
     use_cache: bool,
+    look_ahead: bool,
 ) -> Iterator[tuple[Array, Array]]:
     """The next token of every text that has not ended, step by step. Shapes: -> which texts (N,), their tokens (N,)"""
     if not max_new_tokens:
@@ -79,6 +84,13 @@ def each_step(
     generator = default_generator() if generator is None else generator
     reading = Reading(model, prompts, use_cache)
     rows = np.arange(len(prompts))
+    if look_ahead and use_cache and sampling.greedy and len(prompts) == 1:
+        for tokens, _ in passes(reading, max_new_tokens, PromptLookup(Pace.MOST), sampling, generator, Pace()):
+            for token in tokens:
+                yield rows, token[None]
+                if int(token) in ends:
+                    return
+        return
     for made in range(1, max_new_tokens + 1):
         tokens = sampling.choose(reading.logits()[:, -1], reading.texts(), generator)
         yield rows, tokens
@@ -89,14 +101,3 @@ def each_step(
             rows, tokens = rows[goes_on], tokens[goes_on]
             reading.select(np.flatnonzero(goes_on))
         reading.append(tokens)
-
-
-def end_ids(owner: str, eos_id: EndOfText) -> frozenset[int]:
-    """The ids that end a text. Raises ConfigError for what is no id."""
-    if eos_id is None:
-        return frozenset()
-    several = eos_id if isinstance(eos_id, Collection) else [eos_id]
-    for one in several:
-        if not isinstance(one, int | np.integer) or isinstance(one, bool) or one < 0:
-            raise ConfigError(f"{owner}: eos_id must be an id, a collection of ids, or None; got {eos_id!r}")
-    return frozenset(int(one) for one in several)

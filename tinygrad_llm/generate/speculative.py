@@ -13,13 +13,14 @@ pass gives one token more: the model's logits after the last.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.generate.decoding import EndOfText, end_ids
+from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import Reading, prompts_of
 from tinygrad_llm.generate.sampling import Sampling, expect_count
 from tinygrad_llm.random import Generator, default_generator
@@ -109,6 +110,41 @@ class Speculation:
         )
 
 
+class Pass(NamedTuple):
+    """What one run of the model gave: the new tokens (n,), all but the last of them guesses, and how many it read."""
+
+    tokens: Array
+    guessed: int
+
+
+class Pace:
+    """How many guesses a pass may read: more while all are taken, none for a while where they are refused.
+
+    A pass over several tokens takes two to three times as long as one over a single token, where BLAS reads weights for
+    one row at the memory's speed and for several it does not. So two guesses must be taken to gain anything; each
+    failure doubles the number of passes without guesses, and they can cost a text that never repeats itself little.
+    """
+
+    FIRST, MOST, LONGEST_REST = 4, 15, 64
+
+    def __init__(self) -> None:
+        self._most, self._rest, self._resting = self.FIRST, self.FIRST, 0
+
+    def allowed(self) -> int:
+        if self._resting:
+            self._resting -= 1
+            return 0
+        return self._most
+
+    def learn(self, guessed: int, taken: int) -> None:
+        if taken >= 2:
+            self._most = min(2 * self._most, self.MOST) if taken == guessed else max(taken, self.FIRST)
+            self._rest = self.FIRST
+        elif guessed:
+            self._most, self._resting = self.FIRST, self._rest
+            self._rest = min(2 * self._rest, self.LONGEST_REST)
+
+
 def generate_speculatively(
     model: Any,
     ids: Any,
@@ -143,27 +179,50 @@ def generate_speculatively(
         )
     generator = default_generator() if generator is None else generator
     reading = Reading(model, prompts)
-    last = reading.length + max_new_tokens
-    passes = drafted = accepted = 0
+    runs = drafted = accepted = 0
+    for tokens, guessed in passes(reading, max_new_tokens, draft, sampling, generator):
+        runs, drafted, accepted = runs + 1, drafted + guessed, accepted + len(tokens) - 1
+        ended = np.flatnonzero(np.isin(tokens, list(ends)))
+        if len(ended):
+            reading.truncate(reading.length - len(tokens) + int(ended[0]))
+            break
+    return Speculation(reading.ids[0].copy(), runs, drafted, accepted)
+
+
+def passes(
+    reading: Reading,
+    max_new_tokens: int,
+    draft: Draft,
+    sampling: Sampling,
+    generator: Generator,
+    pace: Pace | None = None,
+) -> Iterator[Pass]:
+    """Let the one text of `reading` grow, pass by pass; with a `pace`, only where guesses are worth their reading."""
+    last, context = reading.length + max_new_tokens, reading.model.config.context_length
     while reading.length < last:
         before = reading.length
         # A pass gives one token more than it takes guesses, and reads them all within one context.
-        most = max(min(last - 1, model.config.context_length) - before, 0)
+        most = max(min(last - 1, context) - before, 0)
+        if pace is not None:
+            most = min(most, pace.allowed())
         guesses, q = reading.ids[0, :0], None
         if most:
             guesses, q = draft.propose(reading.ids[0], most, sampling, generator)
         reading.append(guesses)
         texts = [reading.ids[0, :length] for length in range(before, reading.length + 1)]
-        p = _distributions(sampling, reading.logits(len(guesses) + 1)[0], texts)
-        taken, following = accept(guesses, q, p, generator)
-        passes, drafted, accepted = passes + 1, drafted + len(guesses), accepted + taken
+        logits = reading.logits(len(guesses) + 1)[0]
+        if sampling.greedy:  # a guess is taken if it is the model's own choice
+            chosen = sampling.choose(logits, texts, generator)
+            agreeing = chosen[:-1] == guesses
+            taken = len(guesses) if agreeing.all() else int(agreeing.argmin())
+            following = int(chosen[taken])
+        else:
+            taken, following = accept(guesses, q, _distributions(sampling, logits, texts), generator)
+        if pace is not None:
+            pace.learn(len(guesses), taken)
         reading.truncate(before + taken)
         reading.append(np.array([following]))
-        ended = np.flatnonzero(np.isin(reading.ids[0, before:], list(ends)))
-        if len(ended):
-            reading.truncate(before + int(ended[0]))
-            break
-    return Speculation(reading.ids[0].copy(), passes, drafted, accepted)
+        yield Pass(reading.ids[0, before:], len(guesses))
 
 
 def accept(guesses: Array, q: Array | None, p: Array, generator: Generator) -> tuple[int, int]:

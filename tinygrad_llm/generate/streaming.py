@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.generate.decoding import EndOfText, each_step, end_ids
+from tinygrad_llm.generate.decoding import each_step
+from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import prompts_of
 from tinygrad_llm.generate.sampling import Sampling, expect_count
 from tinygrad_llm.random import Generator
@@ -25,6 +26,7 @@ def stream(
     eos_id: EndOfText = None,
     generator: Generator | None = None,
     use_cache: bool = True,
+    look_ahead: bool = True,
 ) -> Iterator[int]:
     """The new ids that `generate` gives with the same settings, each as soon as it is chosen.
 
@@ -37,7 +39,7 @@ def stream(
     expect_count("stream", "max_new_tokens", max_new_tokens, at_least=0)
     if len(prompts) != 1:
         raise ConfigError(f"stream: one prompt at a time; got {len(prompts)}: give each a stream of its own")
-    steps = each_step(model, prompts, max_new_tokens, sampling, ends, generator, use_cache)
+    steps = each_step(model, prompts, max_new_tokens, sampling, ends, generator, use_cache, look_ahead)
     return (token for _, tokens in steps if (token := int(tokens[0])) not in ends)
 
 
