@@ -236,6 +236,11 @@ class Generator:
             np.less(drawn, 1.0 - p, out=part)
         return keep
 
+    def skip_dropout_mask(self, count: int, p: float) -> None:
+        """Go on as if a mask of `count` values had been drawn, in about half the time that drawing takes."""
+        for start in range(0, 0 if p in (0.0, 1.0) else count, CHUNK):
+            self._words_of_seed.random_sample(min(CHUNK, count - start))  # a double spends two words, as a value does
+
     def multinomial(
         self, probabilities: NDArray[Any], num_samples: int = 1, replacement: bool = False
     ) -> NDArray[np.int64]:

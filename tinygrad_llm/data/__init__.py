@@ -31,6 +31,7 @@ from tinygrad_llm.data.preferences import (
     collate_preferences,
     read_preferences,
 )
+from tinygrad_llm.data.rows import count_rows, take_rows
 from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
@@ -38,8 +39,8 @@ __all__ = [
     "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader",
     "InstructionDataset", "LabelledText", "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows",
     "TokenizedPreference", "TokenizedRecord", "WindowBatches", "WindowLoader", "balance", "collate",
-    "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted", "expand_paths",
+    "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted", "count_rows", "expand_paths",
     "instruction_tasks", "label_names", "pad_right", "prompt_style", "random_split", "read_instructions", "read_json",
-    "read_jsonl", "read_labelled_texts", "read_preferences", "read_rows", "read_text", "split_records",
+    "read_jsonl", "read_labelled_texts", "read_preferences", "read_rows", "read_text", "split_records", "take_rows",
     "train_validation_split",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Training: the one loop, evaluation, what it prints, and the run folder."""
 
+from tinygrad_llm.train.communicator import Communicator, SingleProcess
 from tinygrad_llm.train.evaluation import (
     Loss,
     bits_per_byte,
@@ -9,13 +10,14 @@ from tinygrad_llm.train.evaluation import (
     evenly_spaced,
     language_model_loss,
 )
+from tinygrad_llm.train.mpi import join_launch
 from tinygrad_llm.train.progress import ProgressLog, StatusLine, duration, perplexity
 from tinygrad_llm.train.run_folder import RunFolder, load
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Loader, Trainer
 
 __all__ = [
-    "Callback", "Loader", "Loss", "ProgressLog", "RunFolder", "StatusLine", "Trainer", "TrainingSettings",
-    "bits_per_byte", "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced", "language_model_loss",
-    "load", "perplexity",
+    "Callback", "Communicator", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess", "StatusLine", "Trainer",
+    "TrainingSettings", "bits_per_byte", "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced",
+    "join_launch", "language_model_loss", "load", "perplexity",
 ]  # fmt: skip

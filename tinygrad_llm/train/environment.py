@@ -15,8 +15,8 @@ import numpy as np
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def arithmetic_environment() -> dict[str, str]:
-    """NumPy, its BLAS, the processor and the number of threads, as far as they can be told."""
+def arithmetic_environment(processes: int = 1) -> dict[str, str]:
+    """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they can be told."""
     build: Any = np.show_config(mode="dicts")
     blas = build["Build Dependencies"]["blas"]
     asked = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
@@ -24,21 +24,49 @@ def arithmetic_environment() -> dict[str, str]:
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "processor": f"{platform.machine()} {_processor_name()}".strip(),
-        "threads": " ".join(asked) or f"default of {_available_cores()} cores",
+        "threads": " ".join(asked) or f"default of {len(available_cores())} cores",
+        "number of processes": str(processes),
     }
 
 
-def differences(saved: dict[str, Any]) -> list[str]:
+def differences(saved: dict[str, Any], processes: int = 1) -> list[str]:
     """One line for each part of the environment that is not what it was when a checkpoint was saved."""
+    saved = {"number of processes": "1"} | saved  # which older checkpoints do not mention
     return [
-        f"the run is resumed with another {name} ({saved.get(name)} before, {here} now), so it may differ in last bits"
-        for name, here in arithmetic_environment().items()
-        if saved.get(name) != here
+        f"the run is resumed with another {name} ({saved.get(name)} before, {now} now), so it may differ in last bits"
+        for name, now in arithmetic_environment(processes).items()
+        if saved.get(name) != now
     ]
 
 
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def crowding(processes: int, cores: int) -> str | None:
+    """A warning where the processes of one machine run more BLAS threads than it has cores, else None.
+
+    Threads that take turns on a core wait for each other at every product: far slower than fewer of them.
+    """
+    threads = _blas_threads(cores)
+    if processes * threads <= cores:
+        return None
+    advice = f"set OPENBLAS_NUM_THREADS={max(1, cores // processes)}"
+    if processes > cores:
+        advice = f"start at most {cores}, with OPENBLAS_NUM_THREADS=1"
+    return (
+        f"{processes} processes of {threads} BLAS thread{'s' * (threads > 1)} share {cores} "
+        f"core{'s' * (cores > 1)} and will slow each other down: {advice}"
+    )
+
+
+def _blas_threads(cores: int) -> int:
+    """How many threads one process's products use: what the first variable that BLAS looks at says, else all cores."""
+    for name in THREAD_VARIABLES:
+        if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
+            return min(int(value), cores)
+    return min(len(available_cores()), cores)
+
+
+def available_cores() -> set[int]:
+    """The cores that this process may use, by number."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _processor_name() -> str:

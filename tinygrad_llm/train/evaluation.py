@@ -13,6 +13,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.tensor import Tensor, no_grad
+from tinygrad_llm.train.communicator import Communicator, SingleProcess
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
@@ -51,17 +52,27 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
-    """The mean loss over all targets of `batches`. Units: nats per target. Raises ConfigError where there are none."""
-    total, count = 0.0, 0
+def evaluate(
+    model: Module,
+    batches: Iterable[Any],
+    loss: Loss = language_model_loss,
+    communicator: Communicator | None = None,
+) -> float:
+    """The mean loss over all targets of `batches`. Units: nats per target. Raises ConfigError where there are none.
+
+    Among several processes each takes whole batches in turn, and their losses are added in the order of the batches:
+    the result is the same to the last bit for any number of processes.
+    """
+    world = SingleProcess() if communicator is None else communicator
+    totals, counts = [], []
     with evaluating(model):
-        for batch in batches:
-            targets = count_targets(batch)
-            total += loss(model, batch).item() * targets
-            count += targets
-    if not count:
+        for i, batch in enumerate(batches):
+            mine = i % world.size == world.rank
+            counts.append(count_targets(batch))
+            totals.append(loss(model, batch).item() * counts[-1] if mine else 0.0)
+    if not sum(counts):
         raise ConfigError("evaluate: at least one target is needed; got none")
-    return total / count
+    return sum(world.sum(np.array(totals)).tolist(), 0.0) / sum(counts)
 
 
 def evenly_spaced(batches: Batches, count: int) -> list[Any]:

@@ -56,7 +56,7 @@ class RunFolder(Callback):
     """A run on disk: as a trainer's callback it logs every step and saves every checkpoint.
 
     Use it in a `with` block: inside, no other process may write into the folder. `keep` is how many checkpoints stay,
-    beside the one with the best validation loss.
+    beside the one with the best validation loss. Where several processes train together, only the first has one.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
@@ -145,7 +145,7 @@ class RunFolder(Callback):
             "trainer": trainer.state(),
             "optimizer": optimizer_state,
             "best": self._best,
-            "environment": arithmetic_environment(),
+            "environment": arithmetic_environment(trainer.communicator.size),
         }
         checkpoints = self.path / "checkpoints"
         snapshot = write_snapshot(
@@ -182,7 +182,7 @@ class RunFolder(Callback):
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])
             self._best = state["best"]
-            notices += differences(state["environment"])
+            notices += differences(state["environment"], trainer.communicator.size)
         except (StateDictError, ConfigError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{snapshot}: does not fit this run: {error}") from error
         publish_files(snapshot, self.path, [WEIGHTS])

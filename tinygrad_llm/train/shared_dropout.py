@@ -1,0 +1,56 @@
+"""Dropout masks that do not depend on how many processes share a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.random import Generator, Shape
+
+
+class SharedMasks(Generator):
+    """A generator whose dropout masks are rows of the masks of a larger batch.
+
+    Every process walks the one stream to its end: it draws the values of its own rows and skips those of the others.
+    So the masks, and where the stream stands after them, are those of a process that has the whole batch. The price is
+    the skipping, which costs about half as much as drawing.
+
+    Shapes: a mask is (b, ...) for the b rows at hand, or (k · b, ...) where k batches of them lie one after the other
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self._rows, self._whole = slice(0, 1), 1
+
+    @contextmanager
+    def of_rows(self, rows: slice, whole: int) -> Iterator[None]:
+        """Inside, masks are for these rows of a batch that has `whole` rows."""
+        before = self._rows, self._whole
+        self._rows, self._whole = rows, whole
+        try:
+            yield
+        finally:
+            self._rows, self._whole = before
+
+    def dropout_mask(self, shape: Shape, p: float) -> NDArray[np.bool_]:
+        mine = self._rows.stop - self._rows.start
+        if mine == self._whole:
+            return super().dropout_mask(shape, p)
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not sizes or not mine or sizes[0] % mine:
+            raise ShapeError(
+                f"dropout among several processes: the first axis must count the examples, {mine} or a multiple; got "
+                f"{sizes}: give the model its batch first"
+            )
+        row = math.prod(sizes[1:])
+        parts = []
+        for _ in range(sizes[0] // mine):
+            self.skip_dropout_mask(self._rows.start * row, p)
+            parts.append(super().dropout_mask((mine, *sizes[1:]), p))
+            self.skip_dropout_mask((self._whole - self._rows.stop) * row, p)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
