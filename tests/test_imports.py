@@ -16,13 +16,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import those before it in its line, and whatever they may.
 BELOW: dict[str, set[str]] = {"errors": set()}
 CHAIN = [
-    ["errors"], ["arrays"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"], ["optim", "generate", "interop"],
+    ["errors"], ["arrays"], ["buffers"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"], ["optim", "generate", "interop"],
     ["train"], ["finetune"], ["study"], ["cli"],
 ]  # fmt: skip
 for lower, upper in itertools.pairwise(CHAIN):
     for room in upper:
         BELOW[room] = set(lower).union(*(BELOW[one] for one in lower))
-BELOW |= {"gradcheck": {"errors", "arrays", "tensor"}, "anomaly": {"errors", "arrays", "tensor"}}
+BELOW |= {room: BELOW["tensor"] | {"tensor"} for room in ("gradcheck", "anomaly")}
 BELOW |= {"random": {"errors"}, "formats": {"errors"}}
 BELOW |= {"text": {"errors", "random", "formats"}, "data": {"errors", "random", "formats"}}
 # The rooms beside the chain may be entered from those rooms of it that need them.

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 
@@ -385,7 +386,7 @@ class Tensor:
     def _collect(self, gradient: Array) -> None:
         if self.grad is not None:
             self.grad += gradient
-        elif gradient.flags.owndata and gradient.flags.writeable:
+        elif gradient.flags.writeable and not buffers.is_view(gradient):
             self.grad = gradient
         else:  # shared with another branch: a leaf's own gradient may be clipped or added to in place
             self.grad = gradient.copy()

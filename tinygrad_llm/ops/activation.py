@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.ops.blocks import BLOCK_ELEMENTS
 from tinygrad_llm.ops.fusion import fuses
@@ -52,7 +53,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     y, slope = _in_blocks(fill, x)
 
     def backward(dy: Array) -> Gradients:
-        return (dy * slope,)
+        return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)
 
     return record(y, (x,), backward)
 
@@ -76,24 +77,24 @@ def silu(x: TensorLike) -> Tensor:
     y, slope = _in_blocks(_silu_block, x)
 
     def backward(dy: Array) -> Gradients:
-        return (dy * slope,)
+        return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)
 
     return record(y, (x,), backward)
 
 
-def _in_blocks(fill: Callable[[Array, Array, Array | None], None], x: Tensor) -> tuple[Array, Array | None]:
-    """Values and, if backward may come, derivatives of an elementwise function, one cache-sized block at a time."""
+def _in_blocks(fill: Callable[[Array, Array, Array], None], x: Tensor) -> tuple[Array, Array]:
+    """Values of an elementwise function, a cache-sized block at a time, and derivatives: none if no backward comes."""
     flat = x.data.reshape(-1)
-    y = np.empty_like(flat)
-    slope = np.empty_like(flat) if x.requires_grad and is_grad_enabled() else None
+    y = buffers.empty_like(flat)
+    slope = buffers.empty_like(flat) if x.requires_grad and is_grad_enabled() else flat[:0]
     with np.errstate(over="ignore", under="ignore"):  # e⁻ᵘ may become infinite, and 1 / inf is the right 0
         for start in range(0, flat.size, BLOCK_ELEMENTS):
             block = slice(start, start + BLOCK_ELEMENTS)
-            fill(flat[block], y[block], None if slope is None else slope[block])
-    return y.reshape(x.shape), None if slope is None else slope.reshape(x.shape)
+            fill(flat[block], y[block], slope[block])
+    return y.reshape(x.shape), slope.reshape(x.shape) if slope.size == x.size else slope
 
 
-def _gelu_tanh_block(x: Array, y: Array, slope: Array | None) -> None:
+def _gelu_tanh_block(x: Array, y: Array, slope: Array) -> None:
     square = x * x
     gate = square * (-2 * TANH_SCALE * TANH_CUBIC)
     gate -= 2 * TANH_SCALE
@@ -102,7 +103,7 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array | None) -> None:
     gate += 1
     np.reciprocal(gate, out=gate)  # σ(2u)
     np.multiply(x, gate, out=y)
-    if slope is not None:
+    if slope.size:
         square *= 6 * TANH_SCALE * TANH_CUBIC
         square += 2 * TANH_SCALE  # 2u′
         np.multiply(y, gate, out=slope)
@@ -111,12 +112,12 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array | None) -> None:
         slope += gate
 
 
-def _gelu_exact_block(x: Array, y: Array, slope: Array | None) -> None:
+def _gelu_exact_block(x: Array, y: Array, slope: Array) -> None:
     phi = erf(x * math.sqrt(0.5))
     phi += 1
     phi *= 0.5
     np.multiply(x, phi, out=y)
-    if slope is not None:
+    if slope.size:
         np.multiply(x, x, out=slope)
         slope *= -0.5
         np.exp(slope, out=slope)
@@ -125,13 +126,13 @@ def _gelu_exact_block(x: Array, y: Array, slope: Array | None) -> None:
         slope += phi
 
 
-def _silu_block(x: Array, y: Array, slope: Array | None) -> None:
+def _silu_block(x: Array, y: Array, slope: Array) -> None:
     gate = np.negative(x)
     np.exp(gate, out=gate)
     gate += 1
     np.reciprocal(gate, out=gate)
     np.multiply(x, gate, out=y)
-    if slope is not None:
+    if slope.size:
         np.subtract(1, gate, out=slope)
         slope *= y
         slope += gate

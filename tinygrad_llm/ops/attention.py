@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.ops.dropout import dropout_scale
 from tinygrad_llm.ops.expect import expect_probability
@@ -294,6 +295,6 @@ def _future(length: int, count: int, dtype: np.dtype) -> Array:
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """An array (..., H, T, D) laid out as (..., T, H, D), so that joining the heads afterwards copies nothing."""
     if len(shape) < 3:
-        return np.empty(shape, dtype)
+        return buffers.empty(shape, dtype)
     *batch, heads, length, width = shape
-    return np.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)
+    return buffers.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)

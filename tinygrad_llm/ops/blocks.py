@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from tinygrad_llm.tensor import Array
 
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
@@ -17,6 +19,11 @@ BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a us
 def as_rows(x: Array) -> Array:
     """x (..., C) with its leading axes made one: (rows, C). Spelled out, because -1 cannot be told where C is 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def sum_of_rows(x: Array) -> Array:
+    """x (rows, C) added up to (C,), as a product: BLAS reads memory twice as fast as a reduction does."""
+    return np.ones(len(x), x.dtype) @ x
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:

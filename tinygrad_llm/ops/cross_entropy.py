@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.ops.blocks import as_rows, row_blocks
 from tinygrad_llm.ops.expect import as_ids, expect_axes, expect_probability, expect_shape
@@ -65,15 +66,20 @@ def cross_entropy(
     ids = _targets("cross_entropy", logits, targets, ignore_index, label_smoothing, reduction)
     rows = logits.data.reshape(ids.size, logits.shape[-1])
     weights = _target_weights(ids, ignore_index, rows.dtype, reduction)
-    losses, log_totals = _losses(rows, ids, ignore_index, label_smoothing)
+    losses, log_totals = np.empty((2, len(rows)), rows.dtype)
+    for block in row_blocks(*rows.shape):
+        largest = rows[block].max(axis=-1)
+        losses[block], totals = _losses(rows[block] - largest[:, None], ids[block], ignore_index, label_smoothing)
+        log_totals[block] = np.log(totals) + largest
     shape = logits.shape
 
     def backward(dy: Array) -> Gradients:
-        dx = np.empty_like(rows)
+        dx = buffers.empty_like(rows)
         scale = weights * dy.reshape(-1)  # dy is one number, or one for each target
         for block in row_blocks(*rows.shape):
-            np.subtract(rows[block], log_totals[block, None], out=dx[block])
-            _probabilities_to_gradient(np.exp(dx[block], out=dx[block]), ids[block], scale[block], label_smoothing)
+            p = np.subtract(rows[block], log_totals[block, None], out=dx[block])
+            np.exp(p, out=p)
+            _exponentials_to_gradient(p, scale[block], ids[block], scale[block], label_smoothing)
         return (dx.reshape(shape),)
 
     losses *= weights
@@ -120,17 +126,20 @@ def linear_cross_entropy(
     weights = _target_weights(ids, ignore_index, rows.dtype, "mean")
     table = weight.data
     wants_dx, wants_dw = x.requires_grad, weight.requires_grad
-    g = rows @ table.T
-    losses, log_totals = _losses(g, ids, ignore_index, label_smoothing)
+    g = buffers.matmul(rows, table.T)
+    losses = np.empty(len(g), g.dtype)
+    going_back = is_grad_enabled() and (wants_dx or wants_dw)
+    for block in row_blocks(*g.shape):
+        part = g[block]
+        part -= part.max(axis=-1, keepdims=True)
+        losses[block], totals = _losses(part, ids[block], ignore_index, label_smoothing)
+        if going_back:
+            _exponentials_to_gradient(part, weights[block] / totals, ids[block], weights[block], label_smoothing)
     losses *= weights
-    if is_grad_enabled() and (wants_dx or wants_dw):
-        for block in row_blocks(*g.shape):
-            np.subtract(g[block], log_totals[block, None], out=g[block])
-            _probabilities_to_gradient(np.exp(g[block], out=g[block]), ids[block], weights[block], label_smoothing)
 
     def backward(dy: Array) -> Gradients:
-        dx = (dy * (g @ table)).reshape(shape) if wants_dx else None
-        dw = g.T @ (dy * rows) if wants_dw else None
+        dx = (dy * buffers.matmul(g, table)).reshape(shape) if wants_dx else None
+        dw = buffers.matmul(g.T, dy * rows) if wants_dw else None
         return dx, dw
 
     return record(losses.sum(), (x, weight), backward)
@@ -164,30 +173,23 @@ def _target_weights(ids: Array, ignore_index: int, dtype: Any, reduction: str) -
     return counted
 
 
-def _losses(rows: Array, ids: Array, ignore_index: int, smoothing: float) -> tuple[Array, Array]:
-    """Each row's loss in nats (0 where ignored), and its ln Σ eˣ."""
-    losses, log_totals = np.empty((2, len(rows)), rows.dtype)
-    for block in row_blocks(*rows.shape):
-        x, of_target = rows[block], ids[block]
-        largest = x.max(axis=-1, keepdims=True)
-        powers = x - largest
-        expected = powers[np.arange(len(x)), np.where(of_target == ignore_index, 0, of_target)]
-        if smoothing:
-            expected = (1 - smoothing) * expected + smoothing * powers.mean(axis=-1)
-        np.exp(powers, out=powers)
-        log_total = np.log(np.add.reduce(powers, axis=-1))
-        losses[block] = log_total - expected  # both without `largest`, whose digits would cost those of the loss
-        log_totals[block] = log_total + largest[:, 0]
-    losses[ids == ignore_index] = 0  # not merely weighted by 0: an ignored row may be infinite or NaN
-    return losses, log_totals
-
-
-def _probabilities_to_gradient(p: Array, ids: Array, scale: Array, smoothing: float) -> None:
-    """Turn softmax rows p, in place, into scale · (p - target): the gradient of the logits."""
+def _losses(x: Array, ids: Array, ignore_index: int, smoothing: float) -> tuple[Array, Array]:
+    """Each row's loss in nats, 0 where ignored, and its Σ eˣ; x, less the row's largest number, becomes eˣ."""
+    expected = x[np.arange(len(x)), np.where(ids == ignore_index, 0, ids)]
     if smoothing:
-        p -= smoothing / p.shape[-1]
+        expected = (1 - smoothing) * expected + smoothing * x.mean(axis=-1)
+    totals = np.add.reduce(np.exp(x, out=x), axis=-1)
+    losses = np.log(totals) - expected  # both without the largest, whose digits would cost those of the loss
+    losses[ids == ignore_index] = 0  # not merely weighted by 0: an ignored row may be infinite or NaN
+    return losses, totals
+
+
+def _exponentials_to_gradient(powers: Array, factor: Array, ids: Array, scale: Array, smoothing: float) -> None:
+    """Turn rows of eˣ, which `factor` makes scale · softmax(x), into scale · (softmax(x) - target), in place."""
+    powers *= factor[:, None]
+    if smoothing:
+        powers -= (scale * (smoothing / powers.shape[-1]))[:, None]
     counted = np.flatnonzero(scale)
-    p[counted, ids[counted]] -= 1 - smoothing
-    p *= scale[:, None]
+    powers[counted, ids[counted]] -= (1 - smoothing) * scale[counted]
     if len(counted) < len(scale):
-        p[scale == 0] = 0  # an ignored row has no gradient, whatever its logits
+        powers[scale == 0] = 0  # an ignored row has no gradient, whatever its logits

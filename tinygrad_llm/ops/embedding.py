@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.ops.expect import as_ids
 from tinygrad_llm.ops.fusion import fuses
@@ -39,7 +40,8 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     y = weight.data[rows]
 
     def backward(dy: Array) -> Gradients:
-        dweight = np.zeros(table_shape, dy.dtype)
+        dweight = buffers.empty(table_shape, dy.dtype)
+        dweight[...] = 0
         if rows.size:
             order = np.argsort(rows, kind="stable")
             in_order = rows[order]

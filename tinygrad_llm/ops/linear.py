@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.ops.blocks import as_rows
+from tinygrad_llm import buffers
+from tinygrad_llm.ops.blocks import as_rows, sum_of_rows
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
@@ -38,16 +39,16 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = as_rows(x.data)
     x_shape, wants_dx = x.shape, x.requires_grad
     table = weight.data
-    y = rows @ table.T if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
+    y = buffers.matmul(rows, table.T) if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
     if bias is not None:
         y += bias.data
     saved = rows if weight.requires_grad else None  # where nothing will ask for x, let it go
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
-        dx = (dy @ table).reshape(x_shape) if wants_dx else None
-        dw = None if saved is None else dy.T @ saved
-        return (dx, dw) if bias is None else (dx, dw, np.add.reduce(dy, axis=0))
+        dx = buffers.matmul(dy, table).reshape(x_shape) if wants_dx else None
+        dw = None if saved is None else buffers.matmul(dy.T, saved)
+        return (dx, dw) if bias is None else (dx, dw, sum_of_rows(dy))
 
     parents = (x, weight) if bias is None else (x, weight, bias)
     return record(y.reshape(*x_shape[:-1], weight.shape[0]), parents, backward)

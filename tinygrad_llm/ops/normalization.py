@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.ops.blocks import as_rows, row_blocks
+from tinygrad_llm import buffers
+from tinygrad_llm.ops.blocks import as_rows, row_blocks, sum_of_rows
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
@@ -38,28 +39,32 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
     shape, width, scale = x.shape, x.shape[-1], weight.data
     rows = as_rows(x.data)
-    x_hat, y = np.empty_like(rows), np.empty_like(rows)
+    x_hat, y = buffers.empty_like(rows), buffers.empty_like(rows)
     rstd = np.empty((len(rows), 1), rows.dtype)
+    ones = np.ones((width, 1), rows.dtype)  # the sum of a row as a product, quicker than as a reduction
     for block in row_blocks(*rows.shape):
-        hat = np.subtract(rows[block], _row_mean(rows[block]), out=x_hat[block])
+        hat, out = x_hat[block], y[block]
+        np.subtract(rows[block], rows[block] @ ones / max(1, width), out=hat)
         variance = _row_mean_of_product(hat, hat)
         rstd[block] = (variance + eps) ** -0.5
         hat *= rstd[block]
-        np.multiply(hat, scale, out=y[block])
+        np.multiply(hat, scale, out=out)
         if bias is not None:
-            y[block] += bias.data
+            out += bias.data
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
-        dx = np.empty_like(dy)
+        dx = buffers.empty_like(dy)
         dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)
+        weight_share = scale[:, None] * (1 / max(1, width))
         for block in row_blocks(*dy.shape):
-            hat, g = x_hat[block], dx[block]
-            dbias += np.add.reduce(dy[block], axis=0)
-            dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
-            np.multiply(dy[block], scale, out=g)  # dL/dx̂, finished in place:
-            along = _row_mean_of_product(g, hat)
-            g -= _row_mean(g)  # no gradient along the mean,
+            hat, g, d = x_hat[block], dx[block], dy[block]
+            np.multiply(d, hat, out=g)
+            dbias += sum_of_rows(d)
+            dweight += sum_of_rows(g)
+            mean, along = d @ weight_share, g @ weight_share  # of dL/dx̂, and of its product with x̂
+            np.multiply(d, scale, out=g)  # dL/dx̂, finished in place:
+            g -= mean  # no gradient along the mean,
             g -= hat * along  # none along x̂ itself
             g *= rstd[block]
         dx = dx.reshape(shape)
@@ -90,7 +95,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
     expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
     shape, width, scale = x.shape, x.shape[-1], weight.data
     rows = as_rows(x.data)
-    x_hat, y = np.empty_like(rows), np.empty_like(rows)
+    x_hat, y = buffers.empty_like(rows), buffers.empty_like(rows)
     reciprocal = np.empty((len(rows), 1), rows.dtype)
     for block in row_blocks(*rows.shape):
         reciprocal[block] = (_row_mean_of_product(rows[block], rows[block]) + eps) ** -0.5
@@ -99,22 +104,20 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
-        dx = np.empty_like(dy)
+        dx = buffers.empty_like(dy)
         dweight = np.zeros(width, dy.dtype)
+        weight_share = scale[:, None] * (1 / max(1, width))
         for block in row_blocks(*dy.shape):
-            hat, g = x_hat[block], dx[block]
-            dweight += np.add.reduce(np.multiply(dy[block], hat, out=g), axis=0)
-            np.multiply(dy[block], scale, out=g)
-            g -= hat * _row_mean_of_product(g, hat)
+            hat, g, d = x_hat[block], dx[block], dy[block]
+            np.multiply(d, hat, out=g)
+            dweight += sum_of_rows(g)
+            along = g @ weight_share  # the mean of dL/dx̂ ⊙ x̂
+            np.multiply(d, scale, out=g)  # dL/dx̂
+            g -= hat * along
             g *= reciprocal[block]
         return dx.reshape(shape), dweight
 
     return record(y.reshape(shape), (x, weight), backward)
-
-
-def _row_mean(rows: Array) -> Array:
-    """The mean of each row, as a column; of rows of no width, 0."""
-    return np.add.reduce(rows, axis=-1, keepdims=True) * (1 / max(1, rows.shape[-1]))
 
 
 def _row_mean_of_product(a: Array, b: Array) -> Array:

@@ -1,0 +1,85 @@
+"""Memory for large arrays that is used again.
+
+A fresh large array is dear: the system hands its memory out page by page at the first touch, zeroed, and takes it back
+when the array dies. A training step makes the same arrays as the step before; so a buffer whose array has died waits
+here for the next array of about its size.
+
+Nobody gives a buffer back. Every array, and every view of one, holds a reference to the memory it lies in, and CPython
+counts references: a buffer that only this file refers to is free.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.arrays import Array
+
+SMALLEST = 1 << 20  # bytes: what is smaller, the C library serves quickly from memory that it keeps
+SLACK = 0.1
+MOST_WASTE = 1.5  # a buffer may be this many times as large as what is put into it
+
+
+class Buffer(np.ndarray[Any, np.dtype[Any]]):
+    """Bytes for one array to lie in: a type of its own, so that such an array can be told from a view of another."""
+
+
+_buffers: list[Buffer] = []  # by size
+_most_needed = 0  # bytes
+_REFERENCES_IF_FREE = 3  # of the list, the loop's name, and the call that counts
+
+
+def empty(shape: Sequence[int], dtype: Any) -> Array:
+    """An array with whatever numbers its memory holds, as `np.empty`; a large one in a buffer that is free."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALLEST:
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, _free_buffer(size))
+
+
+def empty_like(x: Array) -> Array:
+    """`empty` with x's shape and dtype."""
+    return empty(x.shape, x.dtype)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a @ b for two matrices, in memory from here."""
+    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)))
+
+
+def is_view(x: Array) -> bool:
+    """Whether x lies in another array's memory."""
+    return not (x.flags.owndata or isinstance(x.base, Buffer))
+
+
+def _free_buffer(size: int) -> Buffer:
+    """The smallest free buffer that fits, or a new one."""
+    for place in range(bisect_left(_buffers, size, key=len), len(_buffers)):
+        buffer = _buffers[place]
+        if buffer.size > size * MOST_WASTE:
+            break
+        if sys.getrefcount(buffer) == _REFERENCES_IF_FREE:
+            return buffer
+    _make_room(size)
+    buffer = Buffer(size, np.uint8)
+    insort(_buffers, buffer, key=len)
+    return buffer
+
+
+def _make_room(size: int) -> None:
+    """Let free buffers go, those of sizes most unlike `size` first, until no more is held than was needed at once."""
+    global _most_needed
+    free = [buffer for buffer in _buffers if sys.getrefcount(buffer) == _REFERENCES_IF_FREE]
+    held = sum(map(len, _buffers)) + size
+    _most_needed = max(_most_needed, held - sum(map(len, free)))
+    free.sort(key=lambda buffer: abs(len(buffer) - size))
+    while free and held > (1 + SLACK) * _most_needed:
+        unlike = free.pop()
+        held -= len(unlike)
+        del _buffers[next(place for place, buffer in enumerate(_buffers) if buffer is unlike)]
