@@ -10,6 +10,8 @@ import argparse
 import io
 import os
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from tinygrad_llm.cli import classify, doctor, download, export_model, generate, import_model, train
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
+from tinygrad_llm.train.mpi import find_launch, joined
 
 COMMANDS = {
     "train": train,
@@ -29,6 +32,8 @@ COMMANDS = {
 }
 
 
+SHARED_COMMANDS = ("train",)  # which several processes that mpiexec starts do together
+THE_FIRST_SPEAKS = 1.0  # seconds that the others wait: an error that all have met is then said, and they are ended
 LONGEST_MESSAGE = 2000  # characters: a million spaces that were refused need not all be shown
 
 
@@ -36,7 +41,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line, as for every other error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
+        self.exit(2, "" if _said_by_another() else f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     _expect_names(parser, arguments)
+    if (launch := find_launch()) and launch.size > 1 and arguments.command not in SHARED_COMMANDS:
+        parser.error(f"{arguments.command} is work for one process; start it without mpiexec, which is for `train`")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal lacks must not end a run
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -69,19 +76,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+        return _end(130, "\ninterrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
-        return 1
+        return _end(1)
     except Exception as error:
         if arguments.debug:
-            raise
+            if joined().size == 1:
+                raise
+            traceback.print_exc()
         message = _one_line(str(error)) or "out of memory"
         if not isinstance(error, TinygradLLMError | MemoryError | OSError):
             message = f"a fault of this program: {type(error).__name__}: {message}; --debug shows where"
-        print(f"tinygrad-llm {arguments.command}: {message}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError | DataError) else 1
+        code = 2 if isinstance(error, ConfigError | DataError) else 1
+        return _end(code, f"tinygrad-llm {arguments.command}: {message}")
+
+
+def _end(code: int, message: str = "") -> int:
+    """Say how this process ended, and end those that work with it, for they would wait for it for ever."""
+    world = joined()
+    if world.rank:
+        time.sleep(THE_FIRST_SPEAKS)
+        message = f"process {world.rank}: {message.strip()}"
+    if message and not (world.size == 1 and _said_by_another()):
+        print(message, file=sys.stderr)
+    world.abort(code)
+    return code
+
+
+def _said_by_another() -> bool:
+    """Whether another process on this machine was started with the same arguments, and so has the same to say."""
+    launch = find_launch()
+    return launch is not None and launch.rank_on_machine > 0
 
 
 def _expect_names(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

@@ -1,4 +1,8 @@
-"""Train a GPT on text, from nothing to a sample of what it writes."""
+"""Train a GPT on text, from nothing to a sample of what it writes.
+
+Under `mpiexec -n N` several processes share the work: the first one does all that is done here and tells the others
+what to train (`_assist`); only it reads and writes files.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_te
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.text import (
     BPETokenizer,
@@ -30,6 +35,7 @@ from tinygrad_llm.text import (
 )
 from tinygrad_llm.train import (
     Callback,
+    Communicator,
     ProgressLog,
     RunFolder,
     StatusLine,
@@ -37,14 +43,18 @@ from tinygrad_llm.train import (
     TrainingSettings,
     bits_per_byte,
     duration,
+    join_launch,
     perplexity,
 )
+from tinygrad_llm.train.environment import crowding
+from tinygrad_llm.train.mpi import MPICommunicator
 
 DEFAULT_TEXT = "python-docs"
 DEFAULT_PRESET = "micro"
 DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
 FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
 SAMPLE_TOKENS = 100
+NOTHING_TO_DO = None  # in place of a task for the other processes
 
 # What a resumed run may change: the length of the run and how it is watched, not what is being trained.
 CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip_bad_steps")
@@ -88,6 +98,9 @@ def _add_fields(group: Any, settings: type, leave_out: tuple[str, ...] = ()) -> 
 
 
 def run(arguments: argparse.Namespace) -> int:
+    communicator = join_launch()
+    if communicator.rank:
+        return _assist(communicator)
     given = vars(arguments)
     if given.get("stop_at", 0) < 0:
         raise ConfigError(f"--stop-at must be a step, at least 0; got {given['stop_at']}")
@@ -95,6 +108,11 @@ def run(arguments: argparse.Namespace) -> int:
     out, keep = Path(given.get("out", "runs/gpt")), given.get("keep", 2)
     started = time.monotonic()
     status = StatusLine()
+    here = 1
+    if isinstance(communicator, MPICommunicator):
+        here = communicator.processes_here
+        if warning := crowding(here, communicator.cores_here):
+            status.say(f"warning: {warning}")
     if resume:
         folder = RunFolder.open(out, keep)
         plan = _resumed_plan(folder.config, given)
@@ -112,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         plan["model"]["vocab_size"] = tokenizer.vocab_size
         config = GPTConfig.from_dict(plan["model"])
-        expect_memory(config)
+        expect_memory(config, here)
 
         status.say(f"encoding {len(text):,} characters ...")
         train_ids = tokenizer.encode_to_array(train_text, allowed_special="all")
@@ -130,24 +148,28 @@ def run(arguments: argparse.Namespace) -> int:
             settings,
             WindowBatches(validation_ids, config.context_length, settings.batch_size),
             callbacks=[ProgressLog(status), folder, sampler],
+            communicator=communicator,
         )
         if resume:
             for notice in folder.restore(trainer):
                 status.say(notice)
             if trainer.step >= settings.steps:
                 status.say(f"the run in {out} is finished: {trainer.step}/{settings.steps} steps; --steps extends it")
+                communicator.broadcast(NOTHING_TO_DO)
                 return 0
             folder.update_config(plan)
         else:
             folder.begin(plan, tokenizer)  # only now, when all that was asked for has proved possible
         _introduce(model, trainer, status)
+        communicator.broadcast((config, settings, given.get("stop_at")))
+        go_on = f"Continue with: {_resume(out, communicator.size)}"
         try:
             trainer.train(given.get("stop_at"))
         except KeyboardInterrupt as interruption:
-            status.say(f"interrupted; saved after step {trainer.step}. {_continue_command(out)}")
+            status.say(f"interrupted; saved after step {trainer.step}. {go_on}")
             return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
         if trainer.step < settings.steps:
-            status.say(f"stopped after step {trainer.step} of {settings.steps}. {_continue_command(out)}")
+            status.say(f"stopped after step {trainer.step} of {settings.steps}. {go_on}")
             return 0
         status.say(f"\nwhat it writes:\n{sampler.sample(trainer)}\n")
         loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
@@ -158,7 +180,25 @@ def run(arguments: argparse.Namespace) -> int:
             f"{duration(time.monotonic() - started)} in all, saved in {out}"
         )
         status.say(f"let it write: {_program()} generate --model {out} --prompt 'The '")
-        status.say(f"continue:     {_program()} train --resume --out {out} --steps {2 * settings.steps}")
+        status.say(f"continue:     {_resume(out, communicator.size)} --steps {2 * settings.steps}")
+    return 0
+
+
+def _assist(communicator: Communicator) -> int:
+    """What every process but the first does: its share of the training and evaluation that the first tells it to do."""
+    task = communicator.broadcast(NOTHING_TO_DO)
+    if task is NOTHING_TO_DO:
+        return 0
+    config, settings, stop_at = task
+    with no_initial_values():  # the weights, too, come from the first
+        model = GPT(config)
+    trainer = Trainer(model, None, settings, communicator=communicator)
+    try:
+        trainer.train(stop_at)
+    except KeyboardInterrupt as interruption:
+        return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
+    if trainer.step == settings.steps:
+        trainer.evaluate(FINAL_EVALUATION_BATCHES)
     return 0
 
 
@@ -181,17 +221,21 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def expect_memory(config: GPTConfig) -> None:
-    """Refuse at once what cannot fit: a system short of memory does not say no, it kills."""
+def expect_memory(config: GPTConfig, processes: int = 1) -> None:
+    """Refuse at once what cannot fit: a system short of memory does not say no, it kills.
+
+    `processes` is how many of them train on this machine, each with a model of its own.
+    """
     width = config.embedding_dim
     layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
     tables = width * (config.vocab_size * (1 if config.tie_weights else 2) + config.context_length)
     parameters = tables + config.num_layers * layer  # of the matrices; biases hardly count
-    needed = 16 * parameters  # float32: the weight, its gradient, and two moments of AdamW
+    needed = 16 * parameters * processes  # float32: the weight, its gradient, and two moments of AdamW
     if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise ConfigError(
-            f"a GPT of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained; this "
-            f"machine has {there // 10**9} GB: choose smaller ones"
+            f"a GPT of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
+            f"{f' by {processes} processes' * (processes > 1)}; this machine has {there // 10**9} GB: choose smaller "
+            "ones"
         )
 
 
@@ -297,6 +341,8 @@ def _introduce(model: GPT, trainer: Trainer, status: StatusLine) -> None:
         f"a GPT of {model.num_parameters():,} parameters ({config.num_layers} layers, {config.num_heads} heads, "
         f"{config.embedding_dim} wide, context {config.context_length}); {settings.steps:,} steps, {tokens:,} tokens"
     )
+    if (processes := trainer.communicator.size) > 1:
+        status.say(f"{processes} processes share each batch of {settings.batch_size} rows")
     if trainer.step:
         status.say(f"continuing after step {trainer.step}")
 
@@ -305,5 +351,5 @@ def _program() -> str:
     return "python -m tinygrad_llm" if Path(sys.argv[0]).name == "__main__.py" else "tinygrad-llm"
 
 
-def _continue_command(out: Path) -> str:
-    return f"Continue with: {_program()} train --resume --out {out}"
+def _resume(out: Path, processes: int) -> str:
+    return f"mpiexec -n {processes} " * (processes > 1) + f"{_program()} train --resume --out {out}"
