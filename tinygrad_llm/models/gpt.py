@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
+from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.nn import (
     Dropout,
@@ -50,7 +50,7 @@ for _name in ("nano", "micro", "mini"):
 
 
 @dataclass(frozen=True)
-class GPTConfig:
+class GPTConfig(ModelConfig):
     """The shape of a GPT. Sizes are counts of at least 1; `embedding_dim` is a multiple of `num_heads`.
 
     `context_length` is in tokens. `tie_weights` lets the output head share the token embedding's table.
@@ -70,44 +70,12 @@ class GPTConfig:
     norm_eps: float = 1e-5
     gelu: str = "tanh"
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" or (field.type == "int | None" and value is not None):
-                expect_sizes("GPTConfig", **{field.name: value})
-                object.__setattr__(self, field.name, int(value))  # a NumPy integer would not go into a JSON file
-            if field.type == "bool" and not isinstance(value, bool):
-                raise ConfigError(f"GPTConfig: {field.name} must be true or false; got {value!r}")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"GPTConfig: dropout must be a probability in [0, 1); got {self.dropout!r}")
-        if not isinstance(self.norm_eps, int | float) or not 0 < self.norm_eps < 1:
-            raise ConfigError(f"GPTConfig: norm_eps must be a small number above 0; got {self.norm_eps!r}")
-        if self.gelu not in ("tanh", "none"):
-            raise ConfigError(f'GPTConfig: gelu must be "tanh" or "none"; got {self.gelu!r}')
-        if self.embedding_dim % self.num_heads:
-            raise ConfigError(
-                "GPTConfig: embedding_dim must be a multiple of num_heads; "
-                f"got {self.embedding_dim} and {self.num_heads}"
-            )
-
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:
         """A named size, with `changes` to single settings."""
         if name not in PRESETS:
             raise ConfigError(f"GPTConfig.preset: known names are {', '.join(PRESETS)}; got {name!r}")
         return cls.from_dict({**PRESETS[name], **changes})
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> GPTConfig:
-        """The config with these settings, the others at their defaults. Raises ConfigError for an unknown one."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = [name for name in settings if name not in known]
-        if unknown:
-            raise ConfigError(f"GPTConfig: known settings are {', '.join(known)}; got {', '.join(map(str, unknown))}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 class GPT(Module):
