@@ -3,17 +3,19 @@
 from tinygrad_llm.nn import functional, init
 from tinygrad_llm.nn.activation import GELU, ReLU, SiLU
 from tinygrad_llm.nn.attention import MultiHeadAttention
-from tinygrad_llm.nn.cache import KVCache, LayerCache
+from tinygrad_llm.nn.cache import DecoderCache, KVCache, LayerCache, MemoryCache
 from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
 from tinygrad_llm.nn.embedding import Embedding
 from tinygrad_llm.nn.feed_forward import FeedForward
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Buffer, Module, ModuleList, Parameter, Sequential
 from tinygrad_llm.nn.normalization import LayerNorm, RMSNorm
+from tinygrad_llm.nn.positions import SinusoidalPositions, sinusoidal_positions
 from tinygrad_llm.nn.transformer_block import TransformerBlock
 
 __all__ = [
-    "GELU", "Buffer", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache", "LayerNorm", "Linear", "Module",
-    "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "TransformerBlock",
-    "draw_dropout_from", "functional", "init",
+    "GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache", "LayerNorm",
+    "Linear", "MemoryCache", "Module", "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU",
+    "Sequential", "SiLU", "SinusoidalPositions", "TransformerBlock", "draw_dropout_from", "functional", "init",
+    "sinusoidal_positions",
 ]  # fmt: skip

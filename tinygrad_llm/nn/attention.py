@@ -7,7 +7,7 @@ same sequence, or an encoder's).
 from __future__ import annotations
 
 from tinygrad_llm.errors import ConfigError, GraphError
-from tinygrad_llm.nn.cache import LayerCache
+from tinygrad_llm.nn.cache import LayerCache, MemoryCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
@@ -63,22 +63,26 @@ class MultiHeadAttention(Module):
         x: TensorLike,
         memory: TensorLike | None = None,
         mask: TensorLike | None = None,
-        cache: LayerCache | None = None,
+        cache: LayerCache | MemoryCache | None = None,
     ) -> Tensor:
         """Attend from x to `memory`, or to x itself; `mask` as in `scaled_dot_product_attention`.
 
         With a `cache`, keys and values of x are appended to it, and x attends to all that it holds. Raises GraphError
-        if they are being recorded: a cache holds numbers, not their history.
+        if they are being recorded: a cache holds numbers, not their history. A `MemoryCache` keeps the keys and values
+        of `memory` from the first call, and no later one works them out again.
         """
         x = as_tensor(x)
         source = x if memory is None else as_tensor(memory)
         queries = self._heads(self.query(x), self.num_heads)
-        keys = self._heads(self.key(source), self.num_kv_heads)
-        values = self._heads(self.value(source), self.num_kv_heads)
-        if cache is not None:
-            if keys.requires_grad or values.requires_grad:
-                raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
-            keys, values = map(Tensor, cache.extend(keys.data, values.data))
+        if isinstance(cache, MemoryCache) and cache.held is not None:
+            keys, values = map(Tensor, cache.held)
+        else:
+            keys = self._heads(self.key(source), self.num_kv_heads)
+            values = self._heads(self.value(source), self.num_kv_heads)
+            if cache is not None:
+                if keys.requires_grad or values.requires_grad:
+                    raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
+                keys, values = map(Tensor, cache.extend(keys.data, values.data))
         attended = scaled_dot_product_attention(
             queries,
             keys,

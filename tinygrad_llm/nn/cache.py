@@ -52,6 +52,26 @@ class LayerCache:
         return chosen
 
 
+class MemoryCache:
+    """One cross-attention layer's keys and values of an encoder's output, which are the same for every new token.
+
+    Shapes: (B, G, S, D), once `extend` was given them
+    """
+
+    def __init__(self) -> None:
+        self.held: tuple[Array, Array] | None = None
+
+    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Keep them, and return them."""
+        self.held = (keys, values)
+        return self.held
+
+    def select(self, rows: Array) -> None:
+        """As `LayerCache.select`; a memory that all sequences share, a batch of one, stays as it is."""
+        if self.held is not None and len(self.held[0]) > 1:
+            self.held = (self.held[0][rows], self.held[1][rows])
+
+
 class KVCache:
     """A `LayerCache` per layer; `length` is how many tokens the model has read."""
 
@@ -71,3 +91,16 @@ class KVCache:
         """Let sequence i go on from what sequence rows[i] has read; rows (N,) may repeat, and leave some out."""
         for layer in self.layers:
             layer.select(rows)
+
+
+class DecoderCache(KVCache):
+    """The cache of a decoder, whose layers also read a memory: a `MemoryCache` for each beside its `LayerCache`."""
+
+    def __init__(self, num_layers: int, capacity: int) -> None:
+        super().__init__(num_layers, capacity)
+        self.memories = [MemoryCache() for _ in range(num_layers)]
+
+    def select(self, rows: Array) -> None:
+        super().select(rows)
+        for memory in self.memories:
+            memory.select(rows)

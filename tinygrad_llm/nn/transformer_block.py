@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
+from tinygrad_llm.nn.cache import MemoryCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.feed_forward import FeedForward
 from tinygrad_llm.nn.module import Module
@@ -22,9 +23,11 @@ class TransformerBlock(Module):
     al. 2017, arXiv:1706.03762) and BERT after it.
 
     Every part may be another: `attention` and `feed_forward` are modules that take the place of GPT-2's, which the
-    numbers describe (`gelu` is its GELU's form, "tanh" or "none", exact); `norm` makes a normalisation.
+    numbers describe (`gelu` is its GELU's form, "tanh" or "none", exact); `norm` makes a normalisation. With
+    `cross_attention` a decoder's block looks at an encoder's output, its memory, in between:
+    x + cross_attention(norm_memory(x), memory).
 
-    Shapes: x (B, T, embedding_dim) -> the same
+    Shapes: x (B, T, embedding_dim), memory (B, S, embedding_dim) -> the shape of x
     """
 
     def __init__(
@@ -42,17 +45,34 @@ class TransformerBlock(Module):
         feed_forward: Module | None = None,
         norm: Callable[[], Module] | None = None,
         norm_first: bool = True,
+        cross_attention: bool = False,
     ) -> None:
         norm = (lambda: LayerNorm(embedding_dim, norm_eps)) if norm is None else norm
         self.attention = attention or MultiHeadAttention(embedding_dim, num_heads, dropout, causal, qkv_bias)
         self.feed_forward = feed_forward or FeedForward(embedding_dim, feed_forward_dim, GELU(gelu))
         self.norm1, self.norm2 = norm(), norm()
+        if cross_attention:
+            self.cross_attention = MultiHeadAttention(embedding_dim, num_heads, dropout, False, qkv_bias)
+            self.norm_memory = norm()
         self.dropout = Dropout(dropout)
         self.norm_first = norm_first
 
-    def forward(self, x: TensorLike, **reading: Any) -> Tensor:
-        """`reading`, such as mask and cache, says what the attention may see; it is handed on to it."""
+    def forward(
+        self,
+        x: TensorLike,
+        memory: TensorLike | None = None,
+        memory_mask: TensorLike | None = None,
+        memory_cache: MemoryCache | None = None,
+        **reading: Any,
+    ) -> Tensor:
+        """`reading`, such as mask and cache, says what the attention may see; it is handed on to it.
+
+        `memory_mask` and `memory_cache` are the same for the attention to the `memory`.
+        """
         x = self._residual(as_tensor(x), self.norm1, self.attention, **reading)
+        if memory is not None:
+            seen = {"memory": memory, "mask": memory_mask, "cache": memory_cache}
+            x = self._residual(x, self.norm_memory, self.cross_attention, **seen)
         return self._residual(x, self.norm2, self.feed_forward)
 
     def _residual(self, x: Tensor, norm: Module, part: Module, **reading: Any) -> Tensor:
