@@ -124,6 +124,13 @@ CASES = [
     Case("rms_norm", "no tokens", (normal(2, 0, 6), normal(6))),
     Case("rms_norm", "no width", (normal(3, 0), normal(0))),
     Case("rms_norm", "more than a block", (normal(531, 131), normal(131))),
+    Case("rotate", "one token", (normal(4),), {"cos": np.cos(normal(2)), "sin": np.sin(normal(2))}),
+    Case("rotate", "heads that share their angles", (normal(2, 3, 5, 4),),
+         {"cos": np.cos(normal(5, 2)), "sin": np.sin(normal(5, 2))}),
+    Case("rotate", "sequences with their own angles", (normal(2, 3, 5, 6),),
+         {"cos": np.cos(normal(2, 1, 5, 3)), "sin": np.sin(normal(2, 1, 5, 3))}),
+    Case("rotate", "no tokens", (normal(2, 0, 4),), {"cos": normal(0, 2), "sin": normal(0, 2)}),
+    Case("rotate", "no features", (normal(2, 3, 0),), {"cos": normal(3, 0), "sin": normal(3, 0)}),
     Case("linear", "one row", (normal(3), normal(4, 3), normal(4))),
     Case("linear", "a batch", (normal(2, 5, 3), normal(4, 3), normal(4))),
     Case("linear", "without bias", (normal(2, 5, 3), normal(4, 3))),
@@ -252,6 +259,13 @@ def _norms(draw: st.DrawFn, op: str, most_vectors: int) -> Case:
 
 
 @st.composite
+def _rotations(draw: st.DrawFn) -> Case:
+    shape, pairs = draw(leading), draw(st.integers(0, 2))
+    angles = normal(*draw(st.sampled_from([shape, shape[1:]])), pairs)
+    return Case("rotate", "any", (normal(*shape, 2 * pairs),), {"cos": np.cos(angles), "sin": np.sin(angles)})
+
+
+@st.composite
 def _linears(draw: st.DrawFn) -> Case:
     shape, out = (*draw(leading), draw(widths)), draw(widths)
     bias = (normal(out),) if draw(st.booleans()) else ()
@@ -320,6 +334,7 @@ SMALL_CASES: dict[str, st.SearchStrategy[Case]] = {
     "log_softmax": _softmaxes("log_softmax"),
     "layer_norm": _norms("layer_norm", 2),
     "rms_norm": _norms("rms_norm", 1),
+    "rotate": _rotations(),
     "linear": _linears(),
     "dropout": _dropouts(),
     "embedding": _embeddings(),

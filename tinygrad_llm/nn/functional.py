@@ -10,6 +10,7 @@ from tinygrad_llm.ops import (
     linear_cross_entropy,
     log_softmax,
     rms_norm,
+    rotate,
     scaled_dot_product_attention,
     silu,
     softmax,
@@ -18,5 +19,6 @@ from tinygrad_llm.primitives import logsumexp, pad, relu, sigmoid, tanh
 
 __all__ = [
     "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "linear_cross_entropy", "log_softmax",
-    "logsumexp", "pad", "relu", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "tanh",
+    "logsumexp", "pad", "relu", "rms_norm", "rotate", "scaled_dot_product_attention", "sigmoid", "silu", "softmax",
+    "tanh",
 ]  # fmt: skip

@@ -8,9 +8,11 @@ from tinygrad_llm.ops.embedding import embedding
 from tinygrad_llm.ops.fusion import FUSED, composed_ops
 from tinygrad_llm.ops.linear import linear
 from tinygrad_llm.ops.normalization import layer_norm, rms_norm
+from tinygrad_llm.ops.rotary import rotate
 from tinygrad_llm.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "FUSED", "attention_weights", "composed_ops", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm",
-    "linear", "linear_cross_entropy", "log_softmax", "rms_norm", "scaled_dot_product_attention", "silu", "softmax",
+    "linear", "linear_cross_entropy", "log_softmax", "rms_norm", "rotate", "scaled_dot_product_attention", "silu",
+    "softmax",
 ]  # fmt: skip
