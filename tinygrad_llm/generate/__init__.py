@@ -18,9 +18,10 @@ from tinygrad_llm.generate.speculative import (
     generate_speculatively,
 )
 from tinygrad_llm.generate.streaming import stream, stream_text, until_stop
+from tinygrad_llm.generate.translation import translate
 
 __all__ = [
     "Beam", "Draft", "DraftModel", "PromptLookup", "Sampling", "Speculation", "apply_temperature", "beam_search",
     "generate", "generate_speculatively", "keep_min_p", "keep_top_k", "keep_top_p", "penalize_repetition", "stream",
-    "stream_text", "until_stop",
+    "stream_text", "translate", "until_stop",
 ]  # fmt: skip

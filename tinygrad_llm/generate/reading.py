@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.models.encoder_decoder import Conditioned
 from tinygrad_llm.nn import KVCache
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.expect import as_ids
@@ -85,6 +86,8 @@ class Reading:
     def select(self, rows: Array) -> None:
         """Go on with text rows[i] as text i; rows may repeat, and leave some out. Shapes: rows (N,)"""
         self.ids, self.padding = self.ids[rows], self.padding[rows]
+        if isinstance(self.model, Conditioned):
+            self.model = self.model.select(rows)
         if self._cache is not None:
             self._cache.select(rows)
 

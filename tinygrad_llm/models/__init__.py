@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
-MODELS: dict[str, tuple[Any, Any]] = {"gpt": (GPT, GPTConfig)}  # what a run folder's config names
+MODELS: dict[str, tuple[Any, Any]] = {  # what a run folder's config names
+    "gpt": (GPT, GPTConfig),
+    "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
+}
 
-__all__ = ["GPT", "MODELS", "GPTConfig"]
+__all__ = ["GPT", "MODELS", "EncoderDecoder", "EncoderDecoderConfig", "GPTConfig"]

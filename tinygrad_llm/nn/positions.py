@@ -16,8 +16,8 @@ def sinusoidal_positions(num_positions: int, embedding_dim: int) -> Array:
 
         pe[t, 2i] = sin(t / 10000^(2i/C)),  pe[t, 2i + 1] = cos(t / 10000^(2i/C))
 
-    Each pair of columns turns like the hand of a clock, the first once in 2π positions and the last in up to 10000 · 2π,
-    so that the vector k positions on is the same rotation of this one wherever it stands.
+    Each pair of columns turns like the hand of a clock, the first once in 2π positions, the last in up to 10000 · 2π:
+    the vector k positions on is the same rotation of this one wherever it stands.
 
     >>> sinusoidal_positions(2, 4).round(4)
     array([[0.    , 1.    , 0.    , 1.    ],

@@ -27,9 +27,8 @@ class Batches(Protocol):
 
 
 def language_model_loss(model: Any, batch: Any) -> Tensor:
-    """The mean cross-entropy of a batch (inputs, targets). Units: nats per target."""
-    inputs, targets = batch
-    return model.loss(inputs, targets)
+    """What the model's own `loss` makes of a batch, such as (inputs, targets). Units: nats per target."""
+    return model.loss(*batch)
 
 
 def count_targets(batch: Any) -> int:

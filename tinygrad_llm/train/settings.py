@@ -12,14 +12,16 @@ import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 
+SCHEDULES = ("cosine", "inverse_square_root")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How to train: what a run folder records and a resumed run must share.
 
     Units: `steps`, `warmup_steps` and the intervals count optimizer steps; learning rates are per step; `grad_clip` is
-    a global norm, 0 for none. An interval of 0 means only at the end. Raises ConfigError naming the setting that does
-    not fit.
+    a global norm, 0 for none. An interval of 0 means only at the end. `min_learning_rate` is where a cosine ends.
+    Raises ConfigError naming the setting that does not fit.
     """
 
     steps: int = 600
@@ -27,6 +29,7 @@ class TrainingSettings:
     grad_accumulation: int = 1  # batches per optimizer step
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4
+    schedule: str = "cosine"  # after the warm-up; "inverse_square_root" is the first Transformer's
     warmup_steps: int = 100
     beta1: float = 0.9
     beta2: float = 0.99
@@ -50,6 +53,8 @@ class TrainingSettings:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
                 if not number or not math.isfinite(value) or value < 0:
                     raise ConfigError(f"{field.name} must be a finite number of at least 0; got {value!r}")
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
         for name in ("beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"{name} must be below 1; got {getattr(self, name)}")

@@ -28,7 +28,7 @@ from tinygrad_llm.data import count_rows, take_rows
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm
-from tinygrad_llm.optim.schedules import warmup_cosine
+from tinygrad_llm.optim.schedules import Schedule, inverse_square_root, warmup_cosine
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train.communicator import Communicator, SingleProcess, share_of
 from tinygrad_llm.train.evaluation import (
@@ -77,8 +77,8 @@ class Trainer:
 
     `loss(model, batch)` is the mean loss of a batch over its targets (nats), by default that of a language model;
     `validation` is a sequence of batches, of which `eval_batches`, evenly spaced, are evaluated each time. AdamW
-    (Loshchilov and Hutter 2017, arXiv:1711.05101) with linear warm-up and cosine decay; weight decay on matrices only,
-    for a bias or a norm's scale has no reason to be near 0.
+    (Loshchilov and Hutter 2017, arXiv:1711.05101) with linear warm-up, then cosine decay or the inverse square root of
+    time; weight decay on matrices only, for a bias or a norm's scale has no reason to be near 0.
 
     Where several processes train together, each makes a Trainer with its `communicator`. The first one reads, logs and
     saves for all: the others need no loader and no validation, and call no callbacks.
@@ -114,12 +114,13 @@ class Trainer:
         self.generators |= {name: root.spawn(name) for name in ("evaluation", "sampling")}
         self.optimizer = self._new_optimizer()
         self._sum_gradients = GradientSum(model.parameters(), self.communicator)
-        self.learning_rate = warmup_cosine(
-            self.settings.learning_rate,
-            min(self.settings.warmup_steps, self.settings.steps),
-            self.settings.steps,
-            self.settings.min_learning_rate,
-        )
+        self.learning_rate = self._new_schedule()
+
+    def _new_schedule(self) -> Schedule:
+        s = self.settings
+        if s.schedule == "inverse_square_root":
+            return inverse_square_root(s.learning_rate, max(s.warmup_steps, 1))
+        return warmup_cosine(s.learning_rate, min(s.warmup_steps, s.steps), s.steps, s.min_learning_rate)
 
     def _new_optimizer(self) -> AdamW:
         trainable = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]

@@ -1,0 +1,97 @@
+"""Pairs of texts, one the translation of the other: read, turned into ids, and padded into batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_llm.data.files import read_text
+from tinygrad_llm.data.loader import Dataset
+from tinygrad_llm.data.padding import IGNORE_INDEX, Encoder, pad_right
+from tinygrad_llm.errors import DataError
+
+
+class Pair(NamedTuple):
+    """A text and what it is to become."""
+
+    source: str
+    target: str
+
+
+def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
+    """The pairs of a file with a source, a tab and its target on each line; what a second tab begins is left out.
+
+    Quotes are letters like any other here, as in the collections of sentences that people share. Blank lines are left
+    out.
+
+    Raises: DataError, naming the line, for one without a tab or with nothing on a side of it, or a NUL character; and
+            as `read_text`
+    """
+    text = read_text(path)
+    pairs = []
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines(): a text may hold U+2028 and its like
+        if not line.strip():
+            continue
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) < 2 or not fields[0] or not fields[1] or "\0" in line:
+            raise DataError(
+                f"{os.fspath(path)}, line {number}: must be a text, a tab and what it becomes; "
+                f"got {line.strip()[:60]!r}"
+            )
+        pairs.append(Pair(fields[0], fields[1]))
+    if not pairs:
+        raise DataError(f"{os.fspath(path)} must hold at least one pair of texts; got only blank lines")
+    return pairs
+
+
+class TokenizedPair(NamedTuple):
+    """Source and target as ids; the source ends, and the target begins and ends, with the id of the end of a text."""
+
+    source: list[int]
+    target: list[int]
+
+
+class TranslationDataset:
+    """Pairs as ids, each encoded when it is asked for: the pairs may be made up on the way, and never all there."""
+
+    def __init__(self, pairs: Dataset, tokenizer: Encoder, end_id: int) -> None:
+        self.pairs, self.tokenizer, self.end_id = pairs, tokenizer, end_id
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> TokenizedPair:
+        source, target = self.pairs[index]
+        encode, end = self.tokenizer.encode_ordinary, self.end_id
+        return TokenizedPair([*encode(source), end], [end, *encode(target), end])
+
+
+class TranslationBatch(NamedTuple):
+    """Sources with their lengths; targets but for the last token, and but for the first: what follows each.
+
+    Shapes: source (B, S), source_lengths (B,), inputs and targets (B, T); targets hold -100 where inputs are padding
+    """
+
+    source: NDArray[np.int64]
+    source_lengths: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+    @property
+    def num_targets(self) -> int:
+        """How many losses the batch's mean is over."""
+        return int(np.count_nonzero(self.targets != IGNORE_INDEX))
+
+
+def collate_translation(items: Sequence[TokenizedPair]) -> TranslationBatch:
+    """Sources and targets, padded on the right with 0, each side to its longest."""
+    lengths = np.array([len(item.source) for item in items])
+    width = max(len(item.target) for item in items) - 1
+    inputs = pad_right([item.target[:-1] for item in items], width, 0)
+    targets = pad_right([item.target[1:] for item in items], width, 0)
+    targets[np.arange(width) >= np.array([[len(item.target) - 1] for item in items])] = IGNORE_INDEX
+    return TranslationBatch(pad_right([item.source for item in items], int(lengths.max()), 0), lengths, inputs, targets)

@@ -1,0 +1,189 @@
+"""The encoder-decoder Transformer: one stack reads a text, another writes what it becomes (Vaswani et al. 2017).
+
+    source ids -> encoder, every token sees every other -> memory
+    target ids -> decoder, causal, with attention to the memory -> logits of the next target token
+
+Shape letters as in `gpt`; S tokens in a source, T in a target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.errors import IdRangeError, ShapeError
+from tinygrad_llm.models.config import ModelConfig
+from tinygrad_llm.nn import (
+    DecoderCache,
+    Dropout,
+    Embedding,
+    FeedForward,
+    Linear,
+    Module,
+    ModuleList,
+    ReLU,
+    SinusoidalPositions,
+    TransformerBlock,
+)
+from tinygrad_llm.nn.init import normal, uniform
+from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
+from tinygrad_llm.tensor import Array, Tensor, TensorLike
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig(ModelConfig):
+    """The shape of an encoder-decoder; the defaults are the paper's base model, `num_layers` in each of both stacks.
+
+    One vocabulary serves both languages. `label_smoothing` is for the loss in training only.
+    """
+
+    vocab_size: int = 37000
+    context_length: int = 512
+    embedding_dim: int = 512
+    num_heads: int = 8
+    num_layers: int = 6
+    feed_forward_dim: int | None = None
+    dropout: float = 0.1
+    label_smoothing: float = 0.1
+    norm_eps: float = 1e-5
+
+
+class Memory(NamedTuple):
+    """What the encoder made of the sources, (B, S, C), and which of it is real, (B, 1, 1, S), None where all is."""
+
+    states: Tensor
+    mask: Array | None
+
+
+class EncoderDecoder(Module):
+    """Source ids and the target so far to the logits of each next target token (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Post-norm blocks with ReLU, sinusoidal positions; one table embeds both languages, times √C, and is the head
+    (section 3.4). Weights start as Glorot and Bengio (2010) have them, the table normal with deviation 1/√C.
+
+    Shapes: source (B, S), target (B, T), source_lengths (B,), the count of real tokens, S for each unless given
+            -> logits (B, T, V)
+    """
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        self.config = config
+        self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
+        self.positions = SinusoidalPositions(config.context_length, config.embedding_dim)
+        self.dropout = Dropout(config.dropout)
+        self.encoder = ModuleList(self._block(causal=False) for _ in range(config.num_layers))
+        self.decoder = ModuleList(self._block(causal=True) for _ in range(config.num_layers))
+        self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.data[...] = 0
+            elif parameter.ndim == 2:
+                parameter.data[...] = uniform(math.sqrt(6 / sum(parameter.shape)), parameter.shape)
+        self.token_embedding.weight.data[...] = normal(self.token_embedding.weight.shape, config.embedding_dim**-0.5)
+        self.head.weight = self.token_embedding.weight
+
+    def _block(self, causal: bool) -> TransformerBlock:
+        config = self.config
+        return TransformerBlock(
+            config.embedding_dim,
+            config.num_heads,
+            config.dropout,
+            causal,
+            norm_eps=config.norm_eps,
+            feed_forward=FeedForward(config.embedding_dim, config.feed_forward_dim, ReLU()),
+            norm_first=False,
+            cross_attention=causal,
+        )
+
+    def forward(self, source: Any, target: Any, source_lengths: Any = None) -> Tensor:
+        return self.head(self.decode(target, self.encode(source, source_lengths)))
+
+    def loss(self, source: Any, source_lengths: Any, inputs: Any, targets: Any) -> Tensor:
+        """The mean cross-entropy of `targets` (B, T) given source and `inputs` (B, T), nats; -100 is not counted."""
+        hidden = self.decode(inputs, self.encode(source, source_lengths))
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        return linear_cross_entropy(hidden, self.head.weight, targets, label_smoothing=smoothing)
+
+    def encode(self, source: Any, source_lengths: Any = None) -> Memory:
+        """Shapes: (B, S) -> (B, S, C)"""
+        source, mask = np.asarray(source), None
+        if source_lengths is not None:
+            lengths = np.asarray(source_lengths)
+            if source.ndim != 2 or lengths.shape != source.shape[:1]:
+                raise ShapeError(f"EncoderDecoder: source_lengths must be (B,) for source (B, S); got {lengths.shape}")
+            if lengths.size and not 1 <= lengths.min() <= lengths.max() <= source.shape[1]:
+                raise IdRangeError(
+                    f"EncoderDecoder: source_lengths must be in [1, {source.shape[1]}]; got {lengths.min()} to "
+                    f"{lengths.max()}"
+                )
+            mask = (np.arange(source.shape[1]) < lengths[:, None])[:, None, None, :]
+        x = self._embed("source", source, np.arange(source.shape[-1]) if source.ndim else 0)
+        for block in self.encoder:
+            x = block(x, mask=mask)
+        return Memory(x, mask)
+
+    def decode(
+        self,
+        target: Any,
+        memory: Memory,
+        cache: DecoderCache | None = None,
+        mask: TensorLike | None = None,
+        positions: Any = None,
+    ) -> Tensor:
+        """What the head reads. With a `cache`, `target` continues what it has read. Shapes: (B, T) -> (B, T, C)"""
+        target, start = np.asarray(target), 0 if cache is None else cache.length
+        if positions is None:
+            positions = np.arange(start, start + target.shape[-1] if target.ndim else start)
+        x = self._embed("target", target, positions)
+        for i, block in enumerate(self.decoder):
+            caches = {} if cache is None else {"cache": cache.layers[i], "memory_cache": cache.memories[i]}
+            x = block(x, memory.states, memory.mask, mask=mask, **caches)
+        return x
+
+    def _embed(self, which: str, ids: Array, positions: Any) -> Tensor:
+        longest = self.config.context_length
+        if ids.ndim != 2 or ids.shape[1] > longest or np.max(positions, initial=0) >= longest:
+            raise ShapeError(
+                f"EncoderDecoder: {which} must be (B, T) with T at most context_length {longest}, cached tokens "
+                f"included; got {ids.shape}"
+            )
+        scale = math.sqrt(self.config.embedding_dim)
+        return self.dropout(self.positions(self.token_embedding(ids) * scale, positions))
+
+    def reading(self, source: Any, source_lengths: Any = None) -> Conditioned:
+        """The decoder beside these sources, for `generate` and `beam_search`: prompt i goes on about source i."""
+        return Conditioned(self, np.asarray(source), source_lengths)
+
+
+class Conditioned:
+    """A decoder and what it writes about: to those who generate text, a language model like any other."""
+
+    def __init__(self, model: EncoderDecoder, source: Array, source_lengths: Any, memory: Memory | None = None) -> None:
+        self.config, self.head = model.config, model.head
+        self._model, self._source, self._lengths, self._memory = model, source, source_lengths, memory
+
+    def hidden(
+        self, ids: Any, cache: DecoderCache | None = None, mask: TensorLike | None = None, positions: Any = None
+    ) -> Tensor:
+        if self._memory is None:  # only now: whoever reads has turned dropout off
+            self._memory = self._model.encode(self._source, self._lengths)
+        return self._model.decode(ids, self._memory, cache, mask, positions)
+
+    def modules(self) -> Iterator[Module]:
+        return self._model.modules()
+
+    def new_cache(self) -> DecoderCache:
+        return DecoderCache(self.config.num_layers, self.config.context_length)
+
+    def select(self, rows: Array) -> Conditioned:
+        """The same about source rows[i] as source i; one source for all texts stays as it is."""
+        if len(self._source) == 1:
+            return self
+        lengths = None if self._lengths is None else np.asarray(self._lengths)[rows]
+        memory = self._memory
+        if memory is not None:
+            memory = Memory(memory.states[rows], None if memory.mask is None else memory.mask[rows])
+        return Conditioned(self._model, self._source[rows], lengths, memory)
