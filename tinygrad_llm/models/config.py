@@ -36,7 +36,7 @@ class ModelConfig:
             elif name == "gelu" and value not in ("tanh", "none"):
                 raise ConfigError(f'{owner}: {name} must be "tanh" or "none"; got {value!r}')
         width, heads = getattr(self, "embedding_dim", 0), getattr(self, "num_heads", 1)
-        if width % heads:
+        if getattr(self, "head_dim", None) is None and width % heads:
             raise ConfigError(f"{owner}: embedding_dim must be a multiple of num_heads; got {width} and {heads}")
 
     @classmethod

@@ -1,12 +1,10 @@
 """GPT: a stack of causal Transformer blocks that predicts the next token (Radford et al. 2018, 2019).
 
-Shape letters, here and everywhere: B sequences in a batch, T tokens in each, C numbers per token (embedding_dim),
-H heads of D numbers each (C = H · D), V tokens in the vocabulary.
+Shape letters as in `language_model`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from dataclasses import dataclass
@@ -14,24 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
+from tinygrad_llm.errors import ConfigError, FormatError
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
-from tinygrad_llm.nn import (
-    Dropout,
-    Embedding,
-    KVCache,
-    LayerNorm,
-    Linear,
-    Module,
-    ModuleList,
-    TransformerBlock,
-)
+from tinygrad_llm.models.language_model import LanguageModel
+from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
 from tinygrad_llm.nn.init import no_initial_values, normal
-from tinygrad_llm.nn.sizes import expect_sizes
-from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
-from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Array, Tensor
 from tinygrad_llm.text import Tokenizer
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -78,7 +65,7 @@ class GPTConfig(ModelConfig):
         return cls.from_dict({**PRESETS[name], **changes})
 
 
-class GPT(Module):
+class GPT(LanguageModel):
     """Token ids to the logits of each next token.
 
     `init="book"` starts with PyTorch's layer defaults in the book's order of construction, so that a seed gives the
@@ -123,67 +110,8 @@ class GPT(Module):
                 into_residual = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
                 parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
 
-    def forward(
-        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
-    ) -> Tensor:
-        """Logits of the token after each of `ids`. With a `cache`, ids continue what it has read; see `hidden`."""
-        return self.head(self.hidden(ids, cache, mask, positions))
-
-    def hidden(
-        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
-    ) -> Tensor:
-        """What the head reads: the residual stream after the last block, normalised. Shapes: (B, T) -> (B, T, C).
-
-        `mask` as in `scaled_dot_product_attention`, for what else than the future is to be hidden. `positions`, (T,) or
-        (B, T), say where in its text each token stands, if not one after the other: after padding on the left, which
-        the mask hides, a text still begins at 0.
-        """
-        ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
-        start = 0 if cache is None else cache.length
-        stop = start + ids.shape[-1] if ids.ndim else start
-        if ids.ndim not in (1, 2) or stop > self.config.context_length:
-            raise ShapeError(
-                f"GPT: ids must be (B, T) or (T,) with T at most context_length {self.config.context_length}"
-                f"{f' less the {start} cached' if start else ''}; got {ids.shape}"
-            )
-        if positions is None:
-            positions = np.arange(start, stop)
-        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
-        for layer, block in enumerate(self.blocks):
-            x = block(x, mask=mask, cache=None if cache is None else cache.layers[layer])
-        return self.final_norm(x)
-
-    def loss(self, ids: Any, targets: Any) -> Tensor:
-        """The mean cross-entropy of `targets` (B, T), nats per target; -100 is not counted."""
-        head = self.head
-        if type(head) is Linear and head.bias is None and not head._forward_hooks:
-            return linear_cross_entropy(self.hidden(ids), head.weight, targets)
-        return cross_entropy(self(ids), targets)  # the head was changed: its logits are what it says
-
-    def resize_token_embeddings(self, new_size: int, generator: Generator | None = None) -> None:
-        """Give embedding and head, shared or not, rows for `new_size` tokens; the first rows stay as they are.
-
-        A new row is the mean of the old ones (Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language
-        Models": so it takes little from the others' probability) with 1% of their spread as noise from `generator`,
-        that new tokens may differ. Make the optimizer afterwards: its moments have the old shape.
-
-        Raises: ConfigError for a size that is none, or where the head no longer predicts tokens
-        """
-        expect_sizes("resize_token_embeddings", new_size=new_size)
-        rows = self.config.vocab_size
-        if not isinstance(self.head, Linear) or self.head.out_features != rows:
-            raise ConfigError(f"resize_token_embeddings: the head must be the Linear to {rows} logits; it was replaced")
-        generator = default_generator() if generator is None else generator
-        tables = {id(table): table for table in (self.token_embedding.weight, self.head.weight)}  # a shared one once
-        for table in tables.values():
-            old = table.data[:new_size]
-            shape = (new_size - len(old), old.shape[1])
-            if shape[0]:
-                noise = 0.01 * table.data.std(axis=0) * generator.normal(0.0, 1.0, shape)
-                old = np.concatenate([old, (table.data.mean(axis=0) + noise).astype(old.dtype)])
-            table.data, table.grad = old.copy(), None
-        self.token_embedding.num_embeddings = self.head.out_features = new_size
-        self.config = dataclasses.replace(self.config, vocab_size=int(new_size))
+    def _embed(self, ids: Array, positions: Any) -> Tensor:
+        return self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
 
     # -- Hugging Face folders
 
@@ -219,7 +147,3 @@ class GPT(Module):
         tied = self.head.weight is self.token_embedding.weight
         settings = {**self.config.to_dict(), "tie_weights": tied}
         write_gpt2(folder, settings, self.state_dict(), tokenizer)
-
-    def new_cache(self) -> KVCache:
-        """An empty KV cache with room for one whole context."""
-        return KVCache(self.config.num_layers, self.config.context_length)

@@ -7,15 +7,19 @@ from tinygrad_llm.nn.cache import DecoderCache, KVCache, LayerCache, MemoryCache
 from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
 from tinygrad_llm.nn.embedding import Embedding
 from tinygrad_llm.nn.feed_forward import FeedForward
+from tinygrad_llm.nn.latent_attention import MultiHeadLatentAttention
 from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.nn.mixture_of_experts import MixtureOfExperts
 from tinygrad_llm.nn.module import Buffer, Module, ModuleList, Parameter, Sequential
 from tinygrad_llm.nn.normalization import LayerNorm, RMSNorm
 from tinygrad_llm.nn.positions import SinusoidalPositions, sinusoidal_positions
+from tinygrad_llm.nn.rotary import RotaryPositions, rotary_frequencies
 from tinygrad_llm.nn.transformer_block import TransformerBlock
 
 __all__ = [
     "GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache", "LayerNorm",
-    "Linear", "MemoryCache", "Module", "ModuleList", "MultiHeadAttention", "Parameter", "RMSNorm", "ReLU",
-    "Sequential", "SiLU", "SinusoidalPositions", "TransformerBlock", "draw_dropout_from", "functional", "init",
+    "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList", "MultiHeadAttention",
+    "MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU",
+    "SinusoidalPositions", "TransformerBlock", "draw_dropout_from", "functional", "init", "rotary_frequencies",
     "sinusoidal_positions",
 ]  # fmt: skip

@@ -1,16 +1,23 @@
 """Multi-head attention: the one attention core of every model here.
 
 What tells the models apart is only the mask (GPT's causal one, BERT's none) and where keys and values come from (the
-same sequence, or an encoder's).
+same sequence, or an encoder's). Llama's family adds options: shared heads, rotary positions, normalised queries and
+keys, a window.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.nn.cache import LayerCache, MemoryCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.rotary import RotaryPositions
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
@@ -19,8 +26,16 @@ from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
 class MultiHeadAttention(Module):
     """Several attentions side by side, each on its own projection (Vaswani et al. 2017, arXiv:1706.03762).
 
-    `causal` hides the future. `num_kv_heads` fewer than `num_heads` are shared by groups of queries. `input_dim` is the
-    width of the tokens where it differs from `embedding_dim`, the width of all heads together.
+    `causal` hides the future. `num_kv_heads` fewer than `num_heads` are shared by groups of queries (Ainslie et al.
+    2023, arXiv:2305.13245). `input_dim` is the width of the tokens where it differs from `embedding_dim`; `head_dim` is
+    embedding_dim / num_heads unless given.
+
+    `rotary` turns queries and keys by their positions; `head_norm` makes a normalisation of every head's queries, and
+    one of its keys, before that (Henry et al. 2020, arXiv:2010.04245). With `window` a token sees only itself and the
+    window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150): what lies further back reaches it only through
+    the layers between. The cache still keeps every token.
+
+    A token's keys and values come to 2 · num_kv_heads · head_dim numbers in the cache.
 
     Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim)
     """
@@ -34,13 +49,19 @@ class MultiHeadAttention(Module):
         qkv_bias: bool = False,
         num_kv_heads: int | None = None,
         input_dim: int | None = None,
+        *,
+        head_dim: int | None = None,
+        output_bias: bool = True,
+        rotary: RotaryPositions | None = None,
+        head_norm: Callable[[], Module] | None = None,
+        window: int | None = None,
     ) -> None:
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         input_dim = embedding_dim if input_dim is None else input_dim
         expect_sizes(
             "MultiHeadAttention", embedding_dim=embedding_dim, num_heads=num_heads, num_kv_heads=num_kv_heads
         )
-        if embedding_dim % num_heads:
+        if head_dim is None and embedding_dim % num_heads:
             raise ConfigError(
                 "MultiHeadAttention: embedding_dim must be a multiple of num_heads; "
                 f"got {embedding_dim} and {num_heads}"
@@ -49,13 +70,23 @@ class MultiHeadAttention(Module):
             raise ConfigError(
                 f"MultiHeadAttention: num_heads must be a multiple of num_kv_heads; got {num_heads} and {num_kv_heads}"
             )
-        self.num_heads, self.num_kv_heads, self.causal = num_heads, num_kv_heads, causal
-        self.head_dim = embedding_dim // num_heads
-        kv_dim = self.head_dim * num_kv_heads
-        self.query = Linear(input_dim, embedding_dim, bias=qkv_bias)
-        self.key = Linear(input_dim, kv_dim, bias=qkv_bias)
-        self.value = Linear(input_dim, kv_dim, bias=qkv_bias)
-        self.output = Linear(embedding_dim, embedding_dim)
+        head_dim = embedding_dim // num_heads if head_dim is None else head_dim
+        expect_sizes("MultiHeadAttention", head_dim=head_dim, window=1 if window is None else window)
+        if rotary is not None and rotary.head_dim != head_dim:
+            raise ConfigError(
+                f"MultiHeadAttention: rotary must turn heads of {head_dim} features; got one for {rotary.head_dim}"
+            )
+        if window is not None and not causal:
+            raise ConfigError("MultiHeadAttention: a window reaches into the past, so causal must be True; got False")
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
+        self.causal, self.window = causal, window
+        self.query = Linear(input_dim, head_dim * num_heads, bias=qkv_bias)
+        self.key = Linear(input_dim, head_dim * num_kv_heads, bias=qkv_bias)
+        self.value = Linear(input_dim, head_dim * num_kv_heads, bias=qkv_bias)
+        self.output = Linear(head_dim * num_heads, embedding_dim, bias=output_bias)
+        self.query_norm = None if head_norm is None else head_norm()
+        self.key_norm = None if head_norm is None else head_norm()
+        self.rotary = rotary
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -64,21 +95,35 @@ class MultiHeadAttention(Module):
         memory: TensorLike | None = None,
         mask: TensorLike | None = None,
         cache: LayerCache | MemoryCache | None = None,
+        positions: Any = None,
     ) -> Tensor:
         """Attend from x to `memory`, or to x itself; `mask` as in `scaled_dot_product_attention`.
 
         With a `cache`, keys and values of x are appended to it, and x attends to all that it holds. Raises GraphError
         if they are being recorded: a cache holds numbers, not their history. A `MemoryCache` keeps the keys and values
         of `memory` from the first call, and no later one works them out again.
+
+        `positions`, (T,) or (B, T), matter to `rotary`; unless given, x goes on where the cache ends.
         """
         x = as_tensor(x)
         source = x if memory is None else as_tensor(memory)
         queries = self._heads(self.query(x), self.num_heads)
+        if self.query_norm is not None:
+            queries = self.query_norm(queries)
         if isinstance(cache, MemoryCache) and cache.held is not None:
             keys, values = map(Tensor, cache.held)
         else:
             keys = self._heads(self.key(source), self.num_kv_heads)
             values = self._heads(self.value(source), self.num_kv_heads)
+            if self.key_norm is not None:
+                keys = self.key_norm(keys)
+            if self.rotary is not None:
+                if memory is not None:
+                    raise ConfigError("MultiHeadAttention: rotary positions are one sequence's own; got a memory too")
+                if positions is None:
+                    start = cache.length if isinstance(cache, LayerCache) else 0
+                    positions = np.arange(start, start + x.shape[-2])
+                queries, keys = self.rotary(positions, queries, keys)
             if cache is not None:
                 if keys.requires_grad or values.requires_grad:
                     raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
@@ -87,7 +132,7 @@ class MultiHeadAttention(Module):
             queries,
             keys,
             values,
-            attn_mask=mask,
+            attn_mask=mask if self.window is None else within_window(self.window, x.shape[-2], keys.shape[-2], mask),
             dropout_p=self.dropout.p if self.training else 0.0,
             is_causal=self.causal and memory is None,
             generator=self.dropout.generator,
@@ -99,4 +144,20 @@ class MultiHeadAttention(Module):
         return x.reshape(*x.shape[:-1], count, self.head_dim).transpose(-3, -2)
 
     def extra_repr(self) -> str:
-        return f"num_heads={self.num_heads}, causal={self.causal}"
+        window = "" if self.window is None else f", window={self.window}"
+        shared = "" if self.num_kv_heads == self.num_heads else f", num_kv_heads={self.num_kv_heads}"
+        return f"num_heads={self.num_heads}{shared}, causal={self.causal}{window}"
+
+
+def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:
+    """`mask` that also hides what lies `window` or more tokens before a query, of which the last sees the last key.
+
+    Shapes: mask broadcasting to (..., queries, keys) -> the same, None where nothing is hidden
+    """
+    if keys <= window:
+        return mask
+    near = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries - window)
+    if mask is None:
+        return near
+    mask = as_tensor(mask)
+    return mask.data & near if mask.dtype.kind == "b" else mask + np.where(near, 0, -np.inf).astype(mask.dtype)

@@ -11,14 +11,28 @@ from tinygrad_llm.tensor import Tensor, TensorLike
 class FeedForward(Module):
     """Widen, bend, narrow: down(activation(up(x))).
 
+    With `gated`, what is bent lets through what is not: down(activation(gate(x)) ⊙ up(x)), a GLU (Shazeer 2020,
+    arXiv:2002.05202), which Llama has with SiLU ("SwiGLU") and Gemma with GELU.
+
     Shapes: x (..., embedding_dim) -> the same; inside (..., hidden_dim), 4 · embedding_dim unless given
     """
 
-    def __init__(self, embedding_dim: int, hidden_dim: int | None = None, activation: Module | None = None) -> None:
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_dim: int | None = None,
+        activation: Module | None = None,
+        *,
+        bias: bool = True,
+        gated: bool = False,
+    ) -> None:
         hidden_dim = 4 * embedding_dim if hidden_dim is None else hidden_dim
-        self.up = Linear(embedding_dim, hidden_dim)
+        self.gate = Linear(embedding_dim, hidden_dim, bias) if gated else None
+        self.up = Linear(embedding_dim, hidden_dim, bias)
         self.activation = GELU("tanh") if activation is None else activation
-        self.down = Linear(hidden_dim, embedding_dim)
+        self.down = Linear(hidden_dim, embedding_dim, bias)
 
     def forward(self, x: TensorLike) -> Tensor:
-        return self.down(self.activation(self.up(x)))
+        if self.gate is None:
+            return self.down(self.activation(self.up(x)))
+        return self.down(self.activation(self.gate(x)) * self.up(x))

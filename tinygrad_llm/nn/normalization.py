@@ -32,16 +32,18 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """Root mean square 1 along the last axis, then scale (Zhang and Sennrich 2019, arXiv:1910.07467).
 
-    Shapes: x (..., normalized_dim) -> the same; weight (normalized_dim,), starting at 1
+    With `around_one` the scale is 1 + weight, as in Gemma, so that weight decay pulls it to 1 and not to 0.
+
+    Shapes: x (..., normalized_dim) -> the same; weight (normalized_dim,), starting at a scale of 1
     """
 
-    def __init__(self, normalized_dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, normalized_dim: int, eps: float = 1e-5, *, around_one: bool = False) -> None:
         expect_sizes("RMSNorm", normalized_dim=normalized_dim)
-        self.eps = eps
-        self.weight = Parameter(np.ones(normalized_dim, np.float32))
+        self.eps, self.around_one = eps, around_one
+        self.weight = Parameter(np.full(normalized_dim, 0.0 if around_one else 1.0, np.float32))
 
     def forward(self, x: TensorLike) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
+        return rms_norm(x, self.weight + 1.0 if self.around_one else self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}"

@@ -1,0 +1,126 @@
+"""Multi-head latent attention: keys and values of all heads unfold from one short vector, and only that is cached.
+
+Numbers in the cache, for each token and layer, beside those of the other ways to attend:
+
+    multi-head attention       2 · H · D
+    grouped queries            2 · G · D
+    a window of W tokens       2 · G · D, of which at most W tokens are ever looked at again
+    latent attention           L + R
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.errors import GraphError
+from tinygrad_llm.nn.cache import LayerCache
+from tinygrad_llm.nn.dropout import Dropout
+from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.nn.module import Module
+from tinygrad_llm.nn.normalization import RMSNorm
+from tinygrad_llm.nn.rotary import RotaryPositions
+from tinygrad_llm.nn.sizes import expect_sizes
+from tinygrad_llm.ops.attention import scaled_dot_product_attention
+from tinygrad_llm.primitives import cat
+from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
+
+
+class MultiHeadLatentAttention(Module):
+    """Causal attention through a bottleneck of `latent_dim` numbers per token (DeepSeek-AI 2024, arXiv:2405.04434).
+
+        c = norm(W_c x),  k_h = [K_h c; r],  v_h = V_h c,  q_h = [Q_h x; turned(P_h x)],  r = turned(W_r x)
+
+    A rotation by position cannot pass through K_h; so a few features of their own, as many as `rotary` turns (none
+    without it), carry the positions, and all heads share the key's. With a cache the heads are never unfolded: since
+    q · (K_h c) = (K_hᵀ q) · c, each query meets the latents themselves, which are every head's keys and values alike,
+    and V_h unfolds only the mean.
+
+    Shapes: x (B, T, embedding_dim) -> the same; L = latent_dim, R = rotary.head_dim or 0
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        latent_dim: int,
+        dropout: float = 0.0,
+        *,
+        head_dim: int | None = None,
+        rotary: RotaryPositions | None = None,
+        norm_eps: float = 1e-6,
+    ) -> None:
+        head_dim = embedding_dim // num_heads if head_dim is None else head_dim
+        expect_sizes(
+            "MultiHeadLatentAttention", embedding_dim=embedding_dim, num_heads=num_heads, latent_dim=latent_dim,
+            head_dim=head_dim,
+        )  # fmt: skip
+        self.num_heads, self.head_dim, self.latent_dim = num_heads, head_dim, latent_dim
+        self.rotary_dim = 0 if rotary is None else rotary.head_dim
+        self.query = Linear(embedding_dim, num_heads * (head_dim + self.rotary_dim), bias=False)
+        self.compress = Linear(embedding_dim, latent_dim + self.rotary_dim, bias=False)
+        self.norm = RMSNorm(latent_dim, norm_eps)
+        self.key = Linear(latent_dim, num_heads * head_dim, bias=False)
+        self.value = Linear(latent_dim, num_heads * head_dim, bias=False)
+        self.output = Linear(num_heads * head_dim, embedding_dim, bias=False)
+        self.rotary = rotary
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: TensorLike, mask: TensorLike | None = None, cache: LayerCache | None = None, positions: Any = None
+    ) -> Tensor:
+        """As `MultiHeadAttention`'s. Raises GraphError where a cache is given what is being recorded."""
+        x = as_tensor(x)
+        if positions is None:
+            start = 0 if cache is None else cache.length
+            positions = np.arange(start, start + x.shape[-2])
+        queries = self._heads(self.query(x))
+        compressed = self.compress(x).unsqueeze(-3)  # (B, 1, T, L + R): one head that all share
+        latents = self.norm(compressed[..., : self.latent_dim])
+        if self.rotary is None:
+            turned_queries, turned_keys = queries[..., self.head_dim :], compressed[..., self.latent_dim :]
+        else:
+            turned_queries, turned_keys = self.rotary(
+                positions, queries[..., self.head_dim :], compressed[..., self.latent_dim :]
+            )
+        queries = queries[..., : self.head_dim]
+        if cache is None:
+            values = self._heads(self.value(latents.squeeze(-3)))
+            keys = self._heads(self.key(latents.squeeze(-3)))
+            shared = turned_keys.broadcast_to((*keys.shape[:-1], self.rotary_dim))
+            attended = self._attend(cat([queries, turned_queries], -1), cat([keys, shared], -1), values, mask)
+        else:
+            entries = cat([latents, turned_keys], -1)
+            if entries.requires_grad:
+                raise GraphError("MultiHeadLatentAttention: no gradient flows through a cache; use it under no_grad()")
+            kept = Tensor(cache.extend(entries.data, entries.data[..., :0])[0])
+            queries = queries @ self._per_head(self.key)  # K_hᵀ q, of width L
+            attended = self._attend(
+                cat([queries, turned_queries], -1), kept, kept[..., : self.latent_dim], mask
+            ) @ self._per_head(self.value).transpose(-2, -1)
+        return self.output(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim))
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: TensorLike | None) -> Tensor:
+        return scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            is_causal=True,
+            scale=1 / math.sqrt(self.head_dim + self.rotary_dim),  # of the keys as they would be unfolded
+            generator=self.dropout.generator,
+        )
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, T, H · D) -> (B, H, T, D)."""
+        return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads).transpose(-3, -2)
+
+    def _per_head(self, unfold: Linear) -> Tensor:
+        """The weight (H · D, L) as (H, D, L)."""
+        return unfold.weight.reshape(self.num_heads, self.head_dim, self.latent_dim)
+
+    def extra_repr(self) -> str:
+        return f"num_heads={self.num_heads}, latent_dim={self.latent_dim}, rotary_dim={self.rotary_dim}"

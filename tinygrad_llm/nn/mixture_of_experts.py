@@ -1,0 +1,96 @@
+"""Mixture of experts: many feed-forward layers, of which every token uses only a few.
+
+For E experts of width F with k in use, beside one dense layer of width F (both gated, embedding width C):
+
+    parameters              E · 3 · C · F + E · C       against  3 · C · F
+    FLOPs per token         k · 6 · C · F + 2 · E · C   against  6 · C · F
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.nn.module import Module, ModuleList
+from tinygrad_llm.nn.sizes import expect_sizes
+from tinygrad_llm.ops.softmax import softmax
+from tinygrad_llm.primitives import cat
+from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor, is_grad_enabled
+
+
+class MixtureOfExperts(Module):
+    """Each token goes to the `experts_per_token` experts that a router finds most likely, and their outputs are mixed.
+
+        p = softmax(router(x)),  y = Σ g_e · expert_e(x)  over the k most likely e
+
+    With one expert per token its gate g is p itself, as in the Switch Transformer (Fedus et al. 2021,
+    arXiv:2101.03961): gradient reaches the router through it. With more, the k gates are scaled to sum to 1, as in
+    Mixtral (Jiang et al. 2024, arXiv:2401.04088). Which experts are chosen has no gradient. No expert is ever full.
+
+    `expert` makes one. `balance` is what `balance_loss` is multiplied by; a language model's loss adds it in training.
+
+    Shapes: x (..., embedding_dim) -> the same
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_experts: int,
+        experts_per_token: int,
+        expert: Callable[[], Module],
+        balance: float = 0.01,
+    ) -> None:
+        expect_sizes("MixtureOfExperts", num_experts=num_experts, experts_per_token=experts_per_token)
+        if experts_per_token > num_experts:
+            raise ConfigError(
+                f"MixtureOfExperts: experts_per_token must be at most num_experts, {num_experts}; "
+                f"got {experts_per_token}"
+            )
+        self.num_experts, self.experts_per_token, self.balance = num_experts, experts_per_token, balance
+        self.router = Linear(embedding_dim, num_experts, bias=False)
+        self.experts = ModuleList(expert() for _ in range(num_experts))
+        self._routed: tuple[Tensor, Array] | None = None
+
+    def forward(self, x: TensorLike) -> Tensor:
+        x = as_tensor(x)
+        tokens = x.reshape(-1, x.shape[-1])
+        probabilities = softmax(self.router(tokens))
+        chosen = np.argsort(-probabilities.data.real, axis=-1, kind="stable")[:, : self.experts_per_token]
+        gates = probabilities[np.arange(len(chosen))[:, None], chosen]
+        if self.experts_per_token > 1:
+            gates = gates / gates.sum(axis=-1, keepdims=True)
+
+        order = np.argsort(chosen.reshape(-1), kind="stable")  # the (token, choice) pairs, expert by expert
+        counts = np.bincount(chosen.reshape(-1), minlength=self.num_experts)
+        routed = tokens[order // self.experts_per_token]
+        ends = np.cumsum(counts)
+        outputs = cat([
+            expert(routed[end - count : end]) for expert, count, end in zip(self.experts, counts, ends, strict=True)
+        ])  # fmt: skip
+        back = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, -1)
+        self._routed = (probabilities, counts) if self.training and is_grad_enabled() else None
+        return (back * gates.unsqueeze(-1)).sum(axis=1).reshape(x.shape)
+
+    def balance_loss(self) -> Tensor:
+        """How unevenly the last forward in training used the experts, times `balance`; asked for once.
+
+            balance · E · Σ_e f_e · P_e
+
+        f_e is how many of the tokens chose expert e, as a share of all tokens, and P_e the mean of p_e (Fedus et al.,
+        equation 4; with k > 1 as in Mixtral). Even use gives balance · k. f has no gradient: P is pushed down where f
+        is high.
+
+        Raises: GraphError where there was no forward in training since the last call
+        """
+        if self._routed is None:
+            raise GraphError("balance_loss: needs a forward in training mode first, with gradients; there was none")
+        probabilities, counts = self._routed
+        self._routed = None  # or the graph of this step would live until the next
+        share = (counts / max(1, len(probabilities))).astype(probabilities.dtype)
+        return (probabilities.mean(axis=0) * share).sum() * (self.balance * self.num_experts)
+
+    def extra_repr(self) -> str:
+        return f"experts_per_token={self.experts_per_token}, balance={self.balance}"
