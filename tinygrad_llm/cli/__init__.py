@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from tinygrad_llm.cli import classify, doctor, download, export_model, generate, import_model, train
+from tinygrad_llm.cli import classify, doctor, download, export_model, generate, import_model, train, translate
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.train.mpi import find_launch, joined
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "train": train,
     "generate": generate,
     "classify": classify,
+    "translate": translate,
     "doctor": doctor,
     "download": download,
     "import": import_model,

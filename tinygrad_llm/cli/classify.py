@@ -134,14 +134,14 @@ def run(arguments: argparse.Namespace) -> int:
     longest = options.get("max_length") if isinstance(options, dict) else None
     context = model.config.body.context_length
     max_length = longest if isinstance(longest, int) and 0 < longest <= context else None
-    texts = arguments.texts or _lines_of_standard_input()
+    texts = arguments.texts or lines_of_standard_input()
     for text, shares in zip(texts, classify(model, tokenizer, texts, max_length, 0), strict=True):
         best = int(shares.argmax())
         print(f"{model.config.labels[best]}\t{shares[best]:.4f}\t{text}")
     return 0
 
 
-def _lines_of_standard_input() -> list[str]:
+def lines_of_standard_input() -> list[str]:
     """The lines that are not blank."""
     try:
         lines = [line.rstrip("\r\n") for line in sys.stdin]

@@ -1,7 +1,7 @@
-"""What the commands that fine-tune share: their flags, and a run that begins or resumes, trains, and reports.
+"""What the commands that teach a task share: their flags, and a run that begins or resumes, trains, and reports.
 
-A command says what its options are and makes a `Job` of them; the loop, the log, the checkpoints, `--resume` and Ctrl-C
-are those of pretraining.
+A command says what its options are and makes a `Job` of them, from a pretrained model or from nothing; the loop, the
+log, the checkpoints, `--resume` and Ctrl-C are those of pretraining.
 """
 
 from __future__ import annotations
@@ -54,22 +54,29 @@ class Job:
     describe: Callable[[dict[str, Any], dict[str, Any]], str]
     loss: Loss = language_model_loss
     next_command: str = ""  # what to try with the trained model, after the program's name
+    tokenizer: Tokenizer | None = None  # where it is not the base's
 
 
 @dataclass(frozen=True)
 class FineTuning(Generic[Options]):
-    """A command that fine-tunes: `options`, a dataclass with a default for each flag, `settings` for the training, and
-    `prepare(base, tokenizer, options, settings, status)`, which makes the job."""
+    """A command that trains for a task: `options`, a dataclass with a default for each flag, `settings` for the
+    training, and `prepare(base, tokenizer, options, settings, status)`, which makes the job.
+
+    Where it does not start `from_base`, a pretrained GPT, there is no `base`, and a `tokenizer` only when a run is
+    resumed: the one that its job made.
+    """
 
     name: str
     options: Options
     settings: TrainingSettings
-    prepare: Callable[[GPT, Tokenizer, Options, TrainingSettings, StatusLine], Job]
+    prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
+    from_base: bool = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
         run = parser.add_argument_group("run")
-        run.add_argument("--model", metavar="DIR", help="the run folder of the pretrained model to start from")
+        if self.from_base:
+            run.add_argument("--model", metavar="DIR", help="the run folder of the pretrained model to start from")
         run.add_argument("--out", metavar="DIR", help=f"the new run folder (default: runs/{self.name})")
         run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
         run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
@@ -94,8 +101,10 @@ class FineTuning(Generic[Options]):
         with folder:
             options = dataclasses.replace(self.options, **plan["options"])  # type: ignore[type-var]
             settings = TrainingSettings.from_dict(plan["training"])
-            base, tokenizer = load_gpt(plan["base"])
-            _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
+            base, tokenizer = None, folder.tokenizer if resume else None
+            if self.from_base:
+                base, tokenizer = load_gpt(plan["base"])
+                _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
             if data := plan["options"]["data"]:
                 _expect_unchanged(plan, "data", Path(data))
             manual_seed(settings.seed)
@@ -114,11 +123,11 @@ class FineTuning(Generic[Options]):
                 folder.update_config(plan)
             else:
                 before = _before(out, job, status)
-                folder.begin(plan, tokenizer)  # only now, when all that was asked for has proved possible
+                folder.begin(plan, job.tokenizer or tokenizer)  # only now, when all asked for has proved possible
             write_json(out / REPORT, {"task": self.name, "before": before})
             status.say(
                 f"training {job.model.num_parameters(trainable_only=True):,} of {job.model.num_parameters():,} "
-                f"parameters from {plan['base']}, {settings.steps - trainer.step:,} steps to go"
+                f"parameters from {plan.get('base', 'scratch')}, {settings.steps - trainer.step:,} steps to go"
             )
             go_on = f"Continue with: tinygrad-llm {self.name} train --resume --out {out}"
             try:
@@ -139,14 +148,14 @@ class FineTuning(Generic[Options]):
 
     def _new_plan(self, given: dict[str, Any]) -> dict[str, Any]:
         """All that decides a run, from the flags and the defaults."""
-        if "model" not in given:
+        if self.from_base and "model" not in given:
             raise ConfigError("--model must name the run folder of a pretrained model; `tinygrad-llm train` makes one")
         options = dataclasses.asdict(self.options)  # type: ignore[call-overload]
         training = self.settings.to_dict()
         TrainingSettings.from_dict(training | {name: given[name] for name in training if name in given})
         return {
             "task": self.name,
-            "base": str(given["model"]),
+            **({"base": str(given["model"])} if self.from_base else {}),
             "options": {name: given.get(name, default) for name, default in options.items()},
             "training": {name: given.get(name, default) for name, default in training.items()},
         }
@@ -163,13 +172,12 @@ class FineTuning(Generic[Options]):
                 f"`{config.get('task', 'train')}`"
             )
         defaults = dataclasses.asdict(self.options)  # type: ignore[call-overload]
-        for name, example in {
-            "base": "", "base_sha256": "", "options": defaults, "training": self.settings.to_dict()
-        }.items():  # fmt: skip
+        expected = {"options": defaults, "training": self.settings.to_dict()}
+        for name, example in (expected | ({"base": "", "base_sha256": ""} if self.from_base else {})).items():
             if not _alike(config.get(name), example):
                 raise CheckpointError(f"the run's config.json: {name} must be what `{self.name} train` wrote")
         plan = {**config, "training": dict(config["training"])}
-        was = {**plan["options"], **plan["training"], "model": plan["base"]}
+        was = {**plan["options"], **plan["training"], "model": plan.get("base")}
         for name, value in given.items():
             if name in CHANGEABLE:
                 plan["training"][name] = value

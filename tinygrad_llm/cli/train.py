@@ -230,10 +230,15 @@ def expect_memory(config: GPTConfig, processes: int = 1) -> None:
     layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
     tables = width * (config.vocab_size * (1 if config.tie_weights else 2) + config.context_length)
     parameters = tables + config.num_layers * layer  # of the matrices; biases hardly count
+    expect_room(parameters, processes)
+
+
+def expect_room(parameters: int, processes: int = 1) -> None:
+    """Refuse to train more parameters than the machine's memory can hold."""
     needed = 16 * parameters * processes  # float32: the weight, its gradient, and two moments of AdamW
     if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise ConfigError(
-            f"a GPT of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
+            f"a model of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
             f"{f' by {processes} processes' * (processes > 1)}; this machine has {there // 10**9} GB: choose smaller "
             "ones"
         )

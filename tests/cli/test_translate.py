@@ -1,0 +1,102 @@
+"""`translate`: an encoder-decoder trained, stopped, resumed and asked, from a file of pairs to lines of text."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from tiny_base import call
+
+from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.models import EncoderDecoder
+from tinygrad_llm.train import load
+
+LETTERS = {"a": "one", "b": "two", "c": "three"}
+SIZES = ["--embedding-dim", "32", "--num-layers", "1", "--context-length", "24", "--tokenizer", "char"]
+STEPS = ["--steps", "200", "--eval-interval", "50", "--warmup-steps", "20", "--learning-rate", "0.01",
+         "--label-smoothing", "0", "--batch-size", "16"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "pairs.tsv"
+    words = ["".join(w) for n in (1, 2, 3) for w in np.array(np.meshgrid(*[list(LETTERS)] * n)).T.reshape(-1, n)]
+    path.write_text("".join(f"{word}\t{' '.join(LETTERS[letter] for letter in word)}\n" for word in words))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "run"
+
+
+def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, capsys):
+    arguments = ["translate", "train", "--data", data, *SIZES, *STEPS]
+    code, printed, errors = call(capsys, *arguments, "--out", trained)
+    assert (code, errors) == (0, [])
+    assert "37 pairs to train on, 2 held out" in printed and "step 200/200 | loss" in printed
+    report = json.loads((trained / "report.json").read_text())
+    assert report["after"]["loss"] < 0.5 < report["before"]["loss"]
+    assert "held-out pairs: loss" in printed and f"exactly right {report['before']['exact']} -> " in printed
+    model, tokenizer = load(trained)
+    assert isinstance(model, EncoderDecoder) and model.config.vocab_size == tokenizer.vocab_size
+
+    stopped = tmp_path / "stopped"
+    assert call(capsys, *arguments, "--out", stopped, "--stop-at", "70")[0] == 0
+    code, printed, errors = call(capsys, "translate", "train", "--resume", "--out", stopped)
+    assert (code, errors) == (0, [])
+    first, second = (read_safetensors(path / "model.safetensors") for path in (trained, stopped))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_translates_arguments_and_lines_greedily_and_by_beam_search(trained, capsys, monkeypatch):
+    for beams in ("1", "3"):
+        code, printed, errors = call(capsys, "translate", "run", "--model", trained, "--beams", beams, "ab", "c")
+        assert (code, errors) == (0, []) and printed.splitlines() == ["one two", "three"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("ab\n\nc\n"))
+    assert call(capsys, "translate", "run", "--model", trained)[1] == printed
+
+
+def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
+    code, printed, errors = call(
+        capsys, "translate", "train", "--out", tmp_path / "run", "--embedding-dim", "8", "--num-layers", "1",
+        "--steps", "1",
+    )  # fmt: skip
+    assert (code, errors) == (0, []) and "1,000,000 pairs to train on, 1,000 held out" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--data", "{folder}"], 2, "it is a folder"),
+        (["train", "--data", "{folder}/none"], 2, "there is none of that name"),
+        (["train", "--data", "{data}", "--held-out", "1"], 2, "--held-out must be a share between 0 and 1; got 1.0"),
+        (["train", "--data", "{data}", "--held-out", "nan"], 2, "--held-out must be a share between 0 and 1; got nan"),
+        (["train", "--data", "{data}", "--context-length", "2"], 2, "pairs of fewer than 2 tokens"),
+        (["train", "--embedding-dim", "10"], 2, "embedding_dim must be a multiple of num_heads; got 10 and 4"),
+        (["train", "--embedding-dim", "4000000"], 2, "GB of memory to be trained"),
+        (["train", "--num-layers", "-1"], 2, "num_layers must be an integer of at least 1; got -1"),
+        (["train", "--schedule", "linear"], 2, "schedule must be one of cosine, inverse_square_root; got 'linear'"),
+        (["train", "--vocab-size", "3"], 2, "vocab_size must be an integer of at least 257"),
+        (["train", "--resume", "--out", "{folder}/none"], 2, "is no run folder"),
+        (["run", "--model", "{run}", "--beams", "0", "a"], 2, "num_beams must be an integer of at least 1; got 0"),
+        (["run", "--model", "{run}", "--beams", "2", "--length-penalty", "-1", "a"], 2, "length_penalty"),
+        (["run", "--model", "{run}", ""], 2, "must have 1 to 23 tokens; '' has 0"),
+        (["run", "--model", "{run}", "a" * 24], 2, "has 24"),
+        (["run", "--model", "{folder}", "a"], 2, "is no run folder"),
+    ],
+)
+def test_says_in_one_line_what_does_not_fit(arguments, code, message, data, trained, tmp_path, capsys):
+    places = {"folder": str(tmp_path), "data": str(data), "run": str(trained)}
+    given = [argument.format(**places) for argument in arguments]
+    if "train" in given and "--out" not in given:
+        given += ["--out", str(tmp_path / "out")]
+    found, _, errors = call(capsys, "translate", *given)
+    assert (found, len(errors)) == (code, 1) and message in errors[0], errors
+
+
+def test_other_commands_refuse_the_run_by_name(trained, data, capsys):
+    code, _, errors = call(capsys, "generate", "--model", trained, "--prompt", "a")
+    assert (code, len(errors)) == (2, 1) and "holds a EncoderDecoder" in errors[0]
+    code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data)
+    assert (code, len(errors)) == (2, 1) and "holds a EncoderDecoder" in errors[0]

@@ -1,0 +1,195 @@
+"""Teach an encoder-decoder to turn texts into others, as a language into another, and let it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.cli.classify import lines_of_standard_input
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.train import expect_room
+from tinygrad_llm.data import (
+    DataLoader,
+    NumberPairs,
+    Pair,
+    TranslationDataset,
+    collate_translation,
+    read_pairs,
+)
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.generate import translate
+from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
+from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, load
+
+NUMBER_PAIRS = 1_000_000  # made up one by one as they are read
+PAIRS_FOR_TOKENIZER = 50_000
+MOST_HELD_OUT = 1000  # pairs: enough for the loss, however many there are
+JUDGED = 100  # held-out pairs that are translated, before the training and after it
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str = field(
+        default="",
+        metadata={
+            "help": "a file with a text, a tab and its translation on each line (default: numbers in English and "
+            "French words, made up here)"
+        },
+    )
+    held_out: float = field(default=0.05, metadata={"help": "share of the pairs in --data that is not trained on"})
+    tokenizer: str = field(default="bpe", metadata={"choices": ("bpe", "char"), "help": "one for both sides"})
+    vocab_size: int = field(default=512, metadata={"help": "tokens of the BPE tokenizer"})
+    context_length: int = field(default=48, metadata={"help": "tokens of the longest text; longer pairs are left out"})
+    embedding_dim: int = 64
+    num_heads: int = 4
+    num_layers: int = field(default=2, metadata={"help": "of the encoder, and of the decoder"})
+    dropout: float = 0.0
+    label_smoothing: float = field(default=0.1, metadata={"help": "share of each target spread over all tokens"})
+
+
+def prepare(
+    base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
+    """A new encoder-decoder, its tokenizer, and the pairs to train on and to judge by."""
+    config = EncoderDecoderConfig(  # checked before anything is read
+        vocab_size=options.vocab_size,
+        context_length=options.context_length,
+        embedding_dim=options.embedding_dim,
+        num_heads=options.num_heads,
+        num_layers=options.num_layers,
+        dropout=options.dropout,
+        label_smoothing=options.label_smoothing,
+    )
+    width, inner = config.embedding_dim, config.feed_forward_dim or 4 * config.embedding_dim
+    expect_room(config.vocab_size * width + config.num_layers * (12 * width * width + 4 * width * inner))
+    training: Any
+    held_out: Any
+    if options.data:
+        training, held_out = split_pairs(read_pairs(options.data), options.held_out, settings.seed)
+    else:
+        training = NumberPairs(NUMBER_PAIRS, seed=settings.seed)
+        held_out = NumberPairs(MOST_HELD_OUT, held_out=True, seed=settings.seed)
+    if tokenizer is None:
+        sample = [training[i] for i in range(min(len(training), PAIRS_FOR_TOKENIZER if options.data else 2000))]
+        tokenizer = new_tokenizer(options, sample)
+    config = EncoderDecoderConfig(**{**config.to_dict(), "vocab_size": tokenizer.vocab_size})
+    if options.data:
+        training, held_out = (
+            _short_enough(pairs, tokenizer, options.context_length, status) for pairs in (training, held_out)
+        )
+    status.say(f"{len(training):,} pairs to train on, {len(held_out):,} held out, {tokenizer.vocab_size:,} tokens")
+    end = tokenizer.end_of_text
+    if end is None:
+        raise ConfigError(f"the run's tokenizer must have the token {END_OF_TEXT}; it was replaced")
+    model = EncoderDecoder(config)
+    datasets = [TranslationDataset(pairs, tokenizer, end) for pairs in (training, held_out)]
+    validation = list(DataLoader(datasets[1], settings.batch_size, collate_fn=collate_translation,
+                                 generator=Generator(0)))  # fmt: skip
+    judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
+
+    def evaluate_translations() -> dict[str, Any]:
+        written = translate(model, tokenizer, [pair.source for pair in judged])
+        exact = sum(text == pair.target for text, pair in zip(written, judged, strict=True))
+        examples = [[pair.source, pair.target, text] for pair, text in zip(judged, written, strict=True)]
+        return {
+            "loss": evaluate(model, validation), "exact": exact, "count": len(judged), "examples": examples[:SHOWN]
+        }  # fmt: skip
+
+    return Job(
+        model,
+        "encoder-decoder",
+        DataLoader(
+            datasets[0], settings.batch_size, shuffle=True, collate_fn=collate_translation,
+            generator=Generator(settings.seed).spawn("shuffling"),
+        ),
+        validation,
+        evaluate_translations,
+        describe,
+        next_command="translate run --model {model} '" + (judged[0].source if judged else "a text") + "'",
+        tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on and pairs held out, at random, at least one of each; no source is on both sides.
+
+    Raises: ConfigError for a share outside (0, 1), DataError where all pairs have the same source
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"--held-out must be a share between 0 and 1; got {share}")
+    sources = sorted({pair.source for pair in pairs})
+    if len(sources) < 2:
+        raise DataError(f"--data must hold at least two different texts to translate; got {len(sources)}")
+    count = min(max(1, round(share * len(sources))), MOST_HELD_OUT, len(sources) - 1)
+    chosen = Generator(seed).spawn("held out").randperm(len(sources))[:count]
+    held_out = {sources[int(place)] for place in chosen}
+    return [p for p in pairs if p.source not in held_out], [p for p in pairs if p.source in held_out]
+
+
+def new_tokenizer(options: Options, pairs: Sequence[Pair]) -> Tokenizer:
+    """One tokenizer for both sides, learned from the pairs."""
+    texts = [text for pair in pairs for text in pair]
+    if options.tokenizer == "char":
+        return CharTokenizer.train("".join(texts), [END_OF_TEXT, UNKNOWN])
+    return BPETokenizer.train(texts, options.vocab_size)
+
+
+def _short_enough(pairs: list[Pair], tokenizer: Tokenizer, longest: int, status: StatusLine) -> list[Pair]:
+    """The pairs whose two texts, with the id that ends them, fit the context."""
+    kept = [pair for pair in pairs if all(len(tokenizer.encode_ordinary(text)) < longest for text in pair)]
+    if len(kept) < len(pairs):
+        status.say(f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs have {longest} tokens or more: left out")
+    if not kept:
+        raise DataError(f"--data must hold pairs of fewer than {longest} tokens; got none: raise --context-length")
+    return kept
+
+
+def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Loss and exact matches on held-out pairs, and a few translations as they are."""
+    lines = [
+        f"held-out pairs: loss {before['loss']:.3f} -> {after['loss']:.3f} nats per token, exactly right "
+        f"{before['exact']} -> {after['exact']} of {after['count']}"
+    ]
+    for source, target, written in after["examples"]:
+        lines.append(f"  {source} -> {written}" + ("" if written == target else f"   (should be: {target})"))
+    return "\n".join(lines)
+
+
+TRAINING = FineTuning(
+    "translate",
+    Options(),
+    TrainingSettings(
+        steps=1000, batch_size=32, learning_rate=3e-3, schedule="inverse_square_root", warmup_steps=150, beta2=0.98,
+        weight_decay=0.01, eval_interval=250,
+    ),
+    prepare,
+    from_base=False,
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="train|run", required=True)
+    TRAINING.add_arguments(add_action(actions, "train", "Train an encoder-decoder on pairs of texts."))
+    run = add_action(actions, "run", "Translate each text.")
+    run.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of an encoder-decoder")
+    run.add_argument("--beams", type=int, default=1, metavar="N", help="texts that a beam search keeps; 1 is greedy")
+    run.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="0 prefers short texts, as p does")
+    run.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "train":
+        return TRAINING.run(arguments)
+    model, tokenizer = load(arguments.model)
+    if not isinstance(model, EncoderDecoder):
+        raise ConfigError(f"--model must be an encoder-decoder; {arguments.model} holds a {type(model).__name__}")
+    texts = arguments.texts or lines_of_standard_input()
+    for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
+        print(written)
+    return 0
