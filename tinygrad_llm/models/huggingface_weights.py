@@ -1,0 +1,196 @@
+"""What the Hugging Face folders of all models share: config.json, and weights under other names.
+
+Each model says in a list of Places where its weights lie; reading and writing both follow that list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError
+from tinygrad_llm.formats import read_json_object, write_json, write_safetensors
+from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.vocabulary_files import expect_huggingface_tokenizer, write_huggingface_tokenizer
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HEAD = "lm_head.weight"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One array there, with its shape there, and the arrays here that it holds one after the other."""
+
+    theirs: str
+    shape: tuple[int, ...]
+    ours: tuple[str, ...]
+    transposed: bool = False
+
+
+# Reading.
+
+
+def head_is_tied(tensors: Arrays, table: str, promised: bool) -> bool:
+    """Whether the head is the embedding's `table`; if so, its copy is removed from `tensors`.
+
+    It is where the file leaves it out, or holds the very numbers and the config does not deny it; as in transformers,
+    other numbers are honoured even where the config promises a tie.
+    """
+    if HEAD not in tensors or not promised:
+        return promised
+    head, embedding = tensors[HEAD], tensors.get(table)
+    tied = embedding is not None and np.array_equal(head, embedding, equal_nan=head.dtype.kind == "f")
+    if tied:
+        del tensors[HEAD]
+    return tied
+
+
+def state_from(tensors: Arrays, places: Iterable[Place], folder: Path, model: str) -> Arrays:
+    """Our state dict of their arrays, which it takes out of `tensors`. Raises FormatError unless they fit exactly."""
+    state: Arrays = {}
+    for place in places:  # which stops at the first array that is missing, however many layers are promised
+        state.update(_taken(tensors, place, folder))
+    if tensors:
+        names = ", ".join(shown(name) for name in sorted(tensors)[:5])
+        raise FormatError(
+            f"{folder}: must hold the weights of {model} and nothing else; also holds {len(tensors)} more: {names}"
+        )
+    return state
+
+
+def _taken(tensors: Arrays, place: Place, folder: Path) -> Arrays:
+    """What `place` holds, removed from `tensors` and put into our shapes."""
+    array = tensors.pop(place.theirs, None)
+    if array is None:
+        why = f", which {CONFIG} needs with tie_word_embeddings false" if place.theirs == HEAD else ""
+        raise FormatError(f"{folder}: the weights must hold {place.theirs!r} {place.shape}{why}; there is none")
+    if array.shape != place.shape or array.dtype.kind != "f":
+        raise FormatError(
+            f"{folder}: {place.theirs!r} must be {place.shape} numbers with a fraction, as {CONFIG} says; "
+            f"got {array.dtype} {array.shape}"
+        )
+    whole = array.T if place.transposed else array
+    return dict(zip(place.ours, np.split(whole, len(place.ours)), strict=True))
+
+
+class TheirConfig:
+    """A config.json, asked for one setting at a time; every complaint is a FormatError that names file and setting."""
+
+    def __init__(self, path: Path, other_names: Mapping[str, str] | None = None) -> None:
+        self.path, self.settings = path, read_json_object(path)
+        self._other_names = other_names or {}  # under which transformers takes the same setting
+
+    def get(self, name: str, default: Any = None) -> Any:
+        other = self._other_names.get(name)
+        found = [self.settings[known] for known in (name, other) if known in self.settings]
+        if len(found) == 2 and found[0] != found[1]:
+            raise FormatError(f"{self.path}: {name} and {other} mean the same; got {shown(found)}")
+        return found[0] if found else default
+
+    def size(self, name: str, default: int | None) -> int:
+        value = self.get(name, default)
+        if type(value) is not int or value < 1:
+            raise FormatError(f"{self.path}: {name} must be an integer of at least 1; got {shown(value)}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.get(name, default)
+        if not isinstance(value, bool):
+            raise self.refusal(name, "must be true or false")
+        return value
+
+    def choice(self, name: str, default: str, known: Mapping[str, str]) -> str:
+        value = self.get(name, default)
+        if not isinstance(value, str) or value not in known:
+            raise self.refusal(name, f"must be one of {', '.join(known)}: others are not computed here")
+        return known[value]
+
+    def refusal(self, name: str, what: str) -> FormatError:
+        return FormatError(f"{self.path}: {name} {what}; got {shown(self.settings.get(name))}")
+
+    def expect_unset(self, *names: str) -> None:
+        for name in names:
+            if self.settings.get(name):
+                raise self.refusal(name, "must be unset or false: it is not computed here")
+
+
+# Writing.
+
+
+def tensors_from(state: Mapping[str, NDArray[Any]], places: Iterable[Place], model: str) -> Arrays:
+    """Their arrays of our state dict. Raises StateDictError unless it fits exactly."""
+    left = dict(state)
+    tensors = {}
+    for place in places:
+        missing = [name for name in place.ours if name not in left]
+        if missing:
+            raise StateDictError(f"save_pretrained: a {model} must have the weights {', '.join(missing)}; got others")
+        parts = [left.pop(name) for name in place.ours]
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        whole = whole.T if place.transposed else whole
+        if whole.shape != place.shape:
+            raise StateDictError(
+                f"save_pretrained: {', '.join(place.ours)} must come to {place.shape}, as the config says; "
+                f"got {whole.shape}"
+            )
+        tensors[place.theirs] = whole
+    if left:
+        raise StateDictError(
+            f"save_pretrained: {model} has no place for {', '.join(sorted(left)[:5])}; merge or remove what was added"
+        )
+    return tensors
+
+
+def write_folder(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    tokenizer: Tokenizer | None,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write `config`, weights and tokenizer as transformers opens them; `settings` are our model's.
+
+    Everything is checked before the first file is written; config.json, which makes the folder a model, comes last.
+
+    Raises: TokenizerError, ConfigError, CheckpointError
+    """
+    if tokenizer is not None:
+        expect_huggingface_tokenizer(tokenizer)
+        if tokenizer.vocab_size > settings["vocab_size"]:
+            raise ConfigError(
+                f"save_pretrained: the model must have a row for each of the tokenizer's {tokenizer.vocab_size} "
+                f"tokens; it has {settings['vocab_size']}: see resize_token_embeddings"
+            )
+    _expect_no_other_model(folder / CONFIG, config["model_type"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise CheckpointError(f"{folder}: cannot be made a folder: {error}") from None
+    write_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
+    if tokenizer is not None:
+        write_huggingface_tokenizer(tokenizer, folder, settings["context_length"])
+    dtype = str(np.result_type(*tensors.values()))
+    write_json(folder / CONFIG, {**config, "dtype": dtype, "torch_dtype": dtype})  # torch_dtype: the older name
+
+
+def _expect_no_other_model(path: Path, own_type: str) -> None:
+    if not os.path.lexists(path):
+        return
+    try:
+        model_type = read_json_object(path).get("model_type")
+    except FormatError:
+        model_type = None
+    if model_type != own_type:
+        raise CheckpointError(
+            f"{path}: belongs to something else than a Hugging Face {own_type} (model_type {shown(model_type)}), and "
+            f"would be overwritten; choose a new folder"
+        )
