@@ -319,3 +319,22 @@ def test_a_full_disk_leaves_the_old_weights(small_disk):
         write_safetensors(path, {"a": np.zeros(100_000)})
     assert path.read_bytes() == before
     assert os.listdir(small_disk) == ["model.safetensors"]
+
+
+def test_a_header_of_nothing_but_lists_is_refused_before_it_fills_the_memory(tmp_path):
+    text = b'{"a":[' + b"[]," * 40_000 + b"[]]}"
+    path = tmp_path / "lists.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="an object and two lists for each tensor; got 40003 objects and lists"):
+            read_safetensors(path)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_brackets_in_names_and_metadata_are_no_lists(tmp_path):
+    path = tmp_path / "names.safetensors"
+    write_safetensors(path, {"[[[{{{": np.ones(2, np.float32)}, {"note": "[" * 9_000})
+    assert list(read_safetensors(path)) == ["[[[{{{"]

@@ -37,6 +37,7 @@ from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 LARGEST = 2**63 - 1  # bytes of one array, and each of its axes: what NumPy can count
 MOST_AXES = 64  # of a NumPy array
+MOST_STRAY_BRACKETS = 10_000  # in names and metadata
 METADATA = "__metadata__"
 
 # Bits per number, narrow to wide: the order in which a writer sorts, backwards. Within a width it is the reference
@@ -149,6 +150,12 @@ def _read_header(file: BinaryIO, source: str) -> Header:
         raise FormatError(f"{source}: byte 8: the header must begin with '{{'; got {text[:1]!r}")
     if not text.rstrip(b" ").endswith(b"}"):
         raise FormatError(f"{source}: the header must end with '}}' and spaces; got {text[-1:]!r} at byte {length + 7}")
+    brackets, tensors_promised = text.count(b"[") + text.count(b"{"), text.count(b'"dtype"')
+    if brackets > 3 * tensors_promised + MOST_STRAY_BRACKETS:  # a list of lists takes 70 times its text in memory
+        raise FormatError(
+            f"{source}: the header must hold an object and two lists for each tensor; got {brackets} objects and lists "
+            f"for {tensors_promised} tensors"
+        )
     entries = parse_json(text, f"{source}: header", max_depth=3)
     metadata = _check_metadata(entries.pop(METADATA, {}), source)
     tensors = {name: _check_entry(entry, f"{source}: tensor {shown(name)}") for name, entry in entries.items()}
