@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from op_cases import CASES, SMALL_CASES, Case
+from op_cases import SMALL_CASES
 
 from tinygrad_llm import Tensor, ops
 from tinygrad_llm.gradcheck import gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
 from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.study.op_cases import CASES, Case
 
 TOLERANCE = {  # beside numbers of about 1; float32's machine epsilon is 1.2e-7, and rows of a hundred are summed
     np.float64: {"rtol": 1e-11, "atol": 1e-13},
