@@ -17,7 +17,17 @@ from typing import NoReturn
 
 import numpy as np
 
-from tinygrad_llm.cli import classify, doctor, download, export_model, generate, import_model, train, translate
+from tinygrad_llm.cli import (
+    classify,
+    doctor,
+    download,
+    export_model,
+    generate,
+    gradcheck,
+    import_model,
+    train,
+    translate,
+)
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.train.mpi import find_launch, joined
 
@@ -27,6 +37,7 @@ COMMANDS = {
     "classify": classify,
     "translate": translate,
     "doctor": doctor,
+    "gradcheck": gradcheck,
     "download": download,
     "import": import_model,
     "export": export_model,

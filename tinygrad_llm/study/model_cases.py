@@ -1,0 +1,133 @@
+"""Every layer and every whole model, each small enough that all of its gradients can be measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_llm import nn
+from tinygrad_llm.finetune import classifier
+from tinygrad_llm.models import MODELS, GPTConfig
+from tinygrad_llm.nn import Module
+from tinygrad_llm.ops import cross_entropy
+from tinygrad_llm.random import default_generator, manual_seed
+from tinygrad_llm.study.op_cases import ids, normal
+from tinygrad_llm.tensor import Array, Tensor
+
+
+class ModuleCase(NamedTuple):
+    """`call(module, *inputs)` for a module that `make()` makes; float inputs ask for a gradient too."""
+
+    make: Callable[[], Module]
+    inputs: tuple[Array, ...] = ()
+    call: Callable[..., Any] = lambda module, *inputs: module(*inputs)
+
+
+X = normal(2, 3, 8)
+MEMORY = normal(2, 5, 8)
+CONTAINERS = {"Module", "ModuleList", "Parameter", "Buffer"}  # no arithmetic of their own
+CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache"}  # through which no gradient flows
+
+LAYERS: dict[str, list[ModuleCase]] = {
+    "Linear": [ModuleCase(lambda: nn.Linear(8, 5), (X,)), ModuleCase(lambda: nn.Linear(8, 5, bias=False), (X,))],
+    "Embedding": [ModuleCase(lambda: nn.Embedding(6, 4), (), lambda layer: layer(ids(6, 3, 5)))],
+    "LayerNorm": [ModuleCase(lambda: nn.LayerNorm(8), (X,)), ModuleCase(lambda: nn.LayerNorm(8, bias=False), (X,))],
+    "RMSNorm": [ModuleCase(lambda: nn.RMSNorm(8), (X,)), ModuleCase(lambda: nn.RMSNorm(8, around_one=True), (X,))],
+    "GELU": [ModuleCase(nn.GELU, (X,)), ModuleCase(lambda: nn.GELU("tanh"), (X,))],
+    "SiLU": [ModuleCase(nn.SiLU, (X,))],
+    "ReLU": [ModuleCase(nn.ReLU, (X,))],
+    "Dropout": [ModuleCase(lambda: nn.Dropout(0.3), (X,), lambda layer, x: _seeded(layer)(x))],
+    "Sequential": [ModuleCase(lambda: nn.Sequential(nn.Linear(8, 6), nn.GELU(), nn.Linear(6, 3)), (X,))],
+    "FeedForward": [
+        ModuleCase(lambda: nn.FeedForward(8, 12), (X,)),
+        ModuleCase(lambda: nn.FeedForward(8, 12, nn.SiLU(), gated=True), (X,)),
+    ],
+    "MixtureOfExperts": [
+        ModuleCase(lambda: nn.MixtureOfExperts(8, 4, 1, lambda: nn.FeedForward(8, 6)), (X,)),
+        ModuleCase(lambda: nn.MixtureOfExperts(8, 4, 2, lambda: nn.FeedForward(8, 6)), (X,)),
+    ],
+    "MultiHeadAttention": [
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, qkv_bias=True), (X,)),
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 4, causal=True, num_kv_heads=2), (X,)),
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, window=2), (X,)),
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 2, rotary=nn.RotaryPositions(4), causal=True), (X,)),
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 2), (X, MEMORY)),
+    ],
+    "MultiHeadLatentAttention": [
+        ModuleCase(lambda: nn.MultiHeadLatentAttention(8, 2, 6, rotary=nn.RotaryPositions(2)), (X,))
+    ],
+    "RotaryPositions": [
+        ModuleCase(lambda: nn.RotaryPositions(4), (normal(2, 2, 3, 4),), lambda turn, x: turn(np.arange(3), x))
+    ],
+    "SinusoidalPositions": [
+        ModuleCase(lambda: nn.SinusoidalPositions(9, 8), (X,), lambda add, x: add(x, np.arange(3)))
+    ],
+    "TransformerBlock": [
+        ModuleCase(lambda: nn.TransformerBlock(8, 2), (X,)),
+        ModuleCase(lambda: nn.TransformerBlock(8, 2, norm_first=False, cross_attention=True), (X, MEMORY)),
+    ],
+}
+
+
+def _seeded(layer: Any) -> Any:
+    """The same masks at every call, for a slope cannot be measured on a die."""
+    layer.generator = default_generator().spawn("gradcheck") if layer.generator is None else layer.generator
+    layer.generator.manual_seed(3)
+    return layer
+
+
+SMALL: dict[str, Any] = {  # of whatever a config asks for
+    "vocab_size": 11, "context_length": 7, "embedding_dim": 8, "num_heads": 2, "num_layers": 2, "dropout": 0.0,
+    "feed_forward_dim": 12, "num_kv_heads": 1,
+}  # fmt: skip
+
+
+def small_config(config: Any, **changes: Any) -> Any:
+    """The config class `config` at its smallest, with `changes`."""
+    if config is classifier.GPTClassifierConfig:
+        return config(small_config(GPTConfig), ("ham", "spam"), **changes)
+    known = {field.name for field in dataclasses.fields(config)}
+    return config(**{name: value for name, value in (SMALL | changes).items() if name in known})
+
+
+def _language_model(model: Any) -> Tensor:
+    return model.loss(ids(11, 2, 6), ids(11, 2, 6, 1)[..., 0])
+
+
+def _translator(model: Any) -> Tensor:
+    return model.loss(ids(11, 2, 5), np.array([5, 3]), ids(11, 2, 4), ids(11, 2, 4, 1)[..., 0])
+
+
+def _classifier(model: Any) -> Tensor:
+    return cross_entropy(model(ids(11, 2, 5), np.array([5, 3])), np.array([1, 0]))
+
+
+MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # for what is no language model of the usual kind
+    "encoder-decoder": _translator,
+    "gpt-classifier": _classifier,
+}
+
+
+def model_cases() -> dict[str, ModuleCase]:
+    """A whole model of every registered kind, and its loss."""
+    return {
+        name: ModuleCase(_maker(model, config), (), MODEL_LOSSES.get(name, _language_model))
+        for name, (model, config) in MODELS.items()
+    }
+
+
+def _maker(model: Any, config: Any) -> Callable[[], Module]:
+    return lambda: model(small_config(config))
+
+
+def made(case: ModuleCase) -> Module:
+    """The module of a case with weights that say something: no zeros for biases, no ones for scales."""
+    manual_seed(5)
+    module = case.make()
+    for number, (_, parameter) in enumerate(module.named_parameters()):
+        scale = 0.3 if parameter.ndim > 1 else 0.2
+        parameter.data[...] += (scale * normal(number + 1, *parameter.shape)[number]).astype(parameter.dtype)
+    return module
