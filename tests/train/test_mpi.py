@@ -127,8 +127,9 @@ def test_an_interruption_finishes_the_step_everywhere_and_saves(folder, mpiexec,
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all(folder, mpiexec):
     with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
+        second = rank(process, 1)
         wait_for_a_step(process, folder, 0)
-        os.kill(rank(process, 1), signal.SIGTERM)
+        os.kill(second, signal.SIGTERM)
         printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
     assert "interrupted; saved after step" in printed
@@ -140,12 +141,16 @@ def test_the_death_of_one_process_ends_all_and_loses_nothing_saved(folder, mpiex
     for moment in (0.0, 0.05, 0.13):
         before = log_size(folder)
         with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
-            other = rank(process, 1 - killed)
+            victim, other = rank(process, killed), rank(process, 1 - killed)
             wait_for_a_step(process, folder, before)
             time.sleep(moment)
-            os.kill(rank(process, killed), signal.SIGKILL)
+            in_time = process.poll() is None
+            if in_time:  # a later one may find all 60 steps done
+                os.kill(victim, signal.SIGKILL)
             process.communicate(timeout=60)
-        assert process.returncode not in (0, None)
+        assert in_time or moment
+        assert process.returncode == 0 or in_time
+        assert process.returncode != 0 or moment
         assert not Path(f"/proc/{other}").exists()
         _, problems = newest_whole_snapshot(folder / "run" / "checkpoints")
         assert not problems
