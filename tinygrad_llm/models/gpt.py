@@ -10,14 +10,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from tinygrad_llm.errors import ConfigError, FormatError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
-from tinygrad_llm.nn.init import no_initial_values, normal
+from tinygrad_llm.nn.init import normal
 from tinygrad_llm.tensor import Array, Tensor
 from tinygrad_llm.text import Tokenizer
 
@@ -115,25 +113,7 @@ class GPT(LanguageModel):
 
     # -- Hugging Face folders
 
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> GPT:
-        """The GPT-2 in a Hugging Face folder (config.json and model.safetensors), in evaluation mode.
-
-        Weights of 64 bits make a float64 model, all others a float32 one, exactly. `dropout` replaces what config.json
-        says, which has three numbers where this model has one.
-
-        Raises: FormatError, naming the file, for one that is missing or damaged, or asks for what this model is not
-        """
-        settings, state = read_gpt2(folder, dropout)
-        try:
-            config = GPTConfig.from_dict(settings)
-        except ConfigError as error:
-            raise FormatError(f"{os.fspath(folder)}: config.json does not fit a GPT: {error}") from None
-        with no_initial_values():
-            model = cls(config)
-        model.to(np.result_type(*state.values()))
-        model.load_state_dict(state)
-        return model.eval()
+    config_class, _read_folder = GPTConfig, staticmethod(read_gpt2)
 
     def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer's files, which transformers opens as a GPT-2.

@@ -7,12 +7,16 @@ H heads of D numbers each (C = H · D unless a model says otherwise), V tokens i
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import os
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 
-from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
+from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Embedding, KVCache, Linear, MixtureOfExperts, Module, ModuleList
+from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator, default_generator
@@ -22,16 +26,22 @@ from tinygrad_llm.tensor import Array, Tensor, TensorLike
 class LanguageModel(Module):
     """Token ids to the logits of each next token: embedding, blocks, final norm, head.
 
-    A subclass sets these parts, and says in `_embed` what a token enters the first block as.
+    A subclass sets these parts, says in `_embed` what a token enters the first block as, and how a Hugging Face folder
+    is read.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """
 
     config: Any
+    config_class: type[ModelConfig]
+    _read_folder: Callable[[str | os.PathLike[str], float | None], tuple[dict[str, Any], dict[str, Array]]]
     token_embedding: Embedding
     blocks: ModuleList
     final_norm: Module
     head: Linear
+
+    def __init__(self, config: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define __init__")
 
     def _embed(self, ids: Array, positions: Array) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define _embed")
@@ -110,3 +120,22 @@ class LanguageModel(Module):
     def new_cache(self) -> KVCache:
         """An empty KV cache with room for one whole context."""
         return KVCache(self.config.num_layers, self.config.context_length)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> Self:
+        """The model in a Hugging Face folder (config.json and model.safetensors), in evaluation mode.
+
+        Weights of 64 bits make a float64 model, all others a float32 one, exactly. `dropout` replaces what config.json
+        says, where GPT-2 has three numbers and this package one.
+
+        Raises: FormatError, naming the file, for one that is missing or damaged, or asks for what this model is not
+        """
+        settings, state = cls._read_folder(folder, dropout)
+        try:
+            with no_initial_values():
+                model = cls(cls.config_class.from_dict(settings))
+        except ConfigError as error:
+            raise FormatError(f"{os.fspath(folder)}: config.json does not fit a {cls.__name__}: {error}") from None
+        model.to(np.result_type(*state.values()))
+        model.load_state_dict(state)
+        return model.eval()

@@ -1,0 +1,173 @@
+"""The Llama family: GPT's blocks with other parts (Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024).
+
+    positions      turned into queries and keys (RoPE), instead of a learned table
+    norm           RMSNorm instead of LayerNorm
+    feed-forward   gated by SiLU (SwiGLU) instead of GELU
+    keys           shared by groups of queries; no biases
+
+Mistral adds a window, Mixtral experts, Qwen2 biases, Qwen3 norms of queries and keys, Gemma scaled embeddings and norms
+around one: each is a setting here. Shape letters as in `language_model`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.models.config import ModelConfig
+from tinygrad_llm.models.language_model import LanguageModel
+from tinygrad_llm.models.llama_huggingface import read_llama, write_llama
+from tinygrad_llm.nn import (
+    GELU,
+    Dropout,
+    Embedding,
+    FeedForward,
+    Linear,
+    MixtureOfExperts,
+    Module,
+    ModuleList,
+    MultiHeadAttention,
+    RMSNorm,
+    RotaryPositions,
+    SiLU,
+    TransformerBlock,
+)
+from tinygrad_llm.nn.init import normal
+from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.text import Tokenizer
+
+ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
+
+
+@dataclass(frozen=True)
+class LlamaConfig(ModelConfig):
+    """The shape of a Llama; the defaults have the width and depth of Llama 2's smallest. Sizes are counts, at least 1.
+
+    `num_kv_heads` is num_heads, `head_dim` embedding_dim / num_heads, and `feed_forward_dim` 8/3 · embedding_dim,
+    rounded up to a multiple of 8, unless given. `rope_base` and `rope_scaling` are as in `rotary_frequencies`.
+
+    For the family: `window`, in tokens (Mistral); `num_experts` and `experts_per_token` (Mixtral), with the weight
+    `balance` of their loss; `qk_norm` (Qwen3); `norm_around_one` and `scale_embeddings`, times √embedding_dim (Gemma).
+
+    Raises: ConfigError naming the setting that does not fit
+    """
+
+    vocab_size: int = 32000
+    context_length: int = 4096
+    embedding_dim: int = 4096
+    num_heads: int = 32
+    num_layers: int = 32
+    num_kv_heads: int | None = None
+    head_dim: int | None = None
+    feed_forward_dim: int | None = None
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+    rope_base: float = 10000.0
+    rope_scaling: Mapping[str, float] | None = None
+    activation: str = "silu"
+    tie_weights: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: bool = False
+    window: int | None = None
+    norm_around_one: bool = False
+    scale_embeddings: bool = False
+    num_experts: int | None = None
+    experts_per_token: int = 2
+    balance: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ConfigError(f"LlamaConfig: activation must be one of {known}; got {self.activation!r}")
+        if not isinstance(self.balance, int | float) or not 0 <= self.balance < math.inf:
+            raise ConfigError(f"LlamaConfig: balance must be a finite number of at least 0; got {self.balance!r}")
+
+    @property
+    def inner_dim(self) -> int:
+        """The width inside the feed-forward layer."""
+        return self.feed_forward_dim or 8 * math.ceil(self.embedding_dim / 3)
+
+
+class Llama(LanguageModel):
+    """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma.
+
+    Weights start normal with standard deviation 0.02, those that add to the residual stream with 0.02 / √(2 ·
+    num_layers), as in GPT-2; norms at a scale of 1.
+    """
+
+    def __init__(self, config: LlamaConfig) -> None:
+        self.config = config
+        self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
+        self.dropout = Dropout(config.dropout)
+        head_dim = config.head_dim or config.embedding_dim // config.num_heads
+        rotary = RotaryPositions(head_dim, config.rope_base, config.rope_scaling)
+        self.blocks = ModuleList(self._block(head_dim, rotary) for _ in range(config.num_layers))
+        self.final_norm = self._norm(config.embedding_dim)
+        self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
+        if config.tie_weights:
+            self.head.weight = self.token_embedding.weight
+        residual_std = 0.02 / math.sqrt(2 * config.num_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.data[...] = 0
+            elif parameter.ndim == 2:
+                into_residual = name.endswith(("attention.output.weight", "down.weight"))
+                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
+
+    def _block(self, head_dim: int, rotary: RotaryPositions) -> TransformerBlock:
+        config = self.config
+        attention = MultiHeadAttention(
+            config.embedding_dim,
+            config.num_heads,
+            config.dropout,
+            causal=True,
+            qkv_bias=config.qkv_bias,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=head_dim,
+            output_bias=config.output_bias,
+            rotary=rotary,
+            head_norm=(lambda: self._norm(head_dim)) if config.qk_norm else None,
+            window=config.window,
+        )
+        feed_forward: Module = self._feed_forward() if config.num_experts is None else MixtureOfExperts(
+            config.embedding_dim, config.num_experts, config.experts_per_token, self._feed_forward, config.balance
+        )  # fmt: skip
+        return TransformerBlock(
+            config.embedding_dim,
+            config.num_heads,
+            config.dropout,
+            attention=attention,
+            feed_forward=feed_forward,
+            norm=lambda: self._norm(config.embedding_dim),
+        )
+
+    def _norm(self, width: int) -> RMSNorm:
+        return RMSNorm(width, self.config.norm_eps, around_one=self.config.norm_around_one)
+
+    def _feed_forward(self) -> FeedForward:
+        config = self.config
+        activation = ACTIVATIONS[config.activation]()
+        return FeedForward(config.embedding_dim, config.inner_dim, activation, bias=False, gated=True)
+
+    def _embed(self, ids: Array, positions: Any) -> Tensor:
+        x = self.token_embedding(ids)
+        return self.dropout(x * math.sqrt(self.config.embedding_dim) if self.config.scale_embeddings else x)
+
+    # -- Hugging Face folders
+
+    config_class, _read_folder = LlamaConfig, staticmethod(read_llama)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
+        """Write config.json, model.safetensors and the tokenizer's files, as the family member with these settings.
+
+        Raises: as `GPT.save_pretrained`, and ConfigError where no member has these settings
+        """
+        tied = self.head.weight is self.token_embedding.weight
+        settings = {**self.config.to_dict(), "tie_weights": tied, "feed_forward_dim": self.config.inner_dim}
+        write_llama(folder, settings, self.state_dict(), tokenizer)
