@@ -124,10 +124,15 @@ def _maker(model: Any, config: Any) -> Callable[[], Module]:
 
 
 def made(case: ModuleCase) -> Module:
-    """The module of a case with weights that say something: no zeros for biases, no ones for scales."""
+    """The module of a case, with weights that say something."""
     manual_seed(5)
     module = case.make()
+    give_weights(module)
+    return module
+
+
+def give_weights(module: Module) -> None:
+    """Move every weight a little, always alike, so that no bias is 0 and no scale is 1."""
     for number, (_, parameter) in enumerate(module.named_parameters()):
         scale = 0.3 if parameter.ndim > 1 else 0.2
         parameter.data[...] += (scale * normal(number + 1, *parameter.shape)[number]).astype(parameter.dtype)
-    return module

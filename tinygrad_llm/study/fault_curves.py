@@ -1,0 +1,85 @@
+"""How a mistake shows in training: a short real training with it, beside the same one without."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.data import WindowBatches, WindowLoader, train_validation_split
+from tinygrad_llm.errors import AnomalyError
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.random import Generator, manual_seed
+from tinygrad_llm.study.faults import Fault
+from tinygrad_llm.text import CharTokenizer
+from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
+from tinygrad_llm.train import Callback, Trainer, TrainingSettings
+
+STEPS = 150
+CHARACTERS = 60_000
+CONTEXT, BATCH = 32, 8
+
+
+@dataclass
+class Curve(Callback):
+    """The losses of one training (nats per character), and how it ended if it did not end well."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: float = float("nan")
+    ended: str = ""
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.losses.append(record["train_loss"])
+        self.validation = record.get("val_loss", self.validation)
+
+
+def train_with(fault: Fault | None, steps: int = STEPS) -> Curve:
+    """Train a small GPT on Python's documentation, character by character, with a mistake or with none."""
+    text = load_text(PYTHON_DOCS)[:CHARACTERS]
+    tokenizer = CharTokenizer.train(text)
+    training, validation = train_validation_split(np.array(tokenizer.encode_ordinary(text)), 0.1)
+    curve = Curve()
+    with nullcontext() if fault is None else fault.on():
+        manual_seed(0)
+        config = GPTConfig(
+            vocab_size=tokenizer.vocab_size, context_length=CONTEXT, embedding_dim=32, num_heads=2, num_layers=2,
+            dropout=0.1, tie_weights=True,
+        )  # fmt: skip
+        settings = TrainingSettings(
+            steps=steps, batch_size=BATCH, learning_rate=5e-3, warmup_steps=10, eval_interval=0, eval_batches=4
+        )
+        loader = WindowLoader(training, CONTEXT, BATCH, Generator(1))
+        batches = WindowBatches(validation, CONTEXT, BATCH)
+        try:
+            Trainer(GPT(config, init="gpt2"), loader, settings, batches, callbacks=[curve]).train()
+        except AnomalyError as error:
+            curve.ended = str(error).split(". ")[0]
+    return curve
+
+
+def drawn(sound: Curve, faulty: Curve, width: int = 60, height: int = 12) -> str:
+    """Both curves in letters: `.` without the mistake, `x` with it, `#` where they meet; above the frame is cut off."""
+    lines = [_means(curve.losses, len(sound.losses), width) for curve in (sound, faulty)]
+    seen = [loss for loss in (*lines[0], *lines[1]) if np.isfinite(loss)]
+    low, high = min(seen), min(max(seen), 1.5 * max(lines[0]))
+    grid = [[" "] * width for _ in range(height)]
+    for mark, line in zip(".x", lines, strict=True):
+        for column, loss in enumerate(line):
+            if np.isfinite(loss):
+                row = round((height - 1) * (1 - (min(loss, high) - low) / max(high - low, 1e-9)))
+                grid[row][column] = mark if grid[row][column] == " " else "#"
+    step = (high - low) / (height - 1)
+    picture = [f"{high - i * step:6.2f} |{''.join(row)}".rstrip() for i, row in enumerate(grid)]
+    return "\n".join([*picture, f"       +{'-' * width}", f"        step 1{f'step {len(sound.losses)}':>{width - 6}}"])
+
+
+def _means(losses: list[float], steps: int, width: int) -> list[float]:
+    """The mean of each column's steps, NaN where training had ended."""
+    edges = np.linspace(0, steps, min(width, steps) + 1).round().astype(int)
+    return [
+        float(np.mean(losses[start:stop])) if losses[start:stop] else float("nan")
+        for start, stop in itertools.pairwise(edges)
+    ]
