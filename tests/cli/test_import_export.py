@@ -9,7 +9,7 @@ import tinygrad_llm
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
 from tinygrad_llm.interop import can_compare, gpt2_download, save_huggingface
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.text import BPETokenizer
 
 TOKENIZER = BPETokenizer.train("to and fro, to and fro, to and fro; ", 262)
@@ -47,6 +47,22 @@ def test_import_then_export_gives_the_same_files(theirs, tmp_path, capsys):
     for file in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (out / file).read_bytes() == (theirs / file).read_bytes()
     assert main(["generate", "--model", str(run), "--prompt", "to", "--max-new-tokens", "3"]) == 0
+    assert capsys.readouterr().out.startswith("to")
+
+
+def test_a_llama_is_imported_exported_and_writes(tmp_path, capsys):
+    manual_seed(0)
+    model = Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, qk_norm=True))
+    save_huggingface(tmp_path / "theirs", model, TOKENIZER)
+    assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.startswith("a Llama of")
+    read, _ = tinygrad_llm.load(tmp_path / "run")
+    assert isinstance(read, Llama) and read.config == model.config
+    assert main(["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes()
+    capsys.readouterr()
+    assert main(["generate", "--model", str(tmp_path / "run"), "--prompt", "to", "--max-new-tokens", "30"]) == 0
     assert capsys.readouterr().out.startswith("to")
 
 

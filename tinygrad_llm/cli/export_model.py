@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.train import load
 
 
@@ -18,10 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = load(arguments.model)
-    if not isinstance(model, GPT):
-        raise ConfigError(f"export: only a GPT has a Hugging Face form here; this run is a {type(model).__name__}")
+    if not isinstance(model, LanguageModel):
+        raise ConfigError(
+            f"export: only a GPT or a Llama has a Hugging Face form here; this run is a {type(model).__name__}"
+        )
     missing = save_huggingface(arguments.out, model, tokenizer)
-    print(f"a GPT of {model.num_parameters():,} parameters, in {arguments.out}")
+    print(f"a {type(model).__name__} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:
         print(missing)
     if can_compare():

@@ -1,4 +1,4 @@
-"""Make a run folder of a GPT-2 in a Hugging Face folder."""
+"""Make a run folder of a GPT-2, or a model of the Llama family, in a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_llm.formats import write_safetensors
 from tinygrad_llm.interop import load_huggingface
+from tinygrad_llm.models import MODELS
 from tinygrad_llm.train import RunFolder
 
 
@@ -28,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         model.to(np.float32)
     with RunFolder.create(arguments.out) as folder:
         write_safetensors(arguments.out / "model.safetensors", model.state_dict())
-        plan = {"model_type": "gpt", "model": model.config.to_dict(), "imported_from": str(arguments.source)}
+        model_type = next(name for name, (kind, _) in MODELS.items() if kind is type(model))
+        plan = {"model_type": model_type, "model": model.config.to_dict(), "imported_from": str(arguments.source)}
         folder.begin(plan, tokenizer)
-    print(f"a GPT of {model.num_parameters():,} parameters with {tokenizer.vocab_size:,} tokens, in {arguments.out}")
+    what = f"a {type(model).__name__} of {model.num_parameters():,} parameters"
+    print(f"{what} with {tokenizer.vocab_size:,} tokens, in {arguments.out}")
     return 0

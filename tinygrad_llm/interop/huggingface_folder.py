@@ -1,6 +1,6 @@
 """A model with its tokenizer in a Hugging Face folder.
 
-    config.json, model.safetensors                 see models/gpt_huggingface.py
+    config.json, model.safetensors                 see models/gpt_huggingface.py and models/llama_huggingface.py
     tokenizer.json, tokenizer_config.json          a byte-level BPE tokenizer, or
     vocab.json, merges.txt                         the same in GPT-2's older files (read only), or
     tinygrad_tokenizer.json                        what Hugging Face has no file for: characters, words
@@ -10,7 +10,11 @@ import os
 from pathlib import Path
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
-from tinygrad_llm.models import GPT
+from tinygrad_llm.formats import read_json_object
+from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.models import GPT, LanguageModel, Llama
+from tinygrad_llm.models.huggingface_weights import CONFIG
+from tinygrad_llm.models.llama_huggingface import MEMBERS
 from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 from tinygrad_llm.text.vocabulary_files import (
@@ -19,17 +23,24 @@ from tinygrad_llm.text.vocabulary_files import (
     read_tokenizer_json,
 )
 
+MODEL_OF_TYPE: dict[str, type[LanguageModel]] = {"gpt2": GPT, **dict.fromkeys(MEMBERS, Llama)}
 
-def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """The GPT-2 in a Hugging Face folder, in evaluation mode, and its tokenizer.
 
-    `dropout` as in `GPT.from_pretrained`.
+def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[LanguageModel, Tokenizer]:
+    """The GPT-2 or Llama in a Hugging Face folder, in evaluation mode, and its tokenizer.
+
+    `dropout` as in `LanguageModel.from_pretrained`.
 
     Raises: FormatError for a file that is missing, damaged or asks for what is not computed here, and where the
             tokenizer has ids that the model does not
     """
     tokenizer = read_huggingface_tokenizer(folder)  # first: it is quick, and weights may be large
-    model = GPT.from_pretrained(folder, dropout)
+    model_type = read_json_object(Path(folder) / CONFIG).get("model_type")
+    if not isinstance(model_type, str) or model_type not in MODEL_OF_TYPE:
+        raise FormatError(
+            f"{Path(folder) / CONFIG}: model_type must be one of {', '.join(MODEL_OF_TYPE)}; got {shown(model_type)}"
+        )
+    model = MODEL_OF_TYPE[model_type].from_pretrained(folder, dropout)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise FormatError(
             f"{os.fspath(folder)}: the model must have a row for each token; its vocab_size is "
@@ -56,13 +67,13 @@ def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     )
 
 
-def save_huggingface(folder: str | os.PathLike[str], model: GPT, tokenizer: Tokenizer) -> str | None:
+def save_huggingface(folder: str | os.PathLike[str], model: LanguageModel, tokenizer: Tokenizer) -> str | None:
     """Write model and tokenizer into a new or empty folder; says what transformers will miss, None if nothing.
 
     A tokenizer that Hugging Face's files cannot hold is kept in the file of this package.
 
     Raises: CheckpointError where the folder holds something already or cannot be written, and as
-            `GPT.save_pretrained`
+            `LanguageModel.save_pretrained`
     """
     folder = Path(folder)
     try:

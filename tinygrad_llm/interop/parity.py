@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import MissingPackageError
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.tensor import no_grad
 
@@ -20,7 +20,7 @@ def can_compare() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
 
 
-def logit_difference(model: GPT, folder: str | os.PathLike[str]) -> float:
+def logit_difference(model: LanguageModel, folder: str | os.PathLike[str]) -> float:
     """The largest difference between `model`'s logits and those of transformers for the model in `folder`.
 
     Relative to the largest logit, on random ids; float32 models agree to about 1e-6, float64 to 1e-15.

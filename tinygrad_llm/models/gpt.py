@@ -6,7 +6,6 @@ Shape letters as in `language_model`.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.tensor import Array, Tensor
-from tinygrad_llm.text import Tokenizer
 
 PRESETS: dict[str, dict[str, Any]] = {
     # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.
@@ -111,19 +109,5 @@ class GPT(LanguageModel):
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         return self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
 
-    # -- Hugging Face folders
-
-    config_class, _read_folder = GPTConfig, staticmethod(read_gpt2)
-
-    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
-        """Write config.json, model.safetensors and the tokenizer's files, which transformers opens as a GPT-2.
-
-        Without bias of queries, keys and values, zeros are written: GPT-2 always has one there.
-
-        Raises: StateDictError where layers were added or replaced (merge LoRA first), TokenizerError for a tokenizer
-                that Hugging Face's files cannot hold, ConfigError where it has more tokens than the model,
-                CheckpointError where the folder holds something else or cannot be written
-        """
-        tied = self.head.weight is self.token_embedding.weight
-        settings = {**self.config.to_dict(), "tie_weights": tied}
-        write_gpt2(folder, settings, self.state_dict(), tokenizer)
+    config_class = GPTConfig
+    _read_folder, _write_folder = staticmethod(read_gpt2), staticmethod(write_gpt2)

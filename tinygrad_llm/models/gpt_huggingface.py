@@ -163,6 +163,8 @@ def write_gpt2(
 ) -> None:
     """Write a GPT of these settings and weights, and its tokenizer, as transformers opens them.
 
+    Without bias of queries, keys and values, zeros are written: GPT-2 always has one there.
+
     Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
     """
     if not settings["qkv_bias"]:

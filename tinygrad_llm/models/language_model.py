@@ -21,13 +21,14 @@ from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Tensor, TensorLike
+from tinygrad_llm.text import Tokenizer
 
 
 class LanguageModel(Module):
     """Token ids to the logits of each next token: embedding, blocks, final norm, head.
 
     A subclass sets these parts, says in `_embed` what a token enters the first block as, and how a Hugging Face folder
-    is read.
+    is read and written.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """
@@ -35,6 +36,7 @@ class LanguageModel(Module):
     config: Any
     config_class: type[ModelConfig]
     _read_folder: Callable[[str | os.PathLike[str], float | None], tuple[dict[str, Any], dict[str, Array]]]
+    _write_folder: Callable[[str | os.PathLike[str], dict[str, Any], dict[str, Array], Tokenizer | None], None]
     token_embedding: Embedding
     blocks: ModuleList
     final_norm: Module
@@ -139,3 +141,13 @@ class LanguageModel(Module):
         model.to(np.result_type(*state.values()))
         model.load_state_dict(state)
         return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
+        """Write config.json, model.safetensors and the tokenizer's files, which transformers opens.
+
+        Raises: StateDictError where layers were added or replaced (merge LoRA first), TokenizerError for a tokenizer
+                that Hugging Face's files cannot hold, ConfigError where it has more tokens than the model,
+                CheckpointError where the folder holds something else or cannot be written
+        """
+        tied = self.head.weight is self.token_embedding.weight
+        self._write_folder(folder, {**self.config.to_dict(), "tie_weights": tied}, self.state_dict(), tokenizer)

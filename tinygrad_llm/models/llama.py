@@ -12,7 +12,6 @@ around one: each is a setting here. Shape letters as in `language_model`.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +37,6 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.tensor import Array, Tensor
-from tinygrad_llm.text import Tokenizer
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
 
@@ -87,11 +85,6 @@ class LlamaConfig(ModelConfig):
             raise ConfigError(f"LlamaConfig: activation must be one of {known}; got {self.activation!r}")
         if not isinstance(self.balance, int | float) or not 0 <= self.balance < math.inf:
             raise ConfigError(f"LlamaConfig: balance must be a finite number of at least 0; got {self.balance!r}")
-
-    @property
-    def inner_dim(self) -> int:
-        """The width inside the feed-forward layer."""
-        return self.feed_forward_dim or 8 * math.ceil(self.embedding_dim / 3)
 
 
 class Llama(LanguageModel):
@@ -153,21 +146,11 @@ class Llama(LanguageModel):
     def _feed_forward(self) -> FeedForward:
         config = self.config
         activation = ACTIVATIONS[config.activation]()
-        return FeedForward(config.embedding_dim, config.inner_dim, activation, bias=False, gated=True)
+        return FeedForward(config.embedding_dim, config.feed_forward_dim, activation, bias=False, gated=True)
 
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         x = self.token_embedding(ids)
         return self.dropout(x * math.sqrt(self.config.embedding_dim) if self.config.scale_embeddings else x)
 
-    # -- Hugging Face folders
-
-    config_class, _read_folder = LlamaConfig, staticmethod(read_llama)
-
-    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
-        """Write config.json, model.safetensors and the tokenizer's files, as the family member with these settings.
-
-        Raises: as `GPT.save_pretrained`, and ConfigError where no member has these settings
-        """
-        tied = self.head.weight is self.token_embedding.weight
-        settings = {**self.config.to_dict(), "tie_weights": tied, "feed_forward_dim": self.config.inner_dim}
-        write_llama(folder, settings, self.state_dict(), tokenizer)
+    config_class = LlamaConfig
+    _read_folder, _write_folder = staticmethod(read_llama), staticmethod(write_llama)

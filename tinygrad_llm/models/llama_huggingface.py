@@ -39,6 +39,7 @@ from tinygrad_llm.models.huggingface_weights import (
     tensors_from,
     write_folder,
 )
+from tinygrad_llm.nn.feed_forward import gated_hidden_dim
 from tinygrad_llm.nn.rotary import LLAMA3_SCALING
 from tinygrad_llm.text import Tokenizer
 
@@ -82,7 +83,8 @@ MEMBERS = {  # a model is saved as the first that it is
 
 def places(settings: Mapping[str, Any]) -> Iterator[Place]:
     """Where each weight of a Llama with these settings lies, in the order of its layers."""
-    width, inner, heads = settings["embedding_dim"], settings["feed_forward_dim"], settings["num_heads"]
+    width, heads = settings["embedding_dim"], settings["num_heads"]
+    inner = settings["feed_forward_dim"] or gated_hidden_dim(width)
     head_dim = settings["head_dim"] or width // heads
     kv_heads = settings["num_kv_heads"] or heads
     gated = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
@@ -271,7 +273,7 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
         "num_hidden_layers": settings["num_layers"],
         "num_key_value_heads": settings["num_kv_heads"] or settings["num_heads"],
         "head_dim": settings["head_dim"] or settings["embedding_dim"] // settings["num_heads"],
-        "intermediate_size": settings["feed_forward_dim"],
+        "intermediate_size": settings["feed_forward_dim"] or gated_hidden_dim(settings["embedding_dim"]),
         "attention_dropout": settings["dropout"],
         "rms_norm_eps": settings["norm_eps"],
         "rope_parameters": rope,
