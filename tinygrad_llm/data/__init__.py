@@ -23,6 +23,7 @@ from tinygrad_llm.data.instructions import (
     split_records,
 )
 from tinygrad_llm.data.loader import DataLoader, collate
+from tinygrad_llm.data.masking import MASK, MaskedLoader, mask_tokens
 from tinygrad_llm.data.number_words import NumberPairs, english_words, french_words
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, pad_right
 from tinygrad_llm.data.preferences import (
@@ -38,12 +39,12 @@ from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
 __all__ = [
-    "END_OF_TEXT_ID", "IGNORE_INDEX", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader",
-    "InstructionDataset", "LabelledText", "NumberPairs", "Pair", "PreferenceBatch", "PreferenceDataset", "PromptStyle",
-    "SlidingWindows", "TokenizedPreference", "TokenizedRecord", "TranslationBatch", "TranslationDataset",
+    "END_OF_TEXT_ID", "IGNORE_INDEX", "MASK", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader",
+    "InstructionDataset", "LabelledText", "MaskedLoader", "NumberPairs", "Pair", "PreferenceBatch", "PreferenceDataset",
+    "PromptStyle", "SlidingWindows", "TokenizedPreference", "TokenizedRecord", "TranslationBatch", "TranslationDataset",
     "WindowBatches", "WindowLoader", "balance", "collate", "collate_instructions", "collate_padded",
     "collate_preferences", "collate_shifted", "collate_translation", "count_rows", "english_words", "expand_paths",
-    "french_words", "instruction_tasks", "label_names", "pad_right", "prompt_style", "random_split",
+    "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style", "random_split",
     "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs", "read_preferences",
     "read_rows", "read_text", "split_records", "take_rows", "train_validation_split",
 ]  # fmt: skip

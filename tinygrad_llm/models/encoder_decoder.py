@@ -81,8 +81,8 @@ class EncoderDecoder(Module):
             if name.endswith("bias"):
                 parameter.data[...] = 0
             elif parameter.ndim == 2:
-                parameter.data[...] = uniform(math.sqrt(6 / sum(parameter.shape)), parameter.shape)
-        self.token_embedding.weight.data[...] = normal(self.token_embedding.weight.shape, config.embedding_dim**-0.5)
+                parameter.data = uniform(math.sqrt(6 / sum(parameter.shape)), parameter.shape)
+        self.token_embedding.weight.data = normal(self.token_embedding.weight.shape, config.embedding_dim**-0.5)
         self.head.weight = self.token_embedding.weight
 
     def _block(self, causal: bool) -> TransformerBlock:
