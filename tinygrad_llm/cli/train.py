@@ -62,6 +62,10 @@ CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
+    parser.epilog = (
+        "Several processes can share the work, on one machine or many: mpiexec -n 2 tinygrad-llm train ..., with "
+        "pip install 'tinygrad-llm[mpi]' and OPENBLAS_NUM_THREADS=1."
+    )
     run = parser.add_argument_group("run")
     run.add_argument("--data", help="a UTF-8 text file, folder or glob (default: Python's own documentation)")
     run.add_argument("--out", help="the run folder (default: runs/gpt)")
