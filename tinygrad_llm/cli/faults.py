@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("faults: give one of a name, --list, --all and --blind")
     if not 2 <= arguments.steps <= 100_000:
         raise ConfigError(f"faults: --steps must be in 2..100000; got {arguments.steps}")
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ConfigError(f"faults: --seed must be at least 0; got {arguments.seed}")
     if arguments.seed is not None and not arguments.blind:
         raise ConfigError("faults: --seed says which mistake --blind hides; give both, or neither")
     if arguments.name is not None and arguments.name not in FAULTS:
@@ -112,8 +114,6 @@ def _show_all() -> int:
 def _hunt(seed: int | None, steps: int) -> int:
     seed = secrets.randbelow(10_000) if seed is None else seed
     names = list(FAULTS)
-    if seed < 0:
-        raise ConfigError(f"faults: --seed must be at least 0; got {seed}")
     fault = FAULTS[names[int(Generator(seed).randint(0, len(names)))]]
     print(f"This program now has a mistake, number {seed}. So does its training look:\n")
     _print_curves(fault, steps)

@@ -18,9 +18,9 @@ from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
 
-STEPS = 150
+STEPS = 250
 CHARACTERS = 60_000
-CONTEXT, BATCH = 32, 8
+CONTEXT, BATCH = 16, 16
 
 
 @dataclass
@@ -45,12 +45,13 @@ def train_with(fault: Fault | None, steps: int = STEPS) -> Curve:
     with nullcontext() if fault is None else fault.on():
         manual_seed(0)
         config = GPTConfig(
-            vocab_size=tokenizer.vocab_size, context_length=CONTEXT, embedding_dim=32, num_heads=2, num_layers=2,
+            vocab_size=tokenizer.vocab_size, context_length=CONTEXT, embedding_dim=64, num_heads=2, num_layers=2,
             dropout=0.1, tie_weights=True,
         )  # fmt: skip
         settings = TrainingSettings(
-            steps=steps, batch_size=BATCH, learning_rate=5e-3, warmup_steps=10, eval_interval=0, eval_batches=4
-        )
+            steps=steps, batch_size=BATCH, learning_rate=0.01, warmup_steps=10, weight_decay=0.01, eval_interval=0,
+            eval_batches=4,
+        )  # fmt: skip
         loader = WindowLoader(training, CONTEXT, BATCH, Generator(1))
         batches = WindowBatches(validation, CONTEXT, BATCH)
         try:
@@ -71,9 +72,9 @@ def drawn(sound: Curve, faulty: Curve, width: int = 60, height: int = 12) -> str
             if np.isfinite(loss):
                 row = round((height - 1) * (1 - (min(loss, high) - low) / max(high - low, 1e-9)))
                 grid[row][column] = mark if grid[row][column] == " " else "#"
-    step = (high - low) / (height - 1)
+    step, last = (high - low) / (height - 1), f"step {len(sound.losses)}"
     picture = [f"{high - i * step:6.2f} |{''.join(row)}".rstrip() for i, row in enumerate(grid)]
-    return "\n".join([*picture, f"       +{'-' * width}", f"        step 1{f'step {len(sound.losses)}':>{width - 6}}"])
+    return "\n".join([*picture, f"       +{'-' * width}", f"        step 1{last.rjust(width - 6)}"])
 
 
 def _means(losses: list[float], steps: int, width: int) -> list[float]:

@@ -87,7 +87,7 @@ SMALL: dict[str, Any] = {  # of whatever a config asks for
 
 def small_config(config: Any, **changes: Any) -> Any:
     """The config class `config` at its smallest, with `changes`."""
-    if config is classifier.GPTClassifierConfig:
+    if config is classifier.ClassifierConfig:
         return config(small_config(GPTConfig), ("ham", "spam"), **changes)
     known = {field.name for field in dataclasses.fields(config)}
     return config(**{name: value for name, value in (SMALL | changes).items() if name in known})
@@ -107,7 +107,7 @@ def _classifier(model: Any) -> Tensor:
 
 MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # for what is no language model of the usual kind
     "encoder-decoder": _translator,
-    "gpt-classifier": _classifier,
+    "classifier": _classifier,
 }
 
 
