@@ -42,7 +42,7 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune import (
-    GPTClassifier,
+    Classifier,
     apply_lora,
     classification_loss,
     evaluate_classifier,
@@ -139,11 +139,11 @@ else:
 
 manual_seed(123)
 pooling = "padded_last" if book_size else "last"  # the book reads the last place of the padded row
-model = GPTClassifier(body, names, pooling=pooling, trainable="all").eval()
+model = Classifier(body, names, pooling=pooling, trainable="all").eval()
 base = {name: array.copy() for name, array in model.state_dict().items()}
 
 
-def shares_right(model: GPTClassifier, batches: int | None = None) -> list[float]:
+def shares_right(model: Classifier, batches: int | None = None) -> list[float]:
     """The accuracy on the first batches of eight of each part; those of the training part in a new order."""
     shares = []
     for part in sets:
@@ -323,7 +323,7 @@ with tempfile.TemporaryDirectory() as folder:
     size, whole = path.stat().st_size, sum(array.nbytes for array in base.values())
     print(f"{path.name}: {size:,} bytes beside {whole:,} of the base model")
     with nn.init.no_initial_values():
-        fresh = GPTClassifier(GPT(model.config.body), names, pooling=pooling)
+        fresh = Classifier(GPT(model.config.body), names, pooling=pooling)
     fresh.load_state_dict(base)
     load_lora(fresh, path)
 with no_grad():

@@ -45,7 +45,7 @@ from tinygrad_llm.data import (
     read_labelled_texts,
 )
 from tinygrad_llm.errors import DataError
-from tinygrad_llm.finetune import GPTClassifier, classification_loss, classify, evaluate_classifier
+from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
 from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
@@ -468,13 +468,13 @@ del restored
 # %% [markdown]
 # ## The package's classifier
 #
-# `GPTClassifier` puts a head on a body in one call. With `pooling="padded_last"` it is the book's: from the same seed
+# `Classifier` puts a head on a body in one call. With `pooling="padded_last"` it is the book's: from the same seed
 # it has the same head, the same loss, and the same gradients.
 
 # %%
-print("\n== The same with the package's GPTClassifier ==")
+print("\n== The same with the package's Classifier ==")
 manual_seed(123)
-classifier = GPTClassifier(copy.deepcopy(body), names, pooling="padded_last")
+classifier = Classifier(copy.deepcopy(body), names, pooling="padded_last")
 plain = copy.deepcopy(body)
 manual_seed(123)
 put_head_on(plain, len(names))
@@ -523,7 +523,7 @@ def gpt_accuracy(
         ClassificationDataset(part, tokenizer, names, config.context_length, pad_id) for part in (train_part, test_part)
     )
     manual_seed(123)
-    classifier = GPTClassifier(copy.deepcopy(body), names, pooling, trainable="all", causal=causal)
+    classifier = Classifier(copy.deepcopy(body), names, pooling, trainable="all", causal=causal)
     loader = DataLoader(train_set, batch_size=8, shuffle=True, drop_last=True, generator=Generator(123))
     settings = TrainingSettings(
         steps=3 * len(loader), learning_rate=2e-3, min_learning_rate=2e-4, warmup_steps=30, eval_interval=0, seed=123

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_base import call, make_base
 
-from tinygrad_llm.finetune import GPTClassifier
+from tinygrad_llm.finetune import Classifier
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.train import load
 
@@ -72,7 +72,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, cap
         for stop in stops:
             code, printed, _ = call(capsys, *argv, "--stop-at", stop)
             assert code == 0 and f"stopped after step {stop} of 8" in printed
-            assert isinstance(load(out)[0], GPTClassifier)
+            assert isinstance(load(out)[0], Classifier)
             argv = ["classify", "train", "--resume", "--out", out]
         assert call(capsys, *argv)[0] == 0
     whole, parts = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))

@@ -56,7 +56,7 @@ TITLES = {
         "6.6 Calculating the classification loss and accuracy",
         "6.7 Finetuning the model on supervised data",
         "6.8 Using the LLM as a spam classifier",
-        "The same with the package's GPTClassifier",
+        "The same with the package's Classifier",
         "Beside it: logistic regression on bags of words",
     ],
     "appendix_e_lora": [

@@ -1,5 +1,7 @@
 """The classifier: what it reads, what it trains, and that padding is nothing to it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,13 @@ from tinygrad_llm import Tensor, manual_seed
 from tinygrad_llm.data import ClassificationDataset, DataLoader, LabelledText
 from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
 from tinygrad_llm.finetune import (
-    GPTClassifier,
-    GPTClassifierConfig,
+    Classifier,
+    ClassifierConfig,
     classification_loss,
     classify,
     evaluate_classifier,
 )
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings, load
@@ -23,12 +25,12 @@ SMALL = GPTConfig(vocab_size=30, context_length=16, embedding_dim=16, num_heads=
 
 def classifier(seed=1, **options):
     manual_seed(seed)
-    return GPTClassifier(GPT(SMALL), ["ham", "spam"], **options)
+    return Classifier(GPT(SMALL), ["ham", "spam"], **options)
 
 
 def test_the_books_124m_classifier():
     with no_initial_values():
-        model = GPTClassifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
+        model = Classifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
     assert model.num_parameters(trainable_only=True) == 124_441_346
 
 
@@ -46,10 +48,10 @@ def test_what_is_trained():
 
 def test_the_head_is_drawn_as_the_books():
     manual_seed(123)
-    expected = GPTClassifier(GPT(SMALL), "ab").body.head.weight.data
+    expected = Classifier(GPT(SMALL), "ab").body.head.weight.data
     manual_seed(123)
     gpt = GPT(SMALL)
-    np.testing.assert_array_equal(GPTClassifier(gpt, "ab").body.head.weight.data, expected)
+    np.testing.assert_array_equal(Classifier(gpt, "ab").body.head.weight.data, expected)
     assert gpt.head.weight.shape == (2, 16)
 
 
@@ -117,13 +119,13 @@ def test_it_learns_saves_and_loads(tmp_path):
     tokenizer = CharTokenizer.train("abcz")
     config = GPTConfig(tokenizer.vocab_size, 16, 16, 2, 1, 0.0)
     manual_seed(3)
-    model = GPTClassifier(GPT(config), ["ham", "spam"], trainable="all")
+    model = Classifier(GPT(config), ["ham", "spam"], trainable="all")
     dataset = ClassificationDataset(spam_or_ham(200, 0), tokenizer, ["ham", "spam"], pad_id=0)
     held_out = ClassificationDataset(spam_or_ham(60, 1), tokenizer, ["ham", "spam"], 16, pad_id=0)
     batches = list(DataLoader(held_out, 16))
     settings = TrainingSettings(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, eval_interval=30)
     with RunFolder.create(tmp_path / "run") as folder:
-        folder.begin({"model_type": "gpt-classifier", "model": model.config.to_dict()}, tokenizer)
+        folder.begin({"model_type": "classifier", "model": model.config.to_dict()}, tokenizer)
         trainer = Trainer(
             model, DataLoader(dataset, 16, shuffle=True), settings, batches, classification_loss, [folder]
         )
@@ -156,7 +158,7 @@ def test_errors():
             classifier(**options)
     for labels in ([], ["one"], ["a", "a"]):
         with pytest.raises(ConfigError, match="two different names"):
-            GPTClassifier(GPT(SMALL), labels)
+            Classifier(GPT(SMALL), labels)
     model = classifier()
     with pytest.raises(ShapeError, match=r"\(B, T\)"):
         model([1, 2])
@@ -168,11 +170,64 @@ def test_errors():
     with pytest.raises(DataError, match="at least one batch"):
         evaluate_classifier(model, [])
     with pytest.raises(ConfigError, match="needs body"):
-        GPTClassifierConfig.from_dict({"labels": ["a", "b"]})
+        ClassifierConfig.from_dict({"labels": ["a", "b"]})
     config = model.config
-    assert GPTClassifierConfig.from_dict(config.to_dict()) == config
+    assert ClassifierConfig.from_dict(config.to_dict()) == config
 
 
 def test_no_tensor_is_needed_for_targets():
     model = classifier()
     assert isinstance(model.loss([[1, 2]], [0]), Tensor)
+
+
+# -- on a BERT
+
+
+def bert_classifier(pooler=True, **changes):
+    manual_seed(4)
+    config = BertConfig(30, 16, 16, 2, 2, dropout=0.0, pooler=pooler)
+    return Classifier(Bert(config), ["ham", "spam"], **changes).eval()
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean", "last"])
+def test_a_bert_classifies_texts_of_a_batch_as_each_alone(pooling):
+    model = bert_classifier(pooling=pooling).to(np.float64)
+    ids, lengths = np.array([[3, 4, 5, 6], [7, 8, 0, 9]]), [4, 2]
+    alone = np.concatenate([model(ids[row : row + 1, :length]).data for row, length in enumerate(lengths)])
+    np.testing.assert_allclose(model(ids, lengths).data, alone, rtol=0, atol=1e-13)
+
+
+def test_a_bert_reads_its_first_token_through_the_pooler_where_it_has_one():
+    ids = np.array([[3, 4, 5, 6]])
+    for pooler in (True, False):
+        model = bert_classifier(pooler)
+        hidden = model.body.hidden(ids)
+        read = model.body.pooled(hidden) if pooler else hidden[:, 0]
+        np.testing.assert_array_equal(model(ids).data, model.body.head(read).data)
+        assert model.config.pooling == "first" and not model.config.causal
+        assert model(ids).data[0, 0] != model(np.array([[3, 4, 5, 7]])).data[0, 0]  # it has seen the end
+
+
+def test_what_of_a_bert_is_trainable():
+    model = bert_classifier()
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".")[1] for name in trainable} == {"blocks", "pooler", "head"}
+    assert all(not name.startswith("body.blocks.0") for name in trainable)
+    assert not any("next_sentence" in name or "transform" in name for name, _ in model.named_parameters())
+
+
+def test_a_bert_classifier_comes_back_from_its_config(tmp_path):
+    model = bert_classifier(pooling="mean")
+    config = ClassifierConfig.from_dict(json.loads(json.dumps(model.config.to_dict())))
+    assert config == model.config
+    again = Classifier.from_config(config).eval()
+    again.load_state_dict(model.state_dict())
+    ids = np.array([[3, 4, 5, 6]])
+    np.testing.assert_array_equal(again(ids).data, model(ids).data)
+
+
+def test_a_bert_is_never_causal_and_no_other_body_is_known():
+    with pytest.raises(ConfigError, match="tokens see the whole text"):
+        bert_classifier(causal=True)
+    with pytest.raises(ConfigError, match="needs body, body_type"):
+        ClassifierConfig.from_dict({**bert_classifier().config.to_dict(), "body_type": "encoder-decoder"})

@@ -7,7 +7,7 @@ from tinygrad_llm import Tensor, default_generator, manual_seed
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.errors import ConfigError, FormatError, StateDictError
 from tinygrad_llm.finetune import (
-    GPTClassifier,
+    Classifier,
     LoRALinear,
     apply_lora,
     load_lora,
@@ -44,7 +44,7 @@ def adapted(rank=4, alpha=8, targets=None, seed=1, **changes):
 
 def test_the_books_counts():
     with no_initial_values():
-        model = GPTClassifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
+        model = Classifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
         assert model.num_parameters(trainable_only=True) == 124_441_346
         apply_lora(model, rank=16, alpha=16)
     assert model.num_parameters(trainable_only=True) == 2_666_528

@@ -19,7 +19,7 @@ from tinygrad_llm.data import (
     read_labelled_texts,
 )
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.finetune import GPTClassifier, classification_loss, classify, evaluate_classifier
+from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
@@ -72,10 +72,10 @@ def prepare(
         name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
         for name, dataset in zip(names, datasets, strict=True)
     }
-    model = GPTClassifier(base, labels, options.pooling, options.trainable, options.causal)
+    model = Classifier(base, labels, options.pooling, options.trainable, options.causal)
     return Job(
         model,
-        "gpt-classifier",
+        "classifier",
         DataLoader(
             datasets[0], settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")
         ),
@@ -128,11 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
     model, tokenizer = load(arguments.model)
-    if not isinstance(model, GPTClassifier):
+    if not isinstance(model, Classifier):
         raise ConfigError(f"--model must be a classifier; {arguments.model} holds a {type(model).__name__}")
     options = RunFolder.open(arguments.model).config.get("options")
     longest = options.get("max_length") if isinstance(options, dict) else None
-    context = model.config.body.context_length
+    context = model.body.config.context_length
     max_length = longest if isinstance(longest, int) and 0 < longest <= context else None
     texts = arguments.texts or lines_of_standard_input()
     for text, shares in zip(texts, classify(model, tokenizer, texts, max_length, 0), strict=True):

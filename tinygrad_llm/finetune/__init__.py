@@ -1,8 +1,8 @@
 """Fine-tuning: a classifier, LoRA, a model that follows instructions, and preferences."""
 
 from tinygrad_llm.finetune.classifier import (
-    GPTClassifier,
-    GPTClassifierConfig,
+    Classifier,
+    ClassifierConfig,
     classification_loss,
     classify,
     evaluate_classifier,
@@ -28,8 +28,30 @@ from tinygrad_llm.finetune.lora import (
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
 
 __all__ = [
-    "DPO", "Answer", "ClassificationReport", "DPOOutcome", "GPTClassifier", "GPTClassifierConfig", "InstructionReport",
-    "LoRALinear", "PreferenceReport", "apply_lora", "classification_loss", "classify", "confusion_matrix", "dpo_loss",
-    "evaluate_classifier", "evaluate_instructions", "evaluate_preferences", "exact_match", "frozen_copy", "load_lora",
-    "merge_lora", "respond", "save_lora", "sequence_log_probs", "token_f1", "unmerge_lora",
+    "DPO",
+    "Answer",
+    "ClassificationReport",
+    "Classifier",
+    "ClassifierConfig",
+    "DPOOutcome",
+    "InstructionReport",
+    "LoRALinear",
+    "PreferenceReport",
+    "apply_lora",
+    "classification_loss",
+    "classify",
+    "confusion_matrix",
+    "dpo_loss",
+    "evaluate_classifier",
+    "evaluate_instructions",
+    "evaluate_preferences",
+    "exact_match",
+    "frozen_copy",
+    "load_lora",
+    "merge_lora",
+    "respond",
+    "save_lora",
+    "sequence_log_probs",
+    "token_f1",
+    "unmerge_lora",
 ]  # fmt: skip
