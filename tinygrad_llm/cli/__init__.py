@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from tinygrad_llm.cli import (
+    bert,
     classify,
     doctor,
     download,
@@ -37,6 +38,7 @@ COMMANDS = {
     "generate": generate,
     "classify": classify,
     "translate": translate,
+    "bert": bert,
     "doctor": doctor,
     "gradcheck": gradcheck,
     "faults": faults,

@@ -2,6 +2,7 @@
 
 from tinygrad_llm.generate.beam import Beam, beam_search
 from tinygrad_llm.generate.decoding import generate
+from tinygrad_llm.generate.filling import Guess, fill_masks
 from tinygrad_llm.generate.sampling import (
     Sampling,
     apply_temperature,
@@ -21,7 +22,7 @@ from tinygrad_llm.generate.streaming import stream, stream_text, until_stop
 from tinygrad_llm.generate.translation import translate
 
 __all__ = [
-    "Beam", "Draft", "DraftModel", "PromptLookup", "Sampling", "Speculation", "apply_temperature", "beam_search",
-    "generate", "generate_speculatively", "keep_min_p", "keep_top_k", "keep_top_p", "penalize_repetition", "stream",
-    "stream_text", "translate", "until_stop",
+    "Beam", "Draft", "DraftModel", "Guess", "PromptLookup", "Sampling", "Speculation", "apply_temperature",
+    "beam_search", "fill_masks", "generate", "generate_speculatively", "keep_min_p", "keep_top_k", "keep_top_p",
+    "penalize_repetition", "stream", "stream_text", "translate", "until_stop",
 ]  # fmt: skip

@@ -69,7 +69,7 @@ class Reading:
             mask = (np.arange(first, self.length) >= self.padding[:, None])[:, None, None, :]
             begins = np.maximum(self.padding, first)  # where each text begins, or what is left of it
             positions = np.maximum(np.arange(start, self.length) - begins[:, None], 0)
-        with _evaluating(self._modules), no_grad():
+        with evaluating(self._modules), no_grad():
             hidden = self.model.hidden(self.ids[:, start:], cache, mask, positions)
             return self.model.head(hidden[:, -count:]).data
 
@@ -93,7 +93,7 @@ class Reading:
 
 
 @contextmanager
-def _evaluating(modules: Iterable[Module]) -> Iterator[None]:
+def evaluating(modules: Iterable[Module]) -> Iterator[None]:
     """Dropout off for one pass, not longer: a stream is left waiting between two tokens, and others use the model."""
     training = [module for module in modules if module.training]
     for module in training:

@@ -1,0 +1,89 @@
+"""`bert`: trained on a text, stopped, resumed, and asked for hidden words."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from tiny_base import call, make_base
+
+from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.models import Bert
+from tinygrad_llm.train import load
+
+SIZES = ["--embedding-dim", "32", "--num-layers", "1", "--context-length", "16", "--vocab-size", "300"]
+STEPS = ["--steps", "60", "--eval-interval", "30", "--warmup-steps", "10", "--learning-rate", "0.01",
+         "--batch-size", "8"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "text.txt"
+    path.write_text("".join(f"the {animal} sat on the {place}. " for animal in ("cat", "dog", "cow", "hen")
+                            for place in ("mat", "wall", "chair", "roof") for _ in range(8)))  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "run"
+
+
+def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, capsys):
+    arguments = ["bert", "train", "--data", data, *SIZES, *STEPS]
+    code, printed, errors = call(capsys, *arguments, "--out", trained)
+    assert (code, errors) == (0, [])
+    assert "hidden words of the validation text: loss" in printed and "bert fill --model" in printed
+    report = json.loads((trained / "report.json").read_text())
+    assert report["after"]["loss"] < report["before"]["loss"] and report["after"]["right"] > report["before"]["right"]
+    assert isinstance(load(trained)[0], Bert)
+
+    stopped = tmp_path / "stopped"
+    assert call(capsys, *arguments, "--out", stopped, "--stop-at", "20")[0] == 0
+    code, printed, errors = call(capsys, "bert", "train", "--resume", "--out", stopped)
+    assert (code, errors) == (0, [])
+    first, second = (read_safetensors(path / "model.safetensors") for path in (trained, stopped))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_fills_in_arguments_and_lines_alike(trained, capsys, monkeypatch):
+    text = "the cat [MASK] on the [MASK]."
+    code, printed, errors = call(capsys, "bert", "fill", "--model", trained, "--top-k", "2", text)
+    assert (code, errors) == (0, [])
+    filled, *guesses = printed.splitlines()
+    assert filled.startswith("the cat") and "[MASK]" not in filled and len(guesses) == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO(text + "\n"))
+    assert call(capsys, "bert", "fill", "--model", trained, "--top-k", "2")[1] == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "{folder}"], "it is a folder"),
+        (["train", "--data", "{folder}/none"], "there is none of that name"),
+        (["train", "--data", "{data}", "--context-length", "100000"], "needs at least"),
+        (["train", "--mask-share", "0"], "--mask-share must be above 0 and at most 1; got 0.0"),
+        (["train", "--mask-share", "nan"], "--mask-share must be above 0 and at most 1; got nan"),
+        (["train", "--embedding-dim", "-4"], "embedding_dim must be an integer of at least 1; got -4"),
+        (["train", "--embedding-dim", "4000000"], "GB of memory to be trained"),
+        (["train", "--data", "{data}", "--vocab-size", "3"], "vocab_size must be an integer of at least 258"),
+        (["fill", "--model", "{run}", "no mask"], "must have at least one [MASK]"),
+        (["fill", "--model", "{run}", "--top-k", "-1", "[MASK]"], "top_k must be an integer of at least 1; got -1"),
+        (["fill", "--model", "{folder}", "[MASK]"], "is no run folder"),
+        (["fill", "--model", "{gpt}", "[MASK]"], "--model must be a BERT;"),
+    ],
+)
+def test_says_in_one_line_what_does_not_fit(arguments, message, data, trained, tmp_path, capsys):
+    places = {"folder": str(tmp_path), "data": str(data), "run": str(trained), "gpt": str(tmp_path / "gpt")}
+    if "{gpt}" in arguments:
+        make_base(tmp_path / "gpt")
+    given = [argument.format(**places) for argument in arguments]
+    if "train" in given:
+        given += ["--out", str(tmp_path / "out")]
+    code, _, errors = call(capsys, "bert", *given)
+    assert (code, len(errors)) == (2, 1) and message in errors[0], errors
+
+
+def test_a_run_of_another_command_is_not_resumed(trained, capsys):
+    code, _, errors = call(capsys, "translate", "train", "--resume", "--out", trained)
+    assert (code, len(errors)) == (2, 1) and "this one was made by `bert`" in errors[0]

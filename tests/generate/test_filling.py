@@ -1,0 +1,54 @@
+"""Filling in hidden words: the likeliest token at each place, and where its space belongs."""
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import manual_seed
+from tinygrad_llm.data import MASK
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.generate import fill_masks
+from tinygrad_llm.models import Bert, BertConfig
+from tinygrad_llm.text import BPETokenizer, CharTokenizer
+
+CHARACTERS = CharTokenizer("abc ", [MASK])
+
+
+def bert(tokenizer, dropout=0.5):
+    manual_seed(2)
+    return Bert(BertConfig(tokenizer.vocab_size, 8, 16, 2, 1, dropout)).to(np.float64)
+
+
+def test_takes_the_likeliest_token_at_each_mask_and_says_how_likely():
+    model = bert(CHARACTERS)
+    filled, guesses = fill_masks(model, CHARACTERS, f"a{MASK}b{MASK}", top_k=3)
+    assert model.training  # as it was before
+    logits = model.eval()(np.array([0, 4, 1, 4])).data
+    for place, found in zip((1, 3), guesses, strict=True):
+        p = np.exp(logits[place]) / np.exp(logits[place]).sum()
+        best = np.argsort(-p[:4])[:3]
+        assert [guess.text for guess in found] == [CHARACTERS.decode([token]) for token in best]
+        np.testing.assert_allclose([guess.probability for guess in found], p[best], rtol=1e-12)
+    assert filled == f"a{guesses[0][0].text}b{guesses[1][0].text}"
+
+
+def test_the_space_before_a_mask_belongs_to_the_hidden_word():
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 5, 280, special_tokens=(MASK,))
+    model, read = bert(tokenizer), []
+    model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
+    fill_masks(model, tokenizer, f"the {MASK} sat")
+    assert read == [[*tokenizer.encode("the"), tokenizer.special_tokens[MASK], *tokenizer.encode(" sat")]]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "tokenizer", "error", "message"),
+    [
+        ("abc", {}, CHARACTERS, DataError, r"at least one \[MASK\] and at most 8 tokens; got 0 and 3"),
+        ("", {}, CHARACTERS, DataError, "got 0 and 0"),
+        (MASK * 9, {}, CHARACTERS, DataError, "got 9 and 9"),
+        (MASK, {"top_k": 0}, CHARACTERS, ConfigError, "top_k must be an integer of at least 1; got 0"),
+        ("a", {}, CharTokenizer("abc de"[:5]), ConfigError, r"the tokenizer must have the token \[MASK\]"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_that_says_so(text, settings, tokenizer, error, message):
+    with pytest.raises(error, match=message):
+        fill_masks(bert(CHARACTERS), tokenizer, text, **settings)

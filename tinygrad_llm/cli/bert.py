@@ -1,0 +1,138 @@
+"""Train a BERT to fill in hidden words, and let it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.cli.classify import lines_of_standard_input
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.train import DEFAULT_TEXT, expect_room
+from tinygrad_llm.data import (
+    MASK,
+    MaskedLoader,
+    WindowBatches,
+    WindowLoader,
+    mask_tokens,
+    read_text,
+    train_validation_split,
+)
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate import fill_masks
+from tinygrad_llm.models import Bert, BertConfig
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
+from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating, load
+
+JUDGED = 40  # batches of the validation part that figures are taken on, before the training and after it
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str = field(default="", metadata={"help": "a UTF-8 text file (default: Python's own documentation)"})
+    vocab_size: int = field(default=2048, metadata={"help": "tokens of the BPE tokenizer, which is trained here"})
+    mask_share: float = field(default=0.15, metadata={"help": "share of the tokens that are to be guessed"})
+    context_length: int = field(default=64, metadata={"help": "tokens that are read at a time"})
+    embedding_dim: int = 128
+    num_heads: int = 4
+    num_layers: int = 4
+    dropout: float = 0.0
+
+
+def prepare(
+    base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
+    """A new BERT, its tokenizer, and the text with words hidden."""
+    sizes = {
+        name: getattr(options, name)
+        for name in ("context_length", "embedding_dim", "num_heads", "num_layers", "dropout", "vocab_size")
+    }
+    config = BertConfig(**sizes)  # checked before anything is read
+    width = config.embedding_dim
+    expect_room(width * (config.vocab_size + config.context_length) + 12 * width * width * config.num_layers)
+    if not 0 < options.mask_share <= 1:
+        raise ConfigError(f"--mask-share must be above 0 and at most 1; got {options.mask_share}")
+    text = read_text(options.data) if options.data else corpora.load_text(DEFAULT_TEXT)
+    train_text, validation_text = train_validation_split(text, 0.1)
+    if tokenizer is None:
+        status.say(f"training a BPE tokenizer of {options.vocab_size:,} tokens on {len(train_text):,} characters ...")
+        tokenizer = BPETokenizer.train(train_text, options.vocab_size, special_tokens=(END_OF_TEXT, MASK))
+    config = BertConfig(**{**sizes, "vocab_size": tokenizer.vocab_size})
+    mask_id = tokenizer.special_tokens.get(MASK)
+    if mask_id is None:
+        raise ConfigError(f"the run's tokenizer must have the token {MASK}; it was replaced")
+    words = tokenizer.vocab_size - len(tokenizer.special_tokens)  # special tokens have the last ids
+    train_ids, validation_ids = (tokenizer.encode_to_array(part, "all") for part in (train_text, validation_text))
+    status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
+    model = Bert(config)
+    root = Generator(settings.seed)
+    windows = WindowLoader(train_ids, config.context_length, settings.batch_size, root.spawn("shuffling"))
+    plain = WindowBatches(validation_ids, config.context_length, settings.batch_size)
+    hiding = Generator(0)  # the same words at every evaluation, so that they compare
+    chosen = np.linspace(0, len(plain) - 1, min(JUDGED, len(plain))).round().astype(int)
+    validation = [mask_tokens(plain[int(i)][0], mask_id, words, hiding, options.mask_share) for i in chosen]
+
+    def judge() -> dict[str, Any]:
+        right = count = 0
+        with evaluating(model):
+            for inputs, targets in validation:
+                places = targets >= 0
+                right += int((model(inputs).data[places].argmax(-1) == targets[places]).sum())
+                count += int(places.sum())
+        return {"loss": evaluate(model, validation), "right": right, "count": count}
+
+    return Job(
+        model,
+        "bert",
+        MaskedLoader(windows, mask_id, words, root.spawn("masking"), options.mask_share),
+        validation,
+        judge,
+        describe,
+        next_command=f"bert fill --model {{model}} 'Return the {MASK} of the file.'",
+        tokenizer=tokenizer,
+    )
+
+
+def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Loss and accuracy on words of the validation part."""
+    shares = [figures["right"] / max(figures["count"], 1) for figures in (before, after)]
+    return (
+        f"hidden words of the validation text: loss {before['loss']:.3f} -> {after['loss']:.3f} nats each, guessed "
+        f"right {shares[0]:.1%} -> {shares[1]:.1%} of {after['count']:,}"
+    )
+
+
+TRAINING = FineTuning(
+    "bert",
+    Options(),
+    TrainingSettings(steps=600, batch_size=32, learning_rate=2e-3, min_learning_rate=1e-4, warmup_steps=60),
+    prepare,
+    from_base=False,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="train|fill", required=True)
+    TRAINING.add_arguments(add_action(actions, "train", "Train a BERT to guess the hidden words of a text."))
+    fill = add_action(actions, "fill", f"Fill in each {MASK} of a text.")
+    fill.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a BERT")
+    fill.add_argument("--top-k", type=int, default=5, metavar="N", help="guesses to show for each hidden word")
+    fill.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "train":
+        return TRAINING.run(arguments)
+    model, tokenizer = load(arguments.model)
+    if not isinstance(model, Bert):
+        raise ConfigError(f"--model must be a BERT; {arguments.model} holds a {type(model).__name__}")
+    for text in arguments.texts or lines_of_standard_input():
+        filled, places = fill_masks(model, tokenizer, text, arguments.top_k)
+        print(filled)
+        for guesses in places:
+            print("   " + "  ".join(f"{guess.text!r} {guess.probability:.3f}" for guess in guesses))
+    return 0

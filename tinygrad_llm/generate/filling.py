@@ -1,0 +1,58 @@
+"""Hidden words filled in, by a model that sees what stands before and after them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.data.masking import MASK
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.generate.reading import evaluating
+from tinygrad_llm.generate.sampling import expect_count
+from tinygrad_llm.models import Bert
+from tinygrad_llm.ops import softmax
+from tinygrad_llm.tensor import no_grad
+from tinygrad_llm.text import Tokenizer
+
+
+class Guess(NamedTuple):
+    """A token for a hidden place, as text, and how likely the model holds it to be."""
+
+    text: str
+    probability: float
+
+
+def fill_masks(model: Bert, tokenizer: Tokenizer, text: str, top_k: int = 5) -> tuple[str, list[list[Guess]]]:
+    """`text` with the likeliest token for each `[MASK]`, and the `top_k` guesses at each, likeliest first.
+
+    Each is guessed as if the others stayed hidden. A space before a mask belongs to what is hidden, for BPE's tokens
+    begin with theirs.
+
+    Raises: ConfigError for a tokenizer without `[MASK]` or a top_k below 1; DataError for a text without a mask, or of
+            more tokens than the context has
+    """
+    expect_count("fill_masks", "top_k", top_k, at_least=1)
+    mask_id = tokenizer.special_tokens.get(MASK)
+    if mask_id is None:
+        raise ConfigError(f"fill_masks: the tokenizer must have the token {MASK}, which `bert train` gives it")
+    tokens = map(tokenizer.token_bytes, range(tokenizer.vocab_size))
+    if any(token.startswith(b" ") and len(token) > 1 for token in tokens):
+        text = text.replace(f" {MASK}", MASK)
+    ids = np.array(tokenizer.encode(text, allowed_special={MASK}), np.int64)
+    places = np.flatnonzero(ids == mask_id)
+    if not len(places) or len(ids) > model.config.context_length:
+        raise DataError(
+            f"fill_masks: a text must have at least one {MASK} and at most {model.config.context_length} tokens; got "
+            f"{len(places)} and {len(ids)}"
+        )
+    with evaluating(model.modules()), no_grad():
+        shares = softmax(model(ids)[places]).data
+    shares[:, mask_id] = 0  # it is no word
+    best = np.argsort(-shares, axis=-1, kind="stable")[:, :top_k]
+    ids[places] = best[:, 0]
+    guesses = [
+        [Guess(tokenizer.decode([token]), float(row[token])) for token in tokens]
+        for row, tokens in zip(shares, best.tolist(), strict=True)
+    ]
+    return tokenizer.decode(ids), guesses
