@@ -52,7 +52,7 @@ def test_import_then_export_gives_the_same_files(theirs, tmp_path, capsys):
 
 def test_a_llama_is_imported_exported_and_writes(tmp_path, capsys):
     manual_seed(0)
-    model = Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, qk_norm=True))
+    model = Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, feed_forward_dim=24, qk_norm=True))
     save_huggingface(tmp_path / "theirs", model, TOKENIZER)
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.startswith("a Llama of")

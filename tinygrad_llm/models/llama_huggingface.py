@@ -160,8 +160,10 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     if ALL in member.biases:
         qkv_bias = output_bias = config.flag("attention_bias", False)
     width, heads = config.size("hidden_size", None), config.size("num_attention_heads", None)
-    kv_heads = config.get("num_key_value_heads", heads if model_type == "llama" else "missing")
-    head_dim = config.get("head_dim", "missing" if model_type in ("gemma", "qwen3") else None)
+    kv_heads = heads  # null says the same; left out, each family member has a number of its own
+    if config.get("num_key_value_heads", 0) is not None:
+        kv_heads = config.size("num_key_value_heads", heads if model_type == "llama" else None)
+    head_dim = config.get("head_dim", 0 if model_type in ("gemma", "qwen3") else None)
     if head_dim is not None and config.size("head_dim", None) * heads == width:
         head_dim = None  # which says the same
     known_forms = FORMS | {"gelu": "gelu_tanh"} if model_type == "gemma" else FORMS  # as transformers reads it
@@ -173,7 +175,7 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
         "embedding_dim": width,
         "num_heads": heads,
         "num_layers": config.size("num_hidden_layers", None),
-        "num_kv_heads": heads if kv_heads is None else config.size("num_key_value_heads", heads),
+        "num_kv_heads": kv_heads,
         "head_dim": head_dim,
         "feed_forward_dim": config.size("intermediate_size", None),
         "dropout": config.get("attention_dropout", 0.0) if dropout is None else dropout,

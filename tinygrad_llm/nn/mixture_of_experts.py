@@ -18,7 +18,7 @@ from tinygrad_llm.nn.module import Module, ModuleList
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.softmax import softmax
 from tinygrad_llm.primitives import cat
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor, is_grad_enabled
+from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
 
 
 class MixtureOfExperts(Module):
@@ -70,8 +70,8 @@ class MixtureOfExperts(Module):
         outputs = cat([
             expert(routed[end - count : end]) for expert, count, end in zip(self.experts, counts, ends, strict=True)
         ])  # fmt: skip
-        back = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, -1)
-        self._routed = (probabilities, counts) if self.training and is_grad_enabled() else None
+        back = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, x.shape[-1])
+        self._routed = (probabilities, counts) if self.training else None
         return (back * gates.unsqueeze(-1)).sum(axis=1).reshape(x.shape)
 
     def balance_loss(self) -> Tensor:
@@ -86,7 +86,7 @@ class MixtureOfExperts(Module):
         Raises: GraphError where there was no forward in training since the last call
         """
         if self._routed is None:
-            raise GraphError("balance_loss: needs a forward in training mode first, with gradients; there was none")
+            raise GraphError("balance_loss: needs a forward in training mode first; there was none")
         probabilities, counts = self._routed
         self._routed = None  # or the graph of this step would live until the next
         share = (counts / max(1, len(probabilities))).astype(probabilities.dtype)
