@@ -191,6 +191,44 @@ def test_rotary_attention_has_no_memory():
         attention(**OPTIONS["rotary"])(randn(1, 2, 8), memory=randn(1, 3, 8))
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_fewer_heads_of_keys_need_less_cache(kv_heads):
+    layer, cache = attention(num_kv_heads=kv_heads), nn.LayerCache(7)
+    with no_grad():
+        layer(randn(2, 7, 8), cache=cache)
+    assert layer.cache_width == 2 * kv_heads * 4
+    assert cache._keys.nbytes + cache._values.nbytes == 2 * 7 * layer.cache_width * 8
+
+
+# The figures that the book's bonus material prints for its estimators of memory (chapter 4, folders 04 to 07).
+
+
+def test_cache_bytes_of_the_book_s_estimators():
+    with nn.init.no_initial_values():  # zeros that nobody touches cost no memory
+        full = nn.MultiHeadAttention(4096, 32, causal=True)
+        shared = nn.MultiHeadAttention(4096, 32, causal=True, num_kv_heads=8)
+        latent = nn.MultiHeadLatentAttention(2048, 16, 1024)
+    gigabytes = [2 * 32 * 32768 * layer.cache_width / 1e9 for layer in (full, shared)]
+    assert [f"{size:.2f}" for size in gigabytes] == ["17.18", "4.29"]
+    in_a_window = [2 * (27 * 1024 + 5 * 32768) * layer.cache_width / 1e9 for layer in (full, shared)]
+    assert [f"{size:.2f}" for size in in_a_window] == ["3.14", "0.78"]
+    assert f"{2 * 48 * 8192 * latent.cache_width / 1e9:.2f}" == "0.81"
+
+
+def test_parameters_of_the_book_s_estimator_of_experts():
+    def expert():
+        return nn.FeedForward(7168, 1792, nn.SiLU(), bias=False, gated=True)
+
+    with nn.init.no_initial_values():
+        dense = nn.FeedForward(7168, 14336, nn.SiLU(), bias=False, gated=True)
+        sparse = MixtureOfExperts(7168, 8, 2, expert)
+        assert dense.num_parameters() == 308_281_344
+        assert sparse.experts[0].num_parameters() == 38_535_168
+        assert sparse.router.num_parameters() == 57_344
+        assert sparse.num_parameters() == 308_338_688
+        assert sparse.num_active_parameters() == 77_127_680
+
+
 # -- latent attention
 
 
@@ -236,6 +274,7 @@ def test_only_latents_and_the_shared_key_are_cached():
     layer, cache = ATTENTIONS["latent and rotary"](), nn.LayerCache(7)
     with no_grad():
         layer(randn(2, 7, 8), cache=cache)
+    assert layer.cache_width == 3 + 2
     assert cache._keys.nbytes + cache._values.nbytes == 2 * 7 * (3 + 2) * 8  # sequences, tokens, numbers, bytes
     with pytest.raises(GraphError, match="no gradient flows"):
         layer(randn(2, 1, 8), cache=nn.LayerCache(7))

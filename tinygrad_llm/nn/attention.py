@@ -35,8 +35,6 @@ class MultiHeadAttention(Module):
     window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150): what lies further back reaches it only through
     the layers between. The cache still keeps every token.
 
-    A token's keys and values come to 2 · num_kv_heads · head_dim numbers in the cache.
-
     Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim)
     """
 
@@ -138,6 +136,11 @@ class MultiHeadAttention(Module):
             generator=self.dropout.generator,
         )
         return self.output(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim))
+
+    @property
+    def cache_width(self) -> int:
+        """How many numbers the cache keeps of each token: 2 · num_kv_heads · head_dim."""
+        return 2 * self.num_kv_heads * self.head_dim
 
     def _heads(self, x: Tensor, count: int) -> Tensor:
         """(B, T, count · D) -> (B, count, T, D)."""

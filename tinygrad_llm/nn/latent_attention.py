@@ -102,6 +102,11 @@ class MultiHeadLatentAttention(Module):
             ) @ self._per_head(self.value).transpose(-2, -1)
         return self.output(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim))
 
+    @property
+    def cache_width(self) -> int:
+        """How many numbers the cache keeps of each token: latent_dim + rotary_dim."""
+        return self.latent_dim + self.rotary_dim
+
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: TensorLike | None) -> Tensor:
         return scaled_dot_product_attention(
             queries,

@@ -92,5 +92,9 @@ class MixtureOfExperts(Module):
         share = (counts / max(1, len(probabilities))).astype(probabilities.dtype)
         return (probabilities.mean(axis=0) * share).sum() * (self.balance * self.num_experts)
 
+    def num_active_parameters(self) -> int:
+        """How many of the parameters one token meets: the router's and those of the experts it goes to."""
+        return self.router.num_parameters() + self.experts_per_token * self.experts[0].num_parameters()
+
     def extra_repr(self) -> str:
         return f"experts_per_token={self.experts_per_token}, balance={self.balance}"
