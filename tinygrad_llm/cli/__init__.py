@@ -27,6 +27,7 @@ from tinygrad_llm.cli import (
     generate,
     gradcheck,
     import_model,
+    inspect,
     train,
     translate,
 )
@@ -40,6 +41,7 @@ COMMANDS = {
     "translate": translate,
     "bert": bert,
     "doctor": doctor,
+    "inspect": inspect,
     "gradcheck": gradcheck,
     "faults": faults,
     "download": download,

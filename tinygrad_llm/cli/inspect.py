@@ -1,0 +1,29 @@
+"""Write a page that shows every number of a trained model on a text: attention, gradients, predictions, costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tinygrad_llm.cli.gradcheck import expect_file_can_be_made
+from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.study.lens import as_page, look
+from tinygrad_llm.train import load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a trained model")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="the text to look at; two tokens or more")
+    parser.add_argument("--out", type=Path, default=Path("lens.html"), metavar="FILE", help="the page to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    expect_file_can_be_made(arguments.out)
+    model, tokenizer = load(arguments.model)
+    gathered = look(model, tokenizer, arguments.prompt)
+    page = as_page(gathered)
+    with atomic_write(arguments.out) as file:
+        file.write(page.encode("utf-8"))
+    count, loss = len(gathered["tokens"]), gathered["loss"]
+    print(f"{count} tokens, mean loss {loss} nats; {len(page) / 1e6:.1f} MB in {arguments.out}: open it in a browser")
+    return 0
