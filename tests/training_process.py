@@ -31,8 +31,9 @@ def training(folder: Path, *options: str) -> list[str]:
     return [*PROGRAM, "train", "--data", str(text), "--out", str(out), *SIZES, *options]
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+def start(command: list[str], stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Begin, without waiting. A long run needs another `stdout`: a pipe that nobody reads is full after 64 KB."""
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def finish(command: list[str]) -> str:

@@ -218,7 +218,7 @@ def test_restarts_again_and_again_change_no_bit_and_take_no_more_memory(folder, 
     finish(training(folder / "killed", "--stop-at", str(reached)))
 
     held = []
-    with start(training(folder / "whole", *endless, "--stop-at", str(reached))) as process:
+    with start(training(folder / "whole", *endless, "--stop-at", str(reached)), subprocess.DEVNULL) as process:
         wait_for_a_step(process, folder / "whole", 0)
         while process.poll() is None:
             held.append(memory(process))
