@@ -310,7 +310,7 @@ def as_page(gathered: dict[str, Any]) -> str:
     for kept in range(heads, -1, -1):
         left_out = list(gathered["leftOut"])
         if kept < heads:
-            left_out.append(f"heads: of each layer's {heads}, only the first {kept} are here")
+            left_out.append(f"attention: of each layer's {heads} heads, the first {kept}")
         layers = [{**layer, "heads": layer["heads"][:kept]} for layer in gathered["layers"]]
         data = _embedded({**gathered, "layers": layers, "leftOut": left_out})
         page = template.replace("{{DATA}}", data)
