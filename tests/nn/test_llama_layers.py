@@ -197,7 +197,8 @@ def test_fewer_heads_of_keys_need_less_cache(kv_heads):
     with no_grad():
         layer(randn(2, 7, 8), cache=cache)
     assert layer.cache_width == 2 * kv_heads * 4
-    assert cache._keys.nbytes + cache._values.nbytes == 2 * 7 * layer.cache_width * 8
+    assert cache.nbytes == 2 * 7 * layer.cache_width * 8
+    assert nn.KVCache(2, 7).nbytes == 0
 
 
 # The figures that the book's bonus material prints for its estimators of memory (chapter 4, folders 04 to 07).
@@ -275,7 +276,7 @@ def test_only_latents_and_the_shared_key_are_cached():
     with no_grad():
         layer(randn(2, 7, 8), cache=cache)
     assert layer.cache_width == 3 + 2
-    assert cache._keys.nbytes + cache._values.nbytes == 2 * 7 * (3 + 2) * 8  # sequences, tokens, numbers, bytes
+    assert cache.nbytes == 2 * 7 * (3 + 2) * 8  # sequences, tokens, numbers, bytes
     with pytest.raises(GraphError, match="no gradient flows"):
         layer(randn(2, 1, 8), cache=nn.LayerCache(7))
 

@@ -5,7 +5,6 @@ Shape letters as in `language_model`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
-from tinygrad_llm.nn.init import normal
 from tinygrad_llm.tensor import Array, Tensor
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -65,8 +63,7 @@ class GPT(LanguageModel):
     """Token ids to the logits of each next token.
 
     `init="book"` starts with PyTorch's layer defaults in the book's order of construction, so that a seed gives the
-    book's model; `init="gpt2"` with GPT-2's: normal with standard deviation 0.02, what is added to the residual stream
-    scaled by 1/√(2 · num_layers), biases 0.
+    book's model; `init="gpt2"` with GPT-2's, see `initialize_as_gpt2`.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """
@@ -95,16 +92,7 @@ class GPT(LanguageModel):
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
         if init == "gpt2":
-            self._initialize_as_gpt2()
-
-    def _initialize_as_gpt2(self) -> None:
-        residual_std = 0.02 / math.sqrt(2 * self.config.num_layers)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                parameter.data[...] = 0
-            elif parameter.ndim == 2:
-                into_residual = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
-                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
+            self.initialize_as_gpt2()
 
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         return self.dropout(self.token_embedding(ids) + self.position_embedding(positions))

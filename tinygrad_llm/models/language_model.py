@@ -7,6 +7,7 @@ H heads of D numbers each (C = H · D unless a model says otherwise), V tokens i
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from typing import Any, Self
@@ -16,7 +17,7 @@ import numpy as np
 from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Embedding, KVCache, Linear, MixtureOfExperts, Module, ModuleList
-from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.nn.init import no_initial_values, normal
 from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator, default_generator
@@ -44,6 +45,20 @@ class LanguageModel(Module):
 
     def __init__(self, config: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define __init__")
+
+    def initialize_as_gpt2(self) -> None:
+        """Draw all weights anew as GPT-2's code does: normal with standard deviation 0.02, biases 0, norms left alone.
+
+        What is added to the residual stream is scaled by 1/√(2 · num_layers), so that the stream is as large at every
+        depth (Radford et al. 2019, section 2.3).
+        """
+        residual_std = 0.02 / math.sqrt(2 * self.config.num_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.data[...] = 0
+            elif parameter.ndim == 2:
+                into_residual = name.endswith(("attention.output.weight", "down.weight"))
+                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
 
     def _embed(self, ids: Array, positions: Array) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define _embed")

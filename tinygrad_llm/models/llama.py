@@ -35,7 +35,6 @@ from tinygrad_llm.nn import (
     SiLU,
     TransformerBlock,
 )
-from tinygrad_llm.nn.init import normal
 from tinygrad_llm.tensor import Array, Tensor
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
@@ -90,8 +89,7 @@ class LlamaConfig(ModelConfig):
 class Llama(LanguageModel):
     """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma.
 
-    Weights start normal with standard deviation 0.02, those that add to the residual stream with 0.02 / √(2 ·
-    num_layers), as in GPT-2; norms at a scale of 1.
+    Weights start as GPT-2's, see `initialize_as_gpt2`.
     """
 
     def __init__(self, config: LlamaConfig) -> None:
@@ -105,13 +103,7 @@ class Llama(LanguageModel):
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
-        residual_std = 0.02 / math.sqrt(2 * config.num_layers)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                parameter.data[...] = 0
-            elif parameter.ndim == 2:
-                into_residual = name.endswith(("attention.output.weight", "down.weight"))
-                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
+        self.initialize_as_gpt2()
 
     def _block(self, head_dim: int, rotary: RotaryPositions) -> TransformerBlock:
         config = self.config

@@ -34,6 +34,11 @@ class LayerCache:
         self.length = stop
         return self._keys[..., :stop, :], self._values[..., :stop, :]
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take, the part that is not filled yet included. Units: bytes."""
+        return 0 if self._keys is None or self._values is None else self._keys.nbytes + self._values.nbytes
+
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
         if not 0 <= length <= self.length:
@@ -81,6 +86,11 @@ class KVCache:
     @property
     def length(self) -> int:
         return self.layers[0].length
+
+    @property
+    def nbytes(self) -> int:
+        """As `LayerCache.nbytes`, of all layers."""
+        return sum(layer.nbytes for layer in self.layers)
 
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens, such as guesses that came to nothing."""
