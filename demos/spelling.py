@@ -7,7 +7,8 @@
 #
 # Two things are asked of the model: to correct new typos of words that it was trained on, and to correct words that it
 # has never seen, for which it has nothing to go by but how English words are spelled. Beside it stands what a
-# dictionary of the words trained on can do: the one at the smallest edit distance. It takes about a minute; `--full` trains for longer.
+# dictionary of the words trained on can do: the one at the smallest edit distance. It takes about a minute; `--full`
+# trains for longer.
 
 # %%
 import argparse

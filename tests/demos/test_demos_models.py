@@ -31,3 +31,17 @@ def test_corrects_new_typos_of_known_words(printed) -> None:
     table = section(printed("spelling"), "3")
     assert share(table, "new typos of known words") >= 30
     assert re.search(r"typos of words held out +\d+\.\d% +\d+\.\d% +0\.0%", table)  # a dictionary cannot say them
+
+
+@pytest.mark.slow
+def test_bert_and_gpt_learn_from_the_same_messages(printed) -> None:
+    output = printed("bert")
+    hidden = re.search(r"asked for (\d+): hidden (\d+), replaced (\d+), left (\d+)", section(output, "2"))
+    assert hidden
+    asked, *fates = map(int, hidden.groups())
+    assert asked == sum(fates) and 25 <= asked <= 65 and fates[0] > asked / 2
+    for name in ("GPT", "BERT"):
+        figures = re.search(rf"^{name}: .* (\d\.\d+) -> (\d\.\d+) nats", section(output, "3"), re.MULTILINE)
+        assert figures and float(figures[2]) < float(figures[1]) - 0.5
+    rows = re.findall(r"^(?:GPT|BERT), .*?(\d+\.\d)% +(\d+\.\d)%", section(output, "5"), re.MULTILINE)
+    assert len(rows) == 5 and all(float(test) > 65 for _, test in rows)
