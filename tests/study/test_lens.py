@@ -115,6 +115,13 @@ def test_the_costs_are_the_formulas() -> None:
     assert all(cost["seconds"] > 0 for cost in costs.values())
 
 
+def test_only_the_experts_that_work_are_counted() -> None:
+    changes = {"vocab_size": TOKENIZER.vocab_size, "context_length": 12, "num_experts": 4, "experts_per_token": 2}
+    seen = lens.look(Llama(small_config(LlamaConfig, **changes)), TOKENIZER, "abcd")
+    (cost,) = [one for one in seen["costs"] if one["name"] == "blocks.1.feed_forward"]
+    assert cost["flops"] == 2 * 4 * 8 * 4 + 2 * (3 * 2 * 4 * 8 * 12)
+
+
 def test_a_llama_too() -> None:
     llama = Llama(small_config(LlamaConfig, vocab_size=TOKENIZER.vocab_size, context_length=12))
     seen = lens.look(llama, TOKENIZER, "abc abca")

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
-from tinygrad_llm.nn import Linear, Module, attention, latent_attention
+from tinygrad_llm.nn import Linear, MixtureOfExperts, Module, attention, latent_attention
 from tinygrad_llm.ops.attention import attention_weights, repeat_heads, scaled_dot_product_attention
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.tensor import Array, Tensor, enable_grad, no_grad
@@ -268,11 +268,13 @@ def _histogram(x: Array) -> dict[str, Any]:
 def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], tokens: int) -> list[dict[str, Any]]:
     """Each part alone, run again without recording: what a formula counts, what it holds, and how long it took."""
     layers = iter(attended)
-    rows = []
+    costs = []
     for name, (part, args) in calls.items():
-        linears = [one for one in part.modules() if isinstance(one, Linear)]
-        flops = sum(2 * tokens * one.in_features * one.out_features for one in linears)
-        formula = " + ".join(f"2·{tokens}·{one.in_features}·{one.out_features}" for one in linears)
+        if not any(True for _ in part.parameters()):
+            continue  # dropout, which does nothing in evaluation
+        products = list(_products(part, tokens))
+        flops = sum(2 * rows * one.in_features * one.out_features for one, rows in products)
+        formula = " + ".join(f"2·{rows}·{one.in_features}·{one.out_features}" for one, rows in products)
         if name.endswith(".attention"):
             one = next(layers)
             heads, pairs = one.weights.shape[-3], tokens * (tokens + 1) // 2
@@ -284,7 +286,7 @@ def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], toke
                 started = time.perf_counter()
                 output = part(*args)
                 taken.append(time.perf_counter() - started)
-        rows.append(
+        costs.append(
             {
                 "name": name,
                 "flops": flops,
@@ -294,7 +296,18 @@ def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], toke
                 "seconds": _short(min(taken)),
             }
         )
-    return rows
+    return costs
+
+
+def _products(part: Module, tokens: int) -> Iterator[tuple[Linear, int]]:
+    """Every Linear of a part, and how many rows it reads: of experts, as many together as there are choices."""
+    if isinstance(part, Linear):
+        yield part, tokens
+    for child in part.children():
+        if isinstance(part, MixtureOfExperts) and child is part.experts:
+            yield from _products(part.experts[0], tokens * part.experts_per_token)
+        else:
+            yield from _products(child, tokens)
 
 
 # -- the page
