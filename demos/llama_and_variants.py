@@ -43,7 +43,7 @@ tokenizer = CharTokenizer.train(text)
 ids = np.array(tokenizer.encode(text))
 cut = len(ids) * 9 // 10
 held_out = list(WindowLoader(ids[cut:], CONTEXT, BATCH, Generator(1)))[:20]
-steps = 600 if full else 80
+steps = 600 if full else 60
 sizes = {
     "vocab_size": tokenizer.vocab_size, "context_length": CONTEXT, "embedding_dim": WIDTH, "num_heads": HEADS,
     "num_layers": LAYERS, "dropout": 0.0, "tie_weights": True,
