@@ -28,6 +28,7 @@ from tinygrad_llm.cli import (
     gradcheck,
     import_model,
     inspect,
+    instruct,
     train,
     translate,
 )
@@ -38,6 +39,7 @@ COMMANDS = {
     "train": train,
     "generate": generate,
     "classify": classify,
+    "instruct": instruct,
     "translate": translate,
     "bert": bert,
     "doctor": doctor,

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -55,6 +55,7 @@ class Job:
     loss: Loss = language_model_loss
     next_command: str = ""  # what to try with the trained model, after the program's name
     tokenizer: Tokenizer | None = None  # where it is not the base's
+    finished_weights: Callable[[Any], Mapping[str, Any]] | None = None  # see RunFolder
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class FineTuning(Generic[Options]):
             manual_seed(settings.seed)
             job = self.prepare(base, tokenizer, options, settings, status)
             plan |= {"model_type": job.model_type, "model": job.model.config.to_dict()}
+            folder.finished_weights = job.finished_weights
             trainer = Trainer(
                 job.model, job.loader, settings, job.validation, job.loss, callbacks=[ProgressLog(status), folder]
             )

@@ -18,6 +18,7 @@ from tinygrad_llm.data.instructions import (
     collate_instructions,
     collate_padded,
     collate_shifted,
+    fitting_records,
     prompt_style,
     read_instructions,
     split_records,
@@ -44,7 +45,7 @@ __all__ = [
     "PromptStyle", "SlidingWindows", "TokenizedPreference", "TokenizedRecord", "TranslationBatch", "TranslationDataset",
     "WindowBatches", "WindowLoader", "balance", "collate", "collate_instructions", "collate_padded",
     "collate_preferences", "collate_shifted", "collate_translation", "count_rows", "english_words", "expand_paths",
-    "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style", "random_split",
-    "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs", "read_preferences",
-    "read_rows", "read_text", "split_records", "take_rows", "train_validation_split",
+    "fitting_records", "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style",
+    "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs",
+    "read_preferences", "read_rows", "read_text", "split_records", "take_rows", "train_validation_split",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from tinygrad_llm.finetune.lora import (
     apply_lora,
     load_lora,
     merge_lora,
+    merged_state_dict,
     save_lora,
     unmerge_lora,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "frozen_copy",
     "load_lora",
     "merge_lora",
+    "merged_state_dict",
     "respond",
     "save_lora",
     "sequence_log_probs",

@@ -119,6 +119,15 @@ def unmerge_lora(model: Module) -> None:
         setattr(parent, attribute, layer._unmerged[0])
 
 
+def merged_state_dict(model: Module) -> dict[str, Array]:
+    """The weights of the model that `merge_lora` would make, under the names of one without LoRA."""
+    merge_lora(model)
+    try:
+        return dict(model.state_dict())
+    finally:
+        unmerge_lora(model)
+
+
 def lora_state_dict(model: Module) -> dict[str, Array]:
     """The adapter alone: every A and B, and whatever else of the model requires a gradient."""
     ours = {id(p) for _, layer in _layers(model, LoRALinear) for p in (layer.lora_A, layer.lora_B)}

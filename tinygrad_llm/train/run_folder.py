@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,7 @@ from tinygrad_llm.train.loss_picture import can_draw, draw_losses
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
+IN_TRAINING = "training.safetensors"  # the model as it is trained, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
 
 
@@ -57,6 +58,8 @@ class RunFolder(Callback):
 
     Use it in a `with` block: inside, no other process may write into the folder. `keep` is how many checkpoints stay,
     beside the one with the best validation loss. Where several processes train together, only the first has one.
+
+    `finished_weights` makes the weights that others load, where the model in training has parts that they lack.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
@@ -65,6 +68,7 @@ class RunFolder(Callback):
         self.path, self.config, self.keep = path, config, keep
         self._lock = RunLock(path)
         self._log: MetricsLog | None = None
+        self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
 
     @classmethod
@@ -148,11 +152,14 @@ class RunFolder(Callback):
             "environment": arithmetic_environment(trainer.communicator.size),
         }
         checkpoints = self.path / "checkpoints"
+        weights = {WEIGHTS: trainer.model.state_dict()}
+        if self.finished_weights is not None:
+            weights = {WEIGHTS: dict(self.finished_weights(trainer.model)), IN_TRAINING: weights[WEIGHTS]}
         snapshot = write_snapshot(
             checkpoints,
             name,
             {
-                WEIGHTS: partial(dump_safetensors, tensors=trainer.model.state_dict()),
+                **{file: partial(dump_safetensors, tensors=tensors) for file, tensors in weights.items()},
                 OPTIMIZER: partial(dump_safetensors, tensors=arrays),
                 STATE: json_bytes(_plain(state), indent=None),
             },
@@ -177,7 +184,8 @@ class RunFolder(Callback):
             notices = [*notices, f"falling back to {snapshot.name}, the newest checkpoint that is whole"]
         try:
             state = read_json(snapshot / STATE)
-            trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
+            weights = WEIGHTS if self.finished_weights is None else IN_TRAINING
+            trainer.model.load_state_dict(read_safetensors(snapshot / weights))
             arrays = read_safetensors(snapshot / OPTIMIZER)
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])

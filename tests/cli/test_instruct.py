@@ -1,0 +1,105 @@
+"""`instruct`: a model taught to answer, stopped, resumed, asked and marked; with adapters, merged before it is published."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from tiny_base import call, make_base
+
+from tinygrad_llm.data import fitting_records, instruction_tasks
+from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.models import GPT
+from tinygrad_llm.random import Generator
+from tinygrad_llm.train import load
+
+SHORT = ["--style", "phi3", "--kinds", "first_word,last_word", "--records", "40", "--test-records", "4"]
+STEPS = ["--max-new-tokens", "4", "--steps", "6", "--eval-interval", "3", "--warmup-steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("models") / "base", context_length=192)
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory):
+    from tinygrad_llm.cli import main
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["instruct", "train", "--model", str(base), "--out", str(out), *SHORT, *STEPS]) == 0
+    return out
+
+
+def test_training_reports_each_kind_before_and_after(trained):
+    report = json.loads((trained / "report.json").read_text())
+    for when in ("before", "after"):
+        assert set(report[when]["kinds"]) == {"first_word", "last_word"} and len(report[when]["answers"]) == 4
+    metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["val_loss"] for record in metrics if record.get("val_loss") is not None]
+    assert losses[-1] < losses[0]
+
+
+def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_without_lora(base, tmp_path, capsys):
+    for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (3,))):
+        argv = ["instruct", "train", "--model", base, "--out", out, *SHORT, *STEPS, "--lora-rank", "2"]
+        for stop in stops:
+            assert call(capsys, *argv, "--stop-at", stop)[0] == 0
+            assert type(load(out)[0]) is GPT
+            argv = ["instruct", "train", "--resume", "--out", out]
+        assert call(capsys, *argv)[::2] == (0, [])
+    before = read_safetensors(base / "model.safetensors")
+    whole, parts = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert before.keys() == whole.keys() and all(np.array_equal(whole[name], parts[name]) for name in whole)
+    changed = {name for name in whole if not np.array_equal(whole[name], before[name])}
+    assert changed and all(name.startswith("blocks.") and name.endswith(".weight") for name in changed)
+    assert not any("norm" in name or "embedding" in name for name in changed)
+
+
+def test_answers_arguments_and_lines_alike(trained, capsys, monkeypatch):
+    ask = ["instruct", "generate", "--model", trained, "--max-new-tokens", "5"]
+    code, printed, errors = call(capsys, *ask, "Say the first word.", "Hi")
+    assert (code, errors) == (0, []) and printed.strip()
+    monkeypatch.setattr("sys.stdin", io.StringIO("Say the first word.\n\nHi\n"))
+    assert call(capsys, *ask)[1] == printed
+
+
+def test_evaluates_generated_and_given_records_and_counts_those_that_do_not_fit(trained, tmp_path, capsys):
+    records = instruction_tasks(3, Generator(1), ["first_word"])
+    data, report = tmp_path / "records.json", tmp_path / "report.json"
+    data.write_text(json.dumps([*records, {"instruction": "x" * 500, "output": "y"}]))
+    ask = ["instruct", "evaluate", "--model", trained, "--max-new-tokens", "3"]
+    code, printed, errors = call(capsys, *ask, "--data", data, "--report", report)
+    assert (code, errors) == (0, []) and "1 records skipped" in printed and "first_word     3" in printed
+    assert json.loads(report.read_text())["count"] == 3
+    assert "last_word" in call(capsys, *ask, "--kinds", "last_word", "--records", "2")[1]
+
+
+def test_a_question_must_leave_room_for_one_token(base):
+    _, tokenizer = load(base)
+    record = {"instruction": "Hi", "input": "", "output": "yes"}
+    length = len("<|user|>\nHi\n<|assistant|>:\n")
+    assert fitting_records([record], tokenizer, "phi3", length) == []
+    assert fitting_records([record], tokenizer, "phi3", length + 1) == [record]
+
+
+def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
+    long = tmp_path / "long.json"
+    long.write_text(json.dumps([{"instruction": "x" * 500, "output": "y"}] * 20))
+    new = ["--model", base, "--out", tmp_path / "new"]
+    for argv, said in (
+        (["train", "--out", tmp_path / "new"], "--model must name"),
+        (["train", *new, "--kinds", "juggle"], "kinds must be among"),
+        (["train", *new, "--records", "0"], "--records must be at least 1"),
+        (["train", *new, "--lora-rank", "-1"], "--lora-rank must be at least 0"),
+        (["train", *new, "--data", long], "at least one record must be left"),
+        (["train", *new, "--data", tmp_path / "none.json"], "none.json"),
+        (["train", "--resume", "--out", trained, "--style", "alpaca"], "--style was phi3, got alpaca"),
+        (["generate", "--model", trained, "x" * 500], "shorter than the context"),
+        (["generate", "--model", trained, "x", "--max-new-tokens", "-1"], "max_new_tokens"),
+        (["evaluate", "--model", trained, "--records", "0"], "--records must be at least 1"),
+        (["evaluate", "--model", trained, "--data", long], "at least one record"),
+        (["evaluate", "--model", trained, "--report", tmp_path / "no" / "r.json"], "--report must name"),
+    ):
+        code, _, errors = call(capsys, "instruct", *argv)
+        assert code in (1, 2) and len(errors) == 1 and said in errors[0], (argv, errors)

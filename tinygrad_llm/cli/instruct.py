@@ -1,0 +1,246 @@
+"""Teach a pretrained GPT to follow instructions, let it answer, and mark its answers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.cli.classify import lines_of_standard_input
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action, load_gpt
+from tinygrad_llm.data import (
+    PROMPT_STYLES,
+    DataLoader,
+    InstructionDataset,
+    collate_instructions,
+    fitting_records,
+    instruction_tasks,
+    read_instructions,
+    split_records,
+)
+from tinygrad_llm.data.instructions import Record
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.finetune import InstructionReport, apply_lora, evaluate_instructions, merged_state_dict, respond
+from tinygrad_llm.formats import write_json
+from tinygrad_llm.models import GPT
+from tinygrad_llm.nn import Linear
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import END_OF_TEXT, Tokenizer
+from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
+
+STYLES = tuple(PROMPT_STYLES)
+KINDS_HELP = "of the generated records, separated by commas; empty for all"
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str = field(
+        default="",
+        metadata={
+            "help": "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
+            "whose answers can be computed (reverse, count, sort ...) are generated"
+        },
+    )
+    records: int = field(default=4000, metadata={"help": "how many records to generate for training"})
+    kinds: str = field(default="", metadata={"help": KINDS_HELP})
+    style: str = field(
+        default="alpaca", metadata={"choices": STYLES, "help": "how a record is written as one text; phi3 is shorter"}
+    )
+    mask_instructions: bool = field(default=False, metadata={"help": "learn the answers only, not the questions"})
+    test_records: int = field(default=100, metadata={"help": "held-out records to answer before and after, at most"})
+    max_new_tokens: int = field(default=64, metadata={"help": "tokens of an answer in that evaluation, at most"})
+    lora_rank: int = field(default=0, metadata={"help": "train low-rank changes of this rank only; 0 trains all"})
+    lora_alpha: float = field(default=16.0, metadata={"help": "their scale"})
+
+
+def prepare(
+    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
+    """The base, with adapters if asked for, and its records: to train on, to watch, and to answer in the end."""
+    for name, least in (("records", 1), ("test_records", 1), ("max_new_tokens", 1), ("lora_rank", 0)):
+        if getattr(options, name) < least:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}"
+            )
+    end, context = end_id(tokenizer), base.config.context_length
+    parts = dict(zip(("train", "test", "validation"), _records(options, settings.seed), strict=True))
+    for name, records in parts.items():
+        parts[name] = fitting_records(records, tokenizer, options.style, context)
+        skipped = len(records) - len(parts[name])
+        status.say(
+            f"{len(parts[name]):,} records for {name}"
+            + (f"; {skipped:,} skipped, whose question does not fit the context of {context} tokens" if skipped else "")
+        )
+        if not parts[name]:
+            raise DataError(
+                f"at least one record must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
+                f"context of {context} tokens: give more records, --style phi3, or a model with a longer context"
+            )
+    collate = partial(
+        collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
+    )
+    datasets = {name: InstructionDataset(parts[name], tokenizer, options.style) for name in ("train", "validation")}
+    if options.lora_rank:
+        layers = [name for name, layer in base.named_modules() if isinstance(layer, Linear)]
+        # The head may be tied to the embedding, and a merged one no longer is.
+        apply_lora(base, options.lora_rank, options.lora_alpha, [name for name in layers if name != "head"])
+    asked = parts["test"][: options.test_records]
+    return Job(
+        base,
+        "gpt",
+        DataLoader(
+            datasets["train"],
+            settings.batch_size,
+            shuffle=True,
+            generator=Generator(settings.seed).spawn("shuffling"),
+            collate_fn=collate,
+        ),
+        list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
+        lambda: evaluate_instructions(
+            base, tokenizer, asked, options.style, options.max_new_tokens, end, progress=_progress(status)
+        ).to_dict(),
+        describe,
+        next_command="instruct generate --model {model} 'an instruction'",
+        finished_weights=merged_state_dict if options.lora_rank else None,
+    )
+
+
+def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
+    """Those to train on, those to test, and those to validate: never the same."""
+    if options.data:
+        return split_records(read_instructions(options.data))
+    source, kinds = Generator(seed).spawn("records"), kinds_of(options.kinds)
+    # What is tested is worded as training never was, about contents that it never had.
+    held_out = instruction_tasks(2 * options.test_records, source, kinds, True, True)
+    train = instruction_tasks(options.records, source, kinds)
+    return train, held_out[: options.test_records], held_out[options.test_records :]
+
+
+def kinds_of(names: str) -> list[str] | None:
+    return [name.strip() for name in names.split(",")] if names else None
+
+
+def end_id(tokenizer: Tokenizer) -> int:
+    """The id that ends an answer. Raises ConfigError for a tokenizer that has none."""
+    if tokenizer.end_of_text is None:
+        raise ConfigError(
+            f"--model must have a tokenizer with {END_OF_TEXT}, which ends an answer; this one has none: train the "
+            "base with `--tokenizer bpe`"
+        )
+    return tokenizer.end_of_text
+
+
+def style_of(folder: Path) -> str | None:
+    """The prompt style that a run was trained with, None for one that was not taught to follow instructions."""
+    config = RunFolder.open(folder).config
+    options = config.get("options")
+    style = options.get("style") if config.get("task") in ("instruct", "prefer") and isinstance(options, dict) else None
+    return style if isinstance(style, str) and style in PROMPT_STYLES else None
+
+
+def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Exact matches and token F1 of each kind of record, before and after."""
+    width = max(len("all"), *map(len, after["kinds"]))
+    lines = [
+        "answers to held-out records, before -> after training",
+        f"{'kind':<{width}} {'count':>5}  {'exact match':>16}  {'token F1':>14}",
+    ]
+    for kind, figures in [*after["kinds"].items(), ("all", after)]:
+        was = before if kind == "all" else before["kinds"][kind]
+        lines.append(
+            f"{kind:<{width}} {figures['count']:>5}  {was['exact_match']:>6.1%} -> {figures['exact_match']:>6.1%}  "
+            f"{was['token_f1']:>5.3f} -> {figures['token_f1']:>5.3f}"
+        )
+    return "\n".join(lines)
+
+
+def _progress(status: StatusLine) -> Any:
+    return lambda done, total: status.renew(lambda: f"answered {done}/{total}")
+
+
+TRAINING = FineTuning(
+    "instruct",
+    Options(),
+    TrainingSettings(
+        steps=1000, batch_size=8, learning_rate=1e-3, min_learning_rate=1e-4, warmup_steps=50, eval_interval=200
+    ),
+    prepare,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="train|generate|evaluate", required=True)
+    TRAINING.add_arguments(
+        add_action(actions, "train", "Go on training a pretrained GPT with questions and their answers.")
+    )
+    generate = add_action(actions, "generate", "Answer each instruction.")
+    generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")
+    generate.add_argument("--input", default="", metavar="TEXT", help="what the instructions are about")
+    generate.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 takes the likeliest token")
+    generate.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest tokens only")
+    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same answers")
+    evaluate = add_action(actions, "evaluate", "Answer held-out records and say how many answers are right.")
+    evaluate.add_argument("--data", metavar="FILE", help="records (JSON or JSON Lines); without, they are generated")
+    evaluate.add_argument("--records", type=int, default=100, metavar="N", help="records to answer, at most")
+    evaluate.add_argument("--kinds", default="", metavar="NAMES", help=KINDS_HELP)
+    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the generated records")
+    evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers here, as JSON")
+    for action in (generate, evaluate):
+        action.add_argument("--model", required=True, type=Path, metavar="DIR", help="a run folder of `instruct train`")
+        action.add_argument("--style", choices=STYLES, help="the prompt style, if not the one that the run has")
+        action.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="tokens of an answer, at most")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "train":
+        return TRAINING.run(arguments)
+    model, tokenizer = load_gpt(arguments.model)
+    style = arguments.style or style_of(arguments.model) or STYLES[0]
+    return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
+
+
+def generate(arguments: argparse.Namespace, model: GPT, tokenizer: Tokenizer, style: str) -> int:
+    for text in arguments.instructions or lines_of_standard_input():
+        record = {"instruction": text, "input": arguments.input}
+        (answer,) = respond(
+            model, tokenizer, [record], style, arguments.max_new_tokens, tokenizer.end_of_text,
+            arguments.temperature, arguments.top_k, Generator(arguments.seed),
+        )  # fmt: skip
+        print(answer, flush=True)
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace, model: GPT, tokenizer: Tokenizer, style: str) -> int:
+    if arguments.records < 1:
+        raise ConfigError(f"--records must be at least 1; got {arguments.records}")
+    if arguments.report is not None and (arguments.report.is_dir() or not arguments.report.parent.is_dir()):
+        raise ConfigError(f"--report must name a file in a folder that exists; got {arguments.report}")
+    records: Sequence[Record]
+    if arguments.data is not None:
+        records = read_instructions(arguments.data)
+    else:
+        source = Generator(arguments.seed).spawn("records")
+        records = instruction_tasks(arguments.records, source, kinds_of(arguments.kinds), True, True)
+    status = StatusLine()
+    context = model.config.context_length
+    fitting = fitting_records(records, tokenizer, style, context)
+    if skipped := len(records) - len(fitting):
+        print(f"{skipped:,} records skipped, whose question does not fit the context of {context} tokens")
+    report: InstructionReport = evaluate_instructions(
+        model, tokenizer, fitting[: arguments.records], style, arguments.max_new_tokens, tokenizer.end_of_text,
+        progress=_progress(status),
+    )  # fmt: skip
+    width = max(len("kind"), *map(len, report.by_kind()))
+    status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")
+    for kind, part in [*report.by_kind().items(), ("all", report)]:
+        figures = part.figures()
+        print(
+            f"{kind:<{width}} {figures['count']:>5}  {figures['exact_match']:>11.1%}  {figures['token_f1']:>8.3f}"
+        )
+    if arguments.report is not None:
+        write_json(arguments.report, report.to_dict())
+        print(f"the answers are in {arguments.report}")
+    return 0
