@@ -17,7 +17,7 @@ class GradientSum:
     processes have a gradient for it: where none has, it stays None, as it would in one process.
 
     The messages wait for backward to end. To send buckets while it still runs was not worth its code: on one machine
-    the sum takes 1 to 2% of a step, and whoever copies memory meanwhile takes a core from the products.
+    the sum takes about 2% of a step, and whoever copies memory meanwhile takes a core from the products.
     """
 
     def __init__(self, parameters: Iterable[Tensor], communicator: Communicator) -> None:
