@@ -124,7 +124,10 @@ def windows(seed: int) -> WindowLoader:
 
 unseen = WindowBatches(ids[cut:], CONTEXT, 16)
 hiding = Generator(5)
-masked = [mask_tokens(unseen[i][0], mask_id, words, hiding) for i in range(len(unseen))]
+masked = []  # judged by what is hidden indeed: a token that was left as it is can be copied
+for i in range(len(unseen)):
+    inputs, targets = mask_tokens(unseen[i][0], mask_id, words, hiding)
+    masked.append((inputs, np.where(inputs == mask_id, targets, -100)))
 for name, model, loader, judged, task in (
     ("GPT", gpt, windows(1), [unseen[i] for i in range(len(unseen))], "loss on the next token"),
     ("BERT", bert, MaskedLoader(windows(1), mask_id, words, Generator(2)), masked, "loss on hidden tokens"),
@@ -138,8 +141,8 @@ for name, model, loader, judged, task in (
 # %% [markdown]
 # The two losses answer different questions and do not compare; what each compares with is a guess from how frequent the
 # tokens are. GPT gets far below it. BERT learns from 15% of the tokens where GPT learns from all, has to find out by
-# position which of its neighbours to look at, and stays near the frequencies for long: a minute of one core is too
-# little to leave them. The paper's BERT saw its text for days.
+# position which of its neighbours to look at, and stays near the frequencies for long: minutes of one core are too
+# little to leave them, and its guesses below say so. The paper's BERT saw its text for days.
 
 # %%
 shares = (np.bincount(ids[:cut], minlength=tokenizer.vocab_size) + 1) / (cut + tokenizer.vocab_size)

@@ -13,6 +13,7 @@ from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
 from tinygrad_llm.cli.train import DEFAULT_TEXT, expect_room
 from tinygrad_llm.data import (
+    IGNORE_INDEX,
     MASK,
     MaskedLoader,
     WindowBatches,
@@ -74,7 +75,11 @@ def prepare(
     plain = WindowBatches(validation_ids, config.context_length, settings.batch_size)
     hiding = Generator(0)  # the same words at every evaluation, so that they compare
     chosen = np.linspace(0, len(plain) - 1, min(JUDGED, len(plain))).round().astype(int)
-    validation = [mask_tokens(plain[int(i)][0], mask_id, words, hiding, options.mask_share) for i in chosen]
+    validation = []
+    for i in chosen.tolist():
+        inputs, targets = mask_tokens(plain[i][0], mask_id, words, hiding, options.mask_share)
+        # judged by what is hidden indeed: a token that was left as it is can be copied
+        validation.append((inputs, np.where(inputs == mask_id, targets, IGNORE_INDEX)))
 
     def judge() -> dict[str, Any]:
         right = count = 0
