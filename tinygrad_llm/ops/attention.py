@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,27 @@ from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor,
 QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
 TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
 SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
+
+
+class _Watch(threading.local):
+    watchers: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def watch_attention_weights(watcher: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let every attention of this thread write its weights down, and go on with what `watcher` makes of them.
+
+    The definition runs in place of the tiles, which never hold all weights at once. Watchers inside others come after.
+    """
+    before = _watch.watchers
+    _watch.watchers = (*before, watcher)
+    try:
+        yield
+    finally:
+        _watch.watchers = before
 
 
 def attention_weights(
@@ -75,6 +98,8 @@ def scaled_dot_product_attention_composed(
     _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    for watcher in _watch.watchers:
+        weights = watcher(weights)
     if dropout_p:
         keep = (generator or default_generator()).dropout_mask(weights.shape, dropout_p)
         weights = weights * (keep * dropout_scale(dropout_p, weights.dtype))
@@ -114,7 +139,8 @@ def scaled_dot_product_attention(
     query, key, value = as_float(query), as_float(key), as_float(value)
     queries, keys, mask, scale = _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
-    if mask is not None and mask.requires_grad:  # a learned bias: its gradient is the definition's business
+    if _watch.watchers or (mask is not None and mask.requires_grad):
+        # Somebody wants the weights, or the gradient of a learned bias: both are the definition's business.
         return scaled_dot_product_attention_composed(
             query, key, value, attn_mask, dropout_p, is_causal, scale, generator
         )
