@@ -132,6 +132,8 @@ def test_a_llama_too() -> None:
 def test_what_is_hostile_stays_text() -> None:
     page = lens.as_page(lens.look(model(), TOKENIZER, HOSTILE) | {"prompt": HOSTILE + "\ud800"})
     assert page.count("</script>") == 2
+    inside = page.partition('id="data">')[2].partition("</script>")[0]
+    assert inside.isascii() and not set(inside) & set("<>&")
     data = embedded(page)
     assert data["prompt"] == HOSTILE + "\ud800"
     assert "".join(token["text"] for token in data["tokens"]) == HOSTILE

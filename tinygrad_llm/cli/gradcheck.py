@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     proofs = []
     expect_file_can_be_made(arguments.html)
     if not arguments.json:
-        print(f"{proof.EXPLANATION}\n")
+        print(f"{textwrap.fill(proof.EXPLANATION, 100)}\n")
         print(_line(proof.HEAD))
     for one in proof.prove(arguments.name):
         proofs.append(one)
