@@ -1,4 +1,4 @@
-"""`instruct`: a model taught to answer, stopped, resumed, asked and marked; with adapters, merged before it is published."""
+"""`instruct`: a model taught to answer, stopped, resumed, asked and marked; adapters are merged before publishing."""
 
 import io
 import json

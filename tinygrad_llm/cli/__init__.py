@@ -29,6 +29,7 @@ from tinygrad_llm.cli import (
     import_model,
     inspect,
     instruct,
+    prefer,
     train,
     translate,
 )
@@ -40,6 +41,7 @@ COMMANDS = {
     "generate": generate,
     "classify": classify,
     "instruct": instruct,
+    "prefer": prefer,
     "translate": translate,
     "bert": bert,
     "doctor": doctor,

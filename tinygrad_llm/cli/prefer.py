@@ -1,0 +1,119 @@
+"""Teach a GPT which of two answers people prefer (DPO)."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.instruct import STYLES, end_id
+from tinygrad_llm.data import (
+    DataLoader,
+    PreferenceDataset,
+    collate_preferences,
+    fitting_records,
+    read_preferences,
+    split_records,
+)
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
+from tinygrad_llm.models import GPT
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train import StatusLine, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str = field(
+        default="",
+        metadata={"help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected"},
+    )
+    style: str = field(
+        default="alpaca", metadata={"choices": STYLES, "help": "how a record is written; best as in `instruct train`"}
+    )
+    beta: float = field(default=0.1, metadata={"help": "how strongly the model is kept near where it started"})
+    average: bool = field(default=True, metadata={"help": "log-probabilities per token, so that length does not count"})
+
+
+def prepare(
+    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
+    """The base, a frozen copy of it to compare with, and the three splits of the pairs."""
+    if not options.data:
+        raise ConfigError(
+            "--data must name a JSON or JSON Lines file of records with instruction, input, chosen and rejected"
+        )
+    end, context = end_id(tokenizer), base.config.context_length
+    dpo = DPO(frozen_copy(base), options.beta, options.average)
+    collate = partial(collate_preferences, pad_id=end, allowed_max_length=context)
+    datasets = {}
+    for name, records in zip(
+        ("train", "test", "validation"), split_records(read_preferences(options.data)), strict=True
+    ):
+        fitting = fitting_records(records, tokenizer, options.style, context)
+        skipped = len(records) - len(fitting)
+        status.say(
+            f"{len(fitting):,} pairs for {name}"
+            + (f"; {skipped:,} skipped, whose question does not fit the context of {context} tokens" if skipped else "")
+        )
+        if not fitting:
+            raise DataError(
+                f"at least one pair must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
+                f"context of {context} tokens: give more pairs, --style phi3, or a model with a longer context"
+            )
+        datasets[name] = PreferenceDataset(fitting, tokenizer, options.style)
+    held_out = {
+        name: list(DataLoader(datasets[name], settings.batch_size, generator=Generator(0), collate_fn=collate))
+        for name in ("validation", "test")
+    }
+    return Job(
+        base,
+        "gpt",
+        DataLoader(
+            datasets["train"],
+            settings.batch_size,
+            shuffle=True,
+            generator=Generator(settings.seed).spawn("shuffling"),
+            collate_fn=collate,
+        ),
+        held_out["validation"],
+        lambda: {name: evaluate_preferences(base, dpo, batches).to_dict() for name, batches in held_out.items()},
+        describe,
+        dpo,
+        "instruct generate --model {model} 'an instruction'",
+    )
+
+
+def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Loss and reward margin of each held-out split; without training they are ln 2 and 0."""
+    return "\n".join(
+        f"{name:<10} loss {before[name]['loss']:.4f} -> {figures['loss']:.4f} nats per pair, "
+        f"reward margin {before[name]['margin']:+.3f} -> {figures['margin']:+.3f} "
+        f"({figures['chosen_reward']:+.3f} for the chosen, {figures['rejected_reward']:+.3f} for the rejected), "
+        f"the chosen one ahead in {figures['accuracy']:.1%} of {figures['count']:,}"
+        for name, figures in after.items()
+    )
+
+
+TRAINING = FineTuning(
+    "prefer",
+    Options(),
+    TrainingSettings(
+        steps=120, batch_size=8, learning_rate=2e-4, min_learning_rate=2e-5, warmup_steps=10, eval_interval=40
+    ),
+    prepare,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="train", required=True)
+    TRAINING.add_arguments(
+        add_action(actions, "train", "Make chosen answers likelier against rejected ones, beside a frozen copy (DPO).")
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return TRAINING.run(arguments)
