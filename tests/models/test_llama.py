@@ -203,6 +203,13 @@ def test_settings_that_cannot_be(changes, message):
         Llama(dataclasses.replace(TINY, **changes))
 
 
+def test_positions_reach_every_block_and_only_their_differences_count():
+    model, ids = tiny().eval(), some_ids(6)
+    logits = model(ids).data
+    np.testing.assert_allclose(model(ids, positions=np.arange(5, 11)).data, logits, atol=1e-9)
+    assert np.abs(model(ids, positions=2 * np.arange(6)).data - logits).max() > 1e-3
+
+
 def test_more_tokens_than_the_context_are_refused():
     with pytest.raises(ShapeError, match="Llama: ids must be"):
         tiny()(some_ids(13))
@@ -239,6 +246,15 @@ def test_there_and_back_to_the_bit(tmp_path, name):
     assert read.config.dropout == 0.4 and Llama.from_pretrained(tmp_path, dropout=0.0).config.dropout == 0.0
     read.save_pretrained(tmp_path)
     assert Llama.from_pretrained(tmp_path).config == read.config
+
+
+def test_an_expert_s_gate_is_w1_there_and_its_up_w3(tmp_path):
+    model = tiny("mixtral", dtype=np.float32)
+    model.save_pretrained(tmp_path)
+    theirs = read_safetensors(tmp_path / "model.safetensors")
+    for ours, name in (("gate", "w1"), ("up", "w3"), ("down", "w2")):
+        expert = theirs[f"model.layers.1.block_sparse_moe.experts.2.{name}.weight"]
+        assert np.array_equal(expert, getattr(model.blocks[1].feed_forward.experts[2], ours).weight.data)
 
 
 @pytest.mark.parametrize(
