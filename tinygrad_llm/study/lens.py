@@ -23,7 +23,7 @@ import numpy as np
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Linear, MixtureOfExperts, Module, attention, latent_attention
-from tinygrad_llm.ops.attention import attention_weights, repeat_heads, scaled_dot_product_attention
+from tinygrad_llm.ops.attention import repeat_heads, scaled_dot_product_attention, watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.tensor import Array, Tensor, enable_grad, no_grad
 from tinygrad_llm.text import Tokenizer
@@ -43,41 +43,37 @@ class _Attended:
 
     products: Array
     scale: float
-    weights: Tensor
     widths: int  # of a query and a value together
+    weights: Tensor
 
 
 @contextmanager
 def _attention_spelled_out() -> Iterator[list[_Attended]]:
-    """Let every attention write its weights down, layer by layer, instead of never forming them."""
+    """Let every attention write down its weights, and the products q · k that they come from, layer by layer."""
     seen: list[_Attended] = []
 
-    def spelled_out(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Any = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        generator: Any = None,
-    ) -> Tensor:
-        scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-        weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    products: list[tuple[Array, float, int]] = []
+
+    def multiplied(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, **rest: Any) -> Tensor:
+        q_times_k = query.data @ repeat_heads(key, query.shape[-3]).data.swapaxes(-1, -2)
+        used = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+        products.append((q_times_k, used, query.shape[-1] + value.shape[-1]))
+        return scaled_dot_product_attention(query, key, value, scale=scale, **rest)
+
+    def keep(weights: Tensor) -> Tensor:
         if weights.requires_grad:
             weights.retain_grad()
-        heads = query.shape[-3]
-        products = query.data @ repeat_heads(key, heads).data.swapaxes(-1, -2)
-        seen.append(_Attended(products, scale, weights, query.shape[-1] + value.shape[-1]))
-        return weights @ repeat_heads(value, heads)
+        seen.append(_Attended(*products.pop(), weights))
+        return weights
 
     rooms = (vars(attention), vars(latent_attention))
     name = scaled_dot_product_attention.__name__
     before = [room[name] for room in rooms]
     try:
         for room in rooms:
-            room[name] = spelled_out
-        yield seen
+            room[name] = multiplied
+        with watch_attention_weights(keep):
+            yield seen
     finally:
         for room, real in zip(rooms, before, strict=True):
             room[name] = real
