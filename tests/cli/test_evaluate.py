@@ -1,0 +1,119 @@
+"""`evaluate`: choices scored as the model's own probabilities say, and hostile task files refused in one line."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tiny_base import call, make_base
+
+from tinygrad_llm import no_grad
+from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt, read_questions
+from tinygrad_llm.errors import TinygradLLMError
+from tinygrad_llm.study.multiple_choice import choice_log_likelihoods, evaluate_choices
+from tinygrad_llm.train import load
+
+RECORDS = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]
+GOOD = json.dumps(RECORDS).encode()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "task.json"
+    path.write_bytes(GOOD)
+    return path
+
+
+def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base):
+    model, tokenizer = load(base)
+    prompt, choices = "Question: a?\nAnswer:", ("b", "a long one")
+    found = choice_log_likelihoods(model, tokenizer, prompt, choices)
+    for choice, value in zip(choices, found, strict=True):
+        start = tokenizer.encode_ordinary(prompt)
+        ids = start + tokenizer.encode_ordinary(" " + choice)
+        with no_grad():
+            logits = model(np.array([ids])).data[0].astype(np.float64)
+        log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        expected = sum(log_probs[place - 1, ids[place]] for place in range(len(start), len(ids)))
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_shots_are_dropped_until_the_prompt_fits_and_what_never_fits_is_counted(base):
+    model, tokenizer = load(base)
+    shot, question = Question("s" * 30, ("a", "b"), 0), Question("q" * 20, ("a", "b"), 1)
+    assert len(few_shot_prompt([shot] * 3, question)) > 128
+    report = evaluate_choices(model, tokenizer, [question, Question("x" * 200, ("a", "b"), 0)], [shot] * 3)
+    assert (report.count, report.shortened, report.skipped, report.chance) == (1, 1, 1, 0.5)
+
+
+def test_says_accuracy_and_standard_error_in_words_and_as_json(base, task, capsys):
+    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
+    assert (code, errors) == (0, []) and "6 questions, 2 shots; guessing would get 50.0% right" in printed
+    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--json")
+    figures = json.loads(printed)
+    share = figures["accuracy"]
+    assert figures["count"] == 8 and figures["accuracy_standard_error"] == math.sqrt(share * (1 - share) / 7)
+
+
+def test_what_does_not_fit_is_one_line(base, task, tmp_path, capsys):
+    for argv, said in (
+        (["--task", task, "--model", base, "--shots", "8"], "--shots must be 0 to 7"),
+        (["--task", task, "--model", base, "--shots", "-1"], "--shots must be 0 to 7"),
+        (["--task", tmp_path / "none", "--model", base], "none of that name"),
+        (["--task", task, "--model", tmp_path], "no run folder"),
+    ):
+        code, _, errors = call(capsys, "evaluate", *argv)
+        assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["question", "choices", "answer", "x"]), inner, max_size=4),
+    max_leaves=8,
+)
+contents = st.one_of(
+    st.binary(max_size=60),
+    st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.lists(
+        st.fixed_dictionaries({"question": st.just("q") | json_values, "choices": st.just(["a", "b"]) | json_values,
+                               "answer": st.just(0) | json_values}), max_size=2,
+    ).map(lambda value: json.dumps(value).encode()),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents, st.sampled_from([".json", ".jsonl"]))
+@example(b"[" * 100_000, ".json")
+@example(b'[{"question": ' * 50_000, ".json")
+@example(b'[{"question": "q", "choices": ["a", "b"], "answer": NaN}]', ".json")
+@example(b'[{"question": "q", "choices": ["a", "b"], "answer": ' + b"9" * 5000 + b"}]", ".json")
+@example(b'[{"question": "q", "choices": ["a", "b"], "answer": 1e999}]', ".json")
+@example(b'[{"question": "\\ud800", "choices": ["a", "b"], "answer": 0}]', ".json")
+@example(b'[{"question": "q", "choices": ["a", "\\udfff"], "answer": 0}]', ".json")
+@example(b" " * 1_000_000, ".jsonl")
+def test_only_our_own_errors_leave_a_task_file(tmp_path, content, suffix):
+    path = tmp_path / f"task{suffix}"
+    path.write_bytes(content)
+    try:
+        questions = read_questions(path)
+    except TinygradLLMError:
+        return
+    for question in questions:
+        assert 0 <= question.answer < len(question.choices) >= 2
+        few_shot_prompt(questions, question).encode()
+
+
+def test_a_million_spaces_in_a_question_are_skipped(base, tmp_path, capsys):
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps([{**RECORDS[0], "question": "a" + " " * 1_000_000}, RECORDS[1]]))
+    code, printed, errors = call(capsys, "evaluate", "--task", path, "--model", base)
+    assert (code, errors) == (0, []) and "1 questions were skipped" in printed

@@ -1,0 +1,73 @@
+"""Multiple-choice tasks: a file of questions, and prompts that show some of them answered.
+
+A task file is a JSON list or JSON Lines; each record has a "question", at least two "choices", and the "answer": a
+choice's number, from 0, or its text.
+
+    {"question": "What do bees make?", "choices": ["honey", "bread"], "answer": "honey"}
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tinygrad_llm.data.files import read_json, read_jsonl
+from tinygrad_llm.errors import DataError
+
+
+class Question(NamedTuple):
+    """A question, its choices, and the number of the right one."""
+
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+def read_questions(path: str | os.PathLike[str]) -> list[Question]:
+    """The questions of a task file.
+
+    Raises: DataError naming the record (from 0) and what does not fit, and as `read_json`
+    """
+    records = read_jsonl(path) if Path(path).suffix.lower() == ".jsonl" else read_json(path)
+    if not isinstance(records, list) or not records:
+        raise DataError(f"{os.fspath(path)}: must be a JSON list of at least one question; got {_kind(records)}")
+    return [_question(record, f"{os.fspath(path)}, record {number}") for number, record in enumerate(records)]
+
+
+def _question(record: Any, where: str) -> Question:
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: must be an object with question, choices and answer; got {_kind(record)}")
+    text, choices, answer = (record.get(name) for name in ("question", "choices", "answer"))
+    if not _is_text(text):
+        raise DataError(f"{where}: 'question' must be text that is not blank; got {_kind(text)}")
+    if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
+        raise DataError(f"{where}: 'choices' must be a list of at least two texts, none blank; got {_kind(choices)}")
+    if len(set(choices)) < len(choices):
+        raise DataError(f"{where}: 'choices' must all differ")
+    if isinstance(answer, str) and answer in choices:
+        answer = choices.index(answer)
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):
+        raise DataError(
+            f"{where}: 'answer' must be one of the choices or its number, 0 to {len(choices) - 1}; got {_kind(answer)}"
+        )
+    return Question(str(text), tuple(choices), answer)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be read: not blank, and no half of a character, which JSON can write."""
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
+    return names.get(type(value), type(value).__name__)
+
+
+def few_shot_prompt(shots: Sequence[Question], question: Question) -> str:
+    """The shots with their answers, then the question; a choice goes on after a space.
+
+    >>> few_shot_prompt([Question("1 + 1?", ("1", "2"), 1)], Question("2 + 2?", ("4", "5"), 0))
+    'Question: 1 + 1?\\nAnswer: 2\\n\\nQuestion: 2 + 2?\\nAnswer:'
+    """
+    shown = [f"Question: {shot.text}\nAnswer: {shot.choices[shot.answer]}\n\n" for shot in shots]
+    return "".join(shown) + f"Question: {question.text}\nAnswer:"

@@ -1,0 +1,114 @@
+"""What a model knows without being taught: which choice it finds likeliest, after some answered questions.
+
+The choices are judged by the log-likelihood of their text after the prompt, summed, and per byte, for a sum favours
+short texts (Brown et al. 2020, arXiv:2005.14165, who divide by tokens; bytes do not depend on the tokenizer).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt
+from tinygrad_llm.data.padding import Encoder, pad_right
+from tinygrad_llm.errors import AnomalyError, DataError
+from tinygrad_llm.finetune import sequence_log_probs
+from tinygrad_llm.tensor import Array
+from tinygrad_llm.train import evaluating
+
+
+@dataclass(frozen=True)
+class ChoiceReport:
+    """How many questions were scored, and the share answered rightly by each measure, with its standard error.
+
+    `skipped` questions did not fit the context; `shortened` ones did only with fewer shots. `chance` is what guessing
+    would give.
+    """
+
+    count: int
+    skipped: int
+    shortened: int
+    shots: int
+    chance: float
+    by_sum: float
+    by_byte: float
+
+    def standard_error(self, share: float) -> float:
+        """√(p (1 - p) / (n - 1)) of an accuracy p over n questions; 0 says nothing where n is small."""
+        return math.sqrt(share * (1 - share) / max(self.count - 1, 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "count": self.count, "skipped": self.skipped, "shortened": self.shortened, "shots": self.shots,
+            "chance": self.chance,
+            "accuracy": self.by_sum, "accuracy_standard_error": self.standard_error(self.by_sum),
+            "accuracy_per_byte": self.by_byte,
+            "accuracy_per_byte_standard_error": self.standard_error(self.by_byte),
+        }  # fmt: skip
+
+
+def choice_log_likelihoods(model: Any, tokenizer: Encoder, prompt: str, choices: Sequence[str]) -> Array | None:
+    """ln p(" " + choice | prompt) of each choice, or None where the longest does not fit the model's context.
+
+    Shapes: -> (choices,)
+    Units:  nats
+    Raises: AnomalyError for a model whose numbers are not finite
+    """
+    start = tokenizer.encode_ordinary(prompt)
+    ends = [tokenizer.encode_ordinary(" " + choice) for choice in choices]
+    rows = [start + end for end in ends]
+    width = max(map(len, rows))
+    if width - 1 > model.config.context_length:  # the last token is only predicted, never read
+        return None
+    places = np.arange(width)
+    mask = (places >= len(start)) & (places < np.array([[len(row)] for row in rows]))
+    with evaluating(model):
+        found = sequence_log_probs(model, pad_right(rows, width, 0), mask, average=False).data
+    if not np.isfinite(found).all():
+        raise AnomalyError("choice_log_likelihoods: the model's log-likelihoods must be finite; its training diverged")
+    return found
+
+
+def evaluate_choices(
+    model: Any,
+    tokenizer: Encoder,
+    questions: Sequence[Question],
+    shots: Sequence[Question] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> ChoiceReport:
+    """Let the model choose in each question, with `shots` shown answered before it: as many as the context holds, the
+    first left out first. `progress(done, total)` is called after each question.
+
+    Raises: DataError where no question fits the context, or there is none
+    """
+    right_by_sum = right_by_byte = skipped = shortened = 0
+    chances = []
+    for done, question in enumerate(questions, start=1):
+        for left_out in range(len(shots) + 1):
+            prompt = few_shot_prompt(shots[left_out:], question)
+            found = choice_log_likelihoods(model, tokenizer, prompt, question.choices)
+            if found is not None:
+                break
+        if found is None:
+            skipped += 1
+        else:
+            shortened += left_out > 0
+            sizes = [len(f" {choice}".encode()) for choice in question.choices]
+            right_by_sum += int(found.argmax()) == question.answer
+            right_by_byte += int((found / sizes).argmax()) == question.answer
+            chances.append(1 / len(question.choices))
+        if progress is not None:
+            progress(done, len(questions))
+    count = len(chances)
+    if not count:
+        raise DataError(
+            f"evaluate_choices: at least one question must fit the context of {model.config.context_length} tokens; "
+            f"got {len(questions)}, of which {skipped} do not fit: shorten them, or take a model with a longer context"
+        )
+    return ChoiceReport(
+        count, skipped, shortened, len(shots), float(np.mean(chances)), right_by_sum / count, right_by_byte / count
+    )
