@@ -79,14 +79,14 @@ def cache(model: Module, *inputs: Any, targets: Any = None, **options: Any) -> A
         return x
 
     if targets is None:
-        with no_grad(), _visited(model, keep):
+        with no_grad(), visited(model, keep):
             seen.output = _without_graph(model(*inputs, **options))
         return seen
     before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
     try:
         for parameter, _, _ in before:
             parameter.requires_grad, parameter.grad = True, None
-        with enable_grad(), _visited(model, keep):
+        with enable_grad(), visited(model, keep):
             output = model(*inputs, **options)
             loss = cross_entropy(output, targets)
             loss.backward()
@@ -130,7 +130,7 @@ def edit(model: Module, changes: Mapping[str, Change]) -> Iterator[None]:
             made = Tensor(made.data.astype(x.dtype))
         return made
 
-    with _visited(model, changed):
+    with visited(model, changed):
         yield
 
 
@@ -199,8 +199,13 @@ def _chosen(x: Tensor, places: Places, axis: int) -> Array:
 
 
 @contextmanager
-def _visited(model: Module, visit: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+def visited(
+    model: Module, visit: Callable[[str, Tensor], Tensor], attention_too: bool = True
+) -> Iterator[list[str]]:
     """Let `visit(name, tensor)` see, and replace, every activation of `model` as it is computed.
+
+    Yields the paths of the modules that are running, outermost first, which change as the model runs. Attention writes
+    its weights down only if `attention_too`; else it runs as it always does.
 
     Each module's `forward` is wrapped for as long as this lasts: so it is known, even after an exception, which module
     is running, and a layer that is shared has the name of the place where it is used.
@@ -246,8 +251,9 @@ def _visited(model: Module, visit: Callable[[str, Tensor], Tensor]) -> Iterator[
             vars(module)["forward"] = tracked(module)
             undo.callback(_put_back, module, earlier)
             undo.enter_context(module.register_forward_hook(finished))
-        undo.enter_context(watch_attention_weights(weighed))
-        yield
+        if attention_too:
+            undo.enter_context(watch_attention_weights(weighed))
+        yield running
 
 
 def _put_back(module: Module, forward: Any) -> None:
