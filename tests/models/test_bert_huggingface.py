@@ -151,7 +151,7 @@ def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder, tmp_path
         some_bert().save_pretrained(folder)
     model = some_bert()
     model.head = Linear(8, 2)
-    with pytest.raises(StateDictError, match="head.bias must come to .* got"):
+    with pytest.raises(StateDictError, match=r"head\.bias must come to .* got"):
         model.save_pretrained(tmp_path / "new")
 
 
