@@ -19,6 +19,7 @@ import numpy as np
 
 from tinygrad_llm.cli import (
     bert,
+    chat,
     classify,
     doctor,
     download,
@@ -43,6 +44,7 @@ COMMANDS = {
     "classify": classify,
     "instruct": instruct,
     "prefer": prefer,
+    "chat": chat,
     "evaluate": evaluate,
     "translate": translate,
     "bert": bert,

@@ -1,0 +1,69 @@
+"""`chat`: a conversation through a pipe, its history, its commands, and an answer that is stopped."""
+
+import io
+
+import pytest
+from tiny_base import call, make_base
+
+from tinygrad_llm.cli import chat
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.train import load
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+def say(capsys, monkeypatch, base, *lines, options=()):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    code, printed, errors = call(capsys, "chat", "--model", base, "--max-new-tokens", "6", *options)
+    assert (code, errors) == (0, [])
+    return printed
+
+
+def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, monkeypatch):
+    once = say(capsys, monkeypatch, base, "Hello")
+    assert say(capsys, monkeypatch, base, "Hello", "/quit", "never read") == once
+    twice = say(capsys, monkeypatch, base, "Hello", "/reset", "/seed 0", "Hello")
+    answer = once.split("\n", 1)[1]
+    assert answer.strip() and twice == once + "(forgotten)\n(seed 0)\n" + answer
+
+
+def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, capsys, monkeypatch):
+    printed = say(
+        capsys, monkeypatch, base, "/help", "/dance", "/temperature hot", "/temperature -1", "/temperature nan",
+        "/temperature 0", "/seed", "/seed " + "9" * 5000, "x" * 500, "",
+    )  # fmt: skip
+    for said in ("/reset   ", "no command /dance", "got 'hot'", "temperature must", "(temperature 0)", "got ''",
+                 "shorter than the context"):  # fmt: skip
+        assert said in printed
+    assert "(temperature -1)" not in printed and "(temperature nan)" not in printed
+
+
+@pytest.mark.parametrize("style", [None, "phi3"])
+def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base, style):
+    model, tokenizer = load(base)
+    talk = chat.Conversation(model, tokenizer, style, 1.0, 0)
+    for number in range(8):
+        "".join(talk.answer(f"line {number}", 20))
+        assert sum(map(len, talk.turns)) <= model.config.context_length + 1
+    assert 1 < len(talk.turns) < 8 and "line 7" in tokenizer.decode(talk.turns[-1])
+    with pytest.raises(ConfigError, match="shorter than the context"):
+        next(talk.answer("x" * 200, 5))
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(base, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        yield ord("a")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chat, "stream", interrupted)
+    printed = say(capsys, monkeypatch, base, "Hello", "/temperature 0")
+    assert "(stopped; /quit ends)" in printed and printed.endswith("(temperature 0)\n")
+
+
+def test_input_that_is_no_text_ends_in_one_line(base, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    code, _, errors = call(capsys, "chat", "--model", base)
+    assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
