@@ -31,15 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     chosen = [flag for flag in ("list", "all", "blind") if getattr(arguments, flag)]
     if len(chosen) + (arguments.name is not None) > 1:
-        raise ConfigError("faults: give one of a name, --list, --all and --blind")
+        raise ConfigError("give one of a name, --list, --all and --blind")
     if not 2 <= arguments.steps <= 100_000:
-        raise ConfigError(f"faults: --steps must be in 2..100000; got {arguments.steps}")
+        raise ConfigError(f"--steps must be in 2..100000; got {arguments.steps}")
     if arguments.seed is not None and arguments.seed < 0:
-        raise ConfigError(f"faults: --seed must be at least 0; got {arguments.seed}")
+        raise ConfigError(f"--seed must be at least 0; got {arguments.seed}")
     if arguments.seed is not None and not arguments.blind:
-        raise ConfigError("faults: --seed says which mistake --blind hides; give both, or neither")
+        raise ConfigError("--seed says which mistake --blind hides; give both, or neither")
     if arguments.name is not None and arguments.name not in FAULTS:
-        raise ConfigError(f"faults: the mistakes are {', '.join(FAULTS)}; got {arguments.name!r}")
+        raise ConfigError(f"the mistakes are {', '.join(FAULTS)}; got {arguments.name!r}")
     if arguments.all:
         return _show_all()
     if arguments.blind:

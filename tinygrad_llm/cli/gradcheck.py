@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             if one.problem:
                 print(f"    {one.problem}")
     if not proofs:
-        raise ConfigError(f"gradcheck: nothing has {arguments.name!r} in its name; without a name, all are tried")
+        raise ConfigError(f"nothing has {arguments.name!r} in its name; without a name, all are tried")
     if arguments.html is not None:
         with atomic_write(arguments.html) as file:
             file.write(proof.as_html(proofs).encode())

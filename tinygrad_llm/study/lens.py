@@ -90,7 +90,7 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
     """
     if not isinstance(model, LanguageModel):
         raise ConfigError(
-            f"inspect: only models that predict the next token can be looked at; this is a {type(model).__name__}"
+            f"only models that predict the next token can be looked at; this is a {type(model).__name__}"
         )
     left_out = []
     if len(prompt) > MOST_PROMPT:
@@ -101,7 +101,7 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
         left_out.append(f"the tokens after the first {longest}, of {len(ids)}")
         ids = ids[:longest]
     if len(ids) < 2:
-        raise ConfigError(f"inspect: a prompt needs at least two tokens, for a loss; got {len(ids)}")
+        raise ConfigError(f"a prompt needs at least two tokens, for a loss; got {len(ids)}")
     mode = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -325,7 +325,7 @@ def as_page(gathered: dict[str, Any]) -> str:
         page = template.replace("{{DATA}}", data)
         if len(page.encode()) <= MOST_BYTES:
             return page
-    raise ConfigError(f"inspect: the page must stay below {MOST_BYTES:,} bytes; this model has too many layers for it")
+    raise ConfigError(f"the page must stay below {MOST_BYTES:,} bytes; this model has too many layers for it")
 
 
 def _embedded(data: Any) -> str:
