@@ -93,8 +93,8 @@ def test_threads_never_get_the_same_memory():
     wrong = []
 
     def work(number):
-        for _ in range(200):
-            x = large()
+        for turn in range(200):
+            x = large(ROWS + 50 * (turn % 7))
             x[...] = number
             if not (x == number).all():
                 wrong.append(number)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +31,8 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
 
 
 _buffers: list[Buffer] = []  # by size
-_most_needed = 0  # bytes
-_REFERENCES_IF_FREE = 3  # of the list, the loop's name, and the call that counts
+_most_needed = 0  # bytes, at once
+_one_at_a_time = threading.Lock()
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
@@ -60,22 +61,26 @@ def is_view(x: Array) -> bool:
 
 def _free_buffer(size: int) -> Buffer:
     """The smallest free buffer that fits, or a new one."""
-    for place in range(bisect_left(_buffers, size, key=len), len(_buffers)):
-        buffer = _buffers[place]
-        if buffer.size > size * MOST_WASTE:
-            break
-        if sys.getrefcount(buffer) == _REFERENCES_IF_FREE:
-            return buffer
-    _make_room(size)
-    buffer = Buffer(size, np.uint8)
-    insort(_buffers, buffer, key=len)
-    return buffer
+    with _one_at_a_time:
+        for place in range(bisect_left(_buffers, size, key=len), len(_buffers)):
+            buffer = _buffers[place]
+            if buffer.size > size * MOST_WASTE:
+                break
+            if _references(buffer) == _REFERENCES_IF_FREE:
+                return buffer
+        _make_room(size)
+        buffer = Buffer(size, np.uint8)
+        insort(_buffers, buffer, key=len)
+        return buffer
 
 
 def _make_room(size: int) -> None:
     """Let free buffers go, those of sizes most unlike `size` first, until no more is held than was needed at once."""
     global _most_needed
-    free = [buffer for buffer in _buffers if sys.getrefcount(buffer) == _REFERENCES_IF_FREE]
+    free = []
+    for buffer in _buffers:
+        if _references(buffer) == _REFERENCES_IF_FREE:
+            free.append(buffer)
     held = sum(map(len, _buffers)) + size
     _most_needed = max(_most_needed, held - sum(map(len, free)))
     free.sort(key=lambda buffer: abs(len(buffer) - size))
@@ -83,3 +88,18 @@ def _make_room(size: int) -> None:
         unlike = free.pop()
         held -= len(unlike)
         del _buffers[next(place for place, buffer in enumerate(_buffers) if buffer is unlike)]
+
+
+def _references(buffer: Buffer) -> int:
+    return sys.getrefcount(buffer)
+
+
+def _references_if_free() -> int:
+    """Of a buffer that only a list holds, and the name by which a loop asks: versions of Python count differently."""
+    counts = []
+    for buffer in [Buffer(1, np.uint8)]:
+        counts.append(_references(buffer))
+    return counts[0]
+
+
+_REFERENCES_IF_FREE = _references_if_free()

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -159,3 +160,17 @@ def test_a_killed_writer_leaves_every_step_once(tmp_path):
         assert steps == list(range(len(steps)))
         assert len(steps) > step
         step = len(steps)
+
+
+def test_a_long_log_is_not_read_into_memory(tmp_path):
+    path, record = tmp_path / "metrics.jsonl", b'{"step":%d,"train_loss":1.5,"note":"' + b"x" * 200 + b'"}\n'
+    path.write_bytes(b"".join(record % step for step in range(20_000)) + b'{"step":20000,"tr')
+    tracemalloc.start()
+    try:
+        log = MetricsLog(path)
+        log.truncate_after(10_000)
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 5
+    finally:
+        tracemalloc.stop()
+    assert path.read_bytes().endswith(b'"step":10000' + (record % 0)[9:])
+    assert path.read_bytes().count(b"\n") == 10_001

@@ -6,7 +6,7 @@ that last piece; the next writer removes it first.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,6 +16,8 @@ from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats.atomic import atomic_write, cannot_write
 from tinygrad_llm.formats.regular_file import open_regular
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json
+
+TAIL_BYTES = 1 << 16  # to read at a time in search of the last line
 
 Record = dict[str, str | int | float | bool | None]
 
@@ -67,20 +69,25 @@ class MetricsLog:
         """
         if not os.path.lexists(self.path):
             return
-        kept = []
-        for number, line, record in _lines(self.path):
-            logged = record.get("step")
-            if not _is_step(logged):
-                raise FormatError(f"{self.path}: record {number}: must have a step, an integer from 0; got {logged!r}")
-            if logged <= step:
-                kept.append(line + b"\n")
         with atomic_write(self.path) as file:
-            file.writelines(kept)
+            for number, line, record in _lines(self.path):
+                logged = record.get("step")
+                if not _is_step(logged):
+                    raise FormatError(
+                        f"{self.path}: record {number}: must have a step, an integer from 0; got {logged!r}"
+                    )
+                if logged <= step:
+                    file.write(line + b"\n")
 
     def _mend_last_line(self) -> None:
         with open_regular(self.path, error=CheckpointError) as file:
-            data = file.read()
-        tail = data[data.rfind(b"\n") + 1 :]
+            size = start = file.seek(0, os.SEEK_END)
+            tail = b""
+            while start and b"\n" not in tail:  # from behind, for a long run's log is long
+                start = max(start - TAIL_BYTES, 0)
+                file.seek(start)
+                tail = file.read(size - start)
+        tail = tail[tail.rfind(b"\n") + 1 :]
         if not tail:
             return
         try:
@@ -88,7 +95,7 @@ class MetricsLog:
                 with open(self.path, "ab") as file:
                     file.write(b"\n")
             else:
-                os.truncate(self.path, len(data) - len(tail))
+                os.truncate(self.path, size - len(tail))
         except OSError as problem:
             raise cannot_write(self.path, problem) from problem
 
@@ -101,19 +108,17 @@ def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
     return [record for _, _, record in _lines(path)]
 
 
-def _lines(path: str | os.PathLike[str]) -> list[tuple[int, bytes, Record]]:
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes, Record]]:
+    """Each record with its number and its line, one after the other: a long run's log need not fit into memory."""
     with open_regular(path) as file:
-        lines = file.read().split(b"\n")
-    tail = lines.pop()
-    if tail and _is_whole(tail):
-        lines.append(tail)
-    result = []
-    for number, line in enumerate(lines, 1):
-        record = parse_json(line, f"{os.fspath(path)}: record {number}", max_depth=1)
-        if not isinstance(record, dict):
-            raise FormatError(f"{os.fspath(path)}: record {number}: must be a flat JSON object; got another value")
-        result.append((number, line, record))
-    return result
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n") and not _is_whole(line):
+                return
+            line = line.removesuffix(b"\n")
+            record = parse_json(line, f"{os.fspath(path)}: record {number}", max_depth=1)
+            if not isinstance(record, dict):
+                raise FormatError(f"{os.fspath(path)}: record {number}: must be a flat JSON object; got another value")
+            yield number, line, record
 
 
 def _is_whole(line: bytes) -> bool:
