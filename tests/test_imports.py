@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import those before it in its line, and whatever they may.
 BELOW: dict[str, set[str]] = {"errors": set()}
 CHAIN = [
-    ["errors"], ["arrays"], ["buffers"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"], ["optim", "generate", "interop"],
-    ["train"], ["finetune"], ["study"], ["cli"],
+    ["errors"], ["arrays"], ["buffers"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"],
+    ["optim", "generate", "interop"], ["train"], ["finetune"], ["study"], ["cli"],
 ]  # fmt: skip
 for lower, upper in itertools.pairwise(CHAIN):
     for room in upper:
