@@ -1,4 +1,4 @@
-"""The demo that climbs from single numbers to a GPT."""
+"""The demos that look inside: from single numbers to a GPT, and induction heads."""
 
 import re
 
@@ -16,3 +16,15 @@ def test_every_rung_has_the_same_gradient(printed) -> None:
 def test_the_gpt_s_gradient_is_what_moving_the_number_shows(printed) -> None:
     backward, moved = re.search(r"backward (\S+) +by moving it (\S+)", printed("scalar_to_gpt")).groups()
     assert float(backward) and float(backward) == pytest.approx(float(moved), rel=1e-4, abs=2e-9)
+
+
+@pytest.mark.slow
+def test_an_induction_head_forms_and_is_needed(printed) -> None:
+    output = printed("induction_heads")
+    shares = {head: float(x) for head, x in re.findall(r"^   (\d\.\d) +\S+ +\S+ +(\S+)$", output, re.MULTILINE)}
+    losses = {head: float(x) for head, x in re.findall(r"^   (\d\.\d|none) +(\S+)$", output, re.MULTILINE)}
+    patched = [float(x) for x in re.findall(r"(\S+)$", output.split("4. ")[1], re.MULTILINE)[1:]]
+    found = re.search(r"the pattern of (\S+),", output)[1]
+    assert len(shares) == 4 and shares[found] == max(shares.values()) > 0.5
+    assert losses["none"] < 0.2 < losses[found] and max(losses["0.0"], losses["0.1"]) > 1
+    assert patched[0] > patched[2] + 1 and patched[1] > patched[2]
