@@ -143,7 +143,7 @@ def test_it_learns_saves_and_loads(tmp_path):
 def test_classify_keeps_the_order_and_cuts():
     model, tokenizer = classifier(), CharTokenizer.train("abc")
     texts = ["abc" * 20, "a", "cab", "bb"]
-    together = classify(model, tokenizer, texts, batch_size=3, pad_id=0)
+    together = classify(model, tokenizer, texts, batch_size=3)
     assert together.shape == (4, 2)
     np.testing.assert_allclose(together.sum(axis=1), 1, rtol=1e-6)
     for row, text in zip(together, texts, strict=True):

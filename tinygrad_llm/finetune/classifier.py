@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
+from tinygrad_llm.data.padding import Encoder, pad_right
 from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix
 from tinygrad_llm.models import GPT, MODELS, Bert
@@ -191,7 +191,7 @@ def classify(
     tokenizer: Encoder,
     texts: Sequence[str],
     max_length: int | None = None,
-    pad_id: int = END_OF_TEXT_ID,
+    pad_id: int = 0,
     batch_size: int = 32,
 ) -> Array:
     """The probability of each class for each text, cut after `max_length` tokens (by default the context's length).
