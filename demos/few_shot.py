@@ -82,7 +82,7 @@ def accuracy_by_shots(model: GPT) -> np.ndarray:
     return (likeliest == tests[:, 1::2]).mean(axis=0)
 
 
-def show(when: str, accuracies: np.ndarray) -> None:
+def show_curve(when: str, accuracies: np.ndarray) -> None:
     print(f"\n{when}: accuracy on {len(tests):,} held-out mappings "
           "(| is what a perfect reader is expected to get)")  # fmt: skip
     for number, (share, limit) in enumerate(zip(accuracies, best, strict=True)):
@@ -99,13 +99,13 @@ settings = TrainingSettings(
 )
 trainer = Trainer(model, Sequences(64, Generator(3)), settings)
 curves = {"before training": accuracy_by_shots(model)}
-show("before training", curves["before training"])
+show_curve("before training", curves["before training"])
 start = time.perf_counter()
 for step in (40, settings.steps):
     trainer.train(until=step)
     when = f"after {step:,} steps"
     curves[when] = accuracy_by_shots(model)
-    show(when, curves[when])
+    show_curve(when, curves[when])
 print(f"\ntraining took {time.perf_counter() - start:.0f} s")
 print(f"zero-shot baseline {curves[when][0]:.1%}, guessing {1 / len(IMAGES):.1%}; {MOST_SHOTS} shots "
       f"{curves[when][-1]:.1%} where a perfect reader is expected to get {best[-1]:.1%}")  # fmt: skip
