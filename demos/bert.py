@@ -12,7 +12,6 @@
 # %%
 import argparse
 import copy
-import inspect
 import math
 import time
 
@@ -48,22 +47,15 @@ started = time.monotonic()
 PRETRAINING, FINE_TUNING = (75.0, 30.0) if full else (15.0, 6.0)  # seconds for each model
 WIDTH, LAYERS, HEADS, CONTEXT = 64, 2, 4, 64
 
-
-def lines_at_hand() -> list[LabelledText]:
-    """Lines of Python's documentation, and of a module's source: two classes that need no file."""
-    documentation = [line.strip() for line in corpora.load_text("python-docs").splitlines() if len(line) > 40]
-    source = [line.strip() for line in inspect.getsource(argparse).splitlines() if len(line) > 30]
-    texts = dict.fromkeys(documentation[::3], "documentation") | dict.fromkeys(source[:750], "source")
-    return [LabelledText(text, label) for text, label in texts.items()]
-
-
 print("== 1 Messages ==")
 try:
     messages = read_labelled_texts(corpora.find("sms-spam"), text_column=1, label_column=0)
 except DataError as missing:
     print(f"NOTE: {missing}")
-    print("NOTE: this run sorts lines of Python's documentation and source instead.")
-    messages = lines_at_hand()
+    print("NOTE: this run tells indented lines of Python's documentation from others instead.")
+    lines = dict.fromkeys(line for line in corpora.load_text("python-docs").splitlines() if len(line) > 40)
+    kinds = {True: "indented", False: "flush left"}
+    messages = [LabelledText(line.strip(), kinds[line.startswith("   ")]) for line in lines][::3]
 training, validation, test = random_split(balance(messages))
 kept = {message.text for part in (validation, test) for message in part}
 unlabelled = [message.text for message in messages if message.text not in kept]
