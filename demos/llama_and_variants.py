@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinygrad_llm import Generator, gradcheck, manual_seed, nn, no_grad
+from tinygrad_llm import Generator, gradcheck, manual_seed, nn, no_grad, study
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, Llama, LlamaConfig
@@ -178,6 +178,20 @@ for name, model in trained.items():
             widths = 2 * LATENT + ROTARY
         products += 2 * seen * HEADS * widths
     print(f"{name:<24}{2 * (matrices - idle):>11,} in weights {products:>9,} in attention")
+
+# %% [markdown]
+# For a whole batch `study` counts the operations by watching them run, and the bytes by looking at what each keeps for
+# its backward. Its attention counts every pair of letters, also those that the mask or the window hides.
+
+# %%
+print(f"\n== 4.1 A batch of {BATCH} x {CONTEXT} letters, as study counts it ==")
+print(f"{'':<24}{'FLOPs forward':>16}{'kept for backward':>19}{'to train':>12}{'cache':>12}")
+for name, model in trained.items():
+    operations, held = study.flops(model, BATCH, CONTEXT), study.memory(model, BATCH, CONTEXT)
+    print(
+        f"{name:<24}{operations.forward:>16,}{held.activations / 1e6:>16.1f} MB{held.training / 1e6:>9.1f} MB"
+        f"{held.kv_cache / 1e6:>9.2f} MB"
+    )
 
 # %% [markdown]
 # ## At the sizes of the book's bonus material

@@ -32,6 +32,11 @@ def test_every_part_keeps_its_promise(printed) -> None:
     assert table["one head of keys"][4] == table["Llama"][4] / 4
     assert table["latents of 32"][4] == 4 * (32 + 8)
     assert abs(table["GPT"][0] / table["Llama"][0] - 1) < 0.03
+    counted = re.findall(r"^ *([A-Za-z0-9][\w ,]*?)  +([\d,]+) .* ([\d.]+) MB$", section(output, "4.1"), re.MULTILINE)
+    costs = {name: (int(operations.replace(",", "")), float(cache)) for name, operations, cache in counted}
+    assert costs.keys() == table.keys()
+    assert costs["one head of keys"][1] == pytest.approx(costs["Llama"][1] / 4, abs=0.01)
+    assert costs["one head of keys"][0] < costs["Llama"][0] == costs["a window of 16"][0] < costs["latents of 32"][0] * 2
     assert table["8 experts, 2 in use"][0] > 2.9 * table["8 experts, 2 in use"][1]
     differences = re.findall(r"worst difference (\S+)", section(output, "2"))
     assert len(differences) == 8 and max(map(float, differences)) < 1e-7

@@ -6,6 +6,7 @@ from tiny_gpt import tiny
 
 from tinygrad_llm import manual_seed, study
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.fusion import composed_ops
 
@@ -80,3 +81,12 @@ def test_sizes_below_one_are_refused():
     for count in (study.flops, study.memory):
         with pytest.raises(ConfigError, match="at least 1"):
             count(tiny(), 0, 4)
+
+
+def test_a_model_of_two_inputs_reads_ids_for_each():
+    sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
+    model = EncoderDecoder(EncoderDecoderConfig(**sizes))
+    counted = study.flops(model, 2, 4)
+    projections, feed_forward, attention = 4 * 2 * 8 * 8 * 8, 2 * 2 * 8 * 8 * 32, 2 * 2 * 2 * 4 * 4 * 8
+    assert counted.forward == 3 * (projections + attention) + 2 * feed_forward + 2 * 8 * 8 * 20
+    assert study.memory(model, 2, 4).activations > 0

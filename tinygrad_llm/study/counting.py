@@ -9,6 +9,7 @@ of known operations, and what no formula counts is named.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -177,17 +178,24 @@ def _run(model: Module, batch_size: int, tokens: int) -> tuple[_Recorder, tuple[
     if batch_size < 1 or tokens < 1:
         raise ConfigError(f"flops, memory: batch_size and tokens must be at least 1; got {batch_size} and {tokens}")
     ids, targets = np.zeros((batch_size, tokens), np.int64), np.zeros((batch_size, tokens), np.int64)
+    inputs = [ids] * _count_inputs(model)
     drawing = {id(generator): generator for generator in _generators(model)}.values()
     before = [generator.state() for generator in drawing]
     try:
         with enable_grad(), visited(model, lambda _, x: x, attention_too=False) as running:
             recorder = _Recorder(running)
             with observe(recorder):
-                cross_entropy(model(ids), targets)
+                cross_entropy(model(*inputs), targets)
     finally:
         for generator, state in zip(drawing, before, strict=True):
             generator.set_state(state)  # counting never changes the training
     return recorder, (ids, targets)
+
+
+def _count_inputs(model: Module) -> int:
+    """How many arrays of ids the model asks for: one, or a source and a target."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return sum(parameter.default is parameter.empty for parameter in parameters)
 
 
 def _generators(model: Module) -> Iterator[Generator]:
