@@ -35,5 +35,5 @@ def test_the_python_trains_a_gpt(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     loss = float(re.findall(r"step 300/300 \| loss ([0-9.]+)", printed)[0])
-    assert loss < 2.7  # from ln 80 = 4.4
+    assert loss < 3  # from ln 80 = 4.4
     assert "\nthe " in printed
