@@ -120,6 +120,16 @@ def test_matmul_is_the_product():
     assert buffers.matmul(a.astype(np.float32), b).dtype == np.float64
 
 
+@pytest.mark.parametrize(("a", "b"), [((ROWS, COLUMNS), (ROWS, COLUMNS)), ((ROWS, COLUMNS), (1, COLUMNS)), ((), ())])
+def test_add_is_the_sum(a, b):
+    x, y = np.random.default_rng(2).normal(size=(2, ROWS, COLUMNS))
+    x, y = x[tuple(slice(0, n) for n in a) if a else (0, 0)], y[tuple(slice(0, n) for n in b) if b else (0, 0)]
+    total = buffers.add(np.asarray(x), np.asarray(y))
+    assert isinstance(total, np.ndarray)
+    np.testing.assert_array_equal(total, x + y)
+    assert (total.base is not None) == (a == b and a != ())
+
+
 def test_a_leaf_takes_a_large_gradient_without_a_copy():
     weight = Tensor(np.ones((ROWS, COLUMNS), np.float32), requires_grad=True)
     given = large()

@@ -54,6 +54,13 @@ def matmul(a: Array, b: Array) -> Array:
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)))
 
 
+def add(a: Array, b: Array) -> Array:
+    """a + b, for two large arrays alike in memory from here."""
+    if a.nbytes < SMALLEST or a.shape != b.shape or a.dtype != b.dtype:
+        return np.asarray(a + b)
+    return np.add(a, b, out=empty_like(a))
+
+
 def is_view(x: Array) -> bool:
     """Whether x lies in another array's memory."""
     return not (x.flags.owndata or isinstance(x.base, Buffer))

@@ -134,7 +134,7 @@ class Node:
         elif self.grad_is_ours:
             self.grad += gradient
         else:
-            self.grad = np.asarray(self.grad + gradient)
+            self.grad = buffers.add(self.grad, gradient)
             self.grad_is_ours = True
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.primitives.operands import as_float, operands, unbroadcast, wanted_shape
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record, tensor_method
@@ -23,7 +24,7 @@ def add(x: TensorLike, y: TensorLike) -> Tensor:
             None if y_shape is None else unbroadcast(dz, y_shape),
         )
 
-    return record(x.data + y.data, (x, y), backward)
+    return record(buffers.add(x.data, y.data), (x, y), backward)
 
 
 @tensor_method("__sub__")
