@@ -8,6 +8,7 @@ from typing import Any
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
 from tinygrad_llm.nn.cache import MemoryCache
+from tinygrad_llm.nn.checkpoint import recompute
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.feed_forward import FeedForward
 from tinygrad_llm.nn.module import Module
@@ -29,6 +30,8 @@ class TransformerBlock(Module):
 
     Shapes: x (B, T, embedding_dim), memory (B, S, embedding_dim) -> the shape of x
     """
+
+    checkpointed = False  # whether training recomputes the block in backward; see `checkpoint_activations`
 
     def __init__(
         self,
@@ -69,6 +72,19 @@ class TransformerBlock(Module):
 
         `memory_mask` and `memory_cache` are the same for the attention to the `memory`.
         """
+        cached = memory_cache is not None or reading.get("cache") is not None  # reading twice would fill it twice
+        if self.checkpointed and self.training and not cached:
+            return recompute(self, self._both_parts, x, memory, memory_mask, memory_cache, **reading)
+        return self._both_parts(x, memory, memory_mask, memory_cache, **reading)
+
+    def _both_parts(
+        self,
+        x: TensorLike,
+        memory: TensorLike | None,
+        memory_mask: TensorLike | None,
+        memory_cache: MemoryCache | None,
+        **reading: Any,
+    ) -> Tensor:
         x = self._residual(as_tensor(x), self.norm1, self.attention, **reading)
         if memory is not None:
             seen = {"memory": memory, "mask": memory_mask, "cache": memory_cache}
@@ -79,3 +95,14 @@ class TransformerBlock(Module):
         if self.norm_first:
             return x + self.dropout(part(norm(x), **reading))
         return norm(x + self.dropout(part(x, **reading)))
+
+
+def checkpoint_activations(module: Module, on: bool = True) -> None:
+    """Let every TransformerBlock in `module` recompute its activations in backward when it trains; see `checkpoint`.
+
+    Losses and gradients stay the same to the bit. Only where several blocks read one `memory` is the gradient of that
+    memory added up in another order, and so rounded differently.
+    """
+    for part in module.modules():
+        if isinstance(part, TransformerBlock):
+            part.checkpointed = on
