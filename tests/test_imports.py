@@ -166,3 +166,20 @@ def test_importing_the_package_loads_nothing_that_can_wait() -> None:
     late = LOADED_WHEN_NEEDED | {"urllib.request", "http.client"}
     program = f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))"
     assert run(program) == "[]"
+
+
+def test_importing_the_package_leaves_its_rooms_for_later() -> None:
+    now = {"arrays", "buffers", "errors", "gradcheck", "primitives", "random", "tensor"}
+    late = {f"tinygrad_llm.{room}" for room in map(room_of, FILES) if room not in now | {"__init__"}}
+    assert len(late) > 12
+    assert run(f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))") == "[]"
+
+
+def test_what_is_left_for_later_is_there_when_asked_for() -> None:
+    assert run(
+        "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "
+        "print(tinygrad_llm.load.__module__, tinygrad_llm.models.GPT.__name__, hasattr(tinygrad_llm, 'nothing'))"
+    ) == "tinygrad_llm.train.run_folder GPT False"  # fmt: skip
+    names = "Tensor, no_grad, manual_seed, gradcheck, nn, optim, composed_ops, detect_anomaly"
+    assert run(f"from tinygrad_llm import {names}; import tinygrad_llm.study; print(callable(gradcheck))") == "True"
+    assert run("from tinygrad_llm import *; print(nn.Linear.__name__, load.__name__)") == "Linear load"
