@@ -151,11 +151,16 @@ def test_bytes_that_are_no_text_in_a_real_process(runs):
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and b"\x1b" not in done.stderr
 
 
-def test_a_full_standard_output_and_one_without_the_letters(runs):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_and_one_without_the_letters(runs, unbuffered):
     command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", "--prompt", "naïve 龍"]
+    environment = ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"No space left" in done.stderr
-    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
+    assert b"Exception ignored" not in done.stderr
+    ascii_only = environment | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"na\\xefve \\u9f8d")

@@ -66,6 +66,10 @@ LONGEST_MESSAGE = 2000  # characters: a million spaces that were refused need no
 class Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line, as for every other error."""
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        _take_back_what_nobody_reads()  # a page of --help
+        super().exit(status, message)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, "" if _said_by_another() else f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
 
@@ -104,7 +108,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end(130, "\ninterrupted")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         return _end(1)
     except Exception as error:
         if arguments.debug:
@@ -120,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end(code: int, message: str = "") -> int:
     """Say how this process ended, and end those that work with it, for they would wait for it for ever."""
+    _take_back_what_nobody_reads()
     world = joined()
     if world.rank:
         time.sleep(THE_FIRST_SPEAKS)
@@ -128,6 +132,14 @@ def _end(code: int, message: str = "") -> int:
         print(message, file=sys.stderr)
     world.abort(code)
     return code
+
+
+def _take_back_what_nobody_reads() -> None:
+    """Empty standard output where it fails: Python would offer the same again at exit, and complain once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said_by_another() -> bool:
