@@ -13,11 +13,11 @@ from tinygrad_llm.interop import (
     extend_vocabulary,
     load_huggingface,
     logit_difference,
-    read_huggingface_tokenizer,
     save_huggingface,
 )
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.text import BPETokenizer, CharTokenizer, SimpleTokenizerV2
+from tinygrad_llm.text.huggingface_tokenizer import read_huggingface_tokenizer
 from tinygrad_llm.text.vocabulary_files import write_encoder_and_merges
 
 TEXT = "to and fro, to and fro, to and fro; "

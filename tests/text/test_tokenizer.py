@@ -16,6 +16,7 @@ from tinygrad_llm.text import (
     SimpleTokenizerV1,
     SimpleTokenizerV2,
     Tokenizer,
+    WordPieceTokenizer,
     build_vocabulary,
     load_tokenizer,
 )
@@ -29,6 +30,8 @@ TOKENIZERS: list[Tokenizer] = [
     SimpleTokenizerV1(build_vocabulary(TEXT)),
     SimpleTokenizerV2.train(TEXT),
     BPETokenizer.train(TEXT * 3, 300),
+    WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>", *"oneitsha", *"-,.;:?!'\"()", "##ne", "##e", "漢"],
+                       special_tokens=["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>"]),
 ]
 every_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
 with_end_of_text = pytest.mark.parametrize(
@@ -241,6 +244,9 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
         b'{"version": 1, "kind": "words-v1", "words": ["a b"]}',
         b'{"version": 1, "kind": "bpe", "tokens": [], "special_tokens": {}}',
         b'{"version": 1, "kind": "bpe", "tokens": [5], "special_tokens": {}}',
+        b'{"version": 1, "kind": "wordpiece", "pieces": ["a"], "special_tokens": []}',
+        b'{"version": 1, "kind": "wordpiece", "pieces": ["[UNK]"], "special_tokens": [], "lowercase": 1,'
+        b'"strip_accents": null, "split_chinese": true}',
         b'{"version": 1, "kind": "gpt2", "tokens": ["!"], "special_tokens": {}}',
         b'{"version": 1, "kind": "bpe", "tokens": ["YQ==", "YQ=="], "special_tokens": {}}',
         b'{"version": ' + b"9" * 5000 + b', "kind": "char"}',

@@ -18,8 +18,8 @@ from tinygrad_llm.text.vocabulary_files import (
     read_tiktoken,
     read_tokenizer_json,
     write_encoder_and_merges,
-    write_huggingface_tokenizer,
     write_tiktoken,
+    write_tokenizer_json,
 )
 
 SPECIAL = ("<|endoftext|>", "### Response:", "[PAD]")
@@ -29,7 +29,7 @@ TOKENIZER = BPETokenizer.train("the cat, the hat: naïve 漢字 漢字 'tis the\
 def write_all(folder: Path) -> None:
     write_encoder_and_merges(TOKENIZER, folder / "encoder.json", folder / "vocab.bpe")
     write_tiktoken(TOKENIZER, folder / "ranks.tiktoken")
-    write_huggingface_tokenizer(TOKENIZER, folder, model_max_length=64)
+    write_tokenizer_json(TOKENIZER, folder, model_max_length=64)
 
 
 READERS = {
@@ -80,7 +80,7 @@ def test_a_token_that_no_merge_makes_is_written_as_tiktoken_only(tmp_path):
     tokenizer = BPETokenizer({bytes([byte]): byte for byte in range(256)} | {b"abc": 256})
     assert tokenizer.encode("abc") == tokenizer.encode_readable("abc") == [256]
     with pytest.raises(TokenizerError, match=r"write this vocabulary as \.tiktoken"):
-        write_huggingface_tokenizer(tokenizer, tmp_path)
+        write_tokenizer_json(tokenizer, tmp_path)
     write_tiktoken(tokenizer, tmp_path / "x.tiktoken")
     assert read_tiktoken(tmp_path / "x.tiktoken").ranks == tokenizer.ranks
 
@@ -256,4 +256,4 @@ def test_a_damaged_file_is_read_or_gives_one_error(name, folder, data):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError):
-        write_huggingface_tokenizer(TOKENIZER, tmp_path / "file" / "below")
+        write_tokenizer_json(TOKENIZER, tmp_path / "file" / "below")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
-from tinygrad_llm.models import LanguageModel
+from tinygrad_llm.models import Bert, LanguageModel
 from tinygrad_llm.train import load
 
 
@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = load(arguments.model)
-    if not isinstance(model, LanguageModel):
+    if not isinstance(model, LanguageModel | Bert):
         raise ConfigError(
-            f"export: only a GPT or a Llama has a Hugging Face form here; this run is a {type(model).__name__}"
+            f"export: only a GPT, a Llama or a BERT has a Hugging Face form here; this run is a {type(model).__name__}"
         )
     missing = save_huggingface(arguments.out, model, tokenizer)
     print(f"a {type(model).__name__} of {model.num_parameters():,} parameters, in {arguments.out}")

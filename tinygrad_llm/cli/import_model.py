@@ -1,4 +1,4 @@
-"""Make a run folder of a GPT-2, or a model of the Llama family, in a Hugging Face folder."""
+"""Make a run folder of a GPT-2, a BERT, or a model of the Llama family, in a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_llm.train import RunFolder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="source", required=True, type=Path, metavar="DIR",
-        help="a folder with config.json, model.safetensors and a tokenizer",
+        help="a folder with config.json, model.safetensors and a tokenizer (tokenizer.json, or BERT's vocab.txt)",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the new run folder")
     parser.add_argument("--dropout", type=float, metavar="X", help="the model's dropout, where its three differ")

@@ -1,9 +1,7 @@
 """A model with its tokenizer in a Hugging Face folder.
 
-    config.json, model.safetensors                 see models/gpt_huggingface.py and models/llama_huggingface.py
-    tokenizer.json, tokenizer_config.json          a byte-level BPE tokenizer, or
-    vocab.json, merges.txt                         the same in GPT-2's older files (read only), or
-    tinygrad_tokenizer.json                        what Hugging Face has no file for: characters, words
+    config.json, model.safetensors      see models/gpt_huggingface.py, llama_huggingface.py and bert_huggingface.py
+    the tokenizer's files               see text/huggingface_tokenizer.py
 """
 
 import os
@@ -12,24 +10,24 @@ from pathlib import Path
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.models import GPT, LanguageModel, Llama
+from tinygrad_llm.models import GPT, Bert, LanguageModel, Llama
 from tinygrad_llm.models.huggingface_weights import CONFIG
 from tinygrad_llm.models.llama_huggingface import MEMBERS
-from tinygrad_llm.text import Tokenizer, load_tokenizer
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.huggingface_tokenizer import expect_huggingface_tokenizer, read_huggingface_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
-from tinygrad_llm.text.vocabulary_files import (
-    expect_huggingface_tokenizer,
-    read_encoder_and_merges,
-    read_tokenizer_json,
-)
 
-MODEL_OF_TYPE: dict[str, type[LanguageModel]] = {"gpt2": GPT, **dict.fromkeys(MEMBERS, Llama)}
+MODEL_OF_TYPE: dict[str, type[LanguageModel] | type[Bert]] = {
+    "gpt2": GPT, "bert": Bert, **dict.fromkeys(MEMBERS, Llama),
+}  # fmt: skip
 
 
-def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[LanguageModel, Tokenizer]:
-    """The GPT-2 or Llama in a Hugging Face folder, in evaluation mode, and its tokenizer.
+def load_huggingface(
+    folder: str | os.PathLike[str], dropout: float | None = None
+) -> tuple[LanguageModel | Bert, Tokenizer]:
+    """The GPT-2, Llama or BERT in a Hugging Face folder, in evaluation mode, and its tokenizer.
 
-    `dropout` as in `LanguageModel.from_pretrained`.
+    `dropout` as in the model's own `from_pretrained`.
 
     Raises: FormatError for a file that is missing, damaged or asks for what is not computed here, and where the
             tokenizer has ids that the model does not
@@ -49,31 +47,15 @@ def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = Non
     return model, tokenizer
 
 
-def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer that lies in a folder.
-
-    Raises: FormatError where there is none, or one that is no byte-level BPE
-    """
-    folder = Path(folder)
-    if os.path.lexists(folder / TOKENIZER_FILE):
-        return load_tokenizer(folder)
-    if os.path.lexists(folder / "tokenizer.json"):
-        return read_tokenizer_json(folder / "tokenizer.json")
-    if os.path.lexists(folder / "vocab.json"):
-        return read_encoder_and_merges(folder / "vocab.json", folder / "merges.txt")
-    raise FormatError(
-        f"{folder}: must hold a tokenizer: {TOKENIZER_FILE}, tokenizer.json, or vocab.json with merges.txt; put the "
-        "one that the model was trained with there"
-    )
-
-
-def save_huggingface(folder: str | os.PathLike[str], model: LanguageModel, tokenizer: Tokenizer) -> str | None:
+def save_huggingface(
+    folder: str | os.PathLike[str], model: LanguageModel | Bert, tokenizer: Tokenizer
+) -> str | None:
     """Write model and tokenizer into a new or empty folder; says what transformers will miss, None if nothing.
 
     A tokenizer that Hugging Face's files cannot hold is kept in the file of this package.
 
     Raises: CheckpointError where the folder holds something already or cannot be written, and as
-            `LanguageModel.save_pretrained`
+            the model's own `save_pretrained`
     """
     folder = Path(folder)
     try:

@@ -18,7 +18,7 @@ from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, State
 from tinygrad_llm.formats import read_json_object, write_json, write_safetensors
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.vocabulary_files import expect_huggingface_tokenizer, write_huggingface_tokenizer
+from tinygrad_llm.text.huggingface_tokenizer import expect_huggingface_tokenizer, write_huggingface_tokenizer
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "lm_head.weight"

@@ -9,12 +9,15 @@ from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.gpt2 import GPT2Tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, TOKENIZER_FILE_VERSION, Tokenizer
+from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2
 
 KINDS: dict[str, type[Tokenizer]] = {
     tokenizer.kind: tokenizer
-    for tokenizer in (CharTokenizer, SimpleTokenizerV1, SimpleTokenizerV2, BPETokenizer, GPT2Tokenizer)
-}
+    for tokenizer in (
+        CharTokenizer, SimpleTokenizerV1, SimpleTokenizerV2, BPETokenizer, GPT2Tokenizer, WordPieceTokenizer,
+    )
+}  # fmt: skip
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:

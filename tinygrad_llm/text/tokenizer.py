@@ -19,7 +19,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,15 +31,18 @@ from tinygrad_llm.formats import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+CLASSIFICATION, SEPARATION = "[CLS]", "[SEP]"  # BERT's, around a text
 
 # Not `tokenizer.json`: that name belongs to Hugging Face, whose file may lie in the same folder.
 TOKENIZER_FILE = "tinygrad_tokenizer.json"
 TOKENIZER_FILE_VERSION = 1
 
-# Unicode's White_Space property, spelled out because Python's own \s adds four control characters.
-WHITESPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Unicode's White_Space property, spelled out because Python's own \s adds four control characters. Three of its members
+# are controls to WordPiece, which takes them out and joins what they stood between: no place to cut a text.
+_CUTTING = "\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+WHITESPACE = "\v\f\x85" + _CUTTING
 
-_CUT = re.compile(f"(?<=[^{WHITESPACE}])[{WHITESPACE}]")
+_CUT = re.compile(f"(?<=[^{WHITESPACE}])[{_CUTTING}]")
 
 AllowedSpecial = Literal["all"] | Collection[str]
 
@@ -153,6 +156,16 @@ class Tokenizer(ABC):
                 yield self.encode_to_array(text[:cut], allowed_special)
         if pending:
             yield self.encode_to_array(pending, allowed_special)
+
+    def framed(self, ids: Sequence[int], longest: int | None = None) -> list[int]:
+        """The ids of a text as a model reads a whole one: between `[CLS]` and `[SEP]` where the vocabulary has them.
+
+        BERT's texts begin and end so (Devlin et al. 2018); for every other vocabulary they are what they were. The text
+        is cut so that at most `longest` ids come out, the frame's among them.
+        """
+        frame = [self._special_tokens[name] for name in (CLASSIFICATION, SEPARATION) if name in self._special_tokens]
+        room = None if longest is None else max(longest - len(frame), 0)
+        return [*frame[:1], *ids[:room], *frame[1:]] if len(frame) == 2 else list(ids[:longest])
 
     def fingerprint(self) -> str:
         """A sha256 over all that decides ids: equal fingerprints mean equal ids for every text."""

@@ -25,7 +25,6 @@ from typing import Any
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import atomic_write, open_regular, read_json_object
 from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
-from tinygrad_llm.text.tokenizer import Tokenizer
 
 PathLike = str | os.PathLike[str]
 
@@ -132,7 +131,8 @@ def _tokenizer_of(
         raise FormatError(f"{source}: {error}") from None
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write it whole or not at all, in a folder made if need be. Raises: CheckpointError"""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
@@ -187,8 +187,8 @@ def write_encoder_and_merges(tokenizer: BPETokenizer, encoder_json: PathLike, vo
     Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
     """
     lines = [f"{printable(first)} {printable(second)}" for first, second in merges_of(tokenizer)]
-    _write(Path(encoder_json), json.dumps(_vocabulary_by_id(tokenizer)))
-    _write(Path(vocab_bpe), "\n".join(["#version: 0.2", *lines, ""]))
+    write_file(Path(encoder_json), json.dumps(_vocabulary_by_id(tokenizer)))
+    write_file(Path(vocab_bpe), "\n".join(["#version: 0.2", *lines, ""]))
 
 
 def _vocabulary_by_id(tokenizer: BPETokenizer) -> dict[str, int]:
@@ -237,7 +237,7 @@ def write_tiktoken(tokenizer: BPETokenizer, path: PathLike) -> None:
     Raises: CheckpointError if the file cannot be written
     """
     by_rank = sorted(tokenizer.ranks.items(), key=lambda item: item[1])
-    _write(Path(path), b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in by_rank))
+    write_file(Path(path), b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in by_rank))
 
 
 # tokenizer.json
@@ -276,7 +276,7 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
     vocabulary, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocabulary, dict) or not isinstance(merges, list):
         raise FormatError(f"{path}: the model needs an object 'vocab' and a list 'merges'")
-    special = _special_tokens_of(content.get("added_tokens", []), path)
+    special = special_tokens_of(content.get("added_tokens", []), path)
     for name, number in special.items():
         if vocabulary.get(name, number) != number:
             raise FormatError(f"{path}: {name!r} has id {number} among added_tokens and {vocabulary[name]} in vocab")
@@ -293,7 +293,8 @@ def _adds_no_tokens(finisher: object) -> bool:
     return finisher.get("type") == "ByteLevel"
 
 
-def _special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
+def special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
+    """The ids of the tokens that a `tokenizer.json` has added, all of which must be special. Raises: FormatError"""
     special: dict[str, int] = {}
     if not isinstance(added_tokens, list):
         raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added_tokens!r:.200}")
@@ -321,30 +322,19 @@ def _pair(merge: object, path: PathLike) -> tuple[str, str]:
     raise FormatError(f"{path}: a merge must be two tokens; got {merge!r:.200}")
 
 
-def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer:
-    """The tokenizer itself, if `write_huggingface_tokenizer` can write it.
-
-    Raises: TokenizerError
-    """
-    if not isinstance(tokenizer, BPETokenizer):
-        raise TokenizerError(
-            f"Hugging Face's files hold byte-level BPE; a {type(tokenizer).__name__} is kept by its own save()"
-        )
+def expect_merges(tokenizer: BPETokenizer) -> None:
+    """Raises: TokenizerError unless `write_tokenizer_json` can write the tokenizer"""
     merges_of(tokenizer)
     _vocabulary_by_id(tokenizer)
-    return tokenizer
 
 
-def write_huggingface_tokenizer(
-    tokenizer: Tokenizer, folder: PathLike, model_max_length: int | None = None
-) -> list[Path]:
+def write_tokenizer_json(tokenizer: BPETokenizer, folder: PathLike, model_max_length: int | None = None) -> list[Path]:
     """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens to the same ids; gives their paths.
 
     Units: model_max_length in tokens, the model's context length
-    Raises: TokenizerError for anything but BPE and if a token is made by no merge, CheckpointError if a file cannot be
-            written
+    Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
     """
-    tokenizer = expect_huggingface_tokenizer(tokenizer)
+    expect_merges(tokenizer)
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     content = {
         "version": "1.0",
@@ -389,6 +379,6 @@ def write_huggingface_tokenizer(
         end_of_text = tokenizer.token_bytes(tokenizer.end_of_text).decode()
         config |= {"bos_token": end_of_text, "eos_token": end_of_text, "unk_token": end_of_text}
     return [
-        _write(Path(folder) / "tokenizer.json", json.dumps(content)),
-        _write(Path(folder) / "tokenizer_config.json", json.dumps(config, indent=2)),
+        write_file(Path(folder) / "tokenizer.json", json.dumps(content)),
+        write_file(Path(folder) / "tokenizer_config.json", json.dumps(config, indent=2)),
     ]

@@ -1,0 +1,206 @@
+"""WordPiece, BERT's tokenizer: words first, and each word in the longest pieces that the vocabulary has.
+
+A text is cleaned and split into words, with every punctuation mark and every Chinese character a word of its own; an
+uncased vocabulary is met by lower case without accents. Then each word is cut from the left: the longest piece of the
+vocabulary that it begins with, then the longest that goes on from there, which is written with `##` before it (Wu et
+al. 2016, arXiv:1609.08144; Devlin et al. 2018, arXiv:1810.04805). A word that cannot be cut so becomes `[UNK]`, the
+whole of it. What is lost on the way, spaces, case, accents, does not come back when ids are decoded.
+
+Which characters are punctuation, marks or controls is for Python's Unicode tables to say. Hugging Face's tokenizers ask
+older tables, and differ on a few hundred characters that are newer than those.
+"""
+
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.text.tokenizer import (
+    CLASSIFICATION,
+    SEPARATION,
+    Tokenizer,
+    check_text,
+    checked_id,
+    checked_ids,
+)
+
+UNKNOWN_WORD = "[UNK]"
+SPECIAL_TOKENS = ("[PAD]", UNKNOWN_WORD, CLASSIFICATION, SEPARATION, "[MASK]")
+CONTINUES = "##"  # before a piece that does not begin its word
+LONGEST_WORD = 100  # characters; what is longer is no word
+
+# The CJK Unified Ideographs and their extensions; Japanese kana and Korean letters are not among them.
+IDEOGRAPHS = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
+
+
+class _Rule(dict[int, str]):
+    """What `str.translate` puts in place of each character, worked out when it is first met."""
+
+    def __init__(self, replacement: Callable[[str], str]) -> None:
+        self.replacement = replacement
+
+    def __missing__(self, code: int) -> str:
+        self[code] = result = self.replacement(chr(code))
+        return result
+
+
+def _cleaned(character: str) -> str:
+    """Nothing for a control character, a space for any whitespace."""
+    if character in "\t\n\r":
+        return " "
+    if character in "\0\ufffd" or unicodedata.category(character) in ("Cc", "Cf", "Co"):
+        return ""
+    return " " if character.isspace() else character
+
+
+def _cleaned_ideograph_apart(character: str) -> str:
+    return f" {character} " if any(low <= ord(character) <= high for low, high in IDEOGRAPHS) else _cleaned(character)
+
+
+def _without_accent(character: str) -> str:
+    return "" if unicodedata.category(character) == "Mn" else character
+
+
+def _punctuation_apart(character: str) -> str:
+    """All of ASCII that is no letter, number or space counts as punctuation, as `$` and `~`, which Unicode does not."""
+    apart = not character.isalnum() if character.isascii() else unicodedata.category(character).startswith("P")
+    return f" {character} " if apart and character != " " else character
+
+
+CLEAN, CLEAN_CHINESE = _Rule(_cleaned), _Rule(_cleaned_ideograph_apart)
+STRIP_ACCENTS, LOWER, SPLIT_PUNCTUATION = _Rule(_without_accent), _Rule(str.lower), _Rule(_punctuation_apart)
+
+
+class WordPieceTokenizer(Tokenizer):
+    """BERT's tokenizer, with the ids of Hugging Face's `BertTokenizer` for the same vocabulary.
+
+    >>> tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "!", "cafe"])
+    >>> tokenizer.encode("Unaffable café!")
+    [3, 4, 5, 7, 6]
+    >>> tokenizer.decode([3, 4, 5, 7, 6])
+    'unaffable cafe!'
+    >>> tokenizer.framed(tokenizer.encode("tea"))
+    [1, 0, 2]
+    """
+
+    kind = "wordpiece"
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+        special_tokens: Collection[str] = SPECIAL_TOKENS,
+    ) -> None:
+        """From the pieces in the order of their ids; those of them that are among `special_tokens` are special.
+
+        `strip_accents` goes with `lowercase` unless given.
+
+        Raises: TokenizerError for pieces that are no different strings, or have no `[UNK]` among them
+        """
+        id_of: dict[str, int] = {}
+        for number, piece in enumerate(pieces):
+            if not check_text(piece) or piece in id_of:
+                raise TokenizerError(
+                    f"WordPiece: pieces must be non-empty and differ from each other; the one with id {number} is "
+                    f"{piece!r}{' again' if piece else ''}"
+                )
+            id_of[piece] = number
+        if UNKNOWN_WORD not in id_of:
+            raise TokenizerError(
+                f"WordPiece: the vocabulary must have {UNKNOWN_WORD}, for words that it does not know; none of the "
+                f"{len(id_of)} pieces is that"
+            )
+        special = {piece: number for piece, number in id_of.items() if piece in special_tokens}
+        super().__init__([piece.removeprefix(CONTINUES).encode() or piece.encode() for piece in id_of], special)
+        self.pieces, self._id_of = tuple(id_of), id_of
+        self.lowercase, self.split_chinese = lowercase, split_chinese
+        self.strip_accents = strip_accents
+        self._longest_piece = max(map(len, id_of))
+
+    def split_words(self, text: str) -> list[str]:
+        """The words of `text` as the vocabulary is to meet them: cleaned, and in lower case where it is uncased.
+
+        >>> WordPieceTokenizer(["[UNK]"]).split_words("Naïve?! 漢字")
+        ['naive', '?', '!', '漢', '字']
+        """
+        text = check_text(text).translate(CLEAN_CHINESE if self.split_chinese else CLEAN)
+        if self.lowercase if self.strip_accents is None else self.strip_accents:
+            text = unicodedata.normalize("NFD", text).translate(STRIP_ACCENTS)
+        if self.lowercase:
+            text = text.translate(LOWER)  # letter by letter: str.lower() would look at a sigma's neighbours
+        return text.translate(SPLIT_PUNCTUATION).split()
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of the pieces of every word.
+
+        Raises: TokenizerError if the text is not valid Unicode
+        """
+        return [number for word in self.split_words(text) for number in self._pieces_of(word)]
+
+    def _pieces_of(self, word: str) -> list[int]:
+        """The longest piece first, and again from where it ends; `[UNK]` alone where none fits."""
+        unknown = [self._id_of[UNKNOWN_WORD]]
+        if len(word) > LONGEST_WORD:
+            return unknown
+        ids: list[int] = []
+        start = 0
+        while start < len(word):
+            mark = CONTINUES if start else ""
+            for stop in range(min(len(word), start + self._longest_piece), start, -1):
+                number = self._id_of.get(mark + word[start:stop])
+                if number is not None:
+                    break
+            else:
+                return unknown
+            ids.append(number)
+            start = stop
+        return ids
+
+    def separator(self, token_id: int) -> str:
+        """A space, but nothing before what goes on with a word, nor before `.`, `,`, `?` and `!`."""
+        piece = self.pieces[checked_id(token_id, self.vocab_size)]
+        goes_on = piece.startswith(CONTINUES) and piece != CONTINUES
+        return "" if goes_on or piece in (".", ",", "?", "!") else " "
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The words with single spaces between them, and none before `.`, `,`, `?` and `!`.
+
+        Shapes: ids (T,)
+        Raises: IdRangeError, DTypeError, ShapeError as every tokenizer
+        """
+        row = checked_ids(ids, self.vocab_size)
+        text = "".join([self.separator(number) + self._tokens[number].decode() for number in row])
+        return text[len(self.separator(row[0])) :] if row else ""
+
+    def state(self) -> dict[str, Any]:
+        """The pieces in the order of their ids, which of them are special, and how text is split into words."""
+        return {
+            "pieces": list(self.pieces),
+            "special_tokens": list(self._special_tokens),
+            "lowercase": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "split_chinese": self.split_chinese,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Tokenizer":
+        """The tokenizer that `state` describes.
+
+        Raises: TokenizerError
+        """
+        pieces, special_tokens = state.get("pieces"), state.get("special_tokens")
+        for name, strings in (("pieces", pieces), ("special_tokens", special_tokens)):
+            if not isinstance(strings, list) or not all(isinstance(string, str) for string in strings):
+                raise TokenizerError(f"a WordPiece tokenizer's file needs the list of strings {name!r}")
+        flags: dict[str, Any] = {name: state.get(name) for name in ("lowercase", "strip_accents", "split_chinese")}
+        wrong = [name for name, value in flags.items() if not isinstance(value, bool)]
+        if wrong and (wrong != ["strip_accents"] or flags["strip_accents"] is not None):
+            raise TokenizerError(f"a WordPiece tokenizer's file needs true or false for {', '.join(wrong)}")
+        return cls(pieces, special_tokens=special_tokens, **flags)  # type: ignore[arg-type]

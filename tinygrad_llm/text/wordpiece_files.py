@@ -1,0 +1,139 @@
+"""The files in which Hugging Face keeps a WordPiece vocabulary.
+
+- `vocab.txt`, BERT's own: one piece per line, whose number is its id;
+- `tokenizer_config.json` beside it: whether text is put into lower case, and the names of the special tokens;
+- `tokenizer.json`: all of it in one JSON object.
+
+What would change ids and is not computed here is refused by name, as FormatError.
+"""
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.errors import FormatError, TokenizerError
+from tinygrad_llm.formats import open_regular, read_json_object
+from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.text.vocabulary_files import special_tokens_of, write_file
+from tinygrad_llm.text.wordpiece import CONTINUES, LONGEST_WORD, SPECIAL_TOKENS, UNKNOWN_WORD, WordPieceTokenizer
+
+PathLike = str | os.PathLike[str]
+
+VOCABULARY, SETTINGS = "vocab.txt", "tokenizer_config.json"
+NAMES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
+FLAGS = {  # our name, theirs in each of the two files, and what it is where it is not said
+    "lowercase": ("do_lower_case", "lowercase", True),
+    "strip_accents": ("strip_accents", "strip_accents", None),
+    "split_chinese": ("tokenize_chinese_chars", "handle_chinese_chars", True),
+}
+
+
+def read_vocab_txt(path: PathLike) -> WordPieceTokenizer:
+    """The tokenizer of a `vocab.txt` and of the `tokenizer_config.json` beside it, without which it is uncased.
+
+    Raises: FormatError
+    """
+    path = Path(path)
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        pieces = content.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: must be UTF-8; {error}") from None
+    settings_path = path.parent / SETTINGS
+    settings = read_json_object(settings_path) if os.path.lexists(settings_path) else {}
+    for name, expected in NAMES.items():
+        value = settings.get(name, expected)
+        if (value.get("content") if isinstance(value, dict) else value) != expected:
+            raise FormatError(f"{settings_path}: {name} must be {expected!r}, as BERT's; got {shown(value)}")
+    if settings.get("do_basic_tokenize", True) is not True or settings.get("never_split"):
+        raise FormatError(f"{settings_path}: do_basic_tokenize must be true, and never_split empty: else ids differ")
+    added = settings.get("added_tokens_decoder") or {}
+    if not isinstance(added, dict) or not {str(number) for number in range(len(pieces))}.issuperset(added):
+        raise FormatError(f"{settings_path}: added_tokens_decoder must add nothing to the {len(pieces)} pieces there are")
+    flags = {name: settings.get(theirs, default) for name, (theirs, _, default) in FLAGS.items()}
+    return _tokenizer_of(pieces, flags, SPECIAL_TOKENS, path)
+
+
+def _tokenizer_of(
+    pieces: Sequence[str], flags: dict[str, Any], special_tokens: Collection[str], path: Path
+) -> WordPieceTokenizer:
+    """Raises: FormatError"""
+    for name, value in flags.items():
+        if not isinstance(value, bool) and (value, name) != (None, "strip_accents"):
+            raise FormatError(f"{path}: {' or '.join(FLAGS[name][:2])} must be true or false; got {shown(value)}")
+    try:
+        return WordPieceTokenizer(pieces, special_tokens=special_tokens, **flags)
+    except TokenizerError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def write_vocab_txt(tokenizer: WordPieceTokenizer, folder: PathLike, model_max_length: int | None = None) -> list[Path]:
+    """Write `vocab.txt` and `tokenizer_config.json`, which transformers opens to the same ids; gives their paths.
+
+    Units: model_max_length in tokens, the model's context length
+    Raises: TokenizerError for pieces that lines of text cannot hold or special tokens that are not BERT's,
+            CheckpointError if a file cannot be written
+    """
+    expect_lines(tokenizer)
+    settings: dict[str, Any] = {
+        "tokenizer_class": "BertTokenizer",
+        **{theirs: getattr(tokenizer, name) for name, (theirs, _, _) in FLAGS.items()},
+        **NAMES,
+    }
+    if model_max_length is not None:
+        settings["model_max_length"] = model_max_length
+    return [
+        write_file(Path(folder) / VOCABULARY, "".join(f"{piece}\n" for piece in tokenizer.pieces)),
+        write_file(Path(folder) / SETTINGS, json.dumps(settings, indent=2)),
+    ]
+
+
+def expect_lines(tokenizer: WordPieceTokenizer) -> None:
+    """Raises: TokenizerError unless `write_vocab_txt` can write the tokenizer"""
+    torn = next((piece for piece in tokenizer.pieces if "\n" in piece or "\r" in piece), None)
+    if torn is not None:
+        raise TokenizerError(f"{VOCABULARY} has a piece on each line, so none may hold a line end; got {torn!r}")
+    missing = [name for name in SPECIAL_TOKENS if name not in tokenizer.special_tokens]
+    if missing:  # transformers would add them, and the model has no rows for them
+        raise TokenizerError(f"{VOCABULARY} must have BERT's special tokens; {', '.join(missing)} is missing")
+
+
+# tokenizer.json
+
+
+def read_wordpiece_json(path: PathLike) -> WordPieceTokenizer:
+    """The tokenizer of a `tokenizer.json` of type WordPiece, if it splits text into words as BERT does.
+
+    Raises: FormatError
+    """
+    path = Path(path)
+    content = read_json_object(path)
+    model, normalizer = _part(content, "model", "WordPiece", path), _part(content, "normalizer", "BertNormalizer", path)
+    _part(content, "pre_tokenizer", "BertPreTokenizer", path)
+    for settings, name, value in (
+        (model, "unk_token", UNKNOWN_WORD),
+        (model, "continuing_subword_prefix", CONTINUES),
+        (model, "max_input_chars_per_word", LONGEST_WORD),
+        (normalizer, "clean_text", True),
+    ):
+        if settings.get(name, value) != value:
+            raise FormatError(f"{path}: {name} must be {value!r}, as BERT's; got {shown(settings[name])}")
+    vocabulary = model.get("vocab")
+    if not isinstance(vocabulary, dict):
+        raise FormatError(f"{path}: the model needs an object 'vocab'; got {shown(vocabulary)}")
+    special = special_tokens_of(content.get("added_tokens", []), path)
+    ids = {**vocabulary, **special}
+    if any(type(number) is not int for number in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
+        raise FormatError(f"{path}: the ids of {len(ids)} pieces must be 0..{len(ids) - 1}, each once")
+    flags = {name: normalizer.get(theirs, default) for name, (_, theirs, default) in FLAGS.items()}
+    return _tokenizer_of(sorted(ids, key=ids.__getitem__), flags, special, path)
+
+
+def _part(content: dict[str, Any], name: str, kind: str, path: Path) -> dict[str, Any]:
+    part = content.get(name)
+    if not isinstance(part, dict) or part.get("type") != kind:
+        raise FormatError(f"{path}: {name!r} must be of type {kind}; got {shown(part)}")
+    return part
