@@ -1,4 +1,4 @@
-"""DPO: ln 2 and margins of 0 at the start, PyTorch's gradients, a reference that never moves, margins that widen."""
+"""DPO: ln 2 and margins of 0 at the start, a reference that never moves, margins that widen."""
 
 import math
 from functools import partial
@@ -96,32 +96,6 @@ def test_padding_changes_nothing():
     ours, padded = dpo.outcome(model, narrow), dpo.outcome(model, wide)
     assert ours.loss.item() == pytest.approx(padded.loss.item(), rel=1e-12)
     np.testing.assert_allclose(ours.chosen_rewards, padded.chosen_rewards, rtol=1e-9)
-
-
-def test_gradients_equal_pytorchs():
-    torch = pytest.importorskip("torch")
-    functional = torch.nn.functional
-    model, reference = gpt(), frozen_copy(gpt(seed=2))
-    pairs = batch()
-    DPO(reference, beta=0.5)(model, pairs).backward()
-
-    def log_probs(logits, ids, mask):
-        ids, mask = torch.tensor(ids)[:, 1:], torch.tensor(mask)[:, 1:]
-        of_tokens = functional.log_softmax(logits[:, :-1], -1).gather(-1, ids[..., None])[..., 0] * mask
-        return of_tokens.sum(-1) / mask.sum(-1)
-
-    ids = np.concatenate([pairs.chosen, pairs.rejected])
-    mask = np.concatenate([pairs.chosen_mask, pairs.rejected_mask])
-    head = torch.tensor(model.head.weight.data, requires_grad=True)
-    policy = log_probs(torch.tensor(model.hidden(ids).data) @ head.T, ids, mask)
-    start = log_probs(torch.tensor(reference(ids).data), ids, mask)
-    ratios = policy - start
-    loss = -functional.logsigmoid(0.5 * (ratios[:3] - ratios[3:])).mean()
-    loss.backward()
-    np.testing.assert_allclose(model.head.weight.grad, head.grad.numpy(), rtol=1e-4, atol=1e-7)
-    ours = DPO(reference, beta=0.5).outcome(model, pairs)
-    assert ours.loss.item() == pytest.approx(loss.item(), rel=1e-5)
-    np.testing.assert_allclose(ours.chosen_rewards, ratios[:3].detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_by_finite_differences():
