@@ -61,13 +61,29 @@ def test_padding_changes_nothing(pooling, causal):
     model = classifier(pooling=pooling, causal=causal).to(np.float64)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, 30, length) for length in (3, 7, 1, 12)]
+    model.body.head.bias.data -= np.mean([model(row[None]).data[0] for row in rows], axis=0)
     alone = np.concatenate([model(row[None]).data for row in rows])
-    for width, pad_id in ((12, 0), (16, 29)):
+    assert set(alone.argmax(axis=1)) == {0, 1}  # no class for all, which any padding would leave alone
+    for width, pad_id in ((12, 0), (13, 5), (16, 29)):
         ids = np.full((4, width), pad_id)
         for line, row in zip(ids, rows, strict=True):
             line[: len(row)] = row
         logits = model(ids, [len(row) for row in rows]).data
-        np.testing.assert_allclose(logits, alone, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-10)
+        np.testing.assert_array_equal(logits.argmax(axis=1), alone.argmax(axis=1))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("pooling", ["last", "first", "mean"])
+def test_a_prediction_does_not_depend_on_the_other_texts_of_its_batch(pooling, causal):
+    model, tokenizer = classifier(pooling=pooling, causal=causal).to(np.float64), CharTokenizer.train("abc")
+    rng = np.random.default_rng(1)
+    texts = ["".join(rng.choice(list("abc"), length)) for length in rng.integers(1, 17, 20)]
+    alone = classify(model, tokenizer, texts, batch_size=1)
+    for batch_size, pad_id in ((3, 0), (20, 0), (20, 7)):
+        together = classify(model, tokenizer, texts, pad_id=pad_id, batch_size=batch_size)
+        np.testing.assert_allclose(together, alone, rtol=0, atol=1e-10)
+        np.testing.assert_array_equal(together.argmax(axis=1), alone.argmax(axis=1))
 
 
 def test_the_books_last_position_reads_padding():
