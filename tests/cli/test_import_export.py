@@ -9,8 +9,9 @@ import tinygrad_llm
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
 from tinygrad_llm.interop import can_compare, gpt2_download, save_huggingface
-from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
-from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
+from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
+from tinygrad_llm.train import load
 
 TOKENIZER = BPETokenizer.train("to and fro, to and fro, to and fro; ", 262)
 
@@ -64,6 +65,86 @@ def test_a_llama_is_imported_exported_and_writes(tmp_path, capsys):
     capsys.readouterr()
     assert main(["generate", "--model", str(tmp_path / "run"), "--prompt", "to", "--max-new-tokens", "30"]) == 0
     assert capsys.readouterr().out.startswith("to")
+
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "."]
+
+
+def some_bert(**changes):
+    manual_seed(0)
+    return Bert(BertConfig(len(PIECES), 9, 8, 2, 1, dropout=0.0, **changes))
+
+
+@pytest.mark.parametrize("pooler", [True, False])
+def test_a_bert_is_imported_fills_in_and_is_exported(pooler, tmp_path, capsys):
+    save_huggingface(tmp_path / "theirs", some_bert(pooler=pooler), WordPieceTokenizer(PIECES))
+    assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.startswith("a Bert of") and load(tmp_path / "run")[0].config.pooler is pooler
+    assert main(["bert", "fill", "--model", str(tmp_path / "run"), "The [MASK] sat."]) == 0
+    filled, guesses = capsys.readouterr().out.splitlines()
+    assert filled.startswith("the") and filled.endswith("sat.") and "'s'" in guesses and "' cat'" in guesses
+    assert main(["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
+    *_, parity = capsys.readouterr().out.strip().splitlines()
+    assert float(parity.split()[1]) < 1e-5 if can_compare() else "not checked" in parity
+    for file in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "vocab.txt").unlink(), "must hold a tokenizer"),
+        (lambda folder: (folder / "vocab.txt").write_text("[UNK]\n" * 2), "the one with id 1 is '[UNK]' again"),
+        (lambda folder: (folder / "vocab.txt").write_text("\n".join([*PIECES, "x"])), "the tokenizer has 11 tokens"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda folder: rewrite(folder, model_type="roberta"), "got 'roberta'"),
+        (lambda folder: rewrite(folder, vocab_size=30522), "must be (30522, 8)"),
+        (lambda folder: rewrite(folder, hidden_act="relu"), "hidden_act must be one of gelu"),
+    ],
+    ids=["no-vocabulary", "no-good-vocabulary", "longer-vocabulary", "no-weights", "roberta", "other-size", "relu"],
+)
+def test_a_bert_that_does_not_fit_is_one_line(change, message, tmp_path, capsys):
+    save_huggingface(tmp_path / "theirs", some_bert(), WordPieceTokenizer(PIECES))
+    change(tmp_path / "theirs")
+    code, line = error_of(capsys, "import", "--from", tmp_path / "theirs", "--out", tmp_path / "run")
+    assert code == 1 and message in line and not (tmp_path / "run").exists()
+
+
+def rewrite(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_a_bert_without_a_head_has_nothing_to_fill_in_with(tmp_path, capsys):
+    save_huggingface(tmp_path / "theirs", some_bert(masked_word_head=False, pooler=True), WordPieceTokenizer(PIECES))
+    assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
+    code, line = error_of(capsys, "bert", "fill", "--model", tmp_path / "run", "[MASK]")
+    assert code == 2 and "no masked-word head" in line
+    assert main(["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_what_transformers_saves_is_imported_and_fills_alike(tmp_path, capsys):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
+        max_position_embeddings=12, initializer_range=0.3,
+    )  # fmt: skip
+    theirs = transformers.BertForMaskedLM(config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES))
+    tokenizer = transformers.BertTokenizer.from_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
+    text = "The [MASK]s sat."
+    with torch.no_grad():
+        shares = theirs(**tokenizer(text, return_tensors="pt")).logits[0, 2].softmax(-1)[5:]
+    capsys.readouterr()
+    assert main(["bert", "fill", "--model", str(tmp_path / "run"), "--top-k", "1", text]) == 0
+    _, guess = capsys.readouterr().out.splitlines()
+    _, word, probability = guess.split("'")
+    assert word.strip() == PIECES[5 + int(shares.argmax())].removeprefix("##")
+    assert abs(float(probability) - float(shares.max())) < 6e-4
 
 
 def test_a_model_of_64_bits_is_rounded_and_says_so(tmp_path, capsys):

@@ -8,7 +8,7 @@ from tinygrad_llm.data import MASK
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig
-from tinygrad_llm.text import BPETokenizer, CharTokenizer
+from tinygrad_llm.text import BPETokenizer, CharTokenizer, WordPieceTokenizer
 
 CHARACTERS = CharTokenizer("abc ", [MASK])
 
@@ -37,6 +37,18 @@ def test_the_space_before_a_mask_belongs_to_the_hidden_word():
     model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
     fill_masks(model, tokenizer, f"the {MASK} sat")
     assert read == [[*tokenizer.encode("the"), tokenizer.special_tokens[MASK], *tokenizer.encode(" sat")]]
+
+
+def test_a_text_with_a_frame_is_read_within_it():
+    tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", MASK, "the", "cat", "##s", "."])
+    model, read = bert(tokenizer), []
+    model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
+    filled, [guesses] = fill_masks(model, tokenizer, f"The {MASK}.", top_k=4)
+    assert read == [[1, 4, 3, 7, 2]]
+    best = guesses[0].text
+    assert filled == f"the{best}." and {guess.text for guess in guesses} == {" the", " cat", "s", "."}
+    with pytest.raises(DataError, match="at most 8 tokens; got 1 and 9"):
+        fill_masks(model, tokenizer, "the " * 6 + MASK)
 
 
 @pytest.mark.parametrize(

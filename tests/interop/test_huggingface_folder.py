@@ -15,8 +15,8 @@ from tinygrad_llm.interop import (
     logit_difference,
     save_huggingface,
 )
-from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.text import BPETokenizer, CharTokenizer, SimpleTokenizerV2
+from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
+from tinygrad_llm.text import BPETokenizer, CharTokenizer, SimpleTokenizerV2, WordPieceTokenizer
 from tinygrad_llm.text.huggingface_tokenizer import read_huggingface_tokenizer
 from tinygrad_llm.text.vocabulary_files import write_encoder_and_merges
 
@@ -135,6 +135,19 @@ def test_the_difference_to_transformers(tmp_path):
     assert model.training
     model.final_norm.weight.data *= 1.01
     assert logit_difference(model, tmp_path / "there") > 1e-5
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_bert_of_64_bits_is_the_same_there(head, tmp_path):
+    pytest.importorskip("transformers")
+    manual_seed(0)
+    model = Bert(BertConfig(7, 9, 8, 2, 2, masked_word_head=head, pooler=not head)).to(np.float64).eval()
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "to", "##o"])
+    assert save_huggingface(tmp_path / "there", model, tokenizer) is None
+    assert logit_difference(model, tmp_path / "there") < 1e-10
+    back, read = load_huggingface(tmp_path / "there")
+    assert isinstance(back, Bert) and read.encode("Too") == [5, 6]
+    assert logit_difference(back, tmp_path / "there") < 1e-10
 
 
 def test_without_transformers_nothing_is_compared(monkeypatch, tmp_path):

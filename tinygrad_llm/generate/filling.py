@@ -17,7 +17,8 @@ from tinygrad_llm.text import Tokenizer
 
 
 class Guess(NamedTuple):
-    """A token for a hidden place, as text, and how likely the model holds it to be."""
+    """A token for a hidden place, as text with the space before it if it has one, and how likely the model holds it
+    to be."""
 
     text: str
     probability: float
@@ -27,7 +28,7 @@ def fill_masks(model: Bert, tokenizer: Tokenizer, text: str, top_k: int = 5) -> 
     """`text` with the likeliest token for each `[MASK]`, and the `top_k` guesses at each, likeliest first.
 
     Each is guessed as if the others stayed hidden. A space before a mask belongs to what is hidden, for BPE's tokens
-    begin with theirs.
+    begin with theirs. The model reads the text in its frame, if the vocabulary has one (see `Tokenizer.framed`).
 
     Raises: ConfigError for a tokenizer without `[MASK]` or a top_k below 1; DataError for a text without a mask, or of
             more tokens than the context has
@@ -40,19 +41,20 @@ def fill_masks(model: Bert, tokenizer: Tokenizer, text: str, top_k: int = 5) -> 
     if any(token.startswith(b" ") and len(token) > 1 for token in tokens):
         text = text.replace(f" {MASK}", MASK)
     ids = np.array(tokenizer.encode(text, allowed_special={MASK}), np.int64)
-    places = np.flatnonzero(ids == mask_id)
-    if not len(places) or len(ids) > model.config.context_length:
+    read = np.array(tokenizer.framed(ids.tolist()), np.int64)
+    hidden = np.flatnonzero(read == mask_id)
+    if not len(hidden) or len(read) > model.config.context_length:
         raise DataError(
             f"fill_masks: a text must have at least one {MASK} and at most {model.config.context_length} tokens; got "
-            f"{len(places)} and {len(ids)}"
+            f"{len(hidden)} and {len(read)}"
         )
     with evaluating(model.modules()), no_grad():
-        shares = softmax(model(ids)[places]).data
-    shares[:, mask_id] = 0  # it is no word
+        shares = softmax(model(read)[hidden]).data
+    shares[:, list(tokenizer.special_tokens.values())] = 0  # they are no words
     best = np.argsort(-shares, axis=-1, kind="stable")[:, :top_k]
-    ids[places] = best[:, 0]
+    ids[ids == mask_id] = best[:, 0]
     guesses = [
-        [Guess(tokenizer.decode([token]), float(row[token])) for token in tokens]
+        [Guess(tokenizer.separator(token) + tokenizer.decode([token]), float(row[token])) for token in tokens]
         for row, tokens in zip(shares, best.tolist(), strict=True)
     ]
     return tokenizer.decode(ids), guesses

@@ -52,7 +52,7 @@ def read_vocab_txt(path: PathLike) -> WordPieceTokenizer:
         raise FormatError(f"{settings_path}: do_basic_tokenize must be true, and never_split empty: else ids differ")
     added = settings.get("added_tokens_decoder") or {}
     if not isinstance(added, dict) or not {str(number) for number in range(len(pieces))}.issuperset(added):
-        raise FormatError(f"{settings_path}: added_tokens_decoder must add nothing to the {len(pieces)} pieces there are")
+        raise FormatError(f"{settings_path}: added_tokens_decoder must add nothing to the {len(pieces)} pieces")
     flags = {name: settings.get(theirs, default) for name, (theirs, _, default) in FLAGS.items()}
     return _tokenizer_of(pieces, flags, SPECIAL_TOKENS, path)
 
