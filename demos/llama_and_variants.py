@@ -181,7 +181,7 @@ for name, model in trained.items():
 
 # %% [markdown]
 # For a whole batch `study` counts the operations by watching them run, and the bytes by looking at what each keeps for
-# its backward. Its attention counts every pair of letters, also those that the mask or the window hides.
+# its backward. Its attention counts the pairs of letters of which one may see the other: few at a text's beginning.
 
 # %%
 print(f"\n== 4.1 A batch of {BATCH} x {CONTEXT} letters, as study counts it ==")

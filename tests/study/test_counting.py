@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from tiny_gpt import tiny
 
-from tinygrad_llm import manual_seed, study
+from tinygrad_llm import Tensor, manual_seed, nn, study
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.ops.cross_entropy import cross_entropy
+from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, Llama, LlamaConfig
+from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.ops.fusion import composed_ops
+from tinygrad_llm.study.counting import visible_pairs
 
 B, T = 3, 7
 
@@ -18,11 +19,57 @@ def test_flops_are_the_sum_of_the_products():
     counted = study.flops(model, B, T)
     multiplied = [p for name, p in model.named_parameters() if p.ndim == 2 and "embedding" not in name]
     products = sum(2 * B * T * p.size for p in multiplied)
-    attention = 2 * (2 * B * T * T * (8 + 8))
+    pairs = T * (T + 1) // 2  # the past and the token itself
+    attention = 2 * (2 * B * pairs * (8 + 8))
     assert counted.forward == products + attention
-    assert counted.by_module["head"] == 2 * B * T * 8 * 13
+    assert counted.by_module["loss"] == 2 * B * T * 8 * 13  # the head's, which the loss works out with it
     assert counted.by_module["blocks.0.attention"] == attention // 2
-    assert "layer_norm" in counted.uncounted and "head" in str(counted)
+    assert "layer_norm" in counted.uncounted and "scaled_dot_product_attention" not in counted.uncounted
+    assert "feed_forward.up" in str(counted)
+
+
+def test_a_hidden_key_costs_nothing():
+    def pairs(mask=None, is_causal=False, queries=3, keys=4):
+        q, k = Tensor(np.zeros((2, 5, queries, 8))), Tensor(np.zeros((2, 1, keys, 8)))
+        return visible_pairs(q, k, mask, is_causal)
+
+    first_hidden = np.arange(4) > 0
+    assert pairs() == 2 * 5 * 3 * 4
+    assert pairs(is_causal=True) == 2 * 5 * (2 + 3 + 4)
+    assert pairs(first_hidden) == pairs(np.where(first_hidden, 0, -np.inf)) == 2 * 5 * 3 * 3
+    assert pairs(first_hidden, is_causal=True) == 2 * 5 * (1 + 2 + 3)
+    of_one_text = np.ones((2, 1, 3, 4), bool)
+    of_one_text[0] = False
+    assert pairs(of_one_text) == 5 * 3 * 4
+    assert pairs(queries=0) == pairs(keys=0) == 0
+
+
+def test_a_window_hides_what_lies_behind_it():
+    sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
+    counted = [study.flops(Llama(LlamaConfig(**sizes, window=w)), 2, 4).forward for w in (None, 3, 2)]
+    one_pair = 2 * 2 * 2 * (4 + 4)  # two texts, two heads
+    assert [counted[0] - counted[1], counted[1] - counted[2]] == [one_pair, 2 * one_pair]
+
+
+def test_a_layer_of_your_own_is_counted():
+    class Looking(nn.Module):
+        def __init__(self):
+            self.table = nn.Parameter(np.ones((20, 8), np.float32))
+
+        def forward(self, ids):
+            x = self.table[ids].unsqueeze(-3)
+            return scaled_dot_product_attention(x, x, x, is_causal=True).squeeze(-3) @ self.table.T
+
+    counted = study.flops(Looking(), 2, 4)
+    assert counted.forward == 2 * 2 * 10 * (8 + 8) + 2 * 2 * 4 * 8 * 20
+
+
+def test_recomputing_in_backward_is_no_arithmetic_of_the_model():
+    model = tiny()
+    expected = study.flops(model, B, T)
+    nn.checkpoint_activations(model)
+    assert study.flops(model, B, T) == expected
+    assert model.blocks[0].checkpointed
 
 
 def test_definitions_cost_as_much_in_products_as_fused_ops():
@@ -43,11 +90,11 @@ def test_activations_are_the_bytes_that_numpy_holds(dropout, dtype):
     model = tiny(dtype=dtype, dropout=dropout)
     counted = study.memory(model, B, T)
     ids = np.zeros((B, T), np.int64)
-    cross_entropy(model(ids), ids).backward()  # what is made once and kept, such as tables, is there now
+    model.loss(ids, ids).backward()  # what is made once and kept, such as tables, is there now
     tracemalloc.start()
     try:
         before = numpy_bytes()
-        loss = cross_entropy(model(ids), ids)
+        loss = model.loss(ids, ids)
         held = numpy_bytes() - before
     finally:
         tracemalloc.stop()
@@ -59,7 +106,7 @@ def test_parameters_gradients_and_cache():
     model.head.weight.requires_grad = False
     counted = study.memory(model, B, T)
     ids = np.zeros((B, T), np.int64)
-    cross_entropy(model(ids), ids).backward()
+    model.loss(ids, ids).backward()
     assert counted.parameters == sum(p.data.nbytes for p in model.parameters())
     assert counted.gradients == sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
     assert counted.optimizer == 2 * counted.gradients
@@ -88,5 +135,6 @@ def test_a_model_of_two_inputs_reads_ids_for_each():
     model = EncoderDecoder(EncoderDecoderConfig(**sizes))
     counted = study.flops(model, 2, 4)
     projections, feed_forward, attention = 4 * 2 * 8 * 8 * 8, 2 * 2 * 8 * 8 * 32, 2 * 2 * 2 * 4 * 4 * 8
-    assert counted.forward == 3 * (projections + attention) + 2 * feed_forward + 2 * 8 * 8 * 20
+    hidden = 2 * 2 * 2 * 6 * 8  # the future, from the decoder's attention to itself
+    assert counted.forward == 3 * (projections + attention) - hidden + 2 * feed_forward + 2 * 8 * 8 * 20
     assert study.memory(model, 2, 4).activations > 0

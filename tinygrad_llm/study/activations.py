@@ -199,16 +199,37 @@ def _chosen(x: Tensor, places: Places, axis: int) -> Array:
 
 
 @contextmanager
-def visited(
-    model: Module, visit: Callable[[str, Tensor], Tensor], attention_too: bool = True
-) -> Iterator[list[str]]:
-    """Let `visit(name, tensor)` see, and replace, every activation of `model` as it is computed.
+def visited(model: Module, visit: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+    """Let `visit(name, tensor)` see, and replace, every activation of `model` as it is computed."""
 
-    Yields the paths of the modules that are running, outermost first, which change as the model runs. Attention writes
-    its weights down only if `attention_too`; else it runs as it always does.
+    def finished(module: Module, _: Any, output: Any) -> Any:
+        path = path_of(module)
+        if not path:
+            return output
+        if isinstance(output, Tensor):
+            return visit(path, output)
+        if isinstance(output, tuple):
+            return tuple(visit(f"{path}.{i}", x) if isinstance(x, Tensor) else x for i, x in enumerate(output))
+        return output
+
+    def weighed(weights: Tensor) -> Tensor:
+        return visit(f"{running[-1]}{WEIGHTS}".lstrip("."), weights) if running else weights
+
+    with ExitStack() as undo:
+        running, path_of = undo.enter_context(running_modules(model))
+        for module in model.modules():
+            undo.enter_context(module.register_forward_hook(finished))
+        undo.enter_context(watch_attention_weights(weighed))
+        yield
+
+
+@contextmanager
+def running_modules(model: Module) -> Iterator[tuple[list[str], Callable[[Module], str]]]:
+    """The paths of the modules that are running, outermost first, which change as `model` runs; and a module's path.
 
     Each module's `forward` is wrapped for as long as this lasts: so it is known, even after an exception, which module
-    is running, and a layer that is shared has the name of the place where it is used.
+    is running, and a layer that is shared has the name of the place where it is used. No hook is registered, so a model
+    that asks whether there are any goes the way that it always goes.
     """
     paths: dict[int, list[str]] = {}
     for path, module in _paths(model):
@@ -232,28 +253,12 @@ def visited(
 
         return forward_knowing_where
 
-    def finished(module: Module, _: Any, output: Any) -> Any:
-        path = path_of(module)
-        if not path:
-            return output
-        if isinstance(output, Tensor):
-            return visit(path, output)
-        if isinstance(output, tuple):
-            return tuple(visit(f"{path}.{i}", x) if isinstance(x, Tensor) else x for i, x in enumerate(output))
-        return output
-
-    def weighed(weights: Tensor) -> Tensor:
-        return visit(f"{running[-1]}{WEIGHTS}".lstrip("."), weights) if running else weights
-
     with ExitStack() as undo:
         for module in model.modules():
             earlier = vars(module).get("forward")
             vars(module)["forward"] = tracked(module)
             undo.callback(_put_back, module, earlier)
-            undo.enter_context(module.register_forward_hook(finished))
-        if attention_too:
-            undo.enter_context(watch_attention_weights(weighed))
-        yield running
+        yield running, path_of
 
 
 def _put_back(module: Module, forward: Any) -> None:

@@ -3,8 +3,17 @@
     print(flops(model, batch_size, tokens))
     print(memory(model, batch_size, tokens))
 
-Both run the model once on ids of zeros and count what its operations record, so a new layer is counted if it is made
-of known operations, and what no formula counts is named.
+An operation is a multiplication or an addition inside a matrix product:
+
+    (R, I) @ (I, O)     2 · R · I · O
+    attention           2 · (pairs of a query and a key that it may see, over all heads) · (D + E), for q kᵀ and p v
+
+That is the model's arithmetic, and the same for every way to work it out: the scores of hidden keys that a kernel's
+blocks hold too, or a forward that is run again in backward, are the implementation's. Work on single numbers (sums,
+exp, norms) is a few operations for each number made, and not counted but named.
+
+Both functions run the model and its loss once on ids of zeros and watch its operations, so a new layer is counted if it
+is made of known ones.
 """
 
 from __future__ import annotations
@@ -13,53 +22,99 @@ import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import CellType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.buffers import Buffer
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.nn import Dropout, Module
+from tinygrad_llm.models import LanguageModel
+from tinygrad_llm.nn import Dropout, Module, TransformerBlock
+from tinygrad_llm.ops.attention import visible_keys
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.study.activations import visited
-from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, enable_grad, observe
+from tinygrad_llm.study.activations import running_modules
+from tinygrad_llm.study.attention_calls import attention_through
+from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, TensorLike, as_tensor, enable_grad, observe
 
 OPTIMIZER_MOMENTS = 2  # AdamW keeps two numbers per trainable parameter
+ATTENTION = "scaled_dot_product_attention"
+LOSS = "loss"  # where an operation belongs that ran in no module
 
 
-def _matmul(output: Tensor, parents: Sequence[Tensor]) -> int:
-    """2 · (numbers of the product) · (length of each sum)."""
-    return 2 * output.size * parents[0].shape[-1]
+def _product(output: Tensor, parents: Sequence[Tensor]) -> tuple[int, ...]:
+    columns = output.shape[-1] if output.ndim else 1
+    return 2, output.size // max(columns, 1), parents[0].shape[-1], columns
 
 
-def _attention(output: Tensor, parents: Sequence[Tensor]) -> int:
-    """2 · B · H · T · S · (D + E): q kᵀ and p v over every pair, also those that a mask hides."""
-    query, key = parents[0], parents[1]
-    return 2 * math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + output.shape[-1])
+def _product_with_the_vocabulary(_: Tensor, parents: Sequence[Tensor]) -> tuple[int, ...]:
+    x, weight = parents
+    return 2, x.size // max(x.shape[-1], 1), *reversed(weight.shape)
 
 
-FORMULAS: dict[str, Callable[[Tensor, Sequence[Tensor]], int]] = {
-    "matmul": _matmul,
-    "linear": _matmul,
-    "scaled_dot_product_attention": _attention,
+FORMULAS: dict[str, Callable[[Tensor, Sequence[Tensor]], tuple[int, ...]]] = {
+    "matmul": _product,
+    "linear": _product,
+    "linear_cross_entropy": _product_with_the_vocabulary,
 }
+
+
+def visible_pairs(
+    query: Tensor, key: Tensor, attn_mask: TensorLike | None = None, is_causal: bool = False
+) -> int:
+    """How many pairs of a query and a key that it may see there are, over all heads and sequences.
+
+    Shapes: query (..., H, T, D), key (..., G, S, D), attn_mask as in `scaled_dot_product_attention`
+    """
+    mask = None if attn_mask is None else as_tensor(attn_mask)
+    batch = np.broadcast_shapes(query.shape[:-3], key.shape[:-3])
+    pairs = math.prod((*batch, *query.shape[-3:-1], key.shape[-2]))
+    visible = visible_keys(query.shape[-2], key.shape[-2], mask, is_causal)
+    if mask is not None and mask.dtype.kind == "f":
+        seen = ~np.isneginf(mask.data)
+        visible = seen if visible is None else seen & visible
+    if visible is None or not visible.size:
+        return pairs
+    return int(np.count_nonzero(visible)) * (pairs // visible.size)  # visible is repeated to that many
+
+
+class Product(NamedTuple):
+    """A matrix product of the forward, or attention's two: `flops` is the product of its `factors`."""
+
+    module: str  # the path of the module that it ran in, or "loss"
+    operation: str
+    factors: tuple[int, ...]
+    operands: tuple[tuple[int, ...], ...]  # their shapes
+
+    @property
+    def flops(self) -> int:
+        return math.prod(self.factors)
 
 
 @dataclass
 class Flops:
-    """Forward floating-point operations (a multiplication and an addition are two) by module path.
+    """Forward floating-point operations: every product, and their sum by module path.
 
-    `uncounted` says how many numbers the operations without a formula made, by operation: a few operations each.
+    "loss" is the path of what no module made: where a language model's loss is worked out together with its head, the
+    head's product too. `uncounted` says how many numbers the operations without a formula made, by operation.
     """
 
-    by_module: dict[str, int] = field(default_factory=dict)
-    uncounted: dict[str, int] = field(default_factory=dict)
+    products: list[Product]
+    uncounted: dict[str, int]
+
+    @property
+    def by_module(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for product in self.products:
+            counts[product.module] += product.flops
+        return dict(counts)
 
     @property
     def forward(self) -> int:
-        return sum(self.by_module.values())
+        return sum(product.flops for product in self.products)
 
     @property
     def backward(self) -> int:
@@ -70,10 +125,13 @@ class Flops:
         return 2 * self.forward
 
     def __str__(self) -> str:
-        width = max(map(len, [*self.by_module, "backward (2 x forward)"]))
-        total = max(self.forward, 1)
-        rows = [f"{name:{width}} {count:>16,} {count / total:7.1%}" for name, count in self.by_module.items()]
-        rows += [f"{'forward':{width}} {self.forward:>16,}", f"{'backward (2 x forward)':{width}} {self.backward:>16,}"]
+        by_module, forward = self.by_module, self.forward
+        width = max(map(len, [*by_module, "backward (2 x forward)"]))
+        rows = [
+            f"{name or '(itself)':{width}} {count:>16,} {count / max(forward, 1):7.1%}"
+            for name, count in by_module.items()
+        ]
+        rows += [f"{'forward':{width}} {forward:>16,}", f"{'backward (2 x forward)':{width}} {self.backward:>16,}"]
         named = ", ".join(f"{name} {count:,}" for name, count in self.uncounted.items())
         return "\n".join([*rows, f"uncounted, numbers made: {named or 'none'}"])
 
@@ -111,40 +169,68 @@ class Memory:
 
 
 class _Recorder:
-    """Remembers where in the model each operation ran."""
+    """Remembers each product, and where in the model each operation ran."""
 
-    def __init__(self, running: list[str]) -> None:
+    def __init__(self, running: Sequence[str]) -> None:
         self.running = running
-        self.flops: Counter[str] = Counter()
+        self.products: list[Product] = []
         self.uncounted: Counter[str] = Counter()
         self.paths: dict[Node, str] = {}
+        self.attending = False
+
+    def attend(self, real: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Attention counts from its arguments, whatever operations it is worked out with."""
+        given = inspect.signature(real).bind(*args, **kwargs).arguments
+        self.attending = True
+        try:
+            output = real(*args, **kwargs)
+        finally:
+            self.attending = False
+        if output.requires_grad:
+            q, k, v = (as_tensor(given[name]) for name in ("query", "key", "value"))
+            pairs = visible_pairs(q, k, given.get("attn_mask"), given.get("is_causal", False))
+            self._add(ATTENTION, (2, pairs, q.shape[-1] + v.shape[-1]), (q, k, v))
+        return output
 
     def recorded(self, output: Tensor, parents: Sequence[Tensor]) -> None:
         if output.node is None:  # nothing learned went into it
             return
-        path = self.running[-1] if self.running else ""
-        self.paths[output.node] = path or "loss"
-        formula = FORMULAS.get(output.node.name)
-        if formula is None:
-            self.uncounted[output.node.name] += output.size
-        else:
-            self.flops[path] += formula(output, parents)
+        self.paths[output.node] = self.path
+        operation = output.node.name
+        formula = FORMULAS.get(operation)
+        if formula is None and operation != ATTENTION:
+            self.uncounted[operation] += output.size
+        elif formula is not None and not self.attending:
+            self._add(operation, formula(output, parents), parents)
+
+    @property
+    def path(self) -> str:
+        return self.running[-1] if self.running else LOSS
+
+    def _add(self, operation: str, factors: tuple[int, ...], operands: Sequence[Tensor]) -> None:
+        self.products.append(Product(self.path, operation, factors, tuple(x.shape for x in operands)))
 
     def before_backward(self, node: Node, dy: Array) -> None: ...
 
     def after_backward(self, node: Node, gradients: Gradients) -> None: ...
 
 
-def flops(model: Module, batch_size: int, tokens: int) -> Flops:
-    """The floating-point operations of `model` on ids (batch_size, tokens), by module.
+@contextmanager
+def watch_operations(running: Sequence[str] = ()) -> Iterator[_Recorder]:
+    """Inside, each operation that is recorded is counted; `running` are the paths of the modules at work, if known."""
+    recorder = _Recorder(running)
+    with enable_grad(), observe(recorder), attention_through(recorder.attend):
+        yield recorder
 
-        linear and matmul: 2 · (numbers made) · (length of each sum)
-        attention:         2 · B · H · T · S · (D + E), all pairs, whatever the mask hides
+
+def flops(model: Module, batch_size: int, tokens: int) -> Flops:
+    """The floating-point operations of `model` and its loss on ids (batch_size, tokens), by module.
 
     Raises: ConfigError for sizes below 1; what the model raises for ids that do not fit it
     """
-    recorder, _ = _run(model, batch_size, tokens)
-    return Flops(dict(recorder.flops), dict(recorder.uncounted))
+    with _every_block_kept(model), zeros_to_read(model, batch_size, tokens) as (inputs, targets):
+        recorder = _watch_loss(model, inputs, targets)
+    return Flops(recorder.products, dict(recorder.uncounted))
 
 
 def memory(model: Module, batch_size: int, tokens: int) -> Memory:
@@ -152,9 +238,10 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
 
     Raises: ConfigError for sizes below 1; what the model raises for ids that do not fit it
     """
-    recorder, ids = _run(model, batch_size, tokens)
+    with zeros_to_read(model, batch_size, tokens) as (inputs, targets):
+        recorder = _watch_loss(model, inputs, targets)
     ours = {id(_owner(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
-    ours |= {id(_owner(array)) for array in ids}
+    ours |= {id(_owner(array)) for array in (*inputs, targets)}
     by_module: Counter[str] = Counter()
     for node, path in recorder.paths.items():
         for array in _arrays(node.backward):
@@ -174,22 +261,48 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
     )
 
 
-def _run(model: Module, batch_size: int, tokens: int) -> tuple[_Recorder, tuple[Array, Array]]:
+@contextmanager
+def zeros_to_read(model: Module, batch_size: int, tokens: int) -> Iterator[tuple[list[Array], Array]]:
+    """Inputs and targets of zeros for `model`, whose generators stand afterwards where they stood before.
+
+    Raises: ConfigError for sizes below 1
+    """
     if batch_size < 1 or tokens < 1:
-        raise ConfigError(f"flops, memory: batch_size and tokens must be at least 1; got {batch_size} and {tokens}")
+        raise ConfigError(f"counting: batch_size and tokens must be at least 1; got {batch_size} and {tokens}")
     ids, targets = np.zeros((batch_size, tokens), np.int64), np.zeros((batch_size, tokens), np.int64)
-    inputs = [ids] * _count_inputs(model)
     drawing = {id(generator): generator for generator in _generators(model)}.values()
     before = [generator.state() for generator in drawing]
     try:
-        with enable_grad(), visited(model, lambda _, x: x, attention_too=False) as running:
-            recorder = _Recorder(running)
-            with observe(recorder):
-                cross_entropy(model(*inputs), targets)
+        yield [ids] * _count_inputs(model), targets
     finally:
         for generator, state in zip(drawing, before, strict=True):
             generator.set_state(state)  # counting never changes the training
-    return recorder, (ids, targets)
+
+
+def loss_of(model: Module, inputs: Sequence[Array], targets: Array) -> Tensor:
+    """The loss that training asks for: a language model's own, any other's cross-entropy."""
+    if isinstance(model, LanguageModel):
+        return model.loss(inputs[0], targets)
+    return cross_entropy(model(*inputs), targets)
+
+
+def _watch_loss(model: Module, inputs: Sequence[Array], targets: Array) -> _Recorder:
+    with running_modules(model) as (running, _), watch_operations(running) as recorder:
+        loss_of(model, inputs, targets)
+    return recorder
+
+
+@contextmanager
+def _every_block_kept(model: Module) -> Iterator[None]:
+    """Without checkpointing, inside which no operation is recorded."""
+    blocks = [part for part in model.modules() if isinstance(part, TransformerBlock) and part.checkpointed]
+    for block in blocks:
+        block.checkpointed = False
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.checkpointed = True
 
 
 def _count_inputs(model: Module) -> int:
@@ -228,7 +341,7 @@ def _arrays(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory this one lies in."""
-    while isinstance(array.base, np.ndarray):
+    """The array whose memory this one lies in; a buffer that it was put into may be larger than it."""
+    while isinstance(array.base, np.ndarray) and not isinstance(array.base, Buffer):
         array = array.base
     return array

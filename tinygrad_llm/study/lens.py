@@ -13,7 +13,7 @@ import importlib.resources
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,11 @@ import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
-from tinygrad_llm.nn import Linear, MixtureOfExperts, Module, attention, latent_attention
-from tinygrad_llm.ops.attention import repeat_heads, scaled_dot_product_attention, watch_attention_weights
+from tinygrad_llm.nn import Module
+from tinygrad_llm.ops.attention import repeat_heads, watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
+from tinygrad_llm.study.attention_calls import attention_through
+from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
 from tinygrad_llm.tensor import Array, Tensor, enable_grad, no_grad
 from tinygrad_llm.text import Tokenizer
 
@@ -35,6 +37,7 @@ LIKELIEST = 5  # tokens of each prediction that are shown
 BINS = 24
 SHARES = 9999  # a share of attention is kept as a whole number of these
 REPEATS = 3  # timings, of which the shortest counts
+NO_PRODUCTS = "no products: a few passes over the numbers"
 
 
 @dataclass
@@ -43,7 +46,6 @@ class _Attended:
 
     products: Array
     scale: float
-    widths: int  # of a query and a value together
     weights: Tensor
 
 
@@ -52,13 +54,14 @@ def _attention_spelled_out() -> Iterator[list[_Attended]]:
     """Let every attention write down its weights, and the products q · k that they come from, layer by layer."""
     seen: list[_Attended] = []
 
-    products: list[tuple[Array, float, int]] = []
+    products: list[tuple[Array, float]] = []
 
-    def multiplied(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, **rest: Any) -> Tensor:
+    def multiplied(
+        real: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, **rest: Any
+    ) -> Tensor:
         q_times_k = query.data @ repeat_heads(key, query.shape[-3]).data.swapaxes(-1, -2)
-        used = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-        products.append((q_times_k, used, query.shape[-1] + value.shape[-1]))
-        return scaled_dot_product_attention(query, key, value, scale=scale, **rest)
+        products.append((q_times_k, 1 / math.sqrt(query.shape[-1]) if scale is None else scale))
+        return real(query, key, value, scale=scale, **rest)
 
     def keep(weights: Tensor) -> Tensor:
         if weights.requires_grad:
@@ -66,17 +69,8 @@ def _attention_spelled_out() -> Iterator[list[_Attended]]:
         seen.append(_Attended(*products.pop(), weights))
         return weights
 
-    rooms = (vars(attention), vars(latent_attention))
-    name = scaled_dot_product_attention.__name__
-    before = [room[name] for room in rooms]
-    try:
-        for room in rooms:
-            room[name] = multiplied
-        with watch_attention_weights(keep):
-            yield seen
-    finally:
-        for room, real in zip(rooms, before, strict=True):
-            room[name] = real
+    with attention_through(multiplied), watch_attention_weights(keep):
+        yield seen
 
 
 def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
@@ -170,7 +164,7 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
         "predictions": predictions,
         "vocabulary": {str(one): _described(tokenizer, one)["text"] for one in sorted(named)},
         "parameters": [_histograms(name, parameter) for name, parameter in model.named_parameters()],
-        "costs": _costs(calls, attended, len(ids)),
+        "costs": _costs(calls),
         "leftOut": left_out,
     }
 
@@ -261,21 +255,14 @@ def _histogram(x: Array) -> dict[str, Any]:
     }
 
 
-def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], tokens: int) -> list[dict[str, Any]]:
-    """Each part alone, run again without recording: what a formula counts, what it holds, and how long it took."""
-    layers = iter(attended)
+def _costs(calls: dict[str, tuple[Module, Any]]) -> list[dict[str, Any]]:
+    """Each part alone, run again: what a formula counts, what it holds, and how long it took without recording."""
     costs = []
     for name, (part, args) in calls.items():
         if not any(True for _ in part.parameters()):
             continue  # dropout, which does nothing in evaluation
-        products = list(_products(part, tokens))
-        flops = sum(2 * rows * one.in_features * one.out_features for one, rows in products)
-        formula = " + ".join(f"2·{rows}·{one.in_features}·{one.out_features}" for one, rows in products)
-        if name.endswith(".attention"):
-            one = next(layers)
-            heads, pairs = one.weights.shape[-3], tokens * (tokens + 1) // 2
-            flops += 2 * heads * one.widths * pairs
-            formula += f" + 2·{heads}·{one.widths}·{pairs} (q·k and the mean of v, for each visible pair)"
+        with watch_operations() as counted:
+            part(*args)
         taken = []
         with no_grad():
             for _ in range(REPEATS):
@@ -285,8 +272,8 @@ def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], toke
         costs.append(
             {
                 "name": name,
-                "flops": flops,
-                "formula": formula or "no products: a few passes over the numbers",
+                "flops": sum(product.flops for product in counted.products),
+                "formula": " + ".join(map(_formula, counted.products)) or NO_PRODUCTS,
                 "weightBytes": sum(parameter.data.nbytes for parameter in part.parameters()),
                 "outputBytes": output.data.nbytes,
                 "seconds": _short(min(taken)),
@@ -295,15 +282,9 @@ def _costs(calls: dict[str, tuple[Module, Any]], attended: list[_Attended], toke
     return costs
 
 
-def _products(part: Module, tokens: int) -> Iterator[tuple[Linear, int]]:
-    """Every Linear of a part, and how many rows it reads: of experts, as many together as there are choices."""
-    if isinstance(part, Linear):
-        yield part, tokens
-    for child in part.children():
-        if isinstance(part, MixtureOfExperts) and child is part.experts:
-            yield from _products(part.experts[0], tokens * part.experts_per_token)
-        else:
-            yield from _products(child, tokens)
+def _formula(product: Product) -> str:
+    factors = "·".join(map(str, product.factors))
+    return f"{factors} (q·k and the mean of v, for each visible pair)" if product.operation == ATTENTION else factors
 
 
 # -- the page
