@@ -32,6 +32,24 @@ def test_a_large_array_comes_as_asked_for():
     assert buffers.empty_like(x[:, ::2]).shape == (ROWS, COLUMNS // 2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, bool])
+def test_arrays_begin_where_a_line_of_the_cache_does(dtype):
+    kept = [buffers.empty((1 << 18, width), dtype) for width in range(1, 6)]
+    assert [x.ctypes.data % 64 for x in kept] == [0] * 5
+    last = kept.pop()
+    last[...] = 1  # to its last byte
+    del last
+    again = buffers.zeros((1 << 18, 5), dtype)
+    assert not again.any() and again.ctypes.data % 64 == 0
+
+
+def test_a_copy_is_an_array_of_its_own():
+    x = large()
+    x[...] = 2
+    y = buffers.copy(x.T)
+    assert y.flags.c_contiguous and y.shape == x.T.shape and (y == 2).all() and not np.shares_memory(x, y)
+
+
 def test_memory_is_used_again_once_its_array_is_dead():
     x = large()
     place = x.ctypes.data
@@ -39,7 +57,7 @@ def test_memory_is_used_again_once_its_array_is_dead():
     y = large()
     assert y.ctypes.data == place
     assert large().ctypes.data != place  # y is alive
-    assert held() == 2 * y.nbytes
+    assert held() == 2 * (y.nbytes + buffers.ALIGNMENT)
 
 
 @pytest.mark.parametrize("view", [lambda x: x[3:9].T, lambda x: x.reshape(-1)[::7], lambda x: memoryview(x), iter])

@@ -21,13 +21,16 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 
-SMALLEST = 1 << 20  # bytes: what is smaller, the C library serves quickly from memory that it keeps
+SMALLEST = 1 << 17  # bytes: what is smaller, the C library serves quickly from memory that it keeps
+ALIGNMENT = 64  # bytes, one line of the cache: NumPy's vector loops take twice as long for results that straddle two
 SLACK = 0.1
 MOST_WASTE = 1.5  # a buffer may be this many times as large as what is put into it
 
 
 class Buffer(np.ndarray[Any, np.dtype[Any]]):
     """Bytes for one array to lie in: a type of its own, so that such an array can be told from a view of another."""
+
+    start: int  # of the array: the first byte at a multiple of ALIGNMENT
 
 
 _buffers: list[Buffer] = []  # by size
@@ -41,12 +44,27 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _free_buffer(size))
+    buffer = _free_buffer(size + ALIGNMENT)
+    return np.ndarray(shape, dtype, buffer, buffer.start)
 
 
 def empty_like(x: Array) -> Array:
     """`empty` with x's shape and dtype."""
     return empty(x.shape, x.dtype)
+
+
+def zeros(shape: Sequence[int], dtype: Any) -> Array:
+    """`empty`, filled with zeros."""
+    x = empty(shape, dtype)
+    x.fill(0)
+    return x
+
+
+def copy(x: Array) -> Array:
+    """x again, in C order."""
+    y = empty_like(x)
+    y[...] = x
+    return y
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -77,6 +95,7 @@ def _free_buffer(size: int) -> Buffer:
                 return buffer
         _make_room(size)
         buffer = Buffer(size, np.uint8)
+        buffer.start = -buffer.ctypes.data % ALIGNMENT
         insort(_buffers, buffer, key=len)
         return buffer
 

@@ -70,7 +70,7 @@ def test_an_unknown_approximation(approximate, side: str) -> None:
 def test_the_derivative_is_computed_only_for_a_backward(op, monkeypatch) -> None:
     asked = []
 
-    def counting(x: np.ndarray, y: np.ndarray, slope: np.ndarray) -> None:
+    def counting(x: np.ndarray, y: np.ndarray, slope: np.ndarray, between: np.ndarray) -> None:
         asked.append(slope.size > 0)
         y[...] = x
 

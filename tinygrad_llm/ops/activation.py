@@ -82,21 +82,23 @@ def silu(x: TensorLike) -> Tensor:
     return record(y, (x,), backward)
 
 
-def _in_blocks(fill: Callable[[Array, Array, Array], None], x: Tensor) -> tuple[Array, Array]:
+def _in_blocks(fill: Callable[[Array, Array, Array, Array], None], x: Tensor) -> tuple[Array, Array]:
     """Values of an elementwise function, a cache-sized block at a time, and derivatives: none if no backward comes."""
     flat = x.data.reshape(-1)
     y = buffers.empty_like(flat)
     slope = buffers.empty_like(flat) if x.requires_grad and is_grad_enabled() else flat[:0]
+    between = buffers.empty((2, min(flat.size, BLOCK_ELEMENTS)), flat.dtype)
     with np.errstate(over="ignore", under="ignore"):  # e⁻ᵘ may become infinite, and 1 / inf is the right 0
         for start in range(0, flat.size, BLOCK_ELEMENTS):
             block = slice(start, start + BLOCK_ELEMENTS)
-            fill(flat[block], y[block], slope[block])
+            fill(flat[block], y[block], slope[block], between[:, : flat.size - start])
     return y.reshape(x.shape), slope.reshape(x.shape) if slope.size == x.size else slope
 
 
-def _gelu_tanh_block(x: Array, y: Array, slope: Array) -> None:
-    square = x * x
-    gate = square * (-2 * TANH_SCALE * TANH_CUBIC)
+def _gelu_tanh_block(x: Array, y: Array, slope: Array, between: Array) -> None:
+    square, gate = between
+    np.multiply(x, x, out=square)
+    np.multiply(square, -2 * TANH_SCALE * TANH_CUBIC, out=gate)
     gate -= 2 * TANH_SCALE
     gate *= x  # -2u
     np.exp(gate, out=gate)
@@ -112,8 +114,8 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array) -> None:
         slope += gate
 
 
-def _gelu_exact_block(x: Array, y: Array, slope: Array) -> None:
-    phi = erf(x * math.sqrt(0.5))
+def _gelu_exact_block(x: Array, y: Array, slope: Array, between: Array) -> None:
+    phi = erf(np.multiply(x, math.sqrt(0.5), out=between[0]))
     phi += 1
     phi *= 0.5
     np.multiply(x, phi, out=y)
@@ -126,8 +128,8 @@ def _gelu_exact_block(x: Array, y: Array, slope: Array) -> None:
         slope += phi
 
 
-def _silu_block(x: Array, y: Array, slope: Array) -> None:
-    gate = np.negative(x)
+def _silu_block(x: Array, y: Array, slope: Array, between: Array) -> None:
+    gate = np.negative(x, out=between[0])
     np.exp(gate, out=gate)
     gate += 1
     np.reciprocal(gate, out=gate)

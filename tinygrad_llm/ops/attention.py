@@ -18,7 +18,7 @@ from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.ops.softmax import softmax_composed
 from tinygrad_llm.primitives.operands import as_float, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record
 
 QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
 TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
@@ -156,21 +156,24 @@ def scaled_dot_product_attention(
     full_mask = None if mask is None else np.broadcast_to(mask.data, (*heads, length, count)).reshape(shape)
 
     shift = _scores_may_be_large(q, k, scale) or (full_mask is not None and full_mask.dtype.kind != "b")
-    future = _future(length, count, q.dtype) if is_causal else None
-    ones = np.ones((count, 1), q.dtype)
     o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
+    ones = np.ones((count, 1), q.dtype)
+    future = np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, q.dtype), 1) if is_causal else None
+    tiles = list(_tiles(shape, is_causal))
+    going_back = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     saved: list[tuple[Tile, Array]] = []
-    for tile in _tiles(shape, is_causal):
+    for tile, p in zip(tiles, _memory_of_tiles(tiles, q.dtype, apart=going_back), strict=True):
         at, rows, seen = tile
-        p = q[at][:, rows] @ k[at][:, seen].swapaxes(-1, -2)
+        np.matmul(q[*at, rows], k[*at, seen].swapaxes(-1, -2), out=p)
         p *= scale
         if full_mask is not None:
             if full_mask.dtype.kind == "b":
-                p[~full_mask[at][:, rows, seen]] = -np.inf
+                p[~full_mask[*at, rows, seen]] = -np.inf
             else:
-                p += full_mask[at][:, rows, seen]
-        if future is not None:
-            p += future[rows, seen]
+                p += full_mask[*at, rows, seen]
+        if future is not None:  # the last keys seen, one for each query, are those of which some are hidden from some
+            queries_here, partly = p.shape[-2], min(p.shape[-2:])
+            p[..., p.shape[-1] - partly :] += future[:queries_here, queries_here - partly : queries_here]
         if shift:
             largest = np.maximum.reduce(p, axis=-1, keepdims=True, initial=-np.inf)
             largest[np.isneginf(largest)] = 0  # a query that sees no key: exp(-inf - 0) = 0, not NaN
@@ -179,9 +182,10 @@ def scaled_dot_product_attention(
         total = p @ ones[seen]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
         total[total == 0] = 1
         p *= 1 / total
-        kept = p if keep is None else p * keep[at][:, rows, seen] * kept_scale
-        np.matmul(kept, v[at][:, seen], out=o[at][:, rows])
-        saved.append((tile, p))
+        kept = p if keep is None else p * keep[*at, rows, seen] * kept_scale
+        np.matmul(kept, v[*at, seen], out=o[*at, rows])
+        if going_back:
+            saved.append((tile, p))
 
     query_shape, key_shape, value_shape = query.shape, key.shape, value.shape
 
@@ -191,23 +195,23 @@ def scaled_dot_product_attention(
         dk, dv = _empty_with_tokens_first(k.shape, q.dtype), _empty_with_tokens_first(v.shape, q.dtype)
         if not saved:  # no query at all
             dk[...] = dv[...] = 0
-        for (at, rows, seen), p in saved:
-            do_rows = do[at][:, rows]
-            kept = p if keep is None else p * keep[at][:, rows, seen] * kept_scale
-            ds = do_rows @ v[at][:, seen].swapaxes(-1, -2)
+        for ((at, rows, seen), p), ds in zip(saved, _memory_of_tiles(tiles, q.dtype, apart=False), strict=True):
+            do_rows = do[*at, rows]
+            kept = p if keep is None else p * keep[*at, rows, seen] * kept_scale
+            np.matmul(do_rows, v[*at, seen].swapaxes(-1, -2), out=ds)
             if keep is not None:
-                ds *= keep[at][:, rows, seen]
+                ds *= keep[*at, rows, seen]
                 ds *= kept_scale
-            ds -= np.einsum("hts,hts->ht", ds, p)[..., None]
+            ds -= np.einsum("bhts,bhts->bht", ds, p)[..., None]
             ds *= p
             ds *= scale
-            np.matmul(ds, k[at][:, seen], out=dq[at][:, rows])
+            np.matmul(ds, k[*at, seen], out=dq[*at, rows])
             if rows.stop == length:  # a head's first tile, whose last query sees every key
-                np.matmul(kept.swapaxes(-1, -2), do_rows, out=dv[at])
-                np.matmul(ds.swapaxes(-1, -2), q[at][:, rows], out=dk[at])
+                np.matmul(kept.swapaxes(-1, -2), do_rows, out=dv[*at])
+                np.matmul(ds.swapaxes(-1, -2), q[*at, rows], out=dk[*at])
             else:
-                dv[at][:, seen] += kept.swapaxes(-1, -2) @ do_rows
-                dk[at][:, seen] += ds.swapaxes(-1, -2) @ q[at][:, rows]
+                dv[*at, seen] += kept.swapaxes(-1, -2) @ do_rows
+                dk[*at, seen] += ds.swapaxes(-1, -2) @ q[*at, rows]
         return (
             unbroadcast(dq.reshape(*heads, *q.shape[-2:]), query_shape),
             _sum_shared_heads(dk.reshape(*heads, *k.shape[-2:]), key_shape),
@@ -274,11 +278,15 @@ def _sum_shared_heads(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 class Tile(NamedTuple):
-    """A piece of the (B, H, T, S) scores that is worked at once: a few heads of one sequence, a few queries."""
+    """A piece of the (B, H, T, S) scores that is worked at once: some heads, whole sequences if small, some queries."""
 
-    at: tuple[int, slice]  # the sequence, and its heads
+    at: tuple[slice, slice]  # the sequences, and their heads
     rows: slice  # the queries
     seen: slice  # the keys that any of these may see
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(piece.stop - piece.start for piece in (*self.at, self.rows, self.seen))
 
 
 def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
@@ -286,12 +294,23 @@ def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
     batch, heads, length, count = shape
     rows_step = QUERY_ROWS if is_causal else max(length, 1)
     heads_step = max(1, TILE_SCORES // max(1, min(rows_step, length) * count))
-    for sequence in range(batch):
+    batch_step = max(1, heads_step // max(1, heads))
+    for first in range(0, batch, batch_step):
         for head in range(0, heads, heads_step):
+            at = slice(first, min(first + batch_step, batch)), slice(head, min(head + heads_step, heads))
             for stop in range(length, 0, -rows_step):
-                start = max(stop - rows_step, 0)
                 seen = min(max(stop + count - length, 0), count) if is_causal else count
-                yield Tile((sequence, slice(head, head + heads_step)), slice(start, stop), slice(0, seen))
+                yield Tile(at, slice(max(stop - rows_step, 0), stop), slice(0, seen))
+
+
+def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterator[Array]:
+    """An array for the scores of each tile: one behind the other, or, where none is kept, all in the same memory."""
+    sizes = [math.prod(tile.shape) for tile in tiles]
+    memory = buffers.empty((sum(sizes) if apart else max(sizes, default=0),), dtype)
+    start = 0
+    for tile, size in zip(tiles, sizes, strict=True):
+        yield memory[start : start + size].reshape(tile.shape)
+        start += size if apart else 0
 
 
 def _as_sequences_of_heads(x: Array, heads: tuple[int, ...]) -> Array:
@@ -310,12 +329,6 @@ def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
         vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the order in which projections lie in memory
         longest.append(math.sqrt(float(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0))))
     return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
-
-
-def _future(length: int, count: int, dtype: np.dtype) -> Array:
-    """What causality adds to the (T, S) scores: -infinity to every key after the query, 0 to the others."""
-    last_seen = np.arange(length)[:, None] + (count - length)
-    return np.where(np.arange(count) > last_seen, -np.inf, 0.0).astype(dtype)
 
 
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:

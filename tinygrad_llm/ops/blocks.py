@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.tensor import Array
 
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
@@ -28,5 +29,14 @@ def sum_of_rows(x: Array) -> Array:
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
     """Slices that cover `rows` rows of `width` elements, each about BLOCK_ELEMENTS large."""
-    step = max(1, BLOCK_ELEMENTS // max(1, width))
+    step = _rows_of_a_block(width)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def room_for_block(x: Array) -> Array:
+    """Memory for what is worked out of one of x's row blocks at a time."""
+    return buffers.empty((min(len(x), _rows_of_a_block(x.shape[-1])), x.shape[-1]), x.dtype)
+
+
+def _rows_of_a_block(width: int) -> int:
+    return max(1, BLOCK_ELEMENTS // max(1, width))

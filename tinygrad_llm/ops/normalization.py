@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
-from tinygrad_llm.ops.blocks import as_rows, row_blocks, sum_of_rows
+from tinygrad_llm.ops.blocks import as_rows, room_for_block, row_blocks, sum_of_rows
 from tinygrad_llm.ops.expect import expect_axes, expect_shape
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.primitives.operands import as_float
@@ -57,6 +57,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         dx = buffers.empty_like(dy)
         dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)
         weight_share = scale[:, None] * (1 / max(1, width))
+        projection = room_for_block(dy)
         for block in row_blocks(*dy.shape):
             hat, g, d = x_hat[block], dx[block], dy[block]
             np.multiply(d, hat, out=g)
@@ -65,7 +66,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
             mean, along = d @ weight_share, g @ weight_share  # of dL/dx̂, and of its product with x̂
             np.multiply(d, scale, out=g)  # dL/dx̂, finished in place:
             g -= mean  # no gradient along the mean,
-            g -= hat * along  # none along x̂ itself
+            g -= np.multiply(hat, along, out=projection[: len(hat)])  # none along x̂ itself
             g *= rstd[block]
         dx = dx.reshape(shape)
         return (dx, dweight) if bias is None else (dx, dweight, dbias)
@@ -107,13 +108,14 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
         dx = buffers.empty_like(dy)
         dweight = np.zeros(width, dy.dtype)
         weight_share = scale[:, None] * (1 / max(1, width))
+        projection = room_for_block(dy)
         for block in row_blocks(*dy.shape):
             hat, g, d = x_hat[block], dx[block], dy[block]
             np.multiply(d, hat, out=g)
             dweight += sum_of_rows(g)
             along = g @ weight_share  # the mean of dL/dx̂ ⊙ x̂
             np.multiply(d, scale, out=g)  # dL/dx̂
-            g -= hat * along
+            g -= np.multiply(hat, along, out=projection[: len(hat)])
             g *= reciprocal[block]
         return dx.reshape(shape), dweight
 

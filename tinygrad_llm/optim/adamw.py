@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import blocks
 from tinygrad_llm.optim.hyperparameters import expect_number
@@ -64,7 +65,7 @@ class AdamW(Optimizer):
             state = self.state.get(parameter)
             if state is None:
                 shape, dtype = parameter.shape, parameter.dtype
-                moments = {"exp_avg": np.zeros(shape, dtype), "exp_avg_sq": np.zeros(shape, dtype)}
+                moments = {"exp_avg": buffers.zeros(shape, dtype), "exp_avg_sq": buffers.zeros(shape, dtype)}
                 state = self.state[parameter] = {"step": 0, **moments}
             state["step"] += 1
 

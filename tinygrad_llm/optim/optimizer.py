@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
 from tinygrad_llm.optim.blocks import BLOCK
 from tinygrad_llm.tensor import Array, Tensor
@@ -151,7 +152,7 @@ class Optimizer:
         """The array for intermediate results of one piece of `data`, made once per dtype."""
         scratch = self._scratch.get(data.dtype)
         if scratch is None:
-            scratch = self._scratch[data.dtype] = np.empty(BLOCK, data.dtype)
+            scratch = self._scratch[data.dtype] = buffers.empty((BLOCK,), data.dtype)
         return scratch
 
     # -- state
@@ -248,5 +249,5 @@ class Optimizer:
                     f"{self._kind}: {key} of {position} must be an array like its parameter, {parameter.dtype} "
                     f"{parameter.shape}; got {got}"
                 )
-            entry[key] = np.array(array, order="C")
+            entry[key] = buffers.copy(array)
         return entry
