@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
 from tinygrad_llm.models import GPT
+from tinygrad_llm.nn import Module
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import (
@@ -36,9 +38,7 @@ from tinygrad_llm.train import (
 
 Options = TypeVar("Options")
 REPORT = "report.json"
-
-# What a resumed run may change: the length of the run and how it is watched, not what is being trained.
-CHANGEABLE = ("steps", "eval_interval", "eval_batches", "skip_bad_steps")
+UNUSED_SETTINGS = ("sample_interval",)  # nothing is written on the way
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class FineTuning(Generic[Options]):
     """A command that trains for a task: `options`, a dataclass with a default for each flag, `settings` for the
     training, and `prepare(base, tokenizer, options, settings, status)`, which makes the job.
 
-    Where it does not start `from_base`, a pretrained GPT, there is no `base`, and a `tokenizer` only when a run is
-    resumed: the one that its job made.
+    The `base` is a pretrained model, one of `bases`. Where the command does not start `from_base` there is none, and a
+    `tokenizer` only when a run is resumed: the one that its job made.
     """
 
     name: str
@@ -72,6 +72,7 @@ class FineTuning(Generic[Options]):
     settings: TrainingSettings
     prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
     from_base: bool = True
+    bases: tuple[type[Module], ...] = (GPT,)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
@@ -82,8 +83,8 @@ class FineTuning(Generic[Options]):
         run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
         run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
         run.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 2)")
-        _add_flags(parser.add_argument_group("options"), self.options)
-        _add_flags(parser.add_argument_group("training"), self.settings, leave_out=("sample_interval",))
+        add_flags(parser.add_argument_group("options"), self.options)
+        add_flags(parser.add_argument_group("training"), self.settings, leave_out=UNUSED_SETTINGS)
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Begin or resume the run that was asked for. Returns the exit code."""
@@ -104,7 +105,7 @@ class FineTuning(Generic[Options]):
             settings = TrainingSettings.from_dict(plan["training"])
             base, tokenizer = None, folder.tokenizer if resume else None
             if self.from_base:
-                base, tokenizer = load_gpt(plan["base"])
+                base, tokenizer = load_one_of(self.bases, plan["base"])
                 _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
             if data := plan["options"]["data"]:
                 _expect_unchanged(plan, "data", Path(data))
@@ -184,18 +185,22 @@ class FineTuning(Generic[Options]):
             if name in CHANGEABLE:
                 plan["training"][name] = value
             elif name in was and was[name] != value:
-                raise ConfigError(
-                    f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was[name]}, got "
-                    f"{value}; only {', '.join(CHANGEABLE)} may change; start a new run in another --out"
-                )
+                changeable = [other for other in CHANGEABLE if other not in UNUSED_SETTINGS]
+                raise change_refused(name, was[name], value, changeable)
         return plan
 
 
 def load_gpt(path: str | Path) -> tuple[GPT, Tokenizer]:
     """The GPT of a run folder and its tokenizer. Raises ConfigError for another kind of model, and as `train.load`."""
+    return load_one_of((GPT,), path)
+
+
+def load_one_of(kinds: tuple[type[Module], ...], path: str | Path) -> tuple[Any, Tokenizer]:
+    """The model of a run folder and its tokenizer. Raises ConfigError for a kind that is none of these, and as `load`."""
     model, tokenizer = load(path)
-    if not isinstance(model, GPT):
-        raise ConfigError(f"--model must be a GPT, which predicts words; {path} holds a {type(model).__name__}")
+    if not isinstance(model, kinds):
+        known = " or a ".join(kind.__name__ for kind in kinds)
+        raise ConfigError(f"--model must be a {known}; {path} holds a {type(model).__name__}")
     return model, tokenizer
 
 
@@ -206,21 +211,6 @@ def add_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser
     )
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
-
-
-def _add_flags(group: Any, defaults: Any, leave_out: Sequence[str] = ()) -> None:
-    """One flag for each field of a dataclass, whose metadata may hold `help` and `choices`."""
-    for field in dataclasses.fields(defaults):
-        if field.name in leave_out:
-            continue
-        default = getattr(defaults, field.name)
-        note = " ".join(filter(None, (field.metadata.get("help"), f"(default: {default})" if default != "" else "")))
-        how: dict[str, Any] = {"type": type(default), "metavar": {int: "N", float: "X", str: "NAME"}.get(type(default))}
-        if isinstance(default, bool):
-            how = {"action": argparse.BooleanOptionalAction}
-        elif "choices" in field.metadata:
-            how = {"choices": field.metadata["choices"]}
-        group.add_argument("--" + field.name.replace("_", "-"), help=note, **how)
 
 
 def _alike(value: Any, example: Any) -> bool:

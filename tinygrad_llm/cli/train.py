@@ -13,12 +13,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
 from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_text, train_validation_split
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.generate import generate
@@ -56,9 +56,6 @@ FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however lon
 SAMPLE_TOKENS = 100
 NOTHING_TO_DO = None  # in place of a task for the other processes
 
-# What a resumed run may change: the length of the run and how it is watched, not what is being trained.
-CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip_bad_steps")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
@@ -79,26 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     model = parser.add_argument_group("model")
     model.add_argument("--preset", help=f"the sizes to start from (default: {DEFAULT_PRESET})")
-    _add_fields(model, GPTConfig, leave_out=("vocab_size",))
+    add_flags(model, GPTConfig, leave_out=("vocab_size",))
 
     training = parser.add_argument_group("training")
-    _add_fields(training, TrainingSettings)
-
-
-def _add_fields(group: Any, settings: type, leave_out: tuple[str, ...] = ()) -> None:
-    """One flag for each field of a dataclass of settings."""
-    parse: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
-    for field in dataclasses.fields(settings):
-        flag = "--" + field.name.replace("_", "-")
-        if field.name in leave_out:
-            continue
-        if field.type == "bool":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction)
-        else:
-            note = f"(default: {field.default})" if settings is TrainingSettings else None
-            kind = str(field.type).removesuffix(" | None")
-            metavar = {"int": "N", "float": "X", "str": "NAME"}[kind]
-            group.add_argument(flag, type=parse[kind], metavar=metavar, help=note)
+    add_flags(training, TrainingSettings())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -275,10 +256,7 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
             was = place[name]
             same = was == value
         if not same:
-            raise ConfigError(
-                f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was}, got {value}; "
-                f"only {', '.join(CHANGEABLE)} may change; start a new run in another --out"
-            )
+            raise change_refused(name, was, value)
     return plan
 
 

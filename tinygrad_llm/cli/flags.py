@@ -1,0 +1,41 @@
+"""Settings as flags: one for each field of a dataclass, and which of them a resumed run may change."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_llm.errors import ConfigError
+
+# The length of a run and how it is watched, not what is being trained.
+CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip_bad_steps")
+
+
+def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:
+    """One flag for each field of `settings`, a dataclass or, where its help shall show the defaults, an instance of it.
+
+    A field's metadata may hold `help` and `choices`.
+    """
+    parse: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
+    for field in dataclasses.fields(settings):
+        if field.name in leave_out:
+            continue
+        default = "" if isinstance(settings, type) else getattr(settings, field.name)
+        note = " ".join(filter(None, (field.metadata.get("help"), f"(default: {default})" if default != "" else "")))
+        kind = str(field.type).removesuffix(" | None")
+        how: dict[str, Any] = {"type": parse.get(kind), "metavar": {"int": "N", "float": "X", "str": "NAME"}.get(kind)}
+        if kind == "bool":
+            how = {"action": argparse.BooleanOptionalAction}
+        elif "choices" in field.metadata:
+            how = {"choices": field.metadata["choices"]}
+        group.add_argument("--" + field.name.replace("_", "-"), help=note or None, **how)
+
+
+def change_refused(name: str, was: Any, value: Any, changeable: Sequence[str] = CHANGEABLE) -> ConfigError:
+    """The error for a flag of a resumed run that contradicts the run."""
+    return ConfigError(
+        f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was}, got {value}; only "
+        f"{', '.join(changeable)} may change; start a new run in another --out"
+    )
