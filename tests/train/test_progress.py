@@ -5,7 +5,15 @@ import math
 
 import pytest
 
-from tinygrad_llm.train import ProgressLog, StatusLine, TrainingSettings, bits_per_byte, duration, perplexity
+from tinygrad_llm.train import (
+    ProgressLog,
+    StatusLine,
+    TrainingSettings,
+    bits_per_byte,
+    duration,
+    language_model_loss,
+    perplexity,
+)
 from tinygrad_llm.train.loss_picture import can_draw, draw_losses
 
 
@@ -17,6 +25,11 @@ class Terminal(io.StringIO):
 class FakeTrainer:
     settings = TrainingSettings(steps=10)
     step = 0
+    loss = staticmethod(language_model_loss)
+
+
+class ClassTrainer(FakeTrainer):
+    loss = staticmethod(lambda model, batch: model.loss(*batch))
 
 
 RECORD = {"step": 4, "train_loss": 2.0, "learning_rate": 5e-4, "grad_norm": 0.25, "tokens_per_second": 1234.0}
@@ -46,6 +59,14 @@ def test_a_line_says_all_that_is_asked_of_it() -> None:
     assert "1,234 tok/s" in line and "left" in line
 
 
+def test_a_loss_that_is_not_of_tokens_has_no_perplexity() -> None:
+    stream = io.StringIO()
+    log = ProgressLog(StatusLine(stream))
+    log.started(ClassTrainer())
+    log.step_finished(ClassTrainer(), {**RECORD, "val_loss": 0.6})
+    assert "validation 0.600 | lr" in stream.getvalue() and "1,234 examples/s" in stream.getvalue()
+
+
 def test_a_terminal_line_renews_itself_and_leaves_nothing_of_the_longer_one() -> None:
     stream = Terminal()
     status = StatusLine(stream)
@@ -62,5 +83,9 @@ def test_the_picture_is_a_png(tmp_path) -> None:
     records = [{"step": step, "train_loss": 3.0 / step} for step in range(1, 9)] + [
         {"step": 9, "train_loss": 0.3, "val_loss": 1.0}
     ]
-    draw_losses(records, tmp_path / "loss.png")
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    pictures = []
+    for of_tokens in (True, False):
+        draw_losses(records, tmp_path / "loss.png", of_tokens)
+        pictures.append((tmp_path / "loss.png").read_bytes())
+        assert pictures[-1].startswith(b"\x89PNG")
+    assert pictures[0] != pictures[1]

@@ -16,8 +16,10 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_losses(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw training and validation loss (nats per token) over the steps of `records` into a PNG file.
+def draw_losses(records: Sequence[dict[str, Any]], path: Path, of_tokens: bool = True) -> None:
+    """Draw training and validation loss over the steps of `records` into a PNG file.
+
+    Units: nats per token, or per target where they are not `of_tokens`
 
     Raises: MissingPackageError where matplotlib is not installed
     """
@@ -25,6 +27,7 @@ def draw_losses(records: Sequence[dict[str, Any]], path: Path) -> None:
         raise MissingPackageError("a picture needs matplotlib; install it with `pip install 'tinygrad-llm[plots]'`")
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
 
+    unit = "nats per token" if of_tokens else "nats per target"
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     trained = [record for record in records if "train_loss" in record]
@@ -39,12 +42,10 @@ def draw_losses(records: Sequence[dict[str, Any]], path: Path) -> None:
             [record["step"] for record in evaluated], [record["val_loss"] for record in evaluated],
             color="C1", marker="o", markersize=4, label="validation",
         )  # fmt: skip
-        axes.set_title(
-            f"validation loss {last['val_loss']:.3f} nats per token (perplexity {perplexity(last['val_loss']):,.1f}) "
-            f"at step {last['step']}"
-        )
+        of_loss = f" (perplexity {perplexity(last['val_loss']):,.1f})" * of_tokens
+        axes.set_title(f"validation loss {last['val_loss']:.3f} {unit}{of_loss} at step {last['step']}")
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats per token)")
+    axes.set_ylabel(f"loss ({unit})")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

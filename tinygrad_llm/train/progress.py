@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from tinygrad_llm.train.evaluation import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 SECONDS_BETWEEN_RENEWALS = 0.2
@@ -57,9 +58,9 @@ class StatusLine:
 
 
 class ProgressLog(Callback):
-    """Prints step, losses, perplexity, learning rate, gradient norm, speed and the time left.
+    """Prints step, losses, learning rate, gradient norm, speed and the time left; perplexity where tokens are guessed.
 
-    Units: losses in nats per token, perplexity in tokens.
+    Units: losses in nats per target, perplexity in tokens.
     """
 
     def __init__(self, status: StatusLine | None = None) -> None:
@@ -87,11 +88,13 @@ class ProgressLog(Callback):
         figures = [f"step {record['step']:>{len(str(steps))}}/{steps}", f"loss {train_loss:.3f}"]
         if "val_loss" in record:
             figures.append(f"validation {record['val_loss']:.3f}")
+        of_tokens = trainer.loss is language_model_loss
+        if of_tokens:  # of classes or preferences it would say nothing
+            figures.append(f"perplexity {perplexity(record.get('val_loss', train_loss)):,.1f}")
         figures += [
-            f"perplexity {perplexity(record.get('val_loss', train_loss)):,.1f}",
             f"lr {record['learning_rate']:.1e}",
             f"grad norm {record['grad_norm']:.2f}",
-            f"{record['tokens_per_second']:,.0f} tok/s",
+            f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s",
             f"{duration((steps - record['step']) * per_step)} left",
         ]
         return " | ".join(figures)

@@ -45,6 +45,7 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.train.environment import arithmetic_environment, differences
+from tinygrad_llm.train.evaluation import language_model_loss
 from tinygrad_llm.train.loss_picture import can_draw, draw_losses
 from tinygrad_llm.train.trainer import Callback, Trainer
 
@@ -135,7 +136,7 @@ class RunFolder(Callback):
     def finished(self, trainer: Trainer) -> None:
         log = self.path / "metrics.jsonl"
         if can_draw() and log.exists():  # a run of 0 steps has none
-            draw_losses(read_metrics(log), self.path / "loss.png")
+            draw_losses(read_metrics(log), self.path / "loss.png", trainer.loss is language_model_loss)
 
     # -- checkpoints
 

@@ -15,6 +15,10 @@ from tinygrad_llm.errors import ConfigError
 SCHEDULES = ("cosine", "inverse_square_root")
 
 
+def _setting(default: Any, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """How to train: what a run folder records and a resumed run must share.
@@ -24,22 +28,22 @@ class TrainingSettings:
     Raises ConfigError naming the setting that does not fit.
     """
 
-    steps: int = 600
-    batch_size: int = 16
-    grad_accumulation: int = 1  # batches per optimizer step
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-4
-    schedule: str = "cosine"  # after the warm-up; "inverse_square_root" is the first Transformer's
-    warmup_steps: int = 100
-    beta1: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.1
-    grad_clip: float = 1.0
-    eval_interval: int = 250
-    eval_batches: int = 20
-    sample_interval: int = 0
-    seed: int = 0
-    skip_bad_steps: bool = False
+    steps: int = _setting(600, "optimizer steps in all")
+    batch_size: int = _setting(16, "examples that a step learns from at once")
+    grad_accumulation: int = _setting(1, "batches whose gradients are summed for one step")
+    learning_rate: float = _setting(1e-3, "the highest, after the warm-up")
+    min_learning_rate: float = _setting(1e-4, "where a cosine ends")
+    schedule: str = _setting("cosine", "after the warm-up; inverse_square_root is the first Transformer's")
+    warmup_steps: int = _setting(100, "steps in which the learning rate grows from 0")
+    beta1: float = _setting(0.9, "AdamW's memory of gradients")
+    beta2: float = _setting(0.99, "AdamW's memory of their squares")
+    weight_decay: float = _setting(0.1, "AdamW's pull of the weights towards 0")
+    grad_clip: float = _setting(1.0, "longest gradient of all parameters together, 0 for any")
+    eval_interval: int = _setting(250, "steps between looks at the validation loss, 0 for one at the end")
+    eval_batches: int = _setting(20, "batches of such a look")
+    sample_interval: int = _setting(0, "steps between samples of what the model writes, 0 for one at the end")
+    seed: int = _setting(0, "of all random numbers: the same seed gives the same run")
+    skip_bad_steps: bool = _setting(False, "go on after a loss or gradient that is no number, without that step")
 
     def __post_init__(self) -> None:
         lowest = {"steps": 0, "warmup_steps": 0, "eval_interval": 0, "sample_interval": 0, "seed": 0}
