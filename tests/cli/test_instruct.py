@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
     new = ["--model", base, "--out", tmp_path / "new"]
     for argv, said in (
         (["train", "--out", tmp_path / "new"], "--model must name"),
-        (["train", *new, "--kinds", "juggle"], "kinds must be among"),
+        (["train", *new, "--kinds", "first_word,juggle"], "--kinds must name some of"),
         (["train", *new, "--records", "0"], "--records must be at least 1"),
         (["train", *new, "--lora-rank", "-1"], "--lora-rank must be at least 0"),
         (["train", *new, "--data", long], "at least one record must be left"),
@@ -97,6 +97,7 @@ def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
         (["train", "--resume", "--out", trained, "--style", "alpaca"], "--style was phi3, got alpaca"),
         (["generate", "--model", trained, "x" * 500], "shorter than the context"),
         (["generate", "--model", trained, "x", "--max-new-tokens", "-1"], "max_new_tokens"),
+        (["evaluate", "--model", trained, "--kinds", ","], "--kinds must name some of"),
         (["evaluate", "--model", trained, "--records", "0"], "--records must be at least 1"),
         (["evaluate", "--model", trained, "--data", long], "at least one record"),
         (["evaluate", "--model", trained, "--report", tmp_path / "no" / "r.json"], "--report must name"),

@@ -13,6 +13,7 @@ from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action, load_gpt
 from tinygrad_llm.data import (
     PROMPT_STYLES,
+    TASKS,
     DataLoader,
     InstructionDataset,
     collate_instructions,
@@ -119,8 +120,14 @@ def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
     return train, held_out[: options.test_records], held_out[options.test_records :]
 
 
-def kinds_of(names: str) -> list[str] | None:
-    return [name.strip() for name in names.split(",")] if names else None
+def kinds_of(names: str) -> list[str]:
+    """The kinds that --kinds names, all of them where it is empty. Raises ConfigError for one that does not exist."""
+    kinds = [name.strip() for name in names.split(",")] if names else list(TASKS)
+    if unknown := [kind for kind in kinds if kind not in TASKS]:
+        raise ConfigError(
+            f"--kinds must name some of {', '.join(TASKS)}, separated by commas; got {', '.join(unknown)!r}"
+        )
+    return kinds
 
 
 def end_id(tokenizer: Tokenizer) -> int:
