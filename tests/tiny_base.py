@@ -1,4 +1,4 @@
-"""A run folder with a tiny GPT that has learned nothing: what the tests of fine-tuning commands start from."""
+"""Run folders with tiny models that have learned nothing: what the tests of fine-tuning commands start from."""
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
@@ -19,10 +19,13 @@ def make_base(folder, context_length=128, dropout=0.1):
     config = GPTConfig(
         tokenizer.vocab_size, context_length, embedding_dim=16, num_heads=2, num_layers=2, dropout=dropout
     )
-    model = GPT(config)
+    return save_base(folder, "gpt", GPT(config), tokenizer)
+
+
+def save_base(folder, model_type, model, tokenizer):
     run = RunFolder.create(folder)
     with run:
-        run.begin({"model_type": "gpt", "model": config.to_dict()}, tokenizer)
+        run.begin({"model_type": model_type, "model": model.config.to_dict()}, tokenizer)
         run.save(Trainer(model, NoBatches(), TrainingSettings()))
     return folder
 

@@ -5,10 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from tiny_base import call, make_base
+from tiny_base import call, make_base, save_base
 
-from tinygrad_llm.finetune import Classifier
+from tinygrad_llm import manual_seed
+from tinygrad_llm.finetune import Classifier, classify
 from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.models import Bert, BertConfig, Llama, LlamaConfig
+from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
 from tinygrad_llm.train import load
 
 ROWS = [(f"win {n} prizes!!", "spam") for n in range(30)] + [(f"see you at {n}", "ham") for n in range(50)]
@@ -66,6 +69,48 @@ def test_predicts_arguments_and_lines_alike(trained, capsys, monkeypatch):
     assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
 
 
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "win", "see", "you", "at", "prizes", "!"]
+PIECES += [mark + str(digit) for mark in ("", "##") for digit in range(10)]
+SHAPE = {"context_length": 16, "embedding_dim": 16, "num_heads": 2, "num_layers": 1, "dropout": 0.0}
+
+
+def another_base(kind, folder):
+    manual_seed(3)
+    if kind == "llama":
+        tokenizer = BPETokenizer.train("", vocab_size=257)
+        return save_base(folder, kind, Llama(LlamaConfig(257, num_kv_heads=1, **SHAPE)), tokenizer)
+    model = Bert(BertConfig(len(PIECES), pooler=kind == "bert with pooler", **SHAPE))
+    return save_base(folder, "bert", model, WordPieceTokenizer(PIECES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("bert", []), ("bert with pooler", ["--trainable", "last_block"]), ("bert", ["--pooling", "mean"]),
+     ("llama", []), ("llama", ["--pooling", "mean", "--no-causal"])],
+)  # fmt: skip
+def test_a_bert_and_a_llama_learn_it_too(kind, options, data, tmp_path, capsys):
+    base, out = another_base(kind, tmp_path / "base"), tmp_path / "run"
+    code, printed, errors = call(
+        capsys, "classify", "train", "--model", base, "--data", data, "--out", out, *STEPS, "--steps", "40",
+        "--trainable", "all", *options,
+    )  # fmt: skip
+    assert (code, errors) == (0, [])
+    model, tokenizer = load(out)
+    is_bert = kind.startswith("bert")
+    assert type(model.body) is (Bert if is_bert else Llama)
+    assert model.config.causal is (not is_bert and "--no-causal" not in options)
+    expected = "mean" if "mean" in options else "first" if is_bert else "last"
+    assert model.config.pooling == expected
+    assert json.loads((out / "report.json").read_text())["after"]["test"]["accuracy"] == 1
+    read = []
+    model.body.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
+    classify(model, tokenizer, ["win 7"])
+    assert read == ([[[2, 5, 18, 3]]] if is_bert else [[list(b"win 7")]])
+    code, printed, errors = call(capsys, "classify", "predict", "--model", out, "win 7 prizes!!", "see you at 7")
+    assert (code, errors) == (0, [])
+    assert [line.split("\t")[0] for line in printed.splitlines()] == ["spam", "ham"]
+
+
 def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, capsys):
     for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (3, 6))):
         argv = ["classify", "train", "--model", base, "--data", data, "--out", out, *STEPS]
@@ -93,7 +138,7 @@ def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
         (["train", "--model", base, "--data", data, "--max-length", "999", *new], "--max-length must be 0 to 128"),
         (["train", "--model", base, "--data", data, "--train-fraction", "2", *new], "fractions"),
         (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
-        (["train", "--model", out, "--data", data, *new], "must be a GPT"),
+        (["train", "--model", out, "--data", data, *new], "must be a GPT or a Llama or a Bert;"),
         (["train", "--resume", "--out", base], "was made by `train`"),
         (["train", "--resume", "--out", out, "--trainable", "all"], "--trainable was last_block, got all"),
         (["predict", "--model", base, "x"], "must be a classifier"),

@@ -15,9 +15,9 @@ from tinygrad_llm.finetune import (
     classify,
     evaluate_classifier,
 )
-from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
+from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.nn.init import no_initial_values
-from tinygrad_llm.text import CharTokenizer
+from tinygrad_llm.text import CharTokenizer, WordPieceTokenizer
 from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings, load
 
 SMALL = GPTConfig(vocab_size=30, context_length=16, embedding_dim=16, num_heads=2, num_layers=2, dropout=0.0)
@@ -247,3 +247,26 @@ def test_a_bert_is_never_causal_and_no_other_body_is_known():
         bert_classifier(causal=True)
     with pytest.raises(ConfigError, match="needs body, body_type"):
         ClassifierConfig.from_dict({**bert_classifier().config.to_dict(), "body_type": "encoder-decoder"})
+
+
+def test_a_llama_is_a_body_like_a_gpt():
+    manual_seed(1)
+    config = LlamaConfig(30, 16, 16, 2, 2, num_kv_heads=1, window=4)
+    model = Classifier(Llama(config), ["ham", "spam"])
+    assert model.config == ClassifierConfig.from_dict(json.loads(json.dumps(model.config.to_dict())))
+    trained = {name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"blocks", "final_norm", "head"}
+    ids = np.array([[3, 4, 5, 6, 0, 0]])
+    np.testing.assert_allclose(model(ids, [4]).data, model(ids[:, :4]).data, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ConfigError, match="a window reaches into the past only"):
+        Classifier(Llama(config), ["ham", "spam"], causal=False)
+
+
+def test_texts_are_read_in_the_frame_that_their_tokenizer_has():
+    tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "a", "b"])
+    texts = [LabelledText("a b", "x"), LabelledText("b a a", "y")]
+    dataset = ClassificationDataset(texts, tokenizer, ["x", "y"], 4, 0)
+    np.testing.assert_array_equal(dataset.ids, [[1, 3, 4, 2], [1, 4, 3, 2]])
+    np.testing.assert_array_equal(dataset.lengths, [4, 4])
+    with pytest.raises(DataError, match="at least one token"):
+        ClassificationDataset([LabelledText(" ", "x")], tokenizer, ["x", "y"])

@@ -1,4 +1,4 @@
-"""Teach a pretrained GPT to sort texts into classes, and let it."""
+"""Teach a pretrained GPT, Llama or BERT to sort texts into classes, and let it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import GPT, Bert, Llama
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings, load
@@ -36,9 +36,15 @@ class Options:
         metadata={"choices": ("head", "last_block", "all"), "help": "what changes; last_block with the final norm"},
     )
     pooling: str = field(
-        default="last", metadata={"choices": ("last", "first", "mean"), "help": "the token that the head reads"}
+        default="",
+        metadata={
+            "choices": ("last", "first", "mean"),
+            "help": "the token that the head reads (default: last, but first of a BERT)",
+        },
     )
-    causal: bool = field(default=True, metadata={"help": "let each token see only those before it"})
+    causal: bool = field(
+        default=True, metadata={"help": "let each token see only those before it; a BERT's always see all"}
+    )
     balance: bool = field(default=True, metadata={"help": "take as many texts of each class as the smallest has"})
     max_length: int = field(default=0, metadata={"help": "tokens of a text to read, 0 for what the context holds"})
     train_fraction: float = field(default=0.7, metadata={"help": "share of the texts to train on"})
@@ -46,7 +52,7 @@ class Options:
 
 
 def prepare(
-    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: GPT | Llama | Bert, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """A classifier on the body of `base`, and the three splits of the texts."""
     if not options.data:
@@ -72,7 +78,8 @@ def prepare(
         name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
         for name, dataset in zip(names, datasets, strict=True)
     }
-    model = Classifier(base, labels, options.pooling, options.trainable, options.causal)
+    causal = None if isinstance(base, Bert) else options.causal
+    model = Classifier(base, labels, options.pooling or None, options.trainable, causal)
     return Job(
         model,
         "classifier",
@@ -113,12 +120,13 @@ TRAINING = FineTuning(
         steps=300, batch_size=8, learning_rate=5e-4, min_learning_rate=5e-5, warmup_steps=20, eval_interval=50
     ),
     prepare,
+    bases=(GPT, Llama, Bert),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|predict", required=True)
-    TRAINING.add_arguments(add_action(actions, "train", "Put a classifier's head on a pretrained GPT and train it."))
+    TRAINING.add_arguments(add_action(actions, "train", "Put a classifier's head on a pretrained model and train it."))
     predict = add_action(actions, "predict", "Say the class of each text and its probability.")
     predict.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a classifier")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")

@@ -196,7 +196,7 @@ def load_gpt(path: str | Path) -> tuple[GPT, Tokenizer]:
 
 
 def load_one_of(kinds: tuple[type[Module], ...], path: str | Path) -> tuple[Any, Tokenizer]:
-    """The model of a run folder and its tokenizer. Raises ConfigError for a kind that is none of these, and as `load`."""
+    """The model of a run folder and its tokenizer. Raises ConfigError for another kind, and as `train.load`."""
     model, tokenizer = load(path)
     if not isinstance(model, kinds):
         known = " or a ".join(kind.__name__ for kind in kinds)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.data.files import read_rows
-from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
+from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.random import pandas_sample_order
 
@@ -133,7 +133,7 @@ class ClassificationDataset:
         if not texts:
             raise DataError("ClassificationDataset: at least one text is needed; got none")
         class_of = {label: place for place, label in enumerate(labels)}
-        rows = [tokenizer.encode_ordinary(text.text) for text in texts]
+        rows = [encode_whole(tokenizer, text.text, max_length) for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if text.label not in class_of:
                 raise DataError(f"ClassificationDataset: labels must be among {list(labels)}; got {text.label!r}")

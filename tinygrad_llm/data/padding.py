@@ -18,6 +18,16 @@ class Encoder(Protocol):
     def encode_ordinary(self, text: str, /) -> list[int]: ...
 
 
+def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> list[int]:
+    """The ids of a whole text, at most `longest`, in the frame that its tokenizer has for one, such as BERT's.
+
+    A text without a token has none here either.
+    """
+    ids = tokenizer.encode_ordinary(text)
+    frame = getattr(tokenizer, "framed", None)  # which tiktoken's do not have
+    return ids[:longest] if frame is None or not ids else frame(ids, longest)
+
+
 def pad_right(rows: Sequence[Sequence[int]], width: int, pad_id: int = END_OF_TEXT_ID) -> NDArray[np.int64]:
     """Each row cut after `width` ids, or filled up with `pad_id` to that many.
 

@@ -1,4 +1,4 @@
-"""A classifier: a new head on the body of a pretrained GPT or BERT."""
+"""A classifier: a new head on the body of a pretrained GPT, Llama or BERT."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.data.padding import Encoder, pad_right
+from tinygrad_llm.data.padding import Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix
-from tinygrad_llm.models import GPT, MODELS, Bert
+from tinygrad_llm.models import GPT, MODELS, Bert, Llama
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.ops import cross_entropy, softmax
@@ -21,7 +21,7 @@ from tinygrad_llm.train import evaluating
 
 POOLINGS = ("last", "first", "mean", "padded_last")
 TRAINABLE = ("head", "last_block", "all")
-BODIES: dict[str, tuple[Any, Any]] = {name: MODELS[name] for name in ("gpt", "bert")}
+BODIES: dict[str, tuple[Any, Any]] = {name: MODELS[name] for name in ("gpt", "llama", "bert")}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class ClassifierConfig:
             raise ConfigError(f"Classifier: the body must be one of {', '.join(BODIES)}; got {self.body_type!r}")
         if self.body_type == "bert" and self.causal:
             raise ConfigError("Classifier: a BERT's tokens see the whole text; got causal=True")
+        if not self.causal and getattr(self.body, "window", None) is not None:
+            raise ConfigError("Classifier: a window reaches into the past only; got causal=False")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ConfigError(f"Classifier: labels must be at least two different names; got {list(self.labels)}")
         if self.pooling not in POOLINGS:
@@ -65,15 +67,15 @@ class Classifier(Module):
     """Token ids to the logits of classes: the body's hidden states, pooled into one vector, then a linear head.
 
     `body` is taken over, not copied: its language head gives way to one of `labels`. `pooling` says what the head
-    reads, by default the last token of a GPT and the first of a BERT:
+    reads, by default the last token, but the first of a BERT:
 
     - "last": the last real token, the only one that has seen the whole text where attention is causal;
     - "first": the first token, worth having where it is not; through the pooler, if a BERT has one;
     - "mean": the mean over the real tokens;
     - "padded_last": the last position, padding or not, as the book has it; padding then counts as text.
 
-    `causal=False` lets every token of a GPT see the whole text (not the padding), as a BERT's do. `trainable` as in
-    `train_only`.
+    `causal=False` lets every token of a GPT or Llama see the whole text (not the padding), as a BERT's do. `trainable`
+    as in `train_only`.
 
     Shapes: ids (B, T), lengths (B,), the count of real tokens, T for each unless given -> logits (B, num_classes)
     Raises: ConfigError for an unknown pooling or part, or labels that are not two different names
@@ -81,7 +83,7 @@ class Classifier(Module):
 
     def __init__(
         self,
-        body: GPT | Bert,
+        body: GPT | Llama | Bert,
         labels: Sequence[str],
         pooling: str | None = None,
         trainable: str = "last_block",
@@ -90,7 +92,8 @@ class Classifier(Module):
         is_bert = isinstance(body, Bert)
         pooling = ("first" if is_bert else "last") if pooling is None else pooling
         causal = not is_bert if causal is None else causal
-        self.config = ClassifierConfig(body.config, tuple(labels), pooling, causal, "bert" if is_bert else "gpt")
+        body_type = next(name for name, (kind, _) in BODIES.items() if isinstance(body, kind))
+        self.config = ClassifierConfig(body.config, tuple(labels), pooling, causal, body_type)
         if isinstance(body, Bert):  # what guesses words and sentences goes
             body.config, body.next_sentence = dataclasses.replace(body.config, masked_word_head=False), None
             self.config = dataclasses.replace(self.config, body=body.config)
@@ -116,7 +119,7 @@ class Classifier(Module):
         self.body.head.requires_grad_()
         if trainable == "last_block":
             self.body.blocks[-1].requires_grad_()
-            if self.config.body_type == "gpt":  # a BERT's blocks end with a norm of their own
+            if self.config.body_type != "bert":  # whose blocks end with a norm of their own
                 self.body.final_norm.requires_grad_()
             elif self.body.pooler is not None:
                 self.body.pooler.requires_grad_()
@@ -200,7 +203,7 @@ def classify(
     Raises: DataError for a text of no tokens
     """
     longest = model.body.config.context_length if max_length is None else max_length
-    rows = [tokenizer.encode_ordinary(text)[:longest] for text in texts]
+    rows = [encode_whole(tokenizer, text, longest) for text in texts]
     for text, row in zip(texts, rows, strict=True):
         if not row:
             raise DataError(f"classify: a text must have at least one token; {text!r} has none")
