@@ -20,7 +20,7 @@ from tinygrad_llm.text import (
     build_vocabulary,
     load_tokenizer,
 )
-from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, last_safe_cut
+from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
 TEXT = "One two, three; one-and-twenty.  Is it so?\n\n\tIt is -- \"so\" he said: 'tis (so)! naïve 漢字 🙂 "
 ALPHABET = sorted(set(TEXT))
@@ -177,13 +177,6 @@ def test_blocks_do_not_tear_special_tokens(parts, cuts):
     text = "".join(parts)
     rows = list(tokenizer.encode_blocks(blocks_of(text, cuts), "all"))
     assert [number for row in rows for number in row.tolist()] == tokenizer.encode(text, "all")
-
-
-def test_a_cut_lies_before_the_last_word_even_far_away():
-    assert last_safe_cut("one two three", 0, []) == 7
-    assert last_safe_cut("one two three", 8, []) == 0
-    assert last_safe_cut("one " + "x" * 100_000, 0, []) == 3
-    assert last_safe_cut("  ", 0, []) == 0
 
 
 @every_tokenizer

@@ -22,6 +22,7 @@ import base64
 import binascii
 import functools
 import heapq
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -32,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.errors import ConfigError, TokenizerError
+from tinygrad_llm.text.chunks import WHITESPACE
 from tinygrad_llm.text.tokenizer import (
     END_OF_TEXT,
-    WHITESPACE,
     AllowedSpecial,
     Tokenizer,
     check_special_tokens,
@@ -166,6 +167,12 @@ class BPETokenizer(Tokenizer):
                     ids = self.tiktoken_encoding.encode_to_numpy(smaller, disallowed_special=())
                     rows.append(ids.astype(self.id_dtype))
         return np.concatenate(rows) if rows else np.empty(0, dtype=self.id_dtype)
+
+    @property
+    def encoders_at_once(self) -> int:
+        """One for each core: tiktoken lets other threads run while it works."""
+        _ = self.tiktoken_encoding  # made once, before several threads ask for it
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @functools.cached_property
     def tiktoken_encoding(self) -> "tiktoken.Encoding":

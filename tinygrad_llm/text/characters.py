@@ -1,10 +1,23 @@
 """One id per character: the smallest tokenizer there is, and the one of nanoGPT's laptop recipe."""
 
+import functools
+import sys
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinygrad_llm.errors import TokenizerError
-from tinygrad_llm.text.tokenizer import UNKNOWN, Tokenizer, check_special_tokens, check_text
+from tinygrad_llm.text.chunks import may_lie_inside
+from tinygrad_llm.text.tokenizer import (
+    UNKNOWN,
+    AllowedSpecial,
+    Tokenizer,
+    check_special_tokens,
+    check_text,
+    refuse_special_tokens,
+)
 
 
 class CharTokenizer(Tokenizer):
@@ -45,14 +58,17 @@ class CharTokenizer(Tokenizer):
         )
 
     @classmethod
-    def train(cls, text: str, special_tokens: Iterable[str] = ()) -> "CharTokenizer":
-        """The tokenizer whose vocabulary is the characters of `text`, sorted by code point.
+    def train(cls, text: str | Iterable[str], special_tokens: Iterable[str] = ()) -> "CharTokenizer":
+        """The tokenizer whose vocabulary is the characters of a text or several, sorted by code point.
 
-        Raises: TokenizerError if the text is empty or not valid Unicode
+        Raises: TokenizerError if there is no character, or a text is not valid Unicode
         """
-        if not check_text(text):
+        characters: set[str] = set()
+        for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
+            characters.update(check_text(part))
+        if not characters:
             raise TokenizerError("a character vocabulary needs at least one character; got an empty text")
-        return cls(sorted(set(text)), special_tokens)
+        return cls(sorted(characters), special_tokens)
 
     def encode_ordinary(self, text: str) -> list[int]:
         """One id per character.
@@ -72,6 +88,32 @@ class CharTokenizer(Tokenizer):
                 f"(U+{ord(character):04X}): train on a text that has it, train with special_tokens=({UNKNOWN!r},), "
                 f"or use a BPE tokenizer, which knows every character"
             ) from None
+
+    def encode_to_array(self, text: str, allowed_special: AllowedSpecial = ()) -> NDArray[Any]:
+        """The same ids as `encode`, as an array of `id_dtype`, looked up in one table by code point.
+
+        Shapes: -> (T,)
+        Raises: TokenizerError as `encode`
+        """
+        allowed = refuse_special_tokens(text, self._special_tokens, allowed_special)
+        if not any(token in text for token in allowed):
+            ids = self._id_of_code_point[np.frombuffer(text.encode("utf-32-le"), "<u4")]
+            if ids.min(initial=0) >= 0:
+                return ids.astype(self.id_dtype)
+        return super().encode_to_array(text, allowed)  # which knows what to do with the rest
+
+    def last_cut(self, text: str, start: int) -> int:
+        """The last place after `start` that cannot be inside a special token: characters know no neighbours."""
+        for cut in range(len(text), start, -1):
+            if not any(may_lie_inside(text, cut, token) for token in self._special_tokens):
+                return cut
+        return 0
+
+    @functools.cached_property
+    def _id_of_code_point(self) -> NDArray[np.int32]:
+        table = np.full(sys.maxunicode + 1, self._special_tokens.get(UNKNOWN, -1), np.int32)
+        table[[ord(character) for character in self._characters]] = range(len(self._characters))
+        return table
 
     def state(self) -> dict[str, Any]:
         """The characters and special tokens in the order of their ids."""

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_llm.errors import CheckpointError, DTypeError, IdRangeError, ShapeError, TokenizerError
 from tinygrad_llm.formats import write_json
+from tinygrad_llm.text.chunks import encode_chunks, last_safe_cut
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
@@ -36,13 +37,6 @@ CLASSIFICATION, SEPARATION = "[CLS]", "[SEP]"  # BERT's, around a text
 # Not `tokenizer.json`: that name belongs to Hugging Face, whose file may lie in the same folder.
 TOKENIZER_FILE = "tinygrad_tokenizer.json"
 TOKENIZER_FILE_VERSION = 1
-
-# Unicode's White_Space property, spelled out because Python's own \s adds four control characters. Three of its members
-# are controls to WordPiece, which takes them out and joins what they stood between: no place to cut a text.
-_CUTTING = "\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-WHITESPACE = "\v\f\x85" + _CUTTING
-
-_CUT = re.compile(f"(?<=[^{WHITESPACE}])[{_CUTTING}]")
 
 AllowedSpecial = Literal["all"] | Collection[str]
 
@@ -144,18 +138,19 @@ class Tokenizer(ABC):
     ) -> Iterator[NDArray[Any]]:
         """The ids of a long text that comes in blocks, cut anywhere: together the very ids of `encode` on the whole.
 
-        Memory holds one block and the unfinished end of the one before it. A text without a single whitespace is one
-        unfinished end, and is encoded when it is over.
+        Memory holds a few blocks; see chunks.py.
         """
-        pending = ""
-        for block in blocks:
-            text = pending + block
-            cut = last_safe_cut(text, len(pending), self._special_tokens)
-            pending = text[cut:]
-            if cut:
-                yield self.encode_to_array(text[:cut], allowed_special)
-        if pending:
-            yield self.encode_to_array(pending, allowed_special)
+        for _, ids in encode_chunks(self, blocks, allowed_special):
+            yield ids
+
+    @property
+    def encoders_at_once(self) -> int:
+        """How many texts may usefully be encoded in threads beside each other: Python code takes turns anyway."""
+        return 1
+
+    def last_cut(self, text: str, start: int) -> int:
+        """The last place at or after `start` where `text` may be cut without changing its ids, or 0."""
+        return last_safe_cut(text, start, self._special_tokens)
 
     def framed(self, ids: Sequence[int], longest: int | None = None) -> list[int]:
         """The ids of a text as a model reads a whole one: between `[CLS]` and `[SEP]` where the vocabulary has them.
@@ -294,29 +289,3 @@ def checked_id(token_id: int, vocab_size: int) -> int:
     if not 0 <= token_id < vocab_size:
         raise IdRangeError(f"an id must lie in 0..{vocab_size - 1}; got {token_id}")
     return int(token_id)
-
-
-def last_safe_cut(text: str, start: int, special_tokens: Iterable[str]) -> int:
-    """The last place at or after `start` where `text` may be cut without changing any tokenizer's ids, or 0.
-
-    Such a place lies before a whitespace that follows a non-whitespace: no piece of any tokenizer here reaches from
-    one into the other, and none looks ahead across it. Only a special token with whitespace inside could; a place
-    within one, or within what may become one when the text goes on, is left out.
-    """
-    spaced = [token for token in special_tokens if any(character.isspace() for character in token)]
-    window = 4096  # the last place is nearly always among the last words
-    while True:
-        left = max(start, len(text) - window)
-        for match in reversed(list(_CUT.finditer(text, left))):
-            if not any(_may_lie_inside(text, match.start(), token) for token in spaced):
-                return match.start()
-        if left == start:
-            return 0
-        window *= 16
-
-
-def _may_lie_inside(text: str, cut: int, token: str) -> bool:
-    return any(
-        text.endswith(token[:before], 0, cut) and token.startswith(text[cut : cut + len(token) - before], before)
-        for before in range(1, len(token))
-    )

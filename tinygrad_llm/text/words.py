@@ -36,15 +36,17 @@ def split_words(text: str) -> list[str]:
     return [item.strip() for item in _SPLIT.split(check_text(text)) if item.strip()]
 
 
-def build_vocabulary(text: str, special_tokens: Iterable[str] = ()) -> dict[str, int]:
-    """The different words of `text`, sorted, and then the special tokens, each with its place as id.
+def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = ()) -> dict[str, int]:
+    """The different words of a text or several, sorted, and then the special tokens, each with its place as id.
 
     >>> build_vocabulary("to be, or not to be", special_tokens=("<|endoftext|>", "<|unk|>"))
     {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
     """
     special = check_special_tokens(special_tokens)
-    words = sorted(set(split_words(text)).difference(special))
-    return {word: place for place, word in enumerate(words + special)}
+    words: set[str] = set()
+    for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
+        words.update(split_words(part))
+    return {word: place for place, word in enumerate(sorted(words.difference(special)) + special)}
 
 
 class _WordTokenizer(Tokenizer):
@@ -160,8 +162,8 @@ class SimpleTokenizerV2(_WordTokenizer):
         super().__init__(vocab, [word for word in vocab if str(word).startswith("<|") and str(word).endswith("|>")])
 
     @classmethod
-    def train(cls, text: str) -> "SimpleTokenizerV2":
-        """The tokenizer whose vocabulary is the words of `text`, then `<|endoftext|>`, then `<|unk|>`."""
+    def train(cls, text: str | Iterable[str]) -> "SimpleTokenizerV2":
+        """The tokenizer whose vocabulary is the words of a text or several, then `<|endoftext|>`, then `<|unk|>`."""
         return cls(build_vocabulary(text, (END_OF_TEXT, UNKNOWN)))
 
     def encode(self, text: str, allowed_special: AllowedSpecial = "all") -> list[int]:
