@@ -1,4 +1,4 @@
-"""Train a GPT on text, from nothing to a sample of what it writes.
+"""Train a GPT or a Llama on text, from nothing to a sample of what it writes.
 
 Under `mpiexec -n N` several processes share the work: the first one does all that is done here and tells the others
 what to train (`_assist`); only it reads and writes files.
@@ -22,7 +22,7 @@ from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
 from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_text, train_validation_split
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.generate import generate
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT, MODELS, GPTConfig, LanguageModel, Llama, LlamaConfig
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.text import (
@@ -55,6 +55,8 @@ DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
 FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
 SAMPLE_TOKENS = 100
 NOTHING_TO_DO = None  # in place of a task for the other processes
+ARCHITECTURES = ("gpt", "llama")
+OF_BOTH = [field.name for field in dataclasses.fields(GPTConfig) if field.name in LlamaConfig.__dataclass_fields__]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--vocab-size", type=int, help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})")
 
     model = parser.add_argument_group("model")
+    model.add_argument("--architecture", choices=ARCHITECTURES, help="(default: gpt)")
     model.add_argument("--preset", help=f"the sizes to start from (default: {DEFAULT_PRESET})")
     add_flags(model, GPTConfig, leave_out=("vocab_size",))
+    llama = parser.add_argument_group("model of --architecture llama")
+    add_flags(llama, LlamaConfig, leave_out=(*OF_BOTH, "rope_scaling"))
 
     training = parser.add_argument_group("training")
     add_flags(training, TrainingSettings())
@@ -114,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{plan['model'].get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
             )
         plan["model"]["vocab_size"] = tokenizer.vocab_size
-        config = GPTConfig.from_dict(plan["model"])
+        config = MODELS[plan["model_type"]][1].from_dict(plan["model"])
         expect_memory(config, here)
 
         status.say(f"encoding {len(text):,} characters ...")
@@ -124,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         settings = TrainingSettings.from_dict(plan["training"])
         manual_seed(settings.seed)
-        model = GPT(config, init="gpt2")
+        model = new_model(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
         sampler = Sampler(tokenizer, status)
         trainer = Trainer(
@@ -176,7 +181,7 @@ def _assist(communicator: Communicator) -> int:
         return 0
     config, settings, stop_at = task
     with no_initial_values():  # the weights, too, come from the first
-        model = GPT(config)
+        model = new_model(config)
     trainer = Trainer(model, None, settings, communicator=communicator)
     try:
         trainer.train(stop_at)
@@ -189,15 +194,22 @@ def _assist(communicator: Communicator) -> int:
 
 def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     """All that decides a run, from the flags and the defaults."""
+    architecture = given.get("architecture", "gpt")
     model = GPTConfig.preset(given.get("preset", DEFAULT_PRESET)).to_dict()
+    if architecture == "llama":
+        model = LlamaConfig.from_dict({name: model[name] for name in OF_BOTH}).to_dict()
+    other = LlamaConfig if architecture == "gpt" else GPTConfig
+    stray = [name for name in other.__dataclass_fields__ if name in given and name not in OF_BOTH]
+    if stray:
+        raise ConfigError(f"--{stray[0].replace('_', '-')} is no setting of --architecture {architecture}")
     model |= {name: given[name] for name in model if name in given and name != "vocab_size"}
-    GPTConfig.from_dict(model)
+    MODELS[architecture][1].from_dict(model)
     training = {field.name: given[field.name] for field in dataclasses.fields(TrainingSettings) if field.name in given}
     tokenizer = given.get("tokenizer", "bpe")
     if "vocab_size" in given and tokenizer != "bpe":
         raise ConfigError(f"--vocab-size is for --tokenizer bpe; a {tokenizer} tokenizer has the size that it has")
     return {
-        "model_type": "gpt",
+        "model_type": architecture,
         "model": model,
         "training": TrainingSettings.from_dict(training).to_dict(),
         "data": str(given.get("data", DEFAULT_TEXT)),
@@ -206,13 +218,22 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def expect_memory(config: GPTConfig, processes: int = 1) -> None:
+def new_model(config: GPTConfig | LlamaConfig) -> LanguageModel:
+    """The model to be trained, its weights drawn as GPT-2's."""
+    return GPT(config, init="gpt2") if isinstance(config, GPTConfig) else Llama(config)
+
+
+def expect_memory(config: GPTConfig | LlamaConfig, processes: int = 1) -> None:
     """Refuse at once what cannot fit: a system short of memory does not say no, it kills.
 
     `processes` is how many of them train on this machine, each with a model of its own.
     """
     width = config.embedding_dim
-    layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
+    layer = 4 * width * width
+    if isinstance(config, GPTConfig):
+        layer += 2 * width * (config.feed_forward_dim or 4 * width)
+    else:
+        layer += 3 * width * (config.feed_forward_dim or 8 * width // 3) * (config.num_experts or 1)
     tables = width * (config.vocab_size * (1 if config.tie_weights else 2) + config.context_length)
     parameters = tables + config.num_layers * layer  # of the matrices; biases hardly count
     expect_room(parameters, processes)
@@ -237,6 +258,10 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     for name, kind in expected.items():
         if not isinstance(config.get(name), kind):
             raise CheckpointError(f"the run's config.json: {name} must be what `train` wrote; got {config.get(name)!r}")
+    if config["model_type"] not in ARCHITECTURES:
+        raise CheckpointError(
+            f"the run's config.json: model_type must be one of {', '.join(ARCHITECTURES)}; got {config['model_type']}"
+        )
     plan = {**config, "training": dict(config["training"])}
     for name, value in given.items():
         if name in CHANGEABLE:
@@ -246,6 +271,9 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
             same = all(plan["model"][size] == asked for size, asked in GPTConfig.preset(value).to_dict().items()
                        if size in ("embedding_dim", "num_layers", "num_heads") and size not in given)
             was: Any = "another size"
+        elif name == "architecture":
+            was = plan["model_type"]
+            same = value == was
         elif name == "vocab_size":
             was = plan["tokenizer_vocab_size"]
             same = value == was
@@ -321,12 +349,13 @@ class Sampler(Callback):
         return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
 
 
-def _introduce(model: GPT, trainer: Trainer, status: StatusLine) -> None:
+def _introduce(model: LanguageModel, trainer: Trainer, status: StatusLine) -> None:
     config, settings = model.config, trainer.settings
     tokens = settings.steps * settings.batch_size * settings.grad_accumulation * config.context_length
     status.say(
-        f"a GPT of {model.num_parameters():,} parameters ({config.num_layers} layers, {config.num_heads} heads, "
-        f"{config.embedding_dim} wide, context {config.context_length}); {settings.steps:,} steps, {tokens:,} tokens"
+        f"a {type(model).__name__} of {model.num_parameters():,} parameters ({config.num_layers} layers, "
+        f"{config.num_heads} heads, {config.embedding_dim} wide, context {config.context_length}); "
+        f"{settings.steps:,} steps, {tokens:,} tokens"
     )
     if (processes := trainer.communicator.size) > 1:
         status.say(f"{processes} processes share each batch of {settings.batch_size} rows")

@@ -1,0 +1,70 @@
+"""`train --architecture llama`: the same run with other blocks, from flags to text."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_base import call
+
+from tinygrad_llm.formats import read_safetensors
+from tinygrad_llm.models import Llama
+from tinygrad_llm.train import load
+
+SMALL = [
+    "--tokenizer", "char", "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "16",
+    "--batch-size", "4", "--steps", "8", "--warmup-steps", "2", "--eval-interval", "4", "--learning-rate", "0.01",
+]  # fmt: skip
+
+
+@pytest.fixture
+def train(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog, again and again.\n" * 40)
+    return ["train", "--architecture", "llama", "--data", text, *SMALL]
+
+
+def test_a_llama_trains_stops_resumes_and_writes(train, tmp_path, capsys):
+    options = ["--num-kv-heads", "1", "--window", "4", "--num-experts", "4", "--qk-norm", "--dropout", "0.1"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    code, printed, errors = call(capsys, *train, *options, "--out", whole)
+    assert (code, errors) == (0, []) and "a Llama of" in printed
+    model, _ = load(whole)
+    assert isinstance(model, Llama) and (model.config.window, model.config.num_experts) == (4, 4)
+    assert model.config.tie_weights and model.config.qk_norm and model.head.weight is model.token_embedding.weight
+    losses = [json.loads(line)["train_loss"] for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
+    assert call(capsys, *train, *options, "--out", parts, "--stop-at", "4")[0] == 0
+    assert call(capsys, "train", "--resume", "--architecture", "llama", "--window", "4", "--out", parts)[0] == 0
+    first, second = (read_safetensors(out / "model.safetensors") for out in (whole, parts))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    code, printed, _ = call(capsys, "generate", "--model", whole, "--prompt", "The ", "--max-new-tokens", "30")
+    assert code == 0 and printed.startswith("The ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gelu", "none"], "--gelu is no setting of --architecture llama"),
+        (["--architecture", "gpt", "--window", "4"], "--window is no setting of --architecture gpt"),
+        (["--num-kv-heads", "3"], "num_heads must be a multiple of num_kv_heads; got 2 and 3"),
+        (["--head-dim", "7"], "head_dim must be even"),
+        (["--rope-base", "-1"], "base must be a finite number above 0"),
+        (["--window", "0"], "window must be an integer of at least 1"),
+        (["--num-experts", "1000000000"], "GB of memory to be trained"),
+        (["--activation", "relu"], "activation must be one of silu"),
+    ],
+)
+def test_misuse_is_one_line(train, options, message, tmp_path, capsys):
+    code, _, errors = call(capsys, *train, *options, "--out", tmp_path / "out")
+    assert (code, len(errors)) == (2, 1) and message in errors[0], errors
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_run_keeps_its_architecture(train, tmp_path, capsys):
+    assert call(capsys, *train, "--out", tmp_path / "run", "--stop-at", "1")[0] == 0
+    code, _, errors = call(capsys, "train", "--resume", "--architecture", "gpt", "--out", tmp_path / "run")
+    assert (code, len(errors)) == (2, 1) and "--architecture was llama, got gpt" in errors[0]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    code, _, errors = call(capsys, "train", "--resume", "--out", tmp_path / "run")
+    assert (code, len(errors)) == (1, 1) and "model_type must be one of gpt, llama; got bert" in errors[0]
