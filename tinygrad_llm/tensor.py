@@ -185,8 +185,8 @@ def _nodes_behind(root: Node) -> list[Node]:
     return found
 
 
-def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> None:
-    """Hand `gradient` back through the graph behind `root`, newest operation first."""
+def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]:
+    """Hand `gradient` back through the graph behind `root`, newest operation first, one at each step."""
     pending = _nodes_behind(root)
     root.grad = gradient
     try:
@@ -209,6 +209,7 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> None:
                 node.backward, node.parents = None, ()
             del backward, dy  # the activations of this operation die here
             _deliver(maker, parents, gradients)
+            yield
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind
             node.grad, node.grad_is_ours = None, False
@@ -310,10 +311,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         numbers = np.array2string(self.data, separator=", ", precision=4, threshold=40, edgeitems=3, prefix="Tensor(")
-        if self.node is not None:
-            made_by = f", op={self.node.name}"
-        else:
-            made_by = ", requires_grad=True" if self._is_parameter else ""
+        leaf = ", requires_grad=True" if self._is_parameter else ""
+        made_by = leaf if self.node is None else f", op={self.node.name}"
         return f"{type(self).__name__}({numbers}, shape={self.shape}, dtype={self.dtype}{made_by})"
 
     # -- leaving the graph
@@ -362,6 +361,11 @@ class Tensor:
         `gradient` is dL/d(self), of the same shape; it may be left out only for a single element, where it is 1. The
         graph is freed unless `retain_graph`. Raises GraphError where there is nothing to walk.
         """
+        for _ in self.backward_steps(gradient, retain_graph):
+            pass
+
+    def backward_steps(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> Iterator[None]:
+        """`backward`, one operation at each step, for who wants to look in between; unfinished, it frees no more."""
         if not self.requires_grad:
             raise GraphError(
                 "backward: this Tensor was not computed from one with requires_grad=True, or under no_grad; "
@@ -381,7 +385,7 @@ class Tensor:
         if self.node is None:
             self._collect(start)
         else:
-            _walk_back(self.node, start, retain_graph)
+            yield from _walk_back(self.node, start, retain_graph)
 
     def _collect(self, gradient: Array) -> None:
         if self.grad is not None:

@@ -240,12 +240,12 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
     """
     with zeros_to_read(model, batch_size, tokens) as (inputs, targets):
         recorder = _watch_loss(model, inputs, targets)
-    ours = {id(_owner(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
-    ours |= {id(_owner(array)) for array in (*inputs, targets)}
+    ours = {id(owner_of(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
+    ours |= {id(owner_of(array)) for array in (*inputs, targets)}
     by_module: Counter[str] = Counter()
     for node, path in recorder.paths.items():
-        for array in _arrays(node.backward):
-            owner = _owner(array)
+        for array in arrays_held(node.backward):
+            owner = owner_of(array)
             if id(owner) not in ours:
                 ours.add(id(owner))
                 by_module[path] += owner.nbytes
@@ -319,7 +319,7 @@ def _generators(model: Module) -> Iterator[Generator]:
             yield module.generator
 
 
-def _arrays(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
+def arrays_held(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
     """Every array that a backward reaches through its closure: directly, in Tensors, containers and inner functions."""
     seen = set() if seen is None else seen
     if id(held) in seen:
@@ -331,16 +331,16 @@ def _arrays(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
         yield held.data
     elif isinstance(held, list | tuple | set):
         for item in held:
-            yield from _arrays(item, seen)
+            yield from arrays_held(item, seen)
     elif isinstance(held, dict):
-        yield from _arrays(list(held.values()), seen)
+        yield from arrays_held(list(held.values()), seen)
     elif callable(held) and getattr(held, "__closure__", None):
         for cell in held.__closure__:
             if cell != CellType():  # a variable that was given a value
-                yield from _arrays(cell.cell_contents, seen)
+                yield from arrays_held(cell.cell_contents, seen)
 
 
-def _owner(array: Array) -> Array:
+def owner_of(array: Array) -> Array:
     """The array whose memory this one lies in; a buffer that it was put into may be larger than it."""
     while isinstance(array.base, np.ndarray) and not isinstance(array.base, Buffer):
         array = array.base
