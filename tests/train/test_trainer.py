@@ -124,6 +124,25 @@ def test_evaluating_more_often_does_not_change_the_training():
     assert_same_bits(bits(first), bits(second))
 
 
+def test_recomputing_activations_changes_no_bit():
+    forwards = []
+    trainers = []
+    for on in (False, True):
+        settings = {**SETTINGS.to_dict(), "grad_accumulation": 2, "eval_interval": 0, "checkpoint_activations": on}
+        trainer = new_trainer(TrainingSettings(**settings))
+        forwards.append(0)
+
+        def count(*_):
+            forwards[-1] += 1
+
+        trainer.model.blocks[0].feed_forward.register_forward_hook(count)
+        trainer.train()
+        trainers.append(trainer)
+    assert_same_bits(*map(bits, trainers))
+    in_training = 2 * SETTINGS.steps
+    assert forwards[1] - forwards[0] == in_training  # each block once more
+
+
 def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
     whole, _ = run_in_pieces(tmp_path / "whole", [])
     run = RunFolder.create(tmp_path / "run")

@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_llm.errors import ConfigError
 
 # The length of a run and how it is watched, not what is being trained.
-CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "skip_bad_steps")
+CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
 
 
 def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:

@@ -43,6 +43,7 @@ class TrainingSettings:
     eval_batches: int = _setting(20, "batches of such a look")
     sample_interval: int = _setting(0, "steps between samples of what the model writes, 0 for one at the end")
     seed: int = _setting(0, "of all random numbers: the same seed gives the same run")
+    checkpoint_activations: bool = _setting(False, "recompute each block in backward: less memory, a third more time")
     skip_bad_steps: bool = _setting(False, "go on after a loss or gradient that is no number, without that step")
 
     def __post_init__(self) -> None:
