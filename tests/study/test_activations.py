@@ -58,6 +58,15 @@ def test_names_and_shapes(model, ids):
     assert {name.partition("@")[0] for name in seen} <= set(study.activation_names(model))
 
 
+def test_a_container_that_never_runs_has_no_name(model, ids):
+    names = study.activation_names(model)
+    assert "blocks" not in names and {"blocks.0", "blocks.1", "head"} <= set(names)
+    never = {f"blocks.{i}.attention.dropout" for i in range(2)}  # its p is read by the attention, which drops weights
+    assert set(names) - set(study.cache(model, ids)) == never
+    with pytest.raises(ConfigError, match=r"near it: .*blocks\.0"), study.edit(model, {"blocks": study.zero()}):
+        pass
+
+
 def test_the_residual_stream_is_the_sum_of_what_was_added(model, ids):
     seen = study.cache(model, ids)
     added = seen["blocks.1.attention"] + seen["blocks.1.feed_forward"]

@@ -135,10 +135,10 @@ def edit(model: Module, changes: Mapping[str, Change]) -> Iterator[None]:
 
 
 def activation_names(model: Module) -> list[str]:
-    """Every name that an activation of `model` can have. Containers that never run are among them."""
+    """Every name that an activation of `model` can have. Containers such as `blocks`, which never run, have none."""
     names = []
-    for path, module in _paths(model):
-        if path:
+    for path, module in module_paths(model):
+        if path and type(module).forward is not Module.forward:
             names.append(path)
         if isinstance(module, MultiHeadAttention | MultiHeadLatentAttention):
             names.append(f"{path}{WEIGHTS}".lstrip("."))
@@ -232,7 +232,7 @@ def running_modules(model: Module) -> Iterator[tuple[list[str], Callable[[Module
     that asks whether there are any goes the way that it always goes.
     """
     paths: dict[int, list[str]] = {}
-    for path, module in _paths(model):
+    for path, module in module_paths(model):
         paths.setdefault(id(module), []).append(path)
     running: list[str] = []
 
@@ -268,12 +268,12 @@ def _put_back(module: Module, forward: Any) -> None:
         vars(module)["forward"] = forward
 
 
-def _paths(module: Module, path: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
+def module_paths(module: Module, path: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
     """Every module under every path that leads to it, however many share it."""
     yield path, module
     for name, child in module.named_children():
         if child not in (*above, module):
-            yield from _paths(child, f"{path}.{name}" if path else name, (*above, module))
+            yield from module_paths(child, f"{path}.{name}" if path else name, (*above, module))
 
 
 def _without_graph(output: Any) -> Any:
