@@ -9,6 +9,7 @@ from tinygrad_llm.data.classification import (
     read_labelled_texts,
 )
 from tinygrad_llm.data.files import expand_paths, read_json, read_jsonl, read_rows, read_text
+from tinygrad_llm.data.id_file import IdFile, IdWriter
 from tinygrad_llm.data.instruction_tasks import TASKS, instruction_tasks
 from tinygrad_llm.data.instructions import (
     PROMPT_STYLES,
@@ -24,6 +25,7 @@ from tinygrad_llm.data.instructions import (
     split_records,
 )
 from tinygrad_llm.data.loader import DataLoader, collate
+from tinygrad_llm.data.long_text import LongText
 from tinygrad_llm.data.masking import MASK, MaskedLoader, mask_tokens
 from tinygrad_llm.data.number_words import NumberPairs, english_words, french_words
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, pad_right
@@ -40,12 +42,13 @@ from tinygrad_llm.data.window_loader import WindowBatches, WindowLoader
 from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
 
 __all__ = [
-    "END_OF_TEXT_ID", "IGNORE_INDEX", "MASK", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader",
-    "InstructionDataset", "LabelledText", "MaskedLoader", "NumberPairs", "Pair", "PreferenceBatch", "PreferenceDataset",
-    "PromptStyle", "SlidingWindows", "TokenizedPreference", "TokenizedRecord", "TranslationBatch", "TranslationDataset",
-    "WindowBatches", "WindowLoader", "balance", "collate", "collate_instructions", "collate_padded",
-    "collate_preferences", "collate_shifted", "collate_translation", "count_rows", "english_words", "expand_paths",
-    "fitting_records", "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style",
-    "random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs",
-    "read_preferences", "read_rows", "read_text", "split_records", "take_rows", "train_validation_split",
+    "END_OF_TEXT_ID", "IGNORE_INDEX", "MASK", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader", "IdFile",
+    "IdWriter", "InstructionDataset", "LabelledText", "LongText", "MaskedLoader", "NumberPairs", "Pair",
+    "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows", "TokenizedPreference", "TokenizedRecord",
+    "TranslationBatch", "TranslationDataset", "WindowBatches", "WindowLoader", "balance", "collate",
+    "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted", "collate_translation",
+    "count_rows", "english_words", "expand_paths", "fitting_records", "french_words", "instruction_tasks",
+    "label_names", "mask_tokens", "pad_right", "prompt_style", "random_split", "read_instructions", "read_json",
+    "read_jsonl", "read_labelled_texts", "read_pairs", "read_preferences", "read_rows", "read_text", "split_records",
+    "take_rows", "train_validation_split",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
 """Reading data files that nobody has checked: whatever is in them, a value comes back or a DataError that helps."""
 
+import codecs
 import csv
 import glob
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from tinygrad_llm.errors import ConfigError, DataError, FormatError
 from tinygrad_llm.formats import open_regular, parse_json
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".rst"})
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before UTF-8; it is no part of the text
+BLOCK_BYTES = 1 << 20  # of a file, read at a time
+BYTE_ORDER_MARK = "\ufeff"  # some editors put it before UTF-8; it is no part of the text
 
 AnyPath = str | os.PathLike[str]
 
@@ -21,21 +24,44 @@ def read_text(path: AnyPath) -> str:
 
     Raises: DataError if there is no such file, or it is empty, too large for the memory, or not UTF-8
     """
-    raw = _read_bytes(path)
-    start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     try:
-        text = raw[start:].decode("utf-8")
-    except UnicodeDecodeError as error:
-        offset = start + error.start
-        raise DataError(
-            f"{_name(path)} must be UTF-8; byte {offset} is 0x{raw[offset]:02x} ({error.reason}): convert it, "
-            "for example with `iconv -f WINDOWS-1252 -t UTF-8`"
-        ) from None
+        return "".join(read_blocks(path))
     except MemoryError:
-        raise DataError(f"{_name(path)} must fit in memory; got {len(raw)} bytes: split it") from None
-    if not text:
+        raise DataError(f"{_name(path)} must fit in memory; it does not: split it") from None
+
+
+def read_blocks(path: AnyPath, size: int = BLOCK_BYTES) -> Iterator[str]:
+    """The text of `read_text`, in blocks of about `size` bytes: memory never holds more than one.
+
+    Raises: DataError as `read_text`, when the place is reached
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    taken, first, empty = 0, True, True
+    try:
+        with open_regular(path, error=DataError) as file:
+            while True:
+                raw = file.read(size)
+                waiting = len(decoder.getstate()[0])  # the first bytes of a character whose last are in `raw`
+                try:
+                    text = decoder.decode(raw, final=not raw)
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{_name(path)} must be UTF-8; byte {taken - waiting + error.start} is "
+                        f"0x{error.object[error.start]:02x} ({error.reason}): convert it, for example with "
+                        "`iconv -f WINDOWS-1252 -t UTF-8`"
+                    ) from None
+                taken += len(raw)
+                if text and first:
+                    text, first = text.removeprefix(BYTE_ORDER_MARK), False
+                if text:
+                    empty = False
+                    yield text
+                if not raw:
+                    break
+    except TypeError:
+        raise DataError(f"a file's name must be a str or a path; got {type(path).__name__}") from None
+    if empty:
         raise DataError(f"{_name(path)} must hold text; the file is empty")
-    return text
 
 
 def expand_paths(data: AnyPath) -> list[Path]:
@@ -113,16 +139,6 @@ def read_jsonl(path: AnyPath) -> list[Any]:
     if not values:
         raise DataError(f"{name} must hold at least one JSON value; got only blank lines")
     return values
-
-
-def _read_bytes(path: AnyPath) -> bytes:
-    try:
-        with open_regular(path, error=DataError) as file:
-            return file.read()
-    except MemoryError:
-        raise DataError(f"{_name(path)} must fit in memory; it does not: split it") from None
-    except TypeError:
-        raise DataError(f"a file's name must be a str or a path; got {type(path).__name__}") from None
 
 
 def _is_text_file(path: Path, folder: Path) -> bool:

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm.data.id_file import release_pages
+from tinygrad_llm.data.random_order import random_order
 from tinygrad_llm.data.windows import SlidingWindows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator, default_generator
+
+RELEASE_INTERVAL = 16  # batches
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -21,6 +25,9 @@ class WindowLoader:
     A fixed cut would show the model the same beginnings in every epoch; the offset, drawn below `context_length`, moves
     all windows together, so that none overlap and nearly every token is still seen once. A last batch that is not
     full is left out. Random numbers come from `generator`, else from the default one.
+
+    Memory does not grow with the text: ids may be mapped (see id_file.py), and the order of more than 262,144 windows
+    is worked out batch by batch (see random_order.py).
 
     Shapes: ids (N,), possibly memory-mapped -> per batch (batch_size, context_length) twice, the second shifted by one
     Raises: DataError if the ids do not fill one batch; ConfigError for a batch_size below 1
@@ -50,13 +57,15 @@ class WindowLoader:
         ids, width = self.windows.ids, self.context_length
         spare = ids.size - 1 - width  # a text of one window has no room to move
         offset = int(self.generator.randint(0, min(width, spare + 1)))
-        starts = offset + width * self.generator.randperm((ids.size - 1 - offset) // width)
-        size = min(self.batch_size, len(starts))
+        order = random_order((ids.size - 1 - offset) // width, self.generator)
+        size = min(self.batch_size, len(order))
         within = np.arange(width + 1)
-        while (self._batches + 1) * size <= len(starts):
-            first = starts[self._batches * size : (self._batches + 1) * size]
+        while (self._batches + 1) * size <= len(order):
+            first = offset + width * order[self._batches * size : (self._batches + 1) * size]
             batch = ids[first[:, None] + within].astype(np.int64)
             self._batches += 1
+            if self._batches % RELEASE_INTERVAL == 0:
+                release_pages(ids)
             yield batch[:, :-1], batch[:, 1:]
         self._epoch_start = None
 
