@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from tinygrad_llm.cli import (
+    bench,
     bert,
     chat,
     classify,
@@ -52,6 +53,7 @@ COMMANDS = {
     "inspect": inspect,
     "gradcheck": gradcheck,
     "faults": faults,
+    "bench": bench,
     "download": download,
     "import": import_model,
     "export": export_model,

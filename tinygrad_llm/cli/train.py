@@ -241,12 +241,16 @@ def expect_memory(config: GPTConfig | LlamaConfig, processes: int = 1) -> None:
 
 def expect_room(parameters: int, processes: int = 1) -> None:
     """Refuse to train more parameters than the machine's memory can hold."""
-    needed = 16 * parameters * processes  # float32: the weight, its gradient, and two moments of AdamW
+    # float32: the weight, its gradient, and two moments of AdamW
+    expect_bytes(16 * parameters * processes, f" by {processes} processes" * (processes > 1))
+
+
+def expect_bytes(needed: int, by_whom: str = "") -> None:
+    """Refuse a training that needs more bytes than this machine's memory has."""
     if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise ConfigError(
             f"a model of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
-            f"{f' by {processes} processes' * (processes > 1)}; this machine has {there // 10**9} GB: choose smaller "
-            "ones"
+            f"{by_whom}; this machine has {there // 10**9} GB: choose smaller ones"
         )
 
 

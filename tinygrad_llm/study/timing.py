@@ -76,7 +76,12 @@ class Stopwatch:
         self._running = running
         self._places: dict[Node, tuple[str, str]] = {}
         self._going_back = False
-        self._since = perf_counter()
+        self._started = self._since = perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From its making to the last event or lap."""
+        return self._since - self._started
 
     def lap(self) -> float:
         """The seconds since the last event, which are then nobody's."""

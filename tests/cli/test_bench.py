@@ -1,0 +1,100 @@
+"""The command bench: what it prints, as a table and as JSON, and how it refuses and ends."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from training_process import ENVIRONMENT, PROGRAM
+
+from tinygrad_llm.cli import bench, main
+from tinygrad_llm.study.benchmark import PARTS
+from tinygrad_llm.study.scaling import measure_growth
+from tinygrad_llm.study.training_step import PRESETS
+
+
+def test_the_table_explains_itself(capsys):
+    assert main(["bench", "--preset", "smoke", "--steps", "2", "--warmup", "1"]) == 0
+    printed, errors = capsys.readouterr()
+    assert errors == ""
+    assert printed.startswith("a training step of the preset smoke: a GPT of 2 layers, 2 heads, 32 wide,")
+    assert "reading 2 x 16 tokens" in printed and "1 GFLOP is" in printed
+    first_words = [line[:28].strip() for line in printed.splitlines()]
+    rows = [first_words.index(name) for name in (*PARTS, "clipping and AdamW", "the engine", "together")]
+    assert rows == list(range(rows[0], rows[0] + len(rows)))
+    shares = [float(line.split()[-1].rstrip("%")) for line in printed.splitlines()[rows[0] : rows[-1]]]
+    assert sum(shares) == pytest.approx(100, abs=3)
+    assert printed.splitlines()[rows[-1]].endswith("100.0%")
+
+
+def test_json_is_one_object(capsys):
+    argv = ["bench", "--preset", "smoke", "--batch-size", "3", "--context-length", "8", "--steps", "2", "--json"]
+    assert main(argv) == 0
+    printed, errors = capsys.readouterr()
+    told = json.loads(printed)
+    assert errors == ""
+    assert {"preset", "environment", "tokens_per_second", "gflops", "parts", "memory"} <= told.keys()
+    assert (told["preset"], told["batch_size"], told["model"]["context_length"]) == ("smoke", 3, 8)
+    assert list(told["parts"]) == list(PARTS) and len(told["step_seconds"]) == 2
+
+
+def test_a_process_of_its_own_tells_what_the_step_held():
+    command = [*PROGRAM, "bench", "--preset", "smoke", "--batch-size", "200", "--steps", "1", "--json"]
+    memory = json.loads(subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=True).stdout)["memory"]
+    if memory["peak"] is None:
+        pytest.skip("this system keeps no mark")
+    assert memory["counted"] < memory["peak"] < 3 * memory["counted"]
+
+
+def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
+    axes = {"context": (8, 16), "batch": (1, 2)}
+    monkeypatch.setattr(bench, "measure_growth", lambda **told: measure_growth(PRESETS["smoke"], axes, **told))
+    assert main(["bench", "--scaling"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "2^exponent" in lines[1]
+    assert [line.split()[0] for line in lines[2:] if line] == [
+        "context", "8", "16", "exponent", "batch", "1", "2", "exponent"
+    ]  # fmt: skip
+    assert lines[-1].split()[-1] == "1.00"
+    assert main(["bench", "--scaling", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {"base", "environment", "axes"} and told["axes"].keys() == axes.keys()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--steps", "0"], "--steps and --warmup must be at least 1"),
+        (["--warmup", "-1"], "--steps and --warmup must be at least 1"),
+        (["--batch-size", "0"], "batch_size must be an integer of at least 1"),
+        (["--context-length", "-4"], "context_length must be an integer of at least 1"),
+        (["--context-length", "100000"], "GB of memory"),
+        (["--context-length", "9" * 30], "GB of memory"),
+        (["--batch-size", "9" * 30], "GB of memory"),
+        (["--seed", "-1"], "seed must be in"),
+        (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
+        (["--preset", "huge"], "invalid choice"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(capsys, argv, said):
+    argv = argv if "--preset" in argv or "--scaling" in argv else ["--preset", "smoke", *argv]
+    try:
+        code = main(["bench", *argv])
+    except SystemExit as exit:  # argparse's way
+        code = exit.code
+    printed, errors = capsys.readouterr()
+    assert (code, printed) == (2, "")
+    assert len(errors.splitlines()) == 1 and said in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_interrupted():
+    command = [*PROGRAM, "bench", "--preset", "smoke", "--steps", "1000000"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert "preset smoke" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (130, "interrupted")

@@ -1,0 +1,117 @@
+"""How the cost of a training step grows with the model's and the batch's sizes.
+
+    for growth in measure_growth():
+        print(growth.axis, growth.exponent)
+
+One size grows at a time, the others stay. If a cost is c · sizeⁿ, its logarithm is a straight line of slope n over the
+logarithm of the size: `exponent` is the slope of the line with the least squares. Counted operations show what the
+model asks for; time shows it too where the products are large enough to outweigh everything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.study.counting import flops
+from tinygrad_llm.study.training_step import TrainingStep, Workload, gpt_like_nanogpt
+
+BASE = Workload(gpt_like_nanogpt(256, 128, 128, 4, 2), batch_size=2, steps=3)
+AXES: dict[str, tuple[int, ...]] = {
+    "context": (64, 128, 256, 512, 1024, 2048),
+    "batch": (1, 2, 4, 8, 16, 32),
+    "width": (64, 128, 256, 512, 1024),
+    "vocabulary": (256, 1024, 4096, 16384, 65536),
+}
+
+
+@dataclass
+class Point:
+    """One size: seconds of a step (the median), tokens a second, operations of its products forward and backward."""
+
+    size: int
+    seconds: float
+    tokens_per_second: float
+    operations: int
+
+
+@dataclass
+class Growth:
+    """The points along one axis, and the exponents of the power laws that fit seconds and operations best."""
+
+    axis: str
+    points: list[Point]
+
+    @property
+    def exponent(self) -> float:
+        return fitted_exponent([p.size for p in self.points], [p.seconds for p in self.points])
+
+    @property
+    def exponent_of_operations(self) -> float:
+        return fitted_exponent([p.size for p in self.points], [p.operations for p in self.points])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "points": [dataclasses.asdict(point) for point in self.points],
+            "exponent": self.exponent,
+            "exponent_of_operations": self.exponent_of_operations,
+        }
+
+
+def measure_growth(
+    base: Workload = BASE,
+    axes: Mapping[str, Sequence[int]] = AXES,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[Growth]:
+    """Each axis as soon as all of its sizes are measured.
+
+    Raises: ConfigError for an axis that is none
+    """
+    for axis, sizes in axes.items():
+        points = []
+        for size in sizes:
+            progress(f"{axis} {size:,}")
+            points.append(_measured(size, grown(base, axis, size), seed))
+        yield Growth(axis, points)
+
+
+def grown(base: Workload, axis: str, size: int) -> Workload:
+    """`base` with one of its sizes changed."""
+    if axis == "batch":
+        return dataclasses.replace(base, batch_size=size)
+    names = {"context": "context_length", "width": "embedding_dim", "vocabulary": "vocab_size"}
+    if axis not in names:
+        raise ConfigError(f"scaling: axes are batch, {', '.join(names)}; got {axis!r}")
+    change: dict[str, Any] = {names[axis]: size}
+    return dataclasses.replace(base, config=dataclasses.replace(base.config, **change))
+
+
+def _measured(size: int, workload: Workload, seed: int) -> Point:
+    step = TrainingStep(workload, seed)
+    step()  # makes what later steps use again
+    times = []
+    for _ in range(workload.steps):
+        started = perf_counter()
+        step()
+        times.append(perf_counter() - started)
+    seconds = statistics.median(times)
+    counted = flops(step.model, workload.batch_size, workload.config.context_length)
+    return Point(size, seconds, workload.tokens / seconds, counted.forward + counted.backward)
+
+
+def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """n of the c · sizeⁿ that fits best: the slope of ln(cost) over ln(size).
+
+    >>> round(fitted_exponent([1, 2, 4], [3, 12, 48]), 6)
+    2.0
+    """
+    slope, _ = np.polyfit(np.log(sizes), np.log(costs), 1)
+    return float(slope)

@@ -1,0 +1,73 @@
+"""The training step that speed is measured with, at sizes that have a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.optim import AdamW, clip_grad_norm_
+from tinygrad_llm.random import manual_seed
+from tinygrad_llm.tensor import Array, Tensor
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A GPT, the batch of one step (sequences of a whole context), and how many steps are a fair sample."""
+
+    config: GPTConfig
+    batch_size: int
+    steps: int
+
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.config.context_length
+
+
+def gpt_like_nanogpt(vocab_size: int, context_length: int, embedding_dim: int, heads: int, layers: int) -> GPTConfig:
+    """nanoGPT's model: biases everywhere, the head tied to the embedding, no dropout."""
+    return GPTConfig(
+        vocab_size, context_length, embedding_dim, heads, layers, dropout=0.0, qkv_bias=True, tie_weights=True
+    )
+
+
+PRESETS = {
+    "smoke": Workload(gpt_like_nanogpt(65, 16, 32, 2, 2), batch_size=2, steps=3),  # to see that all works
+    "0.8M": Workload(gpt_like_nanogpt(65, 64, 128, 4, 4), batch_size=12, steps=30),
+    "12M": Workload(gpt_like_nanogpt(4096, 128, 384, 6, 6), batch_size=32, steps=5),
+    "124M": Workload(gpt_like_nanogpt(50257, 256, 768, 12, 12), batch_size=4, steps=3),  # GPT-2 small
+}
+
+
+class TrainingStep:
+    """Calling it trains a GPT for one step on tokens that stay the same: forward, backward, clipping, AdamW; float32.
+
+    It is made of the public classes, as any training loop is. `seed` seeds the default generator, for the weights.
+    """
+
+    def __init__(self, workload: Workload, seed: int = 0) -> None:
+        manual_seed(seed)
+        self.model = GPT(workload.config, init="gpt2")
+        self.parameters = list(self.model.parameters())
+        self.optimizer = AdamW(self.parameters, lr=1e-4, weight_decay=0.1)
+        self.ids, self.targets = made_up_tokens(workload)
+
+    def __call__(self) -> None:
+        self.forward().backward()
+        self.update()
+
+    def forward(self) -> Tensor:
+        return self.model.loss(self.ids, self.targets)
+
+    def update(self) -> None:
+        clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def made_up_tokens(workload: Workload) -> tuple[Array, Array]:
+    """Ids and targets (batch_size, context_length), all over the vocabulary: what a step costs depends on no text."""
+    shape, size = (workload.batch_size, workload.config.context_length), workload.config.vocab_size
+    ids = np.arange(workload.tokens).reshape(shape) * 7919 % size
+    return ids, (ids + 1) % size
