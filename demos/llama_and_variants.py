@@ -131,7 +131,7 @@ for name, build in MODELS.items():
 #
 # "In use" is what one token meets: of the experts, two and the router. The loss is in nats per letter, on text that was
 # not trained on; the experts' balance is not part of it. Cache is what the model keeps of each letter when it writes:
-# counted in numbers, and measured in bytes in the arrays of a cache that holds one whole context.
+# counted in numbers, and measured in bytes in the arrays of the cache that one whole context is read into.
 
 # %%
 print("\n== 3 Training ==")
@@ -153,7 +153,8 @@ for name, build in MODELS.items():
         f"{name:<24}{model.num_parameters():>11,}{in_use:>10,}{evaluate(model, held_out):>8.3f}{seconds:>9.1f}"
         f"{cached:>8}{cache.nbytes:>10,}"
     )
-print(f"(the window keeps all {CONTEXT} letters in its cache; it never looks at more than {WINDOW} of them)")
+held = nn.cache.tokens_held(CONTEXT, WINDOW)
+print(f"(a window looks at {WINDOW} of {CONTEXT} letters; its cache has room for {held}: guesses may be taken back)")
 
 # %% [markdown]
 # ## What a token costs

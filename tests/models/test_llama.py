@@ -14,6 +14,7 @@ from tinygrad_llm.generate import DraftModel, PromptLookup, beam_search, generat
 from tinygrad_llm.generate.reading import Reading
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.optim import AdamW
+from tinygrad_llm.study import memory
 from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.train import RunFolder
 
@@ -104,6 +105,42 @@ def test_a_logit_knows_the_past_and_not_the_future(name):
     changed = np.abs(model(ids).data - before).max(axis=-1) > 1e-9
     reach = 2 * (model.config.window - 1) if name == "mistral" else 9  # through two layers
     assert changed.tolist() == [4 <= i <= 4 + reach for i in range(9)]
+
+
+def windowed():
+    """Its cache has room for 2 + 16 + 8 tokens."""
+    manual_seed(4)
+    return Llama(LlamaConfig(13, 60, 16, 4, 2, num_kv_heads=2, window=3)).to(np.float64).eval()
+
+
+def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all():
+    model = windowed()
+    texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
+    for prompts in (texts, texts[:1]):
+        reading, grown = Reading(model, prompts), [*prompts]
+        for step in range(17):
+            for row, text in zip(reading.logits()[:, -1], grown, strict=True):
+                np.testing.assert_allclose(row, next_logits(model, text), rtol=0, atol=1e-12)
+            tokens = some_ids(len(grown), seed=step)
+            reading.append(tokens)
+            grown = [np.append(text, token) for text, token in zip(grown, tokens, strict=True)]
+        cache = model.new_cache()
+        with no_grad():
+            model.hidden(some_ids(60)[None], cache)
+        assert cache.length == 60 and cache.nbytes == 2 * 2 * 26 * 2 * 4 * 8
+        assert cache.nbytes == memory(model, 1, 60).kv_cache
+
+
+def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens():
+    model, prompt = windowed(), some_ids(7)
+    plain = generate(model, prompt, 50, use_cache=False)
+    np.testing.assert_array_equal(generate(model, prompt, 50), plain)
+    np.testing.assert_array_equal(generate(model, prompt, 50, look_ahead=False), plain)
+    manual_seed(9)
+    poor = Llama(LlamaConfig(13, 60, 8, 2, 1, window=2)).to(np.float64)
+    for draft in (DraftModel(model, 4), DraftModel(poor, 6), DraftModel(poor, 40), PromptLookup(30, 1)):
+        found = generate_speculatively(model, prompt, 50, draft)  # 40 and 30 are more than the cache can take back
+        np.testing.assert_array_equal(found.ids, plain)
 
 
 @each_variant

@@ -63,6 +63,7 @@ class Reading:
         if cache is not None:
             start = min(cache.length, self.length - count)
             cache.truncate(start)
+            start = cache.length  # 0 where a window has dropped what would have to be seen
         first = max(self.length - window, 0)  # the first column that can be seen
         mask = positions = None
         if self.padding.any():

@@ -135,8 +135,9 @@ class LanguageModel(Module):
         self.config = dataclasses.replace(self.config, vocab_size=int(new_size))
 
     def new_cache(self) -> KVCache:
-        """An empty KV cache with room for one whole context."""
-        return KVCache(self.config.num_layers, self.config.context_length)
+        """An empty KV cache with room for one whole context, or for what the layers' windows see of it."""
+        windows = [getattr(block.attention, "window", None) for block in self.blocks]
+        return KVCache(len(windows), self.config.context_length, windows)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> Self:

@@ -3,7 +3,7 @@
 from tinygrad_llm.nn import functional, init
 from tinygrad_llm.nn.activation import GELU, ReLU, SiLU
 from tinygrad_llm.nn.attention import MultiHeadAttention
-from tinygrad_llm.nn.cache import DecoderCache, KVCache, LayerCache, MemoryCache
+from tinygrad_llm.nn.cache import DecoderCache, KVCache, LayerCache, MemoryCache, WindowCache
 from tinygrad_llm.nn.checkpoint import checkpoint
 from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
 from tinygrad_llm.nn.embedding import Embedding
@@ -21,6 +21,6 @@ __all__ = [
     "GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache", "LayerNorm",
     "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList", "MultiHeadAttention",
     "MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU",
-    "SinusoidalPositions", "TransformerBlock", "checkpoint", "checkpoint_activations", "draw_dropout_from",
-    "functional", "init", "rotary_frequencies", "sinusoidal_positions",
+    "SinusoidalPositions", "TransformerBlock", "WindowCache", "checkpoint", "checkpoint_activations",
+    "draw_dropout_from", "functional", "init", "rotary_frequencies", "sinusoidal_positions",
 ]  # fmt: skip

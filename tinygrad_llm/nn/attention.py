@@ -33,7 +33,7 @@ class MultiHeadAttention(Module):
     `rotary` turns queries and keys by their positions; `head_norm` makes a normalisation of every head's queries, and
     one of its keys, before that (Henry et al. 2020, arXiv:2010.04245). With `window` a token sees only itself and the
     window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150): what lies further back reaches it only through
-    the layers between. The cache still keeps every token.
+    the layers between. A `WindowCache` keeps no more than that.
 
     Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim)
     """
@@ -126,11 +126,13 @@ class MultiHeadAttention(Module):
                 if keys.requires_grad or values.requires_grad:
                     raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
                 keys, values = map(Tensor, cache.extend(keys.data, values.data))
+        if self.window is not None:
+            mask = within_window(self.window, x.shape[-2], keys.shape[-2], mask)
         attended = scaled_dot_product_attention(
             queries,
             keys,
             values,
-            attn_mask=mask if self.window is None else within_window(self.window, x.shape[-2], keys.shape[-2], mask),
+            attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
             is_causal=self.causal and memory is None,
             generator=self.dropout.generator,
@@ -155,8 +157,12 @@ class MultiHeadAttention(Module):
 def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:
     """`mask` that also hides what lies `window` or more tokens before a query, of which the last sees the last key.
 
+    A mask of more keys loses the first of them, which a cache has dropped.
+
     Shapes: mask broadcasting to (..., queries, keys) -> the same, None where nothing is hidden
     """
+    if mask is not None and as_tensor(mask).shape[-1] > keys:
+        mask = as_tensor(mask).data[..., -keys:]
     if keys <= window:
         return mask
     near = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries - window)

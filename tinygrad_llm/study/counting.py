@@ -33,6 +33,7 @@ from tinygrad_llm.buffers import Buffer
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Dropout, Module, TransformerBlock
+from tinygrad_llm.nn.cache import tokens_held
 from tinygrad_llm.ops.attention import visible_keys
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.random import Generator, default_generator
@@ -138,7 +139,8 @@ class Flops:
 
 @dataclass
 class Memory:
-    """Bytes of one training step, `activations` by module path; `kv_cache` is what generating as many tokens keeps.
+    """Bytes of one training step, `activations` by module path; `kv_cache` is what generating as many tokens keeps,
+    with a window only the last of them.
 
     `optimizer` is AdamW's. Activations are the arrays that the graph of the forward and its loss keeps for the
     backward, each counted once, parameters and inputs not among them; "loss" is what no module made.
@@ -251,12 +253,16 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
                 by_module[path] += owner.nbytes
     parameters = list(model.parameters())
     trainable = sum(parameter.data.nbytes for parameter in parameters if parameter.requires_grad)
-    widths = sum(getattr(module, "cache_width", 0) for module in model.modules())
+    kept = sum(  # numbers, of one text
+        layer.cache_width * tokens_held(tokens, getattr(layer, "window", None))
+        for layer in model.modules()
+        if hasattr(layer, "cache_width")
+    )
     return Memory(
         parameters=sum(parameter.data.nbytes for parameter in parameters),
         gradients=trainable,
         optimizer=OPTIMIZER_MOMENTS * trainable,
-        kv_cache=widths * batch_size * tokens * (parameters[0].dtype.itemsize if parameters else 0),
+        kv_cache=kept * batch_size * (parameters[0].dtype.itemsize if parameters else 0),
         by_module=dict(by_module),
     )
 

@@ -29,7 +29,7 @@ class ModuleCase(NamedTuple):
 X = normal(2, 3, 8)
 MEMORY = normal(2, 5, 8)
 CONTAINERS = {"Module", "ModuleList", "Parameter", "Buffer"}  # no arithmetic of their own
-CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache"}  # through which no gradient flows
+CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache", "WindowCache"}  # through which no gradient flows
 
 LAYERS: dict[str, list[ModuleCase]] = {
     "Linear": [ModuleCase(lambda: nn.Linear(8, 5), (X,)), ModuleCase(lambda: nn.Linear(8, 5, bias=False), (X,))],
