@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygrad_llm.cli import train
-from tinygrad_llm.data import WindowBatches, train_validation_split
+from tinygrad_llm.data import LongText, WindowBatches
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings, load
 from tinygrad_llm.train.diagnosis import diagnose
+from tinygrad_llm.train.encoding import split_of
 from tinygrad_llm.train.run_folder import read_config
 
 
@@ -26,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     given, status = vars(arguments), StatusLine()
     model, tokenizer, text, batch_size = _of_run(given, status) if "model" in given else _of_flags(given, status)
-    ids = tokenizer.encode_to_array(text, allowed_special="all")
-    batch = WindowBatches(ids, model.config.context_length, batch_size)[0]
+    batch = _first_batch(text, tokenizer, model.config.context_length, batch_size)
     wrong = 0
     for finding in diagnose(model, batch, tokenizer, untrained="model" not in given):
         status.say(str(finding))
@@ -37,26 +39,36 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, str, int]:
+def _first_batch(text: LongText, tokenizer: Tokenizer, context_length: int, batch_size: int) -> Any:
+    """The first windows of the training part; no more of the text is encoded than they need."""
+    rows, count = [np.empty(0, tokenizer.id_dtype)], 0
+    for ids in tokenizer.encode_blocks(text.blocks(0, split_of(text)), "all"):
+        rows.append(ids)
+        count += ids.size
+        if count > batch_size * context_length:
+            break
+    return WindowBatches(np.concatenate(rows), context_length, batch_size)[0]
+
+
+def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:
     """The trained model, its tokenizer, the text it was trained on (or --data) and the batch size."""
     folder = Path(given["model"])
     config = read_config(folder)
     if config["model_type"] != "gpt":
         raise ConfigError(f"doctor looks at language models (model_type gpt); {folder} holds a {config['model_type']}")
     data = given.get("data", config.get("data", train.DEFAULT_TEXT))
-    text, _ = train.read_training_text({"data": data}, status)
+    text = train.training_text({"data": data}, status)
     model, tokenizer = load(folder)
-    return model, tokenizer, train_validation_split(text, 0.1)[0], TrainingSettings().batch_size
+    return model, tokenizer, text, TrainingSettings().batch_size
 
 
-def _of_flags(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, str, int]:
+def _of_flags(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:
     """The model that `train` would begin with, given the same flags."""
     plan = train.new_plan(given)
-    text, _ = train.read_training_text(plan, status)
-    train_text, _ = train_validation_split(text, 0.1)
-    tokenizer = train.make_tokenizer(plan, train_text, text, status)
+    text = train.training_text(plan, status)
+    tokenizer = train.make_tokenizer(plan, text, status)
     settings = TrainingSettings.from_dict(plan["training"])
     config = GPTConfig.from_dict({**plan["model"], "vocab_size": tokenizer.vocab_size})
     train.expect_memory(config)
     manual_seed(settings.seed)
-    return GPT(config, init="gpt2"), tokenizer, train_text, settings.batch_size
+    return GPT(config, init="gpt2"), tokenizer, text, settings.batch_size

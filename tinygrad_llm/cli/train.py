@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
+import math
 import os
 import signal
 import sys
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
-from tinygrad_llm.data import WindowBatches, WindowLoader, expand_paths, read_text, train_validation_split
-from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
+from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
+from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, MODELS, GPTConfig, LanguageModel, Llama, LlamaConfig
 from tinygrad_llm.nn.init import no_initial_values
@@ -46,12 +46,16 @@ from tinygrad_llm.train import (
     join_launch,
     perplexity,
 )
+from tinygrad_llm.train.encoding import encode_once, split_of
 from tinygrad_llm.train.environment import crowding
 from tinygrad_llm.train.mpi import MPICommunicator
+from tinygrad_llm.train.vocabulary_sample import vocabulary_sample
 
 DEFAULT_TEXT = "python-docs"
 DEFAULT_PRESET = "micro"
 DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
+DEFAULT_VOCAB_SAMPLE = 10.0  # MB
+IDS = "ids"  # the folder in the run folder
 FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
 SAMPLE_TOKENS = 100
 NOTHING_TO_DO = None  # in place of a task for the other processes
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
     run.add_argument("--data", help="a UTF-8 text file, folder or glob (default: Python's own documentation)")
     run.add_argument("--out", help="the run folder (default: runs/gpt)")
+    run.add_argument("--ids", metavar="FOLDER", help="where to keep the text's ids, for more runs (default: OUT/ids)")
     run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
     run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
     run.add_argument("--keep", type=int, help="checkpoints to keep (default: 2)")
@@ -75,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = parser.add_argument_group("tokenizer")
     text.add_argument("--tokenizer", choices=("char", "bpe", "gpt2", "words"), help="(default: bpe, trained here)")
     text.add_argument("--vocab-size", type=int, help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})")
+    text.add_argument(
+        "--vocab-sample", type=float, metavar="MB",
+        help=f"of a longer text, how much the BPE tokenizer is trained on (default: {DEFAULT_VOCAB_SAMPLE:g})",
+    )  # fmt: skip
 
     model = parser.add_argument_group("model")
     model.add_argument("--architecture", choices=ARCHITECTURES, help="(default: gpt)")
@@ -110,9 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
         plan = new_plan(given)
         folder = RunFolder.create(out, keep)
     with folder:
-        text, plan["data_sha256"] = read_training_text(plan, status)
-        train_text, validation_text = train_validation_split(text, 0.1)
-        tokenizer = folder.tokenizer if resume else make_tokenizer(plan, train_text, text, status)
+        text = training_text(plan, status)
+        plan["data_sha256"] = text.survey.sha256
+        tokenizer = folder.tokenizer if resume else make_tokenizer(plan, text, status)
         if resume and plan["model"].get("vocab_size") != tokenizer.vocab_size:
             raise CheckpointError(
                 f"{out}: config.json and the tokenizer do not fit each other: vocab_size is "
@@ -122,10 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
         config = MODELS[plan["model_type"]][1].from_dict(plan["model"])
         expect_memory(config, here)
 
-        status.say(f"encoding {len(text):,} characters ...")
-        train_ids = tokenizer.encode_to_array(train_text, allowed_special="all")
-        validation_ids = tokenizer.encode_to_array(validation_text, allowed_special="all")
-        status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
+        encoded = encode_once(text, tokenizer, plan.get("ids") or out / IDS, status)
+        status.say(f"{len(encoded.train):,} training tokens, {len(encoded.validation):,} validation tokens")
 
         settings = TrainingSettings.from_dict(plan["training"])
         manual_seed(settings.seed)
@@ -134,9 +141,9 @@ def run(arguments: argparse.Namespace) -> int:
         sampler = Sampler(tokenizer, status)
         trainer = Trainer(
             model,
-            WindowLoader(train_ids, config.context_length, settings.batch_size, shuffling),
+            WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling),
             settings,
-            WindowBatches(validation_ids, config.context_length, settings.batch_size),
+            WindowBatches(encoded.validation, config.context_length, settings.batch_size),
             callbacks=[ProgressLog(status), folder, sampler],
             communicator=communicator,
         )
@@ -163,10 +170,9 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         status.say(f"\nwhat it writes:\n{sampler.sample(trainer)}\n")
         loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
-        text_bytes = len(validation_text.encode("utf-8", "surrogatepass"))
         status.say(
             f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}), "
-            f"{bits_per_byte(loss, len(validation_ids), text_bytes):.3f} bits per byte; "
+            f"{bits_per_byte(loss, len(encoded.validation), encoded.validation_bytes):.3f} bits per byte; "
             f"{duration(time.monotonic() - started)} in all, saved in {out}"
         )
         status.say(f"let it write: {_program()} generate --model {out} --prompt 'The '")
@@ -208,6 +214,11 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     tokenizer = given.get("tokenizer", "bpe")
     if "vocab_size" in given and tokenizer != "bpe":
         raise ConfigError(f"--vocab-size is for --tokenizer bpe; a {tokenizer} tokenizer has the size that it has")
+    if "vocab_sample" in given and tokenizer != "bpe":
+        raise ConfigError(f"--vocab-sample is for --tokenizer bpe; a {tokenizer} tokenizer needs none")
+    sample = given.get("vocab_sample", DEFAULT_VOCAB_SAMPLE)
+    if not 0 < sample < math.inf:
+        raise ConfigError(f"--vocab-sample must be a number of MB above 0; got {sample:g}")
     return {
         "model_type": architecture,
         "model": model,
@@ -215,6 +226,8 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
         "data": str(given.get("data", DEFAULT_TEXT)),
         "tokenizer": tokenizer,
         "tokenizer_vocab_size": given.get("vocab_size", DEFAULT_VOCAB_SIZE),
+        "vocab_sample": sample,
+        **({"ids": given["ids"]} if "ids" in given else {}),
     }
 
 
@@ -259,6 +272,8 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     if "training" not in config:
         raise ConfigError("--resume goes on with a training run; this model was imported, and has none")
     expected = {"training": dict, "data": str, "data_sha256": str, "tokenizer": str, "tokenizer_vocab_size": int}
+    if "ids" in config:
+        expected["ids"] = str
     for name, kind in expected.items():
         if not isinstance(config.get(name), kind):
             raise CheckpointError(f"the run's config.json: {name} must be what `train` wrote; got {config.get(name)!r}")
@@ -270,6 +285,9 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     for name, value in given.items():
         if name in CHANGEABLE:
             plan["training"][name] = value
+            continue
+        if name == "ids":  # another place for the same ids
+            plan["ids"] = value
             continue
         if name == "preset":
             same = all(plan["model"][size] == asked for size, asked in GPTConfig.preset(value).to_dict().items()
@@ -292,44 +310,47 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     return plan
 
 
-def read_training_text(plan: dict[str, Any], status: StatusLine) -> tuple[str, str]:
-    """The text that the plan names, several files joined by a blank line, and its sha256.
+def training_text(plan: dict[str, Any], status: StatusLine) -> LongText:
+    """The text that the plan names: files in the order of their paths, a blank line between two.
 
     Raises: DataError where there is none, ConfigError where a resumed run's text has changed
     """
     data = plan["data"]
     status.say(f"reading {data} ...")
     if data == DEFAULT_TEXT and not Path(data).exists():
-        text = corpora.load_text(DEFAULT_TEXT)
+        text = LongText.of_string(data, corpora.load_text(DEFAULT_TEXT))
     else:
-        text = "\n\n".join(read_text(path) for path in expand_paths(data))
-    if not text.strip():
-        raise DataError(f"{data} must hold text to train on; it holds only white space")
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        text = LongText.of_files(data)
+    digest = text.survey.sha256
     if plan.get("data_sha256", digest) != digest:
         raise ConfigError(
             f"--resume needs the text that the run began with; {data} has changed (sha256 {digest[:16]}, was "
             f"{plan['data_sha256'][:16]}); restore it, or start a new run in another --out"
         )
-    return text, digest
+    return text
 
 
-def make_tokenizer(plan: dict[str, Any], train_text: str, text: str, status: StatusLine) -> Tokenizer:
+def make_tokenizer(plan: dict[str, Any], text: LongText, status: StatusLine) -> Tokenizer:
     """The tokenizer that the plan names: trained on the text, or GPT-2's."""
     kind = plan["tokenizer"]
     if kind == "gpt2":
         return GPT2Tokenizer()
     if kind == "char":
-        return CharTokenizer.train(text)
+        return CharTokenizer.train(text.blocks())
+    split = split_of(text)
     if kind == "words":
-        return SimpleTokenizerV2.train(train_text)
-    size = plan["tokenizer_vocab_size"]
-    status.say(f"training a BPE tokenizer of {size:,} tokens on {len(train_text):,} characters ...")
+        return SimpleTokenizerV2.train(vocabulary_sample(text, split, math.inf))
+    size, sample = plan["tokenizer_vocab_size"], 1e6 * plan["vocab_sample"]
+    there = text.survey.bytes * split / text.survey.characters
+    of_what = f"{split:,} characters"
+    if sample < there:
+        of_what = f"a sample of {sample / 1e6:,.4g} of {there / 1e6:,.0f} MB, spread evenly over the training part"
+    status.say(f"training a BPE tokenizer of {size:,} tokens on {of_what} ...")
 
     def progress(done: int, total: int) -> None:
         status.renew(lambda: f"  {done:,} of {total:,} merges")
 
-    return BPETokenizer.train(train_text, size, progress=progress)
+    return BPETokenizer.train(vocabulary_sample(text, split, sample), size, progress=progress)
 
 
 class Sampler(Callback):

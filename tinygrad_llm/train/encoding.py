@@ -1,0 +1,135 @@
+"""Encode a long text once, whatever happens meanwhile, and let every run with the same tokenizer use the ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinygrad_llm.data import IdFile, IdWriter, LongText
+from tinygrad_llm.data.id_file import Progress
+from tinygrad_llm.errors import CheckpointError, DataError, FormatError
+from tinygrad_llm.formats import RunLock, remove_leftovers
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.chunks import encode_chunks
+from tinygrad_llm.train.progress import StatusLine, duration
+
+VALIDATION_FRACTION = 0.1  # of the characters, at the end of the text
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedText:
+    """The ids of a text in two parts, mapped from the file `path`.
+
+    Shapes: train (N,), validation (M,). Units: bytes of the validation part as UTF-8; seconds that encoding took, 0
+    where the ids were there
+    """
+
+    train: NDArray[Any]
+    validation: NDArray[Any]
+    validation_bytes: int
+    path: Path
+    seconds: float
+
+
+def split_of(text: LongText) -> int:
+    """How many characters come before the validation part: those of `data.train_validation_split`."""
+    return int((1 - VALIDATION_FRACTION) * text.survey.characters)
+
+
+def encode_once(
+    text: LongText, tokenizer: Tokenizer, folder: str | os.PathLike[str], status: StatusLine
+) -> EncodedText:
+    """The ids of `text`, from the id file in `folder`, which is made, finished or made anew as need be.
+
+    The training and the validation part are encoded apart, each to the very ids of `encode_to_array(part, "all")`. An
+    interrupted encoding goes on where it was; ids whose file has changed are encoded again. `status` hears of all that.
+
+    Raises: DataError where the text cannot be read or changes meanwhile; CheckpointError where the folder cannot be
+            written, or another process encodes into it
+    """
+    survey, started = text.survey, time.monotonic()
+    file = IdFile(folder, survey.sha256, tokenizer.fingerprint(), split_of(text), tokenizer.id_dtype)
+    try:
+        done = file.done()  # without the lock: who only reads shares it with everybody
+    except FormatError:
+        done = None
+    if done is not None and done.complete:
+        status.say(f"text and tokenizer are unchanged: using the ids in {file.path}")
+        seconds = 0.0
+    else:
+        try:
+            file.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise CheckpointError(f"{file.folder}: the folder of ids cannot be made: {problem.strerror}") from problem
+        with RunLock(file.folder):
+            remove_leftovers(file.folder)
+            done = _finish(file, text, tokenizer, status)
+        seconds = time.monotonic() - started
+    train, validation = file.mapped(done)
+    return EncodedText(train, validation, done.validation.bytes, file.path, seconds)
+
+
+def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> Progress:
+    """Encode what is not encoded yet, and say that all of it is."""
+    survey = text.survey
+    try:
+        done = file.done()
+        if done is not None and done.complete:  # by another process, a moment ago
+            return done
+        digest = _sha256_of_beginning(text, done)
+    except FormatError as problem:
+        status.say(f"warning: {problem}; encoding the text again")
+        file.discard()
+        done, digest = None, hashlib.sha256()
+    so_far = "" if done is None else f", from {done.all.characters:,} on, where it was interrupted"
+    status.say(f"encoding {survey.characters:,} characters{so_far} ...")
+    with IdWriter(file, Progress() if done is None else done, digest) as writer:
+        try:
+            _encode(writer, text, tokenizer, status)
+        except KeyboardInterrupt:
+            mega = f"{writer.done.all.bytes / 1e6:,.0f} of {survey.bytes / 1e6:,.0f} MB"
+            status.say(f"interrupted; {mega} are encoded and kept in {file.path}: the same command goes on from there")
+            raise
+        unchanged = writer.done.text_sha256 == survey.sha256
+        if unchanged:
+            writer.record(complete=True)
+    if not unchanged:
+        file.discard()
+        raise DataError(f"{text.name} must stay as it is while it is read; it has changed: start again when it is done")
+    return writer.done
+
+
+def _sha256_of_beginning(text: LongText, done: Progress | None) -> Any:
+    """The running sha256 of what is encoded already. Raises: FormatError where that was another text"""
+    digest = hashlib.sha256()
+    if done is not None:
+        for block in text.blocks(0, done.all.characters):
+            digest.update(block.encode("utf-8", "surrogatepass"))
+        if digest.hexdigest() != done.text_sha256:
+            raise FormatError(f"{text.name} changed while it was encoded")
+    return digest
+
+
+def _encode(writer: IdWriter, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> None:
+    survey, started, before = text.survey, time.monotonic(), writer.done.all.bytes
+
+    def line() -> str:
+        done = writer.done.all
+        rate = (done.bytes - before) / max(time.monotonic() - started, 1e-9)
+        return (
+            f"  {done.bytes / 1e6:,.1f} of {survey.bytes / 1e6:,.1f} MB | {done.ids:,} tokens | {rate / 1e6:.1f} MB/s"
+            f" | {duration((survey.bytes - done.bytes) / max(rate, 1.0))} left"
+        )
+
+    for validation, stop in ((False, split_of(text)), (True, survey.characters)):
+        place = writer.done.all.characters
+        if place < stop:
+            for chunk, ids in encode_chunks(tokenizer, text.blocks(place, stop), "all"):
+                writer.append(chunk, ids, validation)
+                status.renew(line)

@@ -1,0 +1,29 @@
+"""What a vocabulary is learned from: a text, or a sample of it where it is long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tinygrad_llm.data import LongText
+from tinygrad_llm.text import END_OF_TEXT
+from tinygrad_llm.text.chunks import cut_into_chunks, last_safe_cut
+
+STRETCH = 1 << 16  # characters of the text that are taken together
+
+
+def vocabulary_sample(text: LongText, stop: int, size: float) -> Iterator[str]:
+    """The first `stop` characters of `text`, or stretches evenly spaced over them, of about `size` bytes together.
+
+    The stretches are cut between words, so that all of them together count as the text does. The same text and size
+    give the same sample. Units: size in bytes as UTF-8
+    """
+    survey = text.survey
+    share = size / max(survey.bytes * stop / survey.characters, 1)
+    length = max(1, int(min(STRETCH, size)))
+    pieces = (block[at : at + length] for block in text.blocks(0, stop) for at in range(0, len(block), length))
+    stretches = cut_into_chunks(pieces, lambda part, start: last_safe_cut(part, start, [END_OF_TEXT]))
+    taken = 0
+    for number, stretch in enumerate(stretches):
+        if share >= 1 or number * share >= taken:
+            taken += 1
+            yield stretch
