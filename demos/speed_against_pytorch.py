@@ -1,79 +1,59 @@
 # %% [markdown]
 # # A training step here, and the same step in PyTorch
 #
-# The same GPT, batch and optimizer on both sides: forward, backward, clipping and AdamW in float32, two threads each.
+# The same GPT, batch and optimizer on both sides: forward, backward, clipping and AdamW in float32, on as many threads.
 # Absolute times depend on the machine and on what else runs there, so the two take turns and the ratio of each pair is
-# what counts. PyTorch is no dependency of the package: where it is not installed, this demo times our side alone.
+# what counts. PyTorch is no dependency of the package: where it is not installed, this demo measures our side alone.
 #
 # Run it with `python demos/speed_against_pytorch.py`; `--full` adds the 124M model, which needs about 6 GB of memory.
+# What one of our steps spends its time on is told by `tinygrad-llm bench`.
 
 # %%
 import argparse
 import importlib.util
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
+from tinygrad_llm.study.peak_memory import HighWaterMark
+from tinygrad_llm.study.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
+from tinygrad_llm.train.environment import available_cores
 
-from tinygrad_llm import manual_seed
-from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.optim import AdamW, clip_grad_norm_
+SIDES = ("NumPy", "PyTorch")
+STEPS_OF_MEMORY = 3  # AdamW's moments are there from the second on
 
-options = argparse.ArgumentParser(description="Training steps per second, here and in PyTorch.")
+options = argparse.ArgumentParser(description="Training steps per second, here and in PyTorch, and what they hold.")
+options.add_argument("--models", nargs="+", choices=PRESETS, default=["0.8M", "12M"], help="(default: 0.8M 12M)")
 options.add_argument("--full", action="store_true", help="also the 124M model of GPT-2")
 options.add_argument("--rounds", type=int, default=5, help="timed rounds of each side (default: 5)")
+options.add_argument("--memory-of", nargs=2, metavar=("SIDE", "MODEL"), help="only the memory of one side, in bytes")
 arguments, _ = options.parse_known_args()
-
-MODELS = {  # vocabulary, context, width, heads, layers, batch, steps per round
-    "0.8M": (65, 64, 128, 4, 4, 12, 10),
-    "12M": (4096, 128, 384, 6, 6, 32, 1),
-}
-if arguments.full:
-    MODELS["124M"] = (50257, 256, 768, 12, 12, 4, 1)
 
 # %% [markdown]
 # ## Our side: the public classes, as a training loop uses them
-
-
-# %%
-def numpy_step(vocabulary: int, context: int, width: int, heads: int, layers: int, batch: int) -> Callable[[], None]:
-    """A function that does one training step on fixed random tokens."""
-    manual_seed(0)
-    config = GPTConfig(vocabulary, context, width, heads, layers, dropout=0.0, qkv_bias=True, tie_weights=True)
-    model = GPT(config, init="gpt2")
-    optimizer = AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
-    parameters = list(model.parameters())
-    ids, targets = tokens(vocabulary, batch, context)
-
-    def step() -> None:
-        model.loss(ids, targets).backward()
-        clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def tokens(vocabulary: int, batch: int, context: int) -> tuple[np.ndarray, np.ndarray]:
-    """Made-up ids and targets, without any random stream: what a step costs does not depend on them."""
-    ids = np.arange(batch * context).reshape(batch, context) * 7919 % vocabulary
-    return ids, (ids + 1) % vocabulary
-
+#
+# `TrainingStep` is the step that `tinygrad-llm bench` measures too.
 
 # %% [markdown]
 # ## PyTorch's side: the same model with its own layers and its fused attention
 
 
 # %%
-def pytorch_step(vocabulary: int, context: int, width: int, heads: int, layers: int, batch: int) -> Callable[[], None]:
-    """The same step in eager PyTorch with two threads."""
+def pytorch_step(workload: Workload) -> Callable[[], None]:
+    """The same step in eager PyTorch."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(available_cores()))))
     torch.manual_seed(0)
+    config, batch = workload.config, workload.batch_size
+    vocabulary, context, width, heads = (
+        config.vocab_size, config.context_length, config.embedding_dim, config.num_heads
+    )  # fmt: skip
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -94,7 +74,7 @@ def pytorch_step(vocabulary: int, context: int, width: int, heads: int, layers: 
             super().__init__()
             self.token_embedding = nn.Embedding(vocabulary, width)
             self.position_embedding = nn.Embedding(context, width)
-            self.blocks = nn.Sequential(*[Block() for _ in range(layers)])
+            self.blocks = nn.Sequential(*[Block() for _ in range(config.num_layers)])
             self.final_norm = nn.LayerNorm(width)
             self.head = nn.Linear(width, vocabulary, bias=False)
             self.head.weight = self.token_embedding.weight
@@ -109,7 +89,7 @@ def pytorch_step(vocabulary: int, context: int, width: int, heads: int, layers: 
 
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
-    ids, targets = (torch.from_numpy(array) for array in tokens(vocabulary, batch, context))
+    ids, targets = (torch.from_numpy(array) for array in made_up_tokens(workload))
 
     def step() -> None:
         model(ids, targets).backward()
@@ -120,8 +100,34 @@ def pytorch_step(vocabulary: int, context: int, width: int, heads: int, layers: 
     return step
 
 
+STEPS: dict[str, Callable[[Workload], Callable[[], None]]] = {"NumPy": TrainingStep, "PyTorch": pytorch_step}
+
 # %% [markdown]
-# ## In turns
+# ## Memory, each side in a process of its own
+#
+# How far the process rises, at most, above what it held before the model was there. A step of the smallest model goes
+# first: what a library loads when it is first used is not the step's.
+
+# %%
+if arguments.memory_of:
+    side, name = arguments.memory_of
+    STEPS[side](PRESETS["smoke"])()
+    mark = HighWaterMark()
+    step = STEPS[side](PRESETS[name])
+    for _ in range(STEPS_OF_MEMORY):
+        step()
+    print(mark.risen)
+    sys.exit()
+
+
+def peak_memory(side: str, name: str) -> int:
+    """The bytes that a step holds at most."""
+    command = [sys.executable, sys.argv[0], "--memory-of", side, name]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+# %% [markdown]
+# ## Speed, in turns
 
 
 # %%
@@ -133,21 +139,26 @@ def seconds(step: Callable[[], None], repeats: int) -> float:
 
 
 print("== A training step, in seconds (medians) ==")
-with_pytorch = importlib.util.find_spec("torch") is not None
-if not with_pytorch:
+sides = SIDES if importlib.util.find_spec("torch") is not None else SIDES[:1]
+if "PyTorch" not in sides:
     print("PyTorch is not installed here: our side alone")
-for name, (*sizes, repeats) in MODELS.items():
-    ours = numpy_step(*sizes)
-    theirs = pytorch_step(*sizes) if with_pytorch else None
-    ours()  # the first step allocates
-    if theirs:
-        theirs()
-    pairs = [(seconds(ours, repeats), seconds(theirs, repeats) if theirs else 0.0) for _ in range(arguments.rounds)]
-    here = statistics.median(pair[0] for pair in pairs)
-    line = f"{name:>5}: NumPy {here:.4f} s, {sizes[-1] * sizes[1] / here:,.0f} tokens/s"
-    if theirs:
-        there = statistics.median(pair[1] for pair in pairs)
-        ratios = sorted(pair[1] / pair[0] for pair in pairs)
-        line += f"; PyTorch {there:.4f} s, {sizes[-1] * sizes[1] / there:,.0f} tokens/s"
-        line += f"; speed against PyTorch {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    print(line)
+for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
+    workload = PRESETS[name]
+    held = {side: peak_memory(side, name) for side in sides}
+    steps = {side: STEPS[side](workload) for side in sides}
+    for step in steps.values():
+        step()  # the first step allocates
+    repeats = max(1, workload.steps // 3)
+    rounds = [{side: seconds(step, repeats) for side, step in steps.items()} for _ in range(arguments.rounds)]
+    for side in sides:
+        taken = statistics.median(one[side] for one in rounds)
+        print(
+            f"{name:>5}: {side:<7} {taken:.4f} s, {workload.tokens / taken:,.0f} tokens/s, "
+            f"{held[side] / 1e6:,.0f} MB at most"
+        )
+    if "PyTorch" in sides:
+        ratios = sorted(one["PyTorch"] / one["NumPy"] for one in rounds)
+        print(
+            f"{name:>5}: speed against PyTorch {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), "
+            f"memory {held['NumPy'] / held['PyTorch']:.2f}"
+        )

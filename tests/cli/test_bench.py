@@ -65,9 +65,9 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--steps", "0"], "--steps and --warmup must be at least 1"),
-        (["--warmup", "-1"], "--steps and --warmup must be at least 1"),
-        (["--batch-size", "0"], "batch_size must be an integer of at least 1"),
+        (["--steps", "0"], "--steps must be at least 1; got 0"),
+        (["--warmup", "-1"], "--warmup must be at least 1; got -1"),
+        (["--batch-size", "0"], "bench: --batch-size must be at least 1; got 0"),
         (["--context-length", "-4"], "context_length must be an integer of at least 1"),
         (["--context-length", "100000"], "GB of memory"),
         (["--context-length", "9" * 30], "GB of memory"),

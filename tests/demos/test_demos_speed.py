@@ -12,3 +12,11 @@ def test_generation_looks_ahead_and_writes_the_same_tokens() -> None:
     assert "one at a time: the first 20 of 20 tokens are the same\n" in output
     passes, accepted = map(int, re.search(r"^(\d+) passes, (\d+) of \d+ drafted tokens", output, re.MULTILINE).groups())
     assert passes + accepted == 20
+
+
+def test_a_training_step_is_timed_and_its_memory_told() -> None:
+    output = run("speed_against_pytorch", "--models", "smoke", "--rounds", "1")
+    lines = output.splitlines()
+    assert lines[0] == "== A training step, in seconds (medians) =="
+    assert re.search(r"^smoke: NumPy   [\d.]+ s, [\d,]+ tokens/s, \d+ MB at most$", output, re.MULTILINE)
+    assert len(lines) == (4 if "PyTorch is not" not in output else 3)

@@ -13,7 +13,6 @@ from tinygrad_llm.cli.train import expect_bytes, expect_memory
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import GPT
 from tinygrad_llm.nn.init import no_initial_values
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.study.benchmark import PEAK_SIZE, Benchmark, measure, training_bytes
 from tinygrad_llm.study.peak_memory import HighWaterMark
@@ -54,9 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _scale(seed, as_json, say, progress)
     mark = HighWaterMark()
     name, warmup = given.get("preset", DEFAULT_PRESET), given.get("warmup", WARMUP)
-    workload = _workload(PRESETS[name], given)
-    if workload.steps < 1 or warmup < 1:
-        raise ConfigError(f"--steps and --warmup must be at least 1; got {workload.steps} and {warmup}")
+    workload = _workload(PRESETS[name], given, warmup)
     expect_room_for(workload)
     environment = arithmetic_environment()
     if not as_json:
@@ -78,13 +75,15 @@ def _voices(as_json: bool) -> tuple[Callable[[str], None], Callable[[str], None]
     return status.say, lambda text: status.renew(lambda: f"  {text}")
 
 
-def _workload(preset: Workload, given: dict[str, Any]) -> Workload:
+def _workload(preset: Workload, given: dict[str, Any], warmup: int) -> Workload:
     config = preset.config
     if "context_length" in given:
         config = dataclasses.replace(config, context_length=given["context_length"])
-    batch_size = given.get("batch_size", preset.batch_size)
-    expect_sizes("bench", batch_size=batch_size)
-    return Workload(config, batch_size, given.get("steps", preset.steps))
+    workload = Workload(config, given.get("batch_size", preset.batch_size), given.get("steps", preset.steps))
+    for flag, number in {"--batch-size": workload.batch_size, "--steps": workload.steps, "--warmup": warmup}.items():
+        if number < 1:
+            raise ConfigError(f"{flag} must be at least 1; got {number}")
+    return workload
 
 
 def expect_room_for(workload: Workload) -> None:
