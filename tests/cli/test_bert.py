@@ -36,7 +36,10 @@ def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, c
     assert "hidden words of the validation text: loss" in printed and "bert fill --model" in printed
     report = json.loads((trained / "report.json").read_text())
     assert report["after"]["loss"] < report["before"]["loss"] and report["after"]["right"] > report["before"]["right"]
-    assert isinstance(load(trained)[0], Bert)
+    model, tokenizer = load(trained)
+    first, last = (tokenizer.special_tokens[name] for name in ("[CLS]", "[SEP]"))
+    assert isinstance(model, Bert) and tokenizer.framed([5]) == [first, 5, last]
+    assert report["before"]["right"] > 0  # by frequency alone, before any step
 
     stopped = tmp_path / "stopped"
     assert call(capsys, *arguments, "--out", stopped, "--stop-at", "20")[0] == 0
@@ -62,11 +65,12 @@ def test_fills_in_arguments_and_lines_alike(trained, capsys, monkeypatch):
         (["train", "--data", "{folder}"], "it is a folder"),
         (["train", "--data", "{folder}/none"], "there is none of that name"),
         (["train", "--data", "{data}", "--context-length", "100000"], "needs at least"),
+        (["train", "--data", "{data}", "--context-length", "2"], "--context-length must be at least 3"),
         (["train", "--mask-share", "0"], "--mask-share must be above 0 and at most 1; got 0.0"),
         (["train", "--mask-share", "nan"], "--mask-share must be above 0 and at most 1; got nan"),
         (["train", "--embedding-dim", "-4"], "embedding_dim must be an integer of at least 1; got -4"),
         (["train", "--embedding-dim", "4000000"], "GB of memory to be trained"),
-        (["train", "--data", "{data}", "--vocab-size", "3"], "vocab_size must be an integer of at least 258"),
+        (["train", "--data", "{data}", "--vocab-size", "3"], "vocab_size must be an integer of at least 260"),
         (["fill", "--model", "{run}", "no mask"], "must have at least one [MASK]"),
         (["fill", "--model", "{run}", "--top-k", "-1", "[MASK]"], "top_k must be an integer of at least 1; got -1"),
         (["fill", "--model", "{folder}", "[MASK]"], "is no run folder"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Generator
-from tinygrad_llm.data import MaskedLoader, WindowLoader, mask_tokens
+from tinygrad_llm.data import MaskedLoader, WindowLoader, framed, mask_tokens
 from tinygrad_llm.errors import ConfigError
 
 
@@ -34,6 +34,16 @@ def test_the_share_may_be_all_or_nothing_but_no_more():
 
 def loader():
     return MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2))
+
+
+def test_a_frame_stands_around_each_row_and_is_never_asked_for():
+    batches = MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2), 1.0, (51, 52))
+    for inputs, targets in batches:
+        assert inputs.shape == targets.shape == (len(inputs), 10) and inputs.dtype == targets.dtype == np.int64
+        assert (inputs[:, 0] == 51).all() and (inputs[:, -1] == 52).all()
+        assert (targets[:, [0, -1]] == -100).all() and (targets[:, 1:-1] >= 0).all()
+    one, other = next(iter(loader())), (np.ones((1, 2)), np.ones((1, 2)))
+    assert one[0].shape == (4, 8) and framed(other, ()) is other
 
 
 def test_every_epoch_hides_other_words():

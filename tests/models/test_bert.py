@@ -60,6 +60,20 @@ def by_the_paper(model, ids, segments):
     return x, layer_norm(gelu(affine(head.transform, x)), head.norm) @ token.T + head.bias.data
 
 
+def test_the_head_may_begin_with_frequencies():
+    model, ids = tiny(spread=False), np.array([[3, 3, 3, 5]])
+    model.begin_with_frequencies(ids)
+    shares = (np.bincount(ids[0], minlength=13) + 1) / (4 + 13)
+    np.testing.assert_allclose(model.head.bias.data, np.log(shares), rtol=1e-12)
+    targets = np.array([[3, 5, 0, -100]])
+    context_alone = np.abs(model(ids).data - np.log(shares)).max()
+    assert model.loss(ids, targets).item() == pytest.approx(-np.log(shares[[3, 5, 0]]).mean(), abs=2 * context_alone)
+    with pytest.raises(IdRangeError):
+        model.begin_with_frequencies([13])
+    with pytest.raises(ConfigError, match="no masked-word head"):
+        tiny(masked_word_head=False).begin_with_frequencies(ids)
+
+
 def test_is_the_model_of_the_paper():
     model = tiny()
     hidden, logits = model.hidden(IDS, SEGMENTS).data, model(IDS, SEGMENTS).data

@@ -18,6 +18,7 @@ from tinygrad_llm.data import (
     MaskedLoader,
     WindowBatches,
     WindowLoader,
+    framed,
     mask_tokens,
     read_text,
     train_validation_split,
@@ -27,6 +28,7 @@ from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
+from tinygrad_llm.text.tokenizer import FRAME
 from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating, load
 
 JUDGED = 40  # batches of the validation part that figures are taken on, before the training and after it
@@ -55,13 +57,15 @@ def prepare(
     config = BertConfig(**sizes)  # checked before anything is read
     width = config.embedding_dim
     expect_room(width * (config.vocab_size + config.context_length) + 12 * width * width * config.num_layers)
+    if config.context_length < 3:
+        raise ConfigError(f"--context-length must be at least 3, two of them for a frame; got {config.context_length}")
     if not 0 < options.mask_share <= 1:
         raise ConfigError(f"--mask-share must be above 0 and at most 1; got {options.mask_share}")
     text = read_text(options.data) if options.data else corpora.load_text(DEFAULT_TEXT)
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:
         status.say(f"training a BPE tokenizer of {options.vocab_size:,} tokens on {len(train_text):,} characters ...")
-        tokenizer = BPETokenizer.train(train_text, options.vocab_size, special_tokens=(END_OF_TEXT, MASK))
+        tokenizer = BPETokenizer.train(train_text, options.vocab_size, special_tokens=(END_OF_TEXT, *FRAME, MASK))
     config = BertConfig(**{**sizes, "vocab_size": tokenizer.vocab_size})
     mask_id = tokenizer.special_tokens.get(MASK)
     if mask_id is None:
@@ -70,14 +74,16 @@ def prepare(
     train_ids, validation_ids = (tokenizer.encode_to_array(part, "all") for part in (train_text, validation_text))
     status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
     model = Bert(config)
-    root = Generator(settings.seed)
-    windows = WindowLoader(train_ids, config.context_length, settings.batch_size, root.spawn("shuffling"))
-    plain = WindowBatches(validation_ids, config.context_length, settings.batch_size)
+    model.begin_with_frequencies(train_ids)
+    root, frame = Generator(settings.seed), tokenizer.framed([])
+    window = config.context_length - len(frame)
+    windows = WindowLoader(train_ids, window, settings.batch_size, root.spawn("shuffling"))
+    plain = WindowBatches(validation_ids, window, settings.batch_size)
     hiding = Generator(0)  # the same words at every evaluation, so that they compare
     chosen = np.linspace(0, len(plain) - 1, min(JUDGED, len(plain))).round().astype(int)
     validation = []
     for i in chosen.tolist():
-        inputs, targets = mask_tokens(plain[i][0], mask_id, words, hiding, options.mask_share)
+        inputs, targets = framed(mask_tokens(plain[i][0], mask_id, words, hiding, options.mask_share), frame)
         # judged by what is hidden indeed: a token that was left as it is can be copied
         validation.append((inputs, np.where(inputs == mask_id, targets, IGNORE_INDEX)))
 
@@ -93,7 +99,7 @@ def prepare(
     return Job(
         model,
         "bert",
-        MaskedLoader(windows, mask_id, words, root.spawn("masking"), options.mask_share),
+        MaskedLoader(windows, mask_id, words, root.spawn("masking"), options.mask_share, frame),
         validation,
         judge,
         describe,

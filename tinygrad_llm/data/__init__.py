@@ -26,7 +26,7 @@ from tinygrad_llm.data.instructions import (
 )
 from tinygrad_llm.data.loader import DataLoader, collate
 from tinygrad_llm.data.long_text import LongText
-from tinygrad_llm.data.masking import MASK, MaskedLoader, mask_tokens
+from tinygrad_llm.data.masking import MASK, MaskedLoader, framed, mask_tokens
 from tinygrad_llm.data.number_words import NumberPairs, english_words, french_words
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, pad_right
 from tinygrad_llm.data.preferences import (
@@ -47,7 +47,7 @@ __all__ = [
     "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows", "TokenizedPreference", "TokenizedRecord",
     "TranslationBatch", "TranslationDataset", "WindowBatches", "WindowLoader", "balance", "collate",
     "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted", "collate_translation",
-    "count_rows", "english_words", "expand_paths", "fitting_records", "french_words", "instruction_tasks",
+    "count_rows", "english_words", "expand_paths", "fitting_records", "framed", "french_words", "instruction_tasks",
     "label_names", "mask_tokens", "pad_right", "prompt_style", "random_split", "read_instructions", "read_json",
     "read_jsonl", "read_labelled_texts", "read_pairs", "read_preferences", "read_rows", "read_text", "split_records",
     "take_rows", "train_validation_split",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,21 +47,40 @@ def mask_tokens(
     return inputs, np.where(chosen, ids, IGNORE_INDEX)
 
 
+def framed(masked: Masked, frame: Sequence[int]) -> Masked:
+    """Masked rows between two ids, `[CLS]` and `[SEP]`, that are not to be guessed; as they are without a frame.
+
+    Shapes: inputs and targets (B, T) -> (B, T + 2)
+    """
+    inputs, targets = masked
+    if not frame:
+        return masked
+    first, last = (np.full((len(inputs), 1), token) for token in frame)
+    unasked = np.full((len(inputs), 1), IGNORE_INDEX)
+    return np.hstack([first, inputs, last]), np.hstack([unasked, targets, unasked])
+
+
 class MaskedLoader:
-    """The batches of another loader with words hidden, others in every epoch.
+    """The batches of another loader with words hidden, others in every epoch, each row in the `frame` of its text.
 
     `generator` draws which; its place in the stream is part of `state()`, so that a resumed run hides the same words.
     """
 
     def __init__(
-        self, loader: Loader, mask_id: int, vocab_size: int, generator: Generator, share: float = 0.15
+        self,
+        loader: Loader,
+        mask_id: int,
+        vocab_size: int,
+        generator: Generator,
+        share: float = 0.15,
+        frame: Sequence[int] = (),
     ) -> None:
-        self.loader, self.generator = loader, generator
+        self.loader, self.generator, self.frame = loader, generator, frame
         self.mask_id, self.vocab_size, self.share = mask_id, vocab_size, share
 
     def __iter__(self) -> Iterator[Masked]:
         for ids, *_ in self.loader:
-            yield mask_tokens(ids, self.mask_id, self.vocab_size, self.generator, self.share)
+            yield framed(mask_tokens(ids, self.mask_id, self.vocab_size, self.generator, self.share), self.frame)
 
     def state(self) -> dict[str, Any]:
         """The place in the epoch and in both random streams."""

@@ -28,6 +28,7 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import no_initial_values, normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
+from tinygrad_llm.ops.expect import as_ids
 from tinygrad_llm.tensor import Tensor, TensorLike
 from tinygrad_llm.text import Tokenizer
 
@@ -136,6 +137,18 @@ class Bert(Module):
             raise ConfigError("Bert.pooled: this model has no pooler; make it with pooler=True")
         return self.pooler(hidden[..., 0, :]).tanh()
 
+    def begin_with_frequencies(self, ids: Any) -> None:
+        """Let the head guess from how often each token is in `ids` before it has learned anything: log of its share,
+        each token counted once more than it is there.
+
+        What is learned after that is what the context says. Without it a small model spends its first hundreds of
+        steps on finding the frequencies through all its layers.
+        """
+        head = self._expect_head()
+        size = self.config.vocab_size
+        counts = np.bincount(as_ids("Bert", ids, size).reshape(-1), minlength=size) + 1
+        head.bias.data[...] = np.log(counts / counts.sum())
+
     def loss(self, ids: Any, targets: Any) -> Tensor:
         """The mean cross-entropy of the hidden words, nats each: `targets` (B, T) hold -100 where none is hidden."""
         targets = np.asarray(targets)
@@ -145,10 +158,10 @@ class Bert(Module):
         places = np.nonzero(targets != IGNORE_INDEX)  # the head is the costly part, and few places need it
         return cross_entropy(self._expect_head()(hidden[places]), targets[places])
 
-    def _expect_head(self) -> Module:
+    def _expect_head(self) -> MaskedWordHead:
         if self.head is None:
             raise ConfigError("Bert: this model has no masked-word head; make it with masked_word_head=True")
-        head: Module = self.head
+        head: MaskedWordHead = self.head
         return head
 
     # -- Hugging Face folders

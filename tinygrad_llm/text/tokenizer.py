@@ -32,7 +32,7 @@ from tinygrad_llm.text.chunks import encode_chunks, last_safe_cut
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
-CLASSIFICATION, SEPARATION = "[CLS]", "[SEP]"  # BERT's, around a text
+FRAME = ("[CLS]", "[SEP]")  # around a text of BERT's
 
 # Not `tokenizer.json`: that name belongs to Hugging Face, whose file may lie in the same folder.
 TOKENIZER_FILE = "tinygrad_tokenizer.json"
@@ -158,7 +158,7 @@ class Tokenizer(ABC):
         BERT's texts begin and end so (Devlin et al. 2018); for every other vocabulary they are what they were. The text
         is cut so that at most `longest` ids come out, the frame's among them.
         """
-        frame = [self._special_tokens[name] for name in (CLASSIFICATION, SEPARATION) if name in self._special_tokens]
+        frame = [self._special_tokens[name] for name in FRAME if name in self._special_tokens]
         room = None if longest is None else max(longest - len(frame), 0)
         return [*frame[:1], *ids[:room], *frame[1:]] if len(frame) == 2 else list(ids[:longest])
 

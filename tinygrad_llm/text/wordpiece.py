@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike
 
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.text.tokenizer import (
-    CLASSIFICATION,
-    SEPARATION,
+    FRAME,
     Tokenizer,
     check_text,
     checked_id,
@@ -27,7 +26,7 @@ from tinygrad_llm.text.tokenizer import (
 )
 
 UNKNOWN_WORD = "[UNK]"
-SPECIAL_TOKENS = ("[PAD]", UNKNOWN_WORD, CLASSIFICATION, SEPARATION, "[MASK]")
+SPECIAL_TOKENS = ("[PAD]", UNKNOWN_WORD, *FRAME, "[MASK]")
 CONTINUES = "##"  # before a piece that does not begin its word
 LONGEST_WORD = 100  # characters; what is longer is no word
 
