@@ -1,0 +1,276 @@
+"""The picture of the tape: legal, complete, boxes in boxes, and nothing on top of anything."""
+
+import itertools
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_gpt import some_ids, tiny
+
+from tinygrad_llm import Tensor, composed_ops, nn, study
+from tinygrad_llm.errors import CheckpointError
+from tinygrad_llm.study.model_cases import made, model_cases
+from tinygrad_llm.study.nested_layout import Box, Leaf, lay_out
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def tape_of(name: str) -> study.Tape:
+    case = model_cases()[name]
+    model = made(case)
+    with study.record() as tape:
+        case.call(model, *case.inputs).backward()
+    return tape
+
+
+@pytest.fixture(scope="module")
+def tape():
+    ids = some_ids(18).reshape(2, 9)
+    with study.record() as tape:
+        tiny().loss(ids, ids).backward()
+    return tape
+
+
+def rectangle(element) -> tuple[float, ...]:
+    rect = element.find(f"{SVG}rect")
+    x, y, width, height = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
+
+
+def overlap(one, other) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def inside(inner, outer) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
+def groups(element, kind: str) -> list:
+    return [child for child in element if (child.get("class") or "").split(" ")[0] == kind]
+
+
+def check_boxes(element, around) -> None:
+    """Nodes and boxes lie in the box around them, apart from each other, with room for their words."""
+    parts = [*groups(element, "module"), *groups(element, "node")]
+    for part in parts:
+        assert around is None or inside(rectangle(part), around)
+        left, _, right, _ = rectangle(part)
+        for text in part.findall(f"{SVG}text"):
+            size = 12 if text.get("class") == "name" else 10.5
+            assert len(text.text) * size * 0.602 < right - left  # the width of a letter in the widest of the fonts
+    for one, other in itertools.combinations(parts, 2):
+        assert not overlap(rectangle(one), rectangle(other))
+    for module in groups(element, "module"):
+        check_boxes(module, rectangle(module))
+
+
+def check_lines(drawing) -> int:
+    """No line runs over a node; returns how many arrows there are, each of which ends at the upper edge of one."""
+    nodes = [rectangle(node) for node in drawing.iter(f"{SVG}g") if (node.get("class") or "").startswith("node")]
+    arrows = 0
+    for path in drawing.iter(f"{SVG}path"):
+        points = [float(number) for number in re.findall(r"-?[\d.]+", path.get("d"))]
+        if path.get("marker-end") is None and "M0 0.5" in path.get("d"):
+            continue  # the arrow's head itself
+        x, y = points[0], points[1]
+        for command, numbers in re.findall(r"([VC])([-\d. ]+)", path.get("d")):
+            ends = [float(number) for number in numbers.split()]
+            to_x, to_y = (x, ends[0]) if command == "V" else (ends[4], ends[5])
+            piece = (min(x, to_x) - 0.1, min(y, to_y) + 0.2, max(x, to_x) + 0.1, max(y, to_y) - 0.2)
+            assert not any(overlap(piece, node) for node in nodes)
+            x, y = to_x, to_y
+        if path.get("marker-end"):
+            arrows += 1
+            assert any(node[0] < x < node[2] and abs(node[1] - y) < 0.2 for node in nodes)
+    return arrows
+
+
+def check(tape: study.Tape) -> None:
+    drawing = ET.fromstring(tape.to_svg())
+    (canvas,) = drawing.findall(f"{SVG}g[@transform]")
+    check_boxes(canvas, None)
+    edges = {(x.made_by, entry.index) for entry in tape for x in entry.operands if x.made_by is not None}
+    assert check_lines(canvas) == len(edges)
+    nodes = [node for node in canvas.iter(f"{SVG}g") if (node.get("class") or "").startswith("node")]
+    assert sorted(int(node.get("id")[2:]) for node in nodes) == list(range(len(tape)))
+    for node in nodes:
+        assert node.find(f"{SVG}title").text == str(tape[int(node.get("id")[2:])])
+    width, height = (float(drawing.get(name)) for name in ("width", "height"))
+    right, down = map(float, re.findall(r"[\d.]+", canvas.get("transform")))
+    assert all(inside(rectangle(part), (-right, -down, width - right, height - down)) for part in nodes)
+
+
+@pytest.mark.parametrize("name", model_cases())
+def test_the_picture_of_every_model(name: str) -> None:
+    check(tape_of(name))
+
+
+def test_the_picture_of_definitions_in_place_of_ops() -> None:
+    ids = some_ids(10).reshape(2, 5)
+    with composed_ops(), study.record() as tape:
+        tiny().loss(ids, ids).backward()
+    assert len(tape) > 100
+    check(tape)
+
+
+def test_what_is_in_no_module_and_connected_to_nothing_is_drawn_too() -> None:
+    with study.record() as tape:
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        (x * x).sum().backward()
+        x.exp()
+    check(tape)
+    assert "GPT" not in tape.to_svg()
+
+
+def test_boxes_are_the_modules_that_called_one_another(tape) -> None:
+    def titles(element) -> list:
+        return [(module.find(f"{SVG}text").text, titles(module)) for module in groups(element, "module")]
+
+    (canvas,) = ET.fromstring(tape.to_svg()).findall(f"{SVG}g[@transform]")
+    block = [("attention", []), ("feed_forward", [])]
+    assert titles(canvas) == [("GPT", [("blocks.0", block), ("blocks.1", block)])]
+    words = [text.text for text in canvas.iter(f"{SVG}text")]
+    assert {"query: linear", "dropout", "token_embedding: embedding", "norm1: layer_norm"} <= set(words)
+
+
+def test_the_picture_fits_light_and_dark_and_needs_nothing_else(tape) -> None:
+    picture = tape.to_svg()
+    assert "prefers-color-scheme: dark" in picture
+    assert re.findall(r"(?:https?:)?//[^\"]+", picture) == ["http://www.w3.org/2000/svg"]
+    light, dark = (set(re.findall(r"--([\w-]+):", part)) for part in picture.split("@media"))
+    assert light == dark == set(re.findall(r"var\(--([\w-]+)\)", picture))
+
+
+def test_the_picture_goes_into_a_file(tape, tmp_path) -> None:
+    assert tape.to_svg(tmp_path / "tape.svg") == (tmp_path / "tape.svg").read_text(encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot be written: its folder does not exist"):
+        tape.to_svg(tmp_path / "none" / "tape.svg")
+
+
+# -- Graphviz
+
+TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\w.]+|->|[{}\[\];=,])')
+
+
+def tokens(text: str) -> list[str]:
+    found, at = [], 0
+    while text[at:].strip():
+        match = TOKEN.match(text, at)
+        assert match, text[at : at + 40]
+        found.append(match[1])
+        at = match.end()
+    return found
+
+
+def check_dot(tape: study.Tape) -> list[str]:
+    """Braces balance, and every edge joins two nodes that were declared; returns the clusters' labels."""
+    words, depth, nodes, edges = tokens(tape.to_dot()), 0, set(), []
+    for i, word in enumerate(words):
+        depth += (word == "{") - (word == "}")
+        assert depth > 0 or i in (0, 1, len(words) - 1)
+        if word == "->":
+            edges.append((words[i - 1], words[i + 1]))
+        if word == "[" and re.fullmatch(r'"\d+"', words[i - 1]) and words[i - 2] != "->":
+            nodes.add(words[i - 1])
+    assert depth == 0 and nodes == {f'"{i}"' for i in range(len(tape))}
+    assert {node for edge in edges for node in edge} <= nodes
+    assert {(int(a[1:-1]), int(b[1:-1])) for a, b in edges} == {
+        (x.made_by, entry.index) for entry in tape for x in entry.operands if x.made_by is not None
+    }
+    clusters = [word for i, word in enumerate(words) if words[i - 1] == "subgraph"]
+    assert len(clusters) == len(set(clusters)) and all(word.startswith('"cluster_') for word in clusters)
+    return [words[i + 3] for i, word in enumerate(words) if word == "{" and words[i - 2] == "subgraph"]
+
+
+def test_dot_is_legal_and_nested(tape) -> None:
+    block = ["attention", "feed_forward"]
+    assert check_dot(tape) == [f'"{label}"' for label in ["GPT", "blocks.0", *block, "blocks.1", *block]]
+
+
+def test_names_that_mean_something_to_the_formats() -> None:
+    hostile = 'A"<&]]>\\\n{x}'
+
+    class Model(nn.Module):
+        def forward(self, x):
+            return (x * 2).exp()
+
+    Model.__name__ = hostile
+    outer = nn.Sequential(Model())
+    setattr(outer, hostile, Model())
+    with study.record() as tape:
+        outer(Tensor(np.ones(3), requires_grad=True)).sum().backward()
+    with study.record() as root:
+        Model()(Tensor(np.ones(3), requires_grad=True)).sum().backward()
+    for one in (tape, root):
+        check(one)
+        check_dot(one)
+    assert root.root() == hostile
+
+
+# -- the layout itself, on any graph
+
+
+@st.composite
+def nested_graphs(draw):
+    """A box of boxes of up to 14 nodes of any size, and edges that point on."""
+    count = draw(st.integers(1, 14))
+    sizes = draw(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 90)), min_size=count, max_size=count))
+    root = Box("root", 20.0, [])
+    open_boxes = [root]
+    for key, (width, height) in enumerate(sizes):
+        for _ in range(draw(st.integers(0, 2))):
+            if len(open_boxes) > 1 and draw(st.booleans()):
+                open_boxes.pop()
+            else:
+                box = Box("a title", float(draw(st.integers(0, 200))), [])
+                open_boxes[-1].children.append(box)
+                open_boxes.append(box)
+        open_boxes[-1].children.append(Leaf(key, float(width), float(height)))
+    pairs = [(a, b) for b in range(count) for a in range(b)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=20)) if pairs else []
+    return root, edges
+
+
+def frame(item) -> tuple[float, ...]:
+    return item.x, item.y, item.x + item.width, item.y + item.height
+
+
+def everything(box: Box) -> list:
+    return [part for child in box.children
+            for part in ([child, *everything(child)] if isinstance(child, Box) else [child])]  # fmt: skip
+
+
+@given(nested_graphs())
+def test_any_graph_is_laid_out_in_order(graph) -> None:
+    root, edges = graph
+    lay_out(root, edges)
+    parts = everything(root)
+    leaves = {part.key: part for part in parts if isinstance(part, Leaf)}
+    boxes = [root, *(part for part in parts if isinstance(part, Box))]
+    slack = 1e-6
+    for box in boxes:
+        for child in box.children:
+            x0, y0, x1, y1 = frame(child)
+            assert inside((x0 + slack, y0 + slack, x1 - slack, y1 - slack), frame(box))
+        for one, other in itertools.combinations(box.children, 2):
+            x0, y0, x1, y1 = frame(one)
+            assert not overlap((x0 + slack, y0 + slack, x1 - slack, y1 - slack), frame(other))
+    lines = [line for box in boxes for line in box.lines]
+    for line in lines:  # straight down through the rows, where no node is in the way, and bent between them
+        first, second, third, fourth = line.points
+        assert first.x == second.x and third.x == fourth.x
+        assert first.y <= second.y + slack and second.y <= third.y + slack and third.y <= fourth.y + slack
+        down = [(first.x, first.y, second.x, second.y), (third.x, third.y, fourth.x, fourth.y),
+                (min(second.x, third.x), second.y, max(second.x, third.x), third.y)]  # fmt: skip
+        for x0, y0, x1, y1 in down:
+            piece = (x0 - slack, y0 + slack, x1 + slack, y1 - slack)
+            assert not any(overlap(piece, frame(leaf)) for leaf in leaves.values())
+    for producer, consumer in edges:  # from one to the other by joined lines
+        reached = {(round(line.points[3].x, 3), round(line.points[3].y, 3)) for line in lines
+                   if line.producer == producer and line.arrives}  # fmt: skip
+        target = frame(leaves[consumer])
+        assert any(target[0] <= x <= target[2] and abs(y - target[1]) < 0.01 for x, y in reached)
+        assert frame(leaves[producer])[3] <= target[1] + slack

@@ -1,0 +1,227 @@
+"""The tape as a picture: operations in a box for each module, forward from top to bottom, as SVG or for Graphviz."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.study.nested_layout import PAD, Box, Leaf, Line, lay_out
+from tinygrad_llm.study.tape_words import shape_in_words
+
+if TYPE_CHECKING:
+    from tinygrad_llm.study.tape import Entry
+
+LETTER = 0.61  # of a monospaced font's size: the width of one letter, rounded up
+NAME, SMALL, HEADING = 12.0, 10.5, 14.0  # font sizes
+MARGIN = 20.0
+NARROWEST = 660.0  # picture: so that heading and legend have room
+NODE_HEIGHT = 40.0
+LEGEND = (("node weighs", "reads parameters"), ("node", "reads none"), ("node view", "a view, no numbers made"))
+
+STYLE = """
+svg { background: #ffffff; --ink: #1c2330; --faint: #566072; --line: #7b8698; --box: #bfc7d4; --fill: #4a6fa50d;
+  --node: #ffffff; --edge: #8a94a6; --weighs: #e3edff; --weighs-edge: #4d7bd6; }
+@media (prefers-color-scheme: dark) {
+  svg { background: #14181f; --ink: #e8ecf3; --faint: #a8b2c2; --line: #8794aa; --box: #455063; --fill: #8fb0e80d;
+    --node: #232b37; --edge: #6d7a90; --weighs: #1f3358; --weighs-edge: #6f9bf0; }
+}
+text { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 10.5px;
+  fill: var(--faint); }
+.heading { font-size: 14px; font-weight: 600; fill: var(--ink); }
+.module > rect { fill: var(--fill); stroke: var(--box); }
+.node rect { fill: var(--node); stroke: var(--edge); } .node .name { font-size: 12px; fill: var(--ink); }
+.node.weighs rect { fill: var(--weighs); stroke: var(--weighs-edge); } .node.view rect { stroke-dasharray: 4 3; }
+.node:hover rect { stroke-width: 2.5; }
+.line path { fill: none; stroke: var(--line); stroke-width: 1.3; }
+.line:hover path { stroke: var(--ink); stroke-width: 2.5; } #head path { fill: var(--line); }
+"""
+
+
+def as_svg(entries: Sequence[Entry], root: str, title: str) -> str:
+    """The picture, self-contained, in the light or dark colours that the reader's system asks for.
+
+    A node is an operation with its output's shape; resting on it, or on a line, shows what is known of it.
+    """
+    names = _names(entries)
+    top = _tree(entries, root, names)
+    lay_out(top, _edges(entries))
+    wide = max(top.width, NARROWEST)
+    heading = [(root or "Operations", "heading")]
+    heading += [(line, "") for line in textwrap.wrap(title, int(wide / (SMALL * LETTER)))]
+    above = MARGIN + 18 * len(heading) + 34
+    width, height = wide + 2 * MARGIN, above + top.height + MARGIN
+    words = [
+        f'<text class="{kind}" x="{MARGIN:g}" y="{MARGIN + 12 + 18 * i:g}">{escape(line)}</text>'
+        for i, (line, kind) in enumerate(heading)
+    ]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}" role="img">',
+        f"<title>{escape(f'{heading[0][0]}: {title}')}</title>",
+        f"<style>{STYLE}</style>",
+        '<marker id="head" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0.5 L8 4 L0 7.5 z"/></marker>',
+        *words,
+        *_legend(MARGIN, above - 30),
+        f'<g transform="translate({(width - top.width) / 2:.1f} {above:.1f})">',
+        *_inside(top, entries, names),
+        "</g>",
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def as_dot(entries: Sequence[Entry], root: str) -> str:
+    """The same boxes and nodes in Graphviz's language: `dot -Tsvg tape.dot`."""
+    names = _names(entries)
+    lines = ["digraph tape {", "  node [shape=box, style=rounded, fontname=monospace];"]
+    lines += _clusters(_tree(entries, root, names), entries, names, [0])
+    for producer, consumer in _edges(entries):
+        lines.append(f'  "{producer}" -> "{consumer}" [tooltip={_quoted(_label(entries[producer]))}];')
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+# -- the graph
+
+
+def _edges(entries: Sequence[Entry]) -> list[tuple[int, int]]:
+    """From each operation to those that read what it made; each pair once."""
+    return list({(x.made_by, entry.index): None for entry in entries for x in entry.operands if x.made_by is not None})
+
+
+def _names(entries: Sequence[Entry]) -> dict[int, str]:
+    """What stands on each node."""
+    return {entry.index: entry.name for entry in entries}
+
+
+def _tree(entries: Sequence[Entry], root: str, names: dict[int, str]) -> Box:
+    """A box for each run of operations in one module, inside the box of the module that called it.
+
+    A module of one operation gets no box but lends the node its name, which is written into `names`.
+    """
+    top = Box("", 0.0, [])
+    open_boxes: list[tuple[str, Box]] = []
+    calls: list[tuple[Box, Box]] = []  # the box around, and the box
+    for entry in entries:
+        same = 0
+        while same < min(len(open_boxes), len(entry.modules)) and open_boxes[same][0] == entry.modules[same]:
+            same += 1
+        del open_boxes[same:]
+        for path in entry.modules[same:]:
+            around = open_boxes[-1][1] if open_boxes else top
+            inside = open_boxes[-1][0] if open_boxes else ""
+            title = path.removeprefix(f"{inside}.") or root
+            box = Box(title, len(title) * SMALL * LETTER, [])
+            around.children.append(box)
+            calls.append((around, box))
+            open_boxes.append((path, box))
+        (open_boxes[-1][1] if open_boxes else top).children.append(Leaf(entry.index, 0.0, NODE_HEIGHT))
+    for around, box in reversed(calls):
+        if len(box.children) == 1 and isinstance(leaf := box.children[0], Leaf) and around is not top:
+            if box.title != names[leaf.key]:
+                names[leaf.key] = f"{box.title}: {names[leaf.key]}"
+            around.children[around.children.index(box)] = leaf
+    for leaf in _leaves(top):
+        lines = ((names[leaf.key], NAME), (_numbers(entries[leaf.key]), SMALL))
+        leaf.width = max(len(line) * size * LETTER for line, size in lines) + 2 * PAD
+    return top
+
+
+def _leaves(box: Box) -> Iterator[Leaf]:
+    for child in box.children:
+        if isinstance(child, Box):
+            yield from _leaves(child)
+        else:
+            yield child
+
+
+def _numbers(entry: Entry) -> str:
+    """A node's second line: the output's shape, and the norm of the gradient that came back to it."""
+    shape = shape_in_words(entry.shape)
+    return shape if entry.backward is None else f"{shape}  |d| {entry.backward.dy.norm:.2g}"
+
+
+def _label(entry: Entry) -> str:
+    return f"#{entry.index} {entry.name}: {_numbers(entry)}"
+
+
+def _kind(entry: Entry) -> str:
+    if any(x.parameter for x in entry.operands):
+        return "node weighs"
+    return "node" if entry.bytes_made else "node view"
+
+
+# -- SVG
+
+
+def _inside(box: Box, entries: Sequence[Entry], names: dict[int, str]) -> Iterator[str]:
+    for line in box.lines:
+        yield _line(line, entries[line.producer])
+    for child in box.children:
+        if isinstance(child, Box):
+            yield '<g class="module">'
+            yield f"<rect {_place(child.x, child.y, child.width, child.height)}/>"
+            yield f'<text x="{child.x + PAD / 2:.1f}" y="{child.y + 15:.1f}">{escape(child.title)}</text>'
+            yield from _inside(child, entries, names)
+            yield "</g>"
+        else:
+            yield _node(child, entries[child.key], names[child.key])
+
+
+def _node(leaf: Leaf, entry: Entry, name: str) -> str:
+    middle = leaf.x + leaf.width / 2
+    return (
+        f'<g class="{_kind(entry)}" id="op{entry.index}"><title>{escape(str(entry))}</title>'
+        f"<rect {_place(leaf.x, leaf.y, leaf.width, leaf.height)}/>"
+        f'<text class="name" text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 17:.1f}">{escape(name)}</text>'
+        f'<text text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 32:.1f}">{escape(_numbers(entry))}</text></g>'
+    )
+
+
+def _line(line: Line, producer: Entry) -> str:
+    (x1, y1), (_, y2), (x2, y3), (_, y4) = line.points
+    bend = (y2 + y3) / 2
+    first = "" if y1 == y2 else f" V{y2:.1f}"
+    last = "" if y3 == y4 else f" V{y4:.1f}"  # an arrow's head points as the last piece does, which must have a length
+    curve = f" C{x1:.1f} {bend:.1f} {x2:.1f} {bend:.1f} {x2:.1f} {y3:.1f}"
+    head = ' marker-end="url(#head)"' if line.arrives else ""
+    return (
+        f'<g class="line"><title>{escape(_label(producer))}</title>'
+        f'<path d="M{x1:.1f} {y1:.1f}{first}{curve}{last}"{head}/></g>'
+    )
+
+
+def _place(x: float, y: float, width: float, height: float) -> str:
+    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="6"'
+
+
+def _legend(x: float, y: float) -> Iterator[str]:
+    for kind, meaning in LEGEND:
+        yield f'<g class="{kind} legend"><rect {_place(x, y, 22, 14)}/></g>'
+        yield f'<text x="{x + 28:g}" y="{y + 11:g}">{meaning}</text>'
+        x += 28 + len(meaning) * SMALL * LETTER + 18
+    yield f'<text x="{x:g}" y="{y + 11:g}">|d| norm of its gradient</text>'
+
+
+# -- Graphviz
+
+
+def _clusters(box: Box, entries: Sequence[Entry], names: dict[int, str], count: list[int]) -> Iterator[str]:
+    for child in box.children:
+        if isinstance(child, Box):
+            count[0] += 1
+            yield f"  subgraph {_quoted(f'cluster_{count[0]}')} {{"
+            yield f"  label={_quoted(child.title)};"
+            yield from _clusters(child, entries, names, count)
+            yield "  }"
+        else:
+            entry = entries[child.key]
+            label = _quoted(f"{names[child.key]}\n{_numbers(entry)}")
+            yield f'  "{child.key}" [label={label}, tooltip={_quoted(str(entry))}];'
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
