@@ -193,7 +193,7 @@ class IdWriter:
                 content = content[self._ids.write(content) :]
         except OSError as problem:
             raise cannot_write(self.file.path, problem) from problem
-        more = Part(ids.size, len(chunk), len(raw))
+        more = Part(len(ids), len(chunk), len(raw))
         train, held_out = (done.train, done.validation + more) if validation else (done.train + more, done.validation)
         self._state = Progress(train, held_out, digest.hexdigest(), text.hexdigest()), text, digest
         if time.monotonic() - self._recorded > RECORD_INTERVAL:
