@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from tiny_base import call
+from tiny_base import call, save_base
 
+from tinygrad_llm import manual_seed
 from tinygrad_llm.formats import read_safetensors
-from tinygrad_llm.models import Llama
+from tinygrad_llm.models import Llama, LlamaConfig
+from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.train import load
 
 SMALL = [
@@ -68,3 +70,26 @@ def test_a_run_keeps_its_architecture(train, tmp_path, capsys):
     (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
     code, _, errors = call(capsys, "train", "--resume", "--out", tmp_path / "run")
     assert (code, len(errors)) == (1, 1) and "model_type must be one of gpt, llama; got bert" in errors[0]
+
+
+def test_a_llama_is_taught_asked_and_evaluated_like_a_gpt(tmp_path, capsys):
+    manual_seed(3)
+    config = LlamaConfig(257, 192, 16, 2, 1, num_kv_heads=1, window=8)
+    base = save_base(tmp_path / "base", "llama", Llama(config), BPETokenizer.train("", vocab_size=257))
+    steps = ["--style", "phi3", "--steps", "4", "--eval-interval", "2", "--warmup-steps", "1"]
+    tasks = ["--kinds", "first_word", "--records", "30", "--test-records", "2", "--max-new-tokens", "4"]
+    for rank in ("0", "2"):
+        out = tmp_path / f"instruct{rank}"
+        code, _, errors = call(
+            capsys, "instruct", "train", "--model", base, "--out", out, *steps, *tasks, "--lora-rank", rank
+        )
+        assert (code, errors) == (0, []) and type(load(out)[0]) is Llama
+    assert call(capsys, "instruct", "generate", "--model", out, "--max-new-tokens", "4", "Which word?")[0] == 0
+    pairs = [{"instruction": f"Say {n}.", "chosen": f"It is {n}.", "rejected": f"{n}! GO!"} for n in range(40)]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    preferred = tmp_path / "preferred"
+    code, printed, errors = call(
+        capsys, "prefer", "train", "--model", base, "--data", tmp_path / "pairs.json", "--out", preferred, *steps
+    )
+    assert (code, errors) == (0, []) and "reward margin +0.000 ->" in printed
+    assert load(preferred)[0].config == config

@@ -1,4 +1,4 @@
-"""Talk with a trained GPT in the terminal."""
+"""Talk with a trained model in the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm.cli.finetuning import load_gpt
+from tinygrad_llm.cli.finetuning import load_language_model
 from tinygrad_llm.cli.instruct import STYLES, style_of
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import stream
 from tinygrad_llm.generate.sampling import Sampling, expect_count
 from tinygrad_llm.generate.streaming import whole_characters
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 
@@ -35,7 +35,9 @@ class Conversation:
     taught to follow instructions it is a line of text and what the model continues it with.
     """
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, style: str | None, temperature: float, seed: int) -> None:
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, style: str | None, temperature: float, seed: int
+    ) -> None:
         self.model, self.tokenizer, self.style = model, tokenizer, style
         self.turns: list[list[int]] = []
         self.set_temperature(temperature)
@@ -89,7 +91,7 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a trained GPT")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a GPT or Llama")
     parser.add_argument("--style", choices=STYLES, help="the prompt style, if not the one that the run has")
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="tokens of an answer, at most")
     parser.add_argument("--temperature", type=float, default=0.7, metavar="X", help="0 takes the likeliest token")
@@ -98,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     expect_count("chat", "max_new_tokens", arguments.max_new_tokens, at_least=1)
-    model, tokenizer = load_gpt(arguments.model)
+    model, tokenizer = load_language_model(arguments.model)
     style = arguments.style or style_of(arguments.model)
     talk = Conversation(model, tokenizer, style, arguments.temperature, arguments.seed)
     manner = "it continues what you write" if style is None else f"it was asked in the {style} style"

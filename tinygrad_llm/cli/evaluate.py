@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tinygrad_llm.cli.finetuning import load_gpt
+from tinygrad_llm.cli.finetuning import load_language_model
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "likeliest after the question: by its log-likelihood summed, and per byte, for a sum favours short texts."
     )
     parser.add_argument("--task", required=True, type=Path, metavar="FILE", help="the questions; see below")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a trained GPT")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a GPT or Llama")
     parser.add_argument(
         "--shots", type=int, default=0, metavar="N", help="questions shown answered first, not scored (default: 0)"
     )
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--shots must be 0 to {len(questions) - 1}, so that a question of the task is left to score; "
             f"got {arguments.shots}"
         )
-    model, tokenizer = load_gpt(arguments.model)
+    model, tokenizer = load_language_model(arguments.model)
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]
     rest = [questions[place] for place in sorted(order[arguments.shots :])]

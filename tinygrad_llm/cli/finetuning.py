@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import GPT, LanguageModel, Llama
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.text import Tokenizer
@@ -72,7 +72,7 @@ class FineTuning(Generic[Options]):
     settings: TrainingSettings
     prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
     from_base: bool = True
-    bases: tuple[type[Module], ...] = (GPT,)
+    bases: tuple[type[Module], ...] = (GPT, Llama)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
@@ -190,9 +190,9 @@ class FineTuning(Generic[Options]):
         return plan
 
 
-def load_gpt(path: str | Path) -> tuple[GPT, Tokenizer]:
-    """The GPT of a run folder and its tokenizer. Raises ConfigError for another kind of model, and as `train.load`."""
-    return load_one_of((GPT,), path)
+def load_language_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
+    """The GPT or Llama of a run folder and its tokenizer. Raises ConfigError for another kind, and as `train.load`."""
+    return load_one_of((GPT, Llama), path)
 
 
 def load_one_of(kinds: tuple[type[Module], ...], path: str | Path) -> tuple[Any, Tokenizer]:

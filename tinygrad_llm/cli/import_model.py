@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_llm.formats import write_safetensors
 from tinygrad_llm.interop import load_huggingface
-from tinygrad_llm.models import MODELS
+from tinygrad_llm.models import model_type_of
 from tinygrad_llm.train import RunFolder
 
 
@@ -29,9 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         model.to(np.float32)
     with RunFolder.create(arguments.out) as folder:
         write_safetensors(arguments.out / "model.safetensors", model.state_dict())
-        model_type = next(name for name, (kind, _) in MODELS.items() if kind is type(model))
-        plan = {"model_type": model_type, "model": model.config.to_dict(), "imported_from": str(arguments.source)}
-        folder.begin(plan, tokenizer)
+        plan = {"model_type": model_type_of(model), "model": model.config.to_dict()}
+        folder.begin({**plan, "imported_from": str(arguments.source)}, tokenizer)
     what = f"a {type(model).__name__} of {model.num_parameters():,} parameters"
     print(f"{what} with {tokenizer.vocab_size:,} tokens, in {arguments.out}")
     return 0

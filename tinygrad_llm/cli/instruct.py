@@ -1,4 +1,4 @@
-"""Teach a pretrained GPT to follow instructions, let it answer, and mark its answers."""
+"""Teach a pretrained GPT or Llama to follow instructions, let it answer, and mark its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action, load_gpt
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action, load_language_model
 from tinygrad_llm.data import (
     PROMPT_STYLES,
     TASKS,
@@ -26,7 +26,7 @@ from tinygrad_llm.data.instructions import Record
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import InstructionReport, apply_lora, evaluate_instructions, merged_state_dict, respond
 from tinygrad_llm.formats import write_json
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import LanguageModel, model_type_of
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, Tokenizer
@@ -58,7 +58,7 @@ class Options:
 
 
 def prepare(
-    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """The base, with adapters if asked for, and its records: to train on, to watch, and to answer in the end."""
     for name, least in (("records", 1), ("test_records", 1), ("max_new_tokens", 1), ("lora_rank", 0)):
@@ -91,7 +91,7 @@ def prepare(
     asked = parts["test"][: options.test_records]
     return Job(
         base,
-        "gpt",
+        model_type_of(base),
         DataLoader(
             datasets["train"],
             settings.batch_size,
@@ -181,7 +181,7 @@ TRAINING = FineTuning(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|generate|evaluate", required=True)
     TRAINING.add_arguments(
-        add_action(actions, "train", "Go on training a pretrained GPT with questions and their answers.")
+        add_action(actions, "train", "Go on training a pretrained model with questions and their answers.")
     )
     generate = add_action(actions, "generate", "Answer each instruction.")
     generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")
@@ -204,12 +204,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = load_gpt(arguments.model)
+    model, tokenizer = load_language_model(arguments.model)
     style = arguments.style or style_of(arguments.model) or STYLES[0]
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
 
 
-def generate(arguments: argparse.Namespace, model: GPT, tokenizer: Tokenizer, style: str) -> int:
+def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
         (answer,) = respond(
@@ -220,7 +220,7 @@ def generate(arguments: argparse.Namespace, model: GPT, tokenizer: Tokenizer, st
     return 0
 
 
-def evaluate(arguments: argparse.Namespace, model: GPT, tokenizer: Tokenizer, style: str) -> int:
+def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
     if arguments.report is not None and (arguments.report.is_dir() or not arguments.report.parent.is_dir()):

@@ -1,4 +1,4 @@
-"""Teach a GPT which of two answers people prefer (DPO)."""
+"""Teach a GPT or Llama which of two answers people prefer (DPO)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
-from tinygrad_llm.models import GPT
+from tinygrad_llm.models import LanguageModel, model_type_of
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings
@@ -39,7 +39,7 @@ class Options:
 
 
 def prepare(
-    base: GPT, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """The base, a frozen copy of it to compare with, and the three splits of the pairs."""
     if not options.data:
@@ -71,7 +71,7 @@ def prepare(
     }
     return Job(
         base,
-        "gpt",
+        model_type_of(base),
         DataLoader(
             datasets["train"],
             settings.batch_size,
