@@ -5,6 +5,9 @@
 # Absolute times depend on the machine and on what else runs there, so the two take turns and the ratio of each pair is
 # what counts. PyTorch is no dependency of the package: where it is not installed, this demo measures our side alone.
 #
+# Where mpi4py is installed, as many of our processes as there are cores, one thread each, share the same batch too, as
+# `mpiexec -n N tinygrad-llm train` lets them: then all of a step runs on all cores, and not its products alone.
+#
 # Run it with `python demos/speed_against_pytorch.py`; `--full` adds the 124M model, which needs about 6 GB of memory.
 # What one of our steps spends its time on is told by `tinygrad-llm bench`.
 
@@ -12,14 +15,24 @@
 import argparse
 import importlib.util
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from tinygrad_llm import manual_seed
+from tinygrad_llm.data import WindowLoader
+from tinygrad_llm.models import GPT
+from tinygrad_llm.random import Generator
 from tinygrad_llm.study.peak_memory import HighWaterMark
 from tinygrad_llm.study.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
+from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
 from tinygrad_llm.train.environment import available_cores
 
 SIDES = ("NumPy", "PyTorch")
@@ -29,6 +42,7 @@ options = argparse.ArgumentParser(description="Training steps per second, here a
 options.add_argument("--models", nargs="+", choices=PRESETS, default=["0.8M", "12M"], help="(default: 0.8M 12M)")
 options.add_argument("--full", action="store_true", help="also the 124M model of GPT-2")
 options.add_argument("--rounds", type=int, default=5, help="timed rounds of each side (default: 5)")
+options.add_argument("--share", metavar="MODEL", help=argparse.SUPPRESS)  # as whom mpiexec starts this file
 options.add_argument("--memory-of", nargs=2, metavar=("SIDE", "MODEL"), help="only the memory of one side, in bytes")
 arguments, _ = options.parse_known_args()
 
@@ -127,6 +141,49 @@ def peak_memory(side: str, name: str) -> int:
 
 
 # %% [markdown]
+# ## Our side once more, in a process for each core
+#
+# This part is what mpiexec starts. It is the training loop itself: each process works out the gradient of its rows, the
+# gradients are summed, and all take the same step. The first two steps allocate, and are left out.
+
+
+# %%
+class Clock(Callback):
+    """Writes down when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.ends.append(time.perf_counter())
+
+
+if arguments.share:
+    workload, clock = PRESETS[arguments.share], Clock()
+    ids = np.arange(10 * workload.tokens) * 7919 % workload.config.vocab_size
+    manual_seed(0)
+    Trainer(
+        GPT(workload.config, init="gpt2"),
+        WindowLoader(ids, workload.config.context_length, workload.batch_size, Generator(0)),
+        TrainingSettings(steps=2 + max(2, workload.steps // 3), batch_size=workload.batch_size, eval_interval=0),
+        callbacks=[clock],
+        communicator=join_launch(),
+    ).train()
+    if clock.ends:  # those of the first process
+        print(statistics.median(np.diff(clock.ends[1:])))
+    sys.exit()
+
+
+def seconds_shared(name: str) -> float:
+    """Of a step that a process on each core shares."""
+    count = str(min(len(available_cores()), PRESETS[name].batch_size))
+    command = [str(MPIEXEC), "-n", count, sys.executable, sys.argv[0], "--share", name]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+    return float(done.stdout)
+
+
+# %% [markdown]
 # ## Speed, in turns
 
 
@@ -142,6 +199,8 @@ print("== A training step, in seconds (medians) ==")
 sides = SIDES if importlib.util.find_spec("torch") is not None else SIDES[:1]
 if "PyTorch" not in sides:
     print("PyTorch is not installed here: our side alone")
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+shared = MPIEXEC is not None and importlib.util.find_spec("mpi4py") is not None and len(available_cores()) > 1
 for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
     workload = PRESETS[name]
     held = {side: peak_memory(side, name) for side in sides}
@@ -149,16 +208,20 @@ for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
     for step in steps.values():
         step()  # the first step allocates
     repeats = max(1, workload.steps // 3)
-    rounds = [{side: seconds(step, repeats) for side, step in steps.items()} for _ in range(arguments.rounds)]
-    for side in sides:
+    rounds = []
+    for _ in range(arguments.rounds):
+        rounds.append({side: seconds(step, repeats) for side, step in steps.items()})
+        if shared:
+            rounds[-1]["shared"] = seconds_shared(name)
+    for side in rounds[0]:
         taken = statistics.median(one[side] for one in rounds)
-        print(
-            f"{name:>5}: {side:<7} {taken:.4f} s, {workload.tokens / taken:,.0f} tokens/s, "
-            f"{held[side] / 1e6:,.0f} MB at most"
-        )
+        memory = f", {held[side] / 1e6:,.0f} MB at most" if side in held else " by a process on each core"
+        print(f"{name:>5}: {side:<7} {taken:.4f} s, {workload.tokens / taken:,.0f} tokens/s{memory}")
     if "PyTorch" in sides:
-        ratios = sorted(one["PyTorch"] / one["NumPy"] for one in rounds)
-        print(
-            f"{name:>5}: speed against PyTorch {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), "
-            f"memory {held['NumPy'] / held['PyTorch']:.2f}"
-        )
+        for side in [side for side in rounds[0] if side != "PyTorch"]:
+            ratios = sorted(one["PyTorch"] / one[side] for one in rounds)
+            print(
+                f"{name:>5}: {side:<7} has {statistics.median(ratios):.2f} times PyTorch's speed "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+                + (f", {held[side] / held['PyTorch']:.2f} times its memory" if side in held else "")
+            )

@@ -19,4 +19,7 @@ def test_a_training_step_is_timed_and_its_memory_told() -> None:
     lines = output.splitlines()
     assert lines[0] == "== A training step, in seconds (medians) =="
     assert re.search(r"^smoke: NumPy   [\d.]+ s, [\d,]+ tokens/s, \d+ MB at most$", output, re.MULTILINE)
-    assert len(lines) == (4 if "PyTorch is not" not in output else 3)
+    with_pytorch, with_mpi = "PyTorch is not" not in output, "shared " in output
+    assert len(lines) == 2 + 1 + with_mpi + with_pytorch * (1 + with_mpi)
+    if with_mpi:
+        assert re.search(r"^smoke: shared  [\d.]+ s, [\d,]+ tokens/s by a process on each core$", output, re.MULTILINE)
