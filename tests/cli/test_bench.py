@@ -9,6 +9,7 @@ import pytest
 from training_process import ENVIRONMENT, PROGRAM
 
 from tinygrad_llm.cli import bench, main
+from tinygrad_llm.study import data_scaling
 from tinygrad_llm.study.benchmark import PARTS
 from tinygrad_llm.study.scaling import measure_growth
 from tinygrad_llm.study.training_step import PRESETS
@@ -62,6 +63,17 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
     assert told.keys() == {"base", "environment", "axes"} and told["axes"].keys() == axes.keys()
 
 
+def test_texts_are_told_as_a_table_and_as_json(capsys, monkeypatch):
+    monkeypatch.setattr(data_scaling, "STEPS", 2)
+    assert main(["bench", "--data-scale", "0.1"]) == 0
+    head, row = capsys.readouterr().out.splitlines()[-2:]
+    assert head.split() == ["text", "tokens", "read", "encoded", "memory", "trained", "memory"]
+    assert row.split()[:2] == ["0.1", "MB"] and row.count("MB/s") == 2 and "tokens/s" in row
+    assert main(["bench", "--data-scale", "0.1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [text["bytes"] for text in told["texts"]] == [100_000] and "environment" in told
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -74,11 +86,13 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
         (["--batch-size", "9" * 30], "GB of memory"),
         (["--seed", "-1"], "seed must be in"),
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
+        (["--scaling", "--data-scale"], "--data-scale has sizes of its own; leave out --scaling"),
+        (["--scaling", "--data-scale", "x"], "invalid float value"),
         (["--preset", "huge"], "invalid choice"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(capsys, argv, said):
-    argv = argv if "--preset" in argv or "--scaling" in argv else ["--preset", "smoke", *argv]
+    argv = argv if {"--preset", "--scaling"} & set(argv) else ["--preset", "smoke", *argv]
     try:
         code = main(["bench", *argv])
     except SystemExit as exit:  # argparse's way

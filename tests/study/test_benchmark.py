@@ -122,7 +122,7 @@ def test_memory_that_was_held_for_a_moment_is_seen():
     if mark.risen is None:
         pytest.skip("this system keeps no mark")
     np.ones(10_000_000)
-    assert mark.risen >= 75_000_000  # the system counts in larger pieces than bytes
+    assert mark.highest > mark.risen >= 75_000_000  # the system counts in larger pieces than bytes
     again = HighWaterMark()
     np.ones(5_000_000)
     assert 0 <= again.risen < 75_000_000

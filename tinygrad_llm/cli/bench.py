@@ -15,6 +15,7 @@ from tinygrad_llm.models import GPT
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.study.benchmark import PEAK_SIZE, Benchmark, measure, training_bytes
+from tinygrad_llm.study.data_scaling import TextPoint, measure_texts
 from tinygrad_llm.study.peak_memory import HighWaterMark
 from tinygrad_llm.study.scaling import BASE, Growth, measure_growth
 from tinygrad_llm.study.training_step import PRESETS, Workload
@@ -24,6 +25,7 @@ from tinygrad_llm.train.environment import arithmetic_environment
 DEFAULT_PRESET = "0.8M"
 WARMUP = 2
 AIM = 0.85  # of a step in its own products: what is left is a readable engine's price
+DATA_SIZES = [1.0, 10.0]  # MB
 OF_A_PRESET = ("preset", "batch_size", "context_length", "steps", "warmup")
 
 
@@ -40,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scaling", action="store_true",
         help="instead, how the cost of a small GPT grows with context, batch, width and vocabulary (about a minute)",
     )  # fmt: skip
+    parser.add_argument(
+        "--data-scale", type=float, nargs="*", metavar="MB",
+        help=f"instead, memory and speed with texts of these sizes, made up for it (default: {DATA_SIZES})",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,9 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     as_json, seed = given.get("json", False), given.get("seed", 0)
     say, progress = _voices(as_json)
     manual_seed(seed)  # which refuses what is no seed, before anything is printed
+    if "data_scale" in given:
+        _expect_alone("data_scale", given)
+        return _scale_data(given["data_scale"] or DATA_SIZES, seed, as_json, say, progress)
     if given.get("scaling", False):
-        if named := [name for name in OF_A_PRESET if name in given]:
-            raise ConfigError(f"--scaling has sizes of its own; leave out --{named[0].replace('_', '-')}")
+        _expect_alone("scaling", given)
         return _scale(seed, as_json, say, progress)
     mark = HighWaterMark()
     name, warmup = given.get("preset", DEFAULT_PRESET), given.get("warmup", WARMUP)
@@ -65,6 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(_summary(result))
         say(_parts(result))
     return 0
+
+
+def _expect_alone(flag: str, given: dict[str, Any]) -> None:
+    if named := [name for name in (*OF_A_PRESET, "scaling") if name in given and name != flag]:
+        ours, other = (name.replace("_", "-") for name in (flag, named[0]))
+        raise ConfigError(f"--{ours} has sizes of its own; leave out --{other}")
 
 
 def _voices(as_json: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
@@ -175,3 +189,32 @@ def _growth(growth: Growth) -> str:
         )
     lines.append(f"{'exponent':>12}{growth.exponent:>14.2f}{'':12}{growth.exponent_of_operations:>12.2f}")
     return "\n".join(lines)
+
+
+def _scale_data(
+    megabytes: list[float], seed: int, as_json: bool, say: Callable[[str], None], progress: Callable[[str], None]
+) -> int:
+    points: list[TextPoint] = []
+    for point in measure_texts(megabytes, seed, progress):
+        if not as_json and not points:
+            say(
+                "made-up texts, each read once, encoded by a BPE tokenizer into a file of ids, and trained on by a GPT"
+                ";\nmemory is all that this process held at most meanwhile, Python and NumPy included"
+            )
+            say(f"\n{'text':>10}{'tokens':>14}{'read':>12}{'encoded':>12}{'memory':>12}{'trained':>18}{'memory':>12}")
+        points.append(point)
+        if not as_json:
+            say(_text_row(point))
+    if as_json:
+        texts = [dataclasses.asdict(point) for point in points]
+        print(json.dumps({"environment": arithmetic_environment(), "texts": texts}, indent=1))
+    return 0
+
+
+def _text_row(point: TextPoint) -> str:
+    read, encoded = (point.bytes / 1e6 / seconds for seconds in (point.reading_seconds, point.encoding_seconds))
+    memory = ["unknown" if one is None else _megabytes(one) for one in (point.encoding_memory, point.training_memory)]
+    return (
+        f"{point.bytes / 1e6:>7,.1f} MB{point.tokens:>14,}{read:>7,.1f} MB/s{encoded:>7,.1f} MB/s{memory[0]:>12}"
+        f"{point.tokens_per_second:>9,.0f} tokens/s{memory[1]:>12}"
+    )

@@ -19,11 +19,16 @@ class HighWaterMark:
     def __init__(self) -> None:
         with contextlib.suppress(OSError):  # not Linux, or not allowed: the mark stays where it is
             RESET.write_text("5")
-        self._before = _mark()
+        self._before = self.highest
+
+    @property
+    def highest(self) -> int | None:
+        """What the process has held at most since this was made, all that it held before included."""
+        return _mark()
 
     @property
     def risen(self) -> int | None:
-        now = _mark()
+        now = self.highest
         return None if now is None or self._before is None else now - self._before
 
 

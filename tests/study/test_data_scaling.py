@@ -1,0 +1,51 @@
+"""Texts made up to measure with, and what is told of each."""
+
+import tempfile
+from collections import Counter
+
+import pytest
+
+from tinygrad_llm import Generator
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.study import data_scaling
+from tinygrad_llm.study.data_scaling import BLOCK, made_up_text, measure_texts
+
+
+def test_made_up_text_has_its_size_and_uneven_words():
+    blocks = list(made_up_text(BLOCK + 1234, Generator(3)))
+    assert list(map(len, blocks)) == [BLOCK, 1234]
+    assert blocks == list(made_up_text(BLOCK + 1234, Generator(3))) != list(made_up_text(BLOCK + 1234, Generator(4)))
+    counts = sorted(Counter(blocks[0].split()).values(), reverse=True)
+    assert counts[0] > 50 * counts[len(counts) // 2]
+    assert blocks[0].count("\n") > 1000
+
+
+def test_each_text_is_measured_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(data_scaling, "STEPS", 2)
+    said = []
+    points = list(measure_texts([0.1, 0.2], progress=said.append))
+    assert [point.bytes for point in points] == [100_000, 200_000]
+    assert 1.9 < points[1].tokens / points[0].tokens < 2.1 and points[0].tokens < 60_000
+    assert all(min(p.reading_seconds, p.encoding_seconds, p.tokens_per_second) > 0 for p in points)
+    assert said[:4] == [f"0.1 MB: {what}" for what in ("writing", "reading", "encoding", "training")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def interrupted(what):
+        if what.endswith("encoding"):
+            assert list(tmp_path.iterdir()) != []
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(measure_texts([0.1], progress=interrupted))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("size", "said"), [(0.0, "at least"), (float("nan"), "at least"), (1e15, "are free")])
+def test_sizes_that_cannot_be(size, said):
+    with pytest.raises(ConfigError, match=said):
+        next(measure_texts([1, size]))
