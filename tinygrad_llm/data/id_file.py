@@ -32,7 +32,7 @@ from tinygrad_llm.formats import json_bytes, open_regular, parse_json, write_jso
 from tinygrad_llm.formats.atomic import cannot_write, sync_file
 
 KIND, VERSION = "tinygrad_llm ids", 1
-RECORD_INTERVAL = 2.0  # seconds of work that a killed process may lose
+RECORD_INTERVAL = 5.0  # seconds of work that a killed process may lose
 READ = 1 << 20  # bytes at a time
 
 
