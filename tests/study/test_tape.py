@@ -26,6 +26,11 @@ from tinygrad_llm.tensor import observe, record
 IDS, TARGETS = some_ids(18).reshape(2, 9), some_ids(18, seed=2).reshape(2, 9)
 
 
+class Double(nn.Module):
+    def forward(self, x):
+        return x * 2  # the reader's own arithmetic says more than who asked for it
+
+
 def gradients(model):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
@@ -172,6 +177,9 @@ def test_the_line_of_code_is_the_one_that_tells_a_reader_most(tape) -> None:
         line = sys._getframe().f_lineno + 1
         layer(np.ones((1, 3), np.float32))
     assert own[0].source == f"test_tape.py:{line}"
+    with study.record() as mine:
+        Double()(Tensor([1.0]))
+    assert mine[0].source == f"test_tape.py:{Double.forward.__code__.co_firstlineno + 1}"
     assert tape[5].source.startswith("tinygrad_llm/nn/attention.py:")  # not nn/linear.py, which knows no query
     number = int(tape[5].source.rpartition(":")[2])
     with open(nn.attention.__file__) as file:

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_gpt import some_ids, tiny
 
@@ -243,7 +243,12 @@ def everything(box: Box) -> list:
             for part in ([child, *everything(child)] if isinstance(child, Box) else [child])]  # fmt: skip
 
 
+def all_into_the_last() -> tuple[Box, list]:
+    return Box("", 0.0, [Leaf(i, 100.0, 20.0) for i in range(4)]), [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)]
+
+
 @given(nested_graphs())
+@example(all_into_the_last())
 def test_any_graph_is_laid_out_in_order(graph) -> None:
     root, edges = graph
     lay_out(root, edges)
@@ -272,5 +277,6 @@ def test_any_graph_is_laid_out_in_order(graph) -> None:
         reached = {(round(line.points[3].x, 3), round(line.points[3].y, 3)) for line in lines
                    if line.producer == producer and line.arrives}  # fmt: skip
         target = frame(leaves[consumer])
-        assert any(target[0] <= x <= target[2] and abs(y - target[1]) < 0.01 for x, y in reached)
+        corner = 0.09 * (target[2] - target[0])
+        assert any(target[0] + corner <= x <= target[2] - corner and abs(y - target[1]) < 0.01 for x, y in reached)
         assert frame(leaves[producer])[3] <= target[1] + slack

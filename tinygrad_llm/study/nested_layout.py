@@ -23,7 +23,7 @@ STRIP = 20.0  # of a box, for its title
 BETWEEN = 20.0  # neighbours in a row
 BELOW = 26.0  # a row, where lines bend
 SWEEPS, MOVES = 12, 60
-YIELDING = 0.1  # how much less a line that passes a row insists on its place than a node does
+YIELDING = 1e-3  # how much less a line that passes a row insists on its place than a node does
 ASIDE = 1e-4  # how much less a node is drawn to a line that passes rows than to its neighbours in the next
 
 
@@ -250,8 +250,9 @@ def _arrivals(rows: list[list[Item]], segments: list[Segment]) -> dict[Segment, 
         arriving.sort(key=lambda s: place[s.upper] + _departure(s.upper, s.producer) / s.upper.width)
         direct = [i for i, segment in enumerate(arriving) if not isinstance(segment.upper, Stop)]
         middle = direct[0] if len(direct) == 1 else (len(arriving) - 1) / 2  # what alone comes from the row above
+        apart = min(1 / (len(arriving) + 1), 0.4 / max(middle, len(arriving) - 1 - middle, 1))  # short of the corners
         for i, segment in enumerate(arriving):
-            offsets[segment] = node.width * (i - middle) / (len(arriving) + 1)
+            offsets[segment] = node.width * (i - middle) * apart
     return offsets
 
 

@@ -1,0 +1,64 @@
+"""The tape: every operation of one forward and backward of a GPT, as a table, step by step, and as a picture.
+
+    python demos/tape.py [FILE.svg]
+
+Nothing is trained: two layers as they were initialised, one sentence, one loss. Section 2 performs the first steps of
+the backward one by one, each with the formula that its operation's docstring has; section 3 checks that the whole
+walk, taken step by step, left the gradients that `loss.backward()` leaves. Takes about a second.
+"""
+
+import argparse
+import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad_llm import manual_seed, study
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import CharTokenizer
+
+options = argparse.ArgumentParser(description="Every operation of one forward and backward of a GPT.")
+options.add_argument("file", nargs="?", type=Path, help="where to write the picture (SVG), else a temporary folder")
+options = options.parse_args()
+
+TEXT = "the tape remembers"
+tokenizer = CharTokenizer.train(TEXT)
+ids = np.array([tokenizer.encode(TEXT)])
+
+
+def small_gpt():
+    manual_seed(1)
+    return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, context_length=32, embedding_dim=32, num_heads=4,
+                         num_layers=2, dropout=0.0))  # fmt: skip
+
+
+print(f"1. One loss of a GPT with two layers on {TEXT!r}, forward and backward")
+model = small_gpt()
+with study.record() as tape:
+    loss = model.loss(ids[:, :-1], ids[:, 1:])
+    loss.backward()
+print(tape)
+most = max(tape, key=lambda entry: entry.bytes_kept)
+print(f"\nMost is kept for backward by #{most.index}, {most.name} in {most.module}: {most.bytes_kept:,} bytes.")
+
+print("\n2. The same forward again, and then three steps of its backward\n")
+again = small_gpt()
+with study.record() as live:
+    loss = again.loss(ids[:, :-1], ids[:, 1:])
+for _ in range(3):
+    live.step()
+
+print("3. The other steps, in silence")
+with redirect_stdout(StringIO()):
+    for _ in range(len(live) - 3):
+        live.step()
+pairs = list(zip(model.parameters(), again.parameters(), strict=True))
+same = sum(one.grad.tobytes() == other.grad.tobytes() for one, other in pairs)
+print(f"   {same} of {len(pairs)} parameters have the same gradient as after loss.backward(), to the bit")
+
+path = options.file or Path(tempfile.mkdtemp()) / "tape.svg"
+picture = tape.to_svg(path)
+print(f"\n4. The graph as a picture, {len(picture) / 1000:.0f} KB: open {path} in a browser and rest on an operation")
+print(f"   for Graphviz, tape.to_dot() is {len(tape.to_dot().splitlines())} lines")
