@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tiny_gpt import tiny
 
-from tinygrad_llm import Tensor, manual_seed, nn, study
+from tinygrad_llm import Tensor, buffers, manual_seed, nn, study
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, Llama, LlamaConfig
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.ops.fusion import composed_ops
-from tinygrad_llm.study.counting import visible_pairs
+from tinygrad_llm.study.counting import owner_of, visible_pairs
 
 B, T = 3, 7
 
@@ -138,3 +138,11 @@ def test_a_model_of_two_inputs_reads_ids_for_each():
     hidden = 2 * 2 * 2 * 6 * 8  # the future, from the decoder's attention to itself
     assert counted.forward == 3 * (projections + attention) - hidden + 2 * feed_forward + 2 * 8 * 8 * 20
     assert study.memory(model, 2, 4).activations > 0
+
+
+def test_what_lies_in_a_larger_buffer_counts_as_large_as_it_is():
+    larger = buffers.empty((400_000,), np.uint8)
+    del larger
+    array = buffers.empty((100, 3000), np.uint8)
+    assert owner_of(array[::2].reshape(-1)[5:]) is not array  # a copy
+    assert owner_of(array[::2, 5:]) is array and array.nbytes == 300_000 < len(array.base)
