@@ -438,6 +438,19 @@ def test_a_backward_that_ran_is_replayed(tape, capsys) -> None:
         tape.step()
 
 
+def test_a_walk_that_is_left_off_leaves_no_half_collected_gradient(no_collector) -> None:
+    model = tiny()
+    with study.record() as tape:
+        loss = forward(model)
+    graph = loss.node.parents[0]
+    tape.step()
+    assert graph.grad is not None and model.head.weight.grad is not None
+    with pytest.raises(GraphError, match="each graph is walked once"):
+        loss.backward()
+    del tape
+    assert graph.grad is None and graph.backward is not None
+
+
 def test_a_second_forward_is_played_after_the_first() -> None:
     x = Tensor([2.0], requires_grad=True)
     with study.record() as tape:
