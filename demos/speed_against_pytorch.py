@@ -36,7 +36,7 @@ from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
 from tinygrad_llm.train.environment import available_cores
 
 SIDES = ("NumPy", "PyTorch")
-STEPS_OF_MEMORY = 3  # AdamW's moments are there from the second on
+STEPS_OF_MEMORY = 2  # AdamW's moments are there from the second on
 
 options = argparse.ArgumentParser(description="Training steps per second, here and in PyTorch, and what they hold.")
 options.add_argument("--models", nargs="+", choices=PRESETS, default=["0.8M", "12M"], help="(default: 0.8M 12M)")

@@ -14,13 +14,13 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.study.counting import flops
+from tinygrad_llm.study.products_alone import seconds_of
 from tinygrad_llm.study.training_step import TrainingStep, Workload, gpt_like_nanogpt
 
 BASE = Workload(gpt_like_nanogpt(256, 128, 128, 4, 2), batch_size=2, steps=3)
@@ -97,12 +97,7 @@ def grown(base: Workload, axis: str, size: int) -> Workload:
 def _measured(size: int, workload: Workload, seed: int) -> Point:
     step = TrainingStep(workload, seed)
     step()  # makes what later steps use again
-    times = []
-    for _ in range(workload.steps):
-        started = perf_counter()
-        step()
-        times.append(perf_counter() - started)
-    seconds = statistics.median(times)
+    seconds = statistics.median(seconds_of(step) for _ in range(workload.steps))
     counted = flops(step.model, workload.batch_size, workload.config.context_length)
     return Point(size, seconds, workload.tokens / seconds, counted.forward + counted.backward)
 
