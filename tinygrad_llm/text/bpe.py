@@ -158,6 +158,10 @@ class BPETokenizer(Tokenizer):
         Raises: TokenizerError as `encode`
         """
         allowed = refuse_special_tokens(text, self._special_tokens, allowed_special)
+        if len(allowed) < 2 and len(_parts_for_tiktoken(text)) == 1:
+            # The usual text: tiktoken finds the one special token itself. Of several it need not take the longest.
+            ids = self.tiktoken_encoding.encode_to_numpy(text, allowed_special=allowed, disallowed_special=())
+            return ids.astype(self.id_dtype)
         rows = []
         for place, part in enumerate(split_at_special_tokens(text, allowed)):
             if place % 2:
