@@ -280,7 +280,7 @@ class Tape:
             return
         self._watching, self._last_event = True, self._now()
         try:
-            with observe(self):
+            with observe(weakref.proxy(self)):  # a walk that is left off, which this holds, remembers who looked on
                 yield
         finally:
             self._watching = False
