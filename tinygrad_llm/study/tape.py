@@ -151,7 +151,7 @@ class Tape:
         self._given = model is not None
         self._roots = [] if model is None else [model]
         self._paths: dict[int, list[str]] = {}
-        self._parameters: dict[int, str] = {}
+        self._parameters: dict[int, tuple[weakref.ref[Tensor], str]] = {}  # path of a Tensor, by its id
         self._know_roots()
 
     # -- reading it
@@ -358,7 +358,8 @@ class Tape:
                 self._paths.setdefault(id(module), []).append(path)
                 for name, value in vars(module).items():
                     if isinstance(value, Tensor):
-                        self._parameters.setdefault(id(value), f"{path}.{name}" if path else name)
+                        known = weakref.ref(value), f"{path}.{name}" if path else name
+                        self._parameters.setdefault(id(value), known)
 
     def _modules_at_work(self, frame: FrameType | None) -> tuple[str, ...]:
         """The paths of the modules whose methods are on the stack, outermost first."""
@@ -385,9 +386,12 @@ class Tape:
 
     def _operand(self, name: str, x: Tensor) -> Operand:
         made, index = self._made.get(id(x), (None, None))
+        named, path = self._parameters.get(id(x), (None, None))
         if made is None or made() is not x:  # the id of a Tensor that is gone may be another's
             index = None
-        return Operand(name, x.shape, x.dtype, index, self._parameters.get(id(x)))
+        if named is None or named() is not x:
+            path = None
+        return Operand(name, x.shape, x.dtype, index, path)
 
     def _newly_kept(self, backward: Callable[..., Any], parents: Sequence[Tensor]) -> int:
         ours = {id(owner_of(x.data)) for x in parents if x._is_parameter}
