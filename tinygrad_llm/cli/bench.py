@@ -123,11 +123,11 @@ def _introduction(name: str, workload: Workload, environment: dict[str, str]) ->
 def _summary(result: Benchmark) -> str:
     median, least, most = result.tokens_per_second
     step, alone = statistics.median(result.step_seconds), statistics.median(result.product_seconds)
-    kept = result.memory
+    kept, count = result.memory, len(result.step_seconds)
     peak = "unknown here" if result.peak_memory is None else f"{_megabytes(result.peak_memory)} at most"
     rows = {
-        "tokens a second": f"{median:,.0f} (slowest step {least:,.0f}, fastest {most:,.0f}; {len(result.step_seconds)} "
-        "steps)",
+        "tokens a second": f"{median:,.0f} (slowest step {least:,.0f}, fastest {most:,.0f}; {count} "
+        f"step{'s' * (count > 1)})",
         "a step": f"{_milliseconds(step)}: {result.operations / 1e9:,.3g} GFLOP of matrix products, at "
         f"{result.step_speed / 1e9:,.1f} GFLOP/s, {result.step_speed / result.peak_speed:.0%} of the best",
         "its products alone": f"{_milliseconds(alone)}, at {result.product_speed / 1e9:,.1f} GFLOP/s: "
