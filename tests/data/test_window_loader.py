@@ -79,3 +79,20 @@ def test_window_batches_are_the_text_in_order() -> None:
     np.testing.assert_array_equal(rows, np.arange(28).reshape(7, 4))
     assert batches[2][0].shape == (1, 4)
     np.testing.assert_array_equal(batches[1][1], batches[1][0] + 1)
+
+
+def test_a_long_text_is_shuffled_without_a_list_and_resumes_in_mid_epoch() -> None:
+    ids = np.arange(600_000, dtype=np.uint32)  # 300,000 windows: more than are listed
+    loader = WindowLoader(ids, 2, 30_000, Generator(1))
+    batches = [inputs for inputs, _ in loader]
+    assert len(batches) == 9
+    seen = np.concatenate(batches).ravel()
+    assert np.unique(seen).size == seen.size == 540_000
+    assert not np.array_equal(seen, np.sort(seen))
+    again = iter(first := WindowLoader(ids, 2, 30_000, Generator(1)))
+    for _ in range(4):
+        next(again)
+    second = WindowLoader(ids, 2, 30_000, Generator(5))
+    second.set_state(json.loads(json.dumps(first.state(), default=lambda array: array.tolist())))
+    np.testing.assert_array_equal(next(iter(second))[0], batches[4])
+    assert not np.array_equal(next(iter(loader))[0], batches[0])  # the next epoch has an order of its own

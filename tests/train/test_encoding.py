@@ -269,3 +269,32 @@ def test_a_killed_encoding_goes_on_to_the_same_ids(tmp_path: Path, signum: int) 
     tokenizer = load_tokenizer(tmp_path / "run")
     ids = [tokenizer.encode_to_array(part, "all") for part in train_validation_split(text, 0.1)]
     assert path.read_bytes() == np.concatenate(ids).tobytes()
+
+
+# Not getrusage, which counts what the process was before it became this program: a copy of the tests' own.
+PEAK = """
+import re, sys
+from tinygrad_llm.cli import main
+code = main(sys.argv[1:])
+print("peak", re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read())[1])
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("tokenizer", ["char", "bpe"])
+def test_memory_stays_flat(tmp_path: Path, tokenizer: str) -> None:
+    peaks = []
+    options = ["--vocab-size", "300", "--vocab-sample", "0.5"] if tokenizer == "bpe" else []
+    for megabytes in (1, 64):
+        path = tmp_path / f"{megabytes}.txt"
+        path.write_text(TEXT * (megabytes * 10**6 // len(TEXT)))
+        arguments = ["train", "--data", str(path), "--tokenizer", tokenizer, "--out", str(tmp_path / f"run{megabytes}")]
+        command = [sys.executable, "-c", PEAK, *arguments, *options, *SMALL]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+        assert (done.returncode, done.stderr) == (0, "")
+        peaks.append(int(done.stdout.split()[-1]) / 1e3)
+        path.unlink()
+    print(f"{tokenizer}: peak memory {peaks[0]:.0f} MB for 1 MB of text, {peaks[1]:.0f} MB for 64 MB")
+    assert peaks[1] < peaks[0] + 25

@@ -14,8 +14,6 @@ from tinygrad_llm.data.windows import SlidingWindows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator, default_generator
 
-RELEASE_INTERVAL = 16  # batches
-
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -64,8 +62,7 @@ class WindowLoader:
             first = offset + width * order[self._batches * size : (self._batches + 1) * size]
             batch = ids[first[:, None] + within].astype(np.int64)
             self._batches += 1
-            if self._batches % RELEASE_INTERVAL == 0:
-                release_pages(ids)
+            release_pages(ids)
             yield batch[:, :-1], batch[:, 1:]
         self._epoch_start = None
 
@@ -115,4 +112,5 @@ class WindowBatches:
             raise IndexError(index)  # ends a plain `for` over the sequence
         stop = min((index + 1) * self.batch_size, len(self.windows))
         pairs = [self.windows[i] for i in range(index * self.batch_size, stop)]
+        release_pages(self.windows.ids)
         return np.stack([inputs for inputs, _ in pairs]), np.stack([targets for _, targets in pairs])
