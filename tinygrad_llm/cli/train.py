@@ -54,7 +54,9 @@ from tinygrad_llm.train.vocabulary_sample import vocabulary_sample
 DEFAULT_TEXT = "python-docs"
 DEFAULT_PRESET = "micro"
 DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
-DEFAULT_VOCAB_SAMPLE = 10.0  # MB
+# MB. A vocabulary of 2,048 (16,384) tokens learned from 10 of 41 MB of Python sources needs 0.4% (1.0%) more tokens for
+# other sources than one learned from all 41, in a third (a fifth) of the time; learned from 1 MB, 3.2% (7.5%) more.
+DEFAULT_VOCAB_SAMPLE = 10.0
 IDS = "ids"  # the folder in the run folder
 FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
 SAMPLE_TOKENS = 100

@@ -177,7 +177,8 @@ class IdWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            with suppress(CheckpointError):  # what went wrong first is what is said
+            with suppress(CheckpointError, OSError):  # what went wrong first is what is said
+                self._ids.truncate(self.done.all.ids * self.file.dtype.itemsize)  # room for the manifest on a full disk
                 self.record()
         self._ids.close()
 

@@ -1,6 +1,7 @@
 """Training: the one loop, evaluation, what it prints, and the run folder."""
 
 from tinygrad_llm.train.communicator import Communicator, SingleProcess
+from tinygrad_llm.train.encoding import EncodedText, encode_once
 from tinygrad_llm.train.evaluation import (
     Loss,
     bits_per_byte,
@@ -17,7 +18,7 @@ from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Loader, Trainer
 
 __all__ = [
-    "Callback", "Communicator", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess", "StatusLine", "Trainer",
-    "TrainingSettings", "bits_per_byte", "count_targets", "duration", "evaluate", "evaluating", "evenly_spaced",
-    "join_launch", "language_model_loss", "load", "perplexity",
+    "Callback", "Communicator", "EncodedText", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess",
+    "StatusLine", "Trainer", "TrainingSettings", "bits_per_byte", "count_targets", "duration", "encode_once",
+    "evaluate", "evaluating", "evenly_spaced", "join_launch", "language_model_loss", "load", "perplexity",
 ]  # fmt: skip

@@ -4,6 +4,7 @@
       config.json                what was asked for: model, training settings, data, tokenizer
       tinygrad_tokenizer.json    the tokenizer
       model.safetensors          the newest whole weights
+      ids/                       the text as ids, unless they are kept elsewhere for several runs (data/id_file.py)
       metrics.jsonl              one flat record per optimizer step; losses in nats per token
       checkpoints/step-00000250/ model, optimizer and loop state, with a manifest of sha256 sums
       loss.png                   the curves, where matplotlib is installed
