@@ -43,8 +43,8 @@ counts = Counter(re.findall(r"\b[a-z]{5,11}\b", corpora.load_text("python-docs")
 words = sorted(word for word, count in counts.items() if count >= 3)
 order = Generator(1).randperm(len(words))
 held_out_words = [words[i] for i in order[:200]]
-known_words = [words[i] for i in order[200:]]
-print(f"{len(words):,} words of 5 to 11 letters that occur 3 times or more; 200 of them are held out")
+known_words = sorted(set(counts) - set(held_out_words))
+print(f"{len(counts):,} words of 5 to 11 letters; of the {len(words):,} that occur 3 times or more 200 are held out")
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 NEIGHBOURS = {
@@ -97,7 +97,7 @@ model = EncoderDecoder(
     )
 )  # fmt: skip
 settings = TrainingSettings(
-    steps=steps, batch_size=batch_size, learning_rate=2e-3, schedule="inverse_square_root", warmup_steps=200,
+    steps=steps, batch_size=batch_size, learning_rate=2e-3 if full else 4e-3, min_learning_rate=1e-4, warmup_steps=100,
     beta2=0.98, weight_decay=0.01, eval_interval=steps // 3,
 )  # fmt: skip
 shuffling, in_order = Generator(5), Generator(0)
