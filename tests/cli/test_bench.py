@@ -105,9 +105,12 @@ def test_what_cannot_be_is_refused_in_one_line(capsys, argv, said):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_interrupted():
     command = [*PROGRAM, "bench", "--preset", "smoke", "--steps", "1000000"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def heed() -> None:  # a shell lets what it starts in the background ignore Ctrl-C, and so all that this starts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT, preexec_fn=heed) as process:
         assert "preset smoke" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
