@@ -2,11 +2,13 @@
 
 import io
 import json
+import shlex
 
 import numpy as np
 import pytest
 from tiny_base import call, make_base
 
+from tinygrad_llm.cli.instruct import TRAINING, describe
 from tinygrad_llm.data import fitting_records, instruction_tasks
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import GPT
@@ -38,6 +40,47 @@ def test_training_reports_each_kind_before_and_after(trained):
     metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     losses = [record["val_loss"] for record in metrics if record.get("val_loss") is not None]
     assert losses[-1] < losses[0]
+
+
+def test_the_table_sets_the_commonest_answer_of_a_kind_beside_the_model(trained, capsys):
+    kinds = ({"exact_match": exact, "token_f1": f1, "count": 3} for exact, f1 in ((0, 0.1), (0.75, 0.8), (0.25, 0.3)))
+    before, after, constant = ({**figures, "kinds": {"plural": figures}} for figures in kinds)
+    _, names, row, total = describe(constant, before, after).splitlines()
+    assert names.split() == ["kind", "count", "exact", "match", "same", "token", "F1", "same"]
+    assert row.split() == ["plural", "3", "0.0%", "->", "75.0%", "25.0%", "0.100", "->", "0.800", "0.300"]
+    assert total.split()[1:] == row.split()[1:]
+
+
+def test_starts_from_nothing_without_a_model_and_resumes_to_the_same_weights(trained, tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts{1}"
+    code, printed, errors = call(capsys, "instruct", "train", "--out", whole, *SHORT, *STEPS)
+    assert (code, errors) == (0, []) and "a new GPT of" in printed and "from scratch" in printed
+    record = json.loads((whole / "report.json").read_text())["after"]["answers"][0]
+    *_, suggested = printed.splitlines()
+    asked = shlex.split(suggested)[2:]  # after "try it:"
+    assert asked[4:] == [str(whole), record["instruction"], *(["--input", record["input"]] if record["input"] else [])]
+    assert call(capsys, *asked[1:])[::2] == (0, [])
+    assert call(capsys, "instruct", "train", "--out", parts, *SHORT, *STEPS, "--stop-at", "3")[::2] == (0, [])
+    code, printed, errors = call(capsys, "instruct", "train", "--resume", "--out", parts)
+    assert (code, errors) == (0, []) and str(parts) in printed.splitlines()[-1]  # braces and all
+    one, other = (read_safetensors(out / "model.safetensors") for out in (whole, parts))
+    assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+    argv = ["instruct", "train", "--resume", "--out", whole, "--model", trained, "--steps", "9"]
+    assert f"--model was none, got {trained}" in call(capsys, *argv)[2][0]
+
+
+def test_the_settings_without_a_model_are_others_and_flags_win(base, tmp_path, capsys):
+    plans = []
+    for name, given in (("new", ()), ("given", ("--model", base)), ("flags", ("--batch-size", "5"))):
+        argv = [
+            "instruct", "train", "--out", tmp_path / name, *given, *SHORT, "--max-new-tokens", "1", "--stop-at", "1"
+        ]  # fmt: skip
+        assert call(capsys, *argv)[::2] == (0, [])
+        plans.append(json.loads((tmp_path / name / "config.json").read_text())["training"])
+    new, given, flags = plans
+    assert (new["steps"], new["batch_size"]) == (TRAINING.from_nothing.steps, TRAINING.from_nothing.batch_size)
+    assert (given["steps"], given["batch_size"]) == (TRAINING.settings.steps, TRAINING.settings.batch_size)
+    assert flags == {**new, "batch_size": 5}
 
 
 def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_without_lora(base, tmp_path, capsys):
@@ -88,7 +131,7 @@ def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
     long.write_text(json.dumps([{"instruction": "x" * 500, "output": "y"}] * 20))
     new = ["--model", base, "--out", tmp_path / "new"]
     for argv, said in (
-        (["train", "--out", tmp_path / "new"], "--model must name"),
+        (["train", "--resume", "--out", trained, "--model", tmp_path], f"--model was {base}, got {tmp_path}"),
         (["train", *new, "--kinds", "first_word,juggle"], "--kinds must name some of"),
         (["train", *new, "--records", "0"], "--records must be at least 1"),
         (["train", *new, "--lora-rank", "-1"], "--lora-rank must be at least 0"),

@@ -15,7 +15,7 @@ from tinygrad_llm.data import (
     prompt_style,
 )
 from tinygrad_llm.errors import DataError, ShapeError
-from tinygrad_llm.finetune import Answer, InstructionReport, evaluate_instructions, respond
+from tinygrad_llm.finetune import Answer, InstructionReport, constant_answers, evaluate_instructions, respond
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import BPETokenizer, CharTokenizer
@@ -39,6 +39,15 @@ def test_scores_of_facts_and_of_open_answers():
     written = json.loads(json.dumps(report.to_dict()))
     assert written["kinds"]["fact"]["count"] == 2
     assert written["answers"][1] == {**FACT, "response": "no", "score": 0.0}
+
+
+def test_the_constant_answer_is_the_commonest_of_the_kind_in_training():
+    training = [{**FACT, "output": output} for output in ("no", "yes", "yes")]
+    report = constant_answers([*training, OPEN], [FACT, {**FACT, "output": "no"}, OPEN, {**FACT, "kind": "unseen"}])
+    assert [answer.response for answer in report.answers] == ["yes", "yes", "hello to you", ""]
+    assert report.figures()["exact_match"] == 0.5
+    with pytest.raises(DataError, match="at least one record"):
+        constant_answers(training, [])
 
 
 def small_gpt(tokenizer, context_length, width=16, num_layers=1):

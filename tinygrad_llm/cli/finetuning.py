@@ -12,7 +12,7 @@ import hashlib
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -56,6 +56,7 @@ class Job:
     next_command: str = ""  # what to try with the trained model, after the program's name
     tokenizer: Tokenizer | None = None  # where it is not the base's
     finished_weights: Callable[[Any], Mapping[str, Any]] | None = None  # see RunFolder
+    yardsticks: Mapping[str, Any] = field(default_factory=dict)  # figures for the report that no training changes
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class FineTuning(Generic[Options]):
     """A command that trains for a task: `options`, a dataclass with a default for each flag, `settings` for the
     training, and `prepare(base, tokenizer, options, settings, status)`, which makes the job.
 
-    The `base` is a pretrained model, one of `bases`. Where the command does not start `from_base` there is none, and a
-    `tokenizer` only when a run is resumed: the one that its job made.
+    The `base` is a pretrained model, one of `bases`. A command that does not start `from_base` has none; one with
+    settings for a start `from_nothing` has none where no --model is given. A `tokenizer` comes with the base, or with
+    a run that is resumed: the one that its job made.
     """
 
     name: str
@@ -72,19 +74,33 @@ class FineTuning(Generic[Options]):
     settings: TrainingSettings
     prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
     from_base: bool = True
+    from_nothing: TrainingSettings | None = None
     bases: tuple[type[Module], ...] = (GPT, Llama)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
         run = parser.add_argument_group("run")
         if self.from_base:
-            run.add_argument("--model", metavar="DIR", help="the run folder of the pretrained model to start from")
+            run.add_argument(
+                "--model",
+                metavar="DIR",
+                help="the run folder of the pretrained model to start from" + self._start_from_nothing(),
+            )
         run.add_argument("--out", metavar="DIR", help=f"the new run folder (default: runs/{self.name})")
         run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
         run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
         run.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 2)")
         add_flags(parser.add_argument_group("options"), self.options)
         add_flags(parser.add_argument_group("training"), self.settings, leave_out=UNUSED_SETTINGS)
+
+    def _start_from_nothing(self) -> str:
+        """For the help: that no model need be given, and which settings the training then has."""
+        if self.from_nothing is None:
+            return ""
+        usual = self.settings.to_dict()
+        differing = {name: value for name, value in self.from_nothing.to_dict().items() if value != usual[name]}
+        settings = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in differing.items())
+        return f"; without one, a new small model is trained with {settings}, where nothing else is said"
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Begin or resume the run that was asked for. Returns the exit code."""
@@ -104,7 +120,7 @@ class FineTuning(Generic[Options]):
             options = dataclasses.replace(self.options, **plan["options"])  # type: ignore[type-var]
             settings = TrainingSettings.from_dict(plan["training"])
             base, tokenizer = None, folder.tokenizer if resume else None
-            if self.from_base:
+            if "base" in plan:
                 base, tokenizer = load_one_of(self.bases, plan["base"])
                 _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
             if data := plan["options"]["data"]:
@@ -127,7 +143,8 @@ class FineTuning(Generic[Options]):
             else:
                 before = _before(out, job, status)
                 folder.begin(plan, job.tokenizer or tokenizer)  # only now, when all asked for has proved possible
-            write_json(out / REPORT, {"task": self.name, "before": before})
+            report = {"task": self.name, **job.yardsticks, "before": before}
+            write_json(out / REPORT, report)
             status.say(
                 f"training {job.model.num_parameters(trainable_only=True):,} of {job.model.num_parameters():,} "
                 f"parameters from {plan.get('base', 'scratch')}, {settings.steps - trainer.step:,} steps to go"
@@ -142,23 +159,28 @@ class FineTuning(Generic[Options]):
                 status.say(f"stopped after step {trainer.step} of {settings.steps}. {go_on}")
                 return 0
             after = job.evaluate()
-            write_json(out / REPORT, {"task": self.name, "before": before, "after": after})
+            write_json(out / REPORT, {**report, "after": after})
             status.say(job.describe(before, after))
             status.say(f"{duration(time.monotonic() - started)} in all, saved in {out} with {REPORT}")
             if job.next_command:
-                status.say(f"try it: tinygrad-llm {job.next_command.format(model=out)}")
+                status.say(f"try it: tinygrad-llm {job.next_command.replace('{model}', str(out))}")
         return 0
 
     def _new_plan(self, given: dict[str, Any]) -> dict[str, Any]:
         """All that decides a run, from the flags and the defaults."""
+        settings = self.settings
         if self.from_base and "model" not in given:
-            raise ConfigError("--model must name the run folder of a pretrained model; `tinygrad-llm train` makes one")
+            if self.from_nothing is None:
+                raise ConfigError(
+                    "--model must name the run folder of a pretrained model; `tinygrad-llm train` makes one"
+                )
+            settings = self.from_nothing
         options = dataclasses.asdict(self.options)  # type: ignore[call-overload]
-        training = self.settings.to_dict()
+        training = settings.to_dict()
         TrainingSettings.from_dict(training | {name: given[name] for name in training if name in given})
         return {
             "task": self.name,
-            **({"base": str(given["model"])} if self.from_base else {}),
+            **({"base": str(given["model"])} if "model" in given else {}),
             "options": {name: given.get(name, default) for name, default in options.items()},
             "training": {name: given.get(name, default) for name, default in training.items()},
         }
@@ -175,12 +197,14 @@ class FineTuning(Generic[Options]):
                 f"`{config.get('task', 'train')}`"
             )
         defaults = dataclasses.asdict(self.options)  # type: ignore[call-overload]
-        expected = {"options": defaults, "training": self.settings.to_dict()}
-        for name, example in (expected | ({"base": "", "base_sha256": ""} if self.from_base else {})).items():
+        expected: dict[str, Any] = {"options": defaults, "training": self.settings.to_dict()}
+        if self.from_base and ("base" in config or self.from_nothing is None):
+            expected |= {"base": "", "base_sha256": ""}
+        for name, example in expected.items():
             if not _alike(config.get(name), example):
                 raise CheckpointError(f"the run's config.json: {name} must be what `{self.name} train` wrote")
         plan = {**config, "training": dict(config["training"])}
-        was = {**plan["options"], **plan["training"], "model": plan.get("base")}
+        was = {**plan["options"], **plan["training"], "model": plan.get("base", "none")}
         for name, value in given.items():
             if name in CHANGEABLE:
                 plan["training"][name] = value

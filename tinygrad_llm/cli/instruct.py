@@ -1,8 +1,9 @@
-"""Teach a pretrained GPT or Llama to follow instructions, let it answer, and mark its answers."""
+"""Teach a GPT or Llama to follow instructions, let it answer, and mark its answers."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,15 +25,29 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.data.instructions import Record
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.finetune import InstructionReport, apply_lora, evaluate_instructions, merged_state_dict, respond
+from tinygrad_llm.finetune import (
+    InstructionReport,
+    apply_lora,
+    constant_answers,
+    evaluate_instructions,
+    merged_state_dict,
+    respond,
+)
 from tinygrad_llm.formats import write_json
-from tinygrad_llm.models import LanguageModel, model_type_of
+from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, model_type_of
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
-from tinygrad_llm.text import END_OF_TEXT, Tokenizer
+from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
 STYLES = tuple(PROMPT_STYLES)
+# What a model that is trained for minutes can learn, each known by what was asked and not by what answers look like.
+LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,count_words,count_numbers,plural,past_tense"
+# The model where none is given: small enough to see some hundred thousand records in that time.
+FROM_NOTHING = {
+    "embedding_dim": 64, "num_layers": 2, "num_heads": 4, "context_length": 128, "dropout": 0.0, "tie_weights": True,
+}  # fmt: skip
+VOCAB_SIZE = 1024  # of its tokenizer, trained on the records
 KINDS_HELP = "of the generated records, separated by commas; empty for all"
 
 
@@ -42,32 +57,42 @@ class Options:
         default="",
         metadata={
             "help": "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
-            "whose answers can be computed (reverse, count, sort ...) are generated"
+            "whose answers can be computed (first word, largest number ...) are generated"
         },
     )
-    records: int = field(default=4000, metadata={"help": "how many records to generate for training"})
-    kinds: str = field(default="", metadata={"help": KINDS_HELP})
+    records: int = field(default=8000, metadata={"help": "how many records to generate for training"})
+    kinds: str = field(default=LEARNED_IN_MINUTES, metadata={"help": KINDS_HELP})
     style: str = field(
-        default="alpaca", metadata={"choices": STYLES, "help": "how a record is written as one text; phi3 is shorter"}
+        default="phi3", metadata={"choices": STYLES, "help": "how a record is written as one text; phi3 is shorter"}
     )
-    mask_instructions: bool = field(default=False, metadata={"help": "learn the answers only, not the questions"})
-    test_records: int = field(default=100, metadata={"help": "held-out records to answer before and after, at most"})
+    mask_instructions: bool = field(default=True, metadata={"help": "learn the answers only, not the questions"})
+    test_records: int = field(default=200, metadata={"help": "held-out records to answer before and after, at most"})
     max_new_tokens: int = field(default=64, metadata={"help": "tokens of an answer in that evaluation, at most"})
     lora_rank: int = field(default=0, metadata={"help": "train low-rank changes of this rank only; 0 trains all"})
     lora_alpha: float = field(default=16.0, metadata={"help": "their scale"})
 
 
 def prepare(
-    base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: LanguageModel | None,
+    tokenizer: Tokenizer | None,
+    options: Options,
+    settings: TrainingSettings,
+    status: StatusLine,
 ) -> Job:
-    """The base, with adapters if asked for, and its records: to train on, to watch, and to answer in the end."""
+    """The base or a new model, with adapters if asked for, and its records: to train on, to watch, and to answer."""
     for name, least in (("records", 1), ("test_records", 1), ("max_new_tokens", 1), ("lora_rank", 0)):
         if getattr(options, name) < least:
             raise ConfigError(
                 f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}"
             )
-    end, context = end_id(tokenizer), base.config.context_length
     parts = dict(zip(("train", "test", "validation"), _records(options, settings.seed), strict=True))
+    if tokenizer is None:
+        texts = [PROMPT_STYLES[options.style].answered(record) for record in parts["train"]]
+        tokenizer = BPETokenizer.train(texts, VOCAB_SIZE)
+    if base is None:
+        base = GPT(GPTConfig.from_dict({**FROM_NOTHING, "vocab_size": tokenizer.vocab_size}), "gpt2")
+        status.say(f"no --model: a new GPT of {base.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")
+    end, context = end_id(tokenizer), base.config.context_length
     for name, records in parts.items():
         parts[name] = fitting_records(records, tokenizer, options.style, context)
         skipped = len(records) - len(parts[name])
@@ -89,9 +114,11 @@ def prepare(
         # The head may be tied to the embedding, and a merged one no longer is.
         apply_lora(base, options.lora_rank, options.lora_alpha, [name for name in layers if name != "head"])
     asked = parts["test"][: options.test_records]
+    constant = constant_answers(parts["train"], asked).to_dict()
+    model, words = base, tokenizer
     return Job(
-        base,
-        model_type_of(base),
+        model,
+        model_type_of(model),
         DataLoader(
             datasets["train"],
             settings.batch_size,
@@ -101,12 +128,20 @@ def prepare(
         ),
         list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
         lambda: evaluate_instructions(
-            base, tokenizer, asked, options.style, options.max_new_tokens, end, progress=_progress(status)
+            model, words, asked, options.style, options.max_new_tokens, end, progress=_progress(status)
         ).to_dict(),
-        describe,
-        next_command="instruct generate --model {model} 'an instruction'",
+        partial(describe, constant),
+        next_command="instruct generate --model {model} " + _as_arguments(asked[0]),
+        tokenizer=tokenizer,
         finished_weights=merged_state_dict if options.lora_rank else None,
+        yardsticks={"constant_answers": constant},
     )
+
+
+def _as_arguments(record: Record) -> str:
+    """A record's question as the words of a command."""
+    given = record.get("input", "")
+    return shlex.quote(record["instruction"]) + (f" --input {shlex.quote(given)}" if given else "")
 
 
 def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
@@ -148,18 +183,18 @@ def style_of(folder: Path) -> str | None:
     return style if isinstance(style, str) and style in PROMPT_STYLES else None
 
 
-def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Exact matches and token F1 of each kind of record, before and after."""
+def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Exact matches and token F1 of each kind of record, beside those of always giving its commonest answer."""
     width = max(len("all"), *map(len, after["kinds"]))
     lines = [
-        "answers to held-out records, before -> after training",
-        f"{'kind':<{width}} {'count':>5}  {'exact match':>16}  {'token F1':>14}",
+        "answers to held-out records, before -> after training; same: always the commonest answer of the kind",
+        f"{'kind':<{width}} {'count':>5}  {'exact match':>16} {'same':>7}  {'token F1':>14} {'same':>6}",
     ]
-    for kind, figures in [*after["kinds"].items(), ("all", after)]:
-        was = before if kind == "all" else before["kinds"][kind]
+    for kind in [*after["kinds"], "all"]:
+        was, now, same = (report if kind == "all" else report["kinds"][kind] for report in (before, after, constant))
         lines.append(
-            f"{kind:<{width}} {figures['count']:>5}  {was['exact_match']:>6.1%} -> {figures['exact_match']:>6.1%}  "
-            f"{was['token_f1']:>5.3f} -> {figures['token_f1']:>5.3f}"
+            f"{kind:<{width}} {now['count']:>5}  {was['exact_match']:>6.1%} -> {now['exact_match']:>6.1%} "
+            f"{same['exact_match']:>7.1%}  {was['token_f1']:>5.3f} -> {now['token_f1']:>5.3f} {same['token_f1']:>6.3f}"
         )
     return "\n".join(lines)
 
@@ -175,13 +210,16 @@ TRAINING = FineTuning(
         steps=1000, batch_size=8, learning_rate=1e-3, min_learning_rate=1e-4, warmup_steps=50, eval_interval=200
     ),
     prepare,
+    from_nothing=TrainingSettings(
+        steps=2400, batch_size=32, learning_rate=4e-3, min_learning_rate=4e-4, warmup_steps=50, eval_interval=300
+    ),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|generate|evaluate", required=True)
     TRAINING.add_arguments(
-        add_action(actions, "train", "Go on training a pretrained model with questions and their answers.")
+        add_action(actions, "train", "Train a model, pretrained or new, on questions and their answers.")
     )
     generate = add_action(actions, "generate", "Answer each instruction.")
     generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")

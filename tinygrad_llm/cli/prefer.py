@@ -32,7 +32,7 @@ class Options:
         metadata={"help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected"},
     )
     style: str = field(
-        default="alpaca", metadata={"choices": STYLES, "help": "how a record is written; best as in `instruct train`"}
+        default="phi3", metadata={"choices": STYLES, "help": "how a record is written; best as in `instruct train`"}
     )
     beta: float = field(default=0.1, metadata={"help": "how strongly the model is kept near where it started"})
     average: bool = field(default=True, metadata={"help": "log-probabilities per token, so that length does not count"})

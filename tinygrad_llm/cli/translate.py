@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,7 @@ def prepare(
         validation,
         evaluate_translations,
         describe,
-        next_command="translate run --model {model} '" + (judged[0].source if judged else "a text") + "'",
+        next_command="translate run --model {model} " + shlex.quote(judged[0].source if judged else "a text"),
         tokenizer=tokenizer,
     )  # fmt: skip
 

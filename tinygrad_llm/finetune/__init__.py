@@ -16,7 +16,13 @@ from tinygrad_llm.finetune.dpo import (
     frozen_copy,
     sequence_log_probs,
 )
-from tinygrad_llm.finetune.instructions import Answer, InstructionReport, evaluate_instructions, respond
+from tinygrad_llm.finetune.instructions import (
+    Answer,
+    InstructionReport,
+    constant_answers,
+    evaluate_instructions,
+    respond,
+)
 from tinygrad_llm.finetune.lora import (
     LoRALinear,
     apply_lora,
@@ -42,6 +48,7 @@ __all__ = [
     "classification_loss",
     "classify",
     "confusion_matrix",
+    "constant_answers",
     "dpo_loss",
     "evaluate_classifier",
     "evaluate_instructions",

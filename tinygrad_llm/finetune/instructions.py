@@ -5,6 +5,7 @@ The training itself is language modelling on batches of `data.collate_instructio
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,22 @@ class InstructionReport:
                 {**answer.record, "response": answer.response, "score": answer.score} for answer in self.answers
             ],
         }
+
+
+def constant_answers(training: Sequence[Record], held_out: Sequence[Record]) -> InstructionReport:
+    """The yardstick: who answers every held-out record of a kind alike, as most training records of that kind are.
+
+    A model that is no better has learned what answers look like, not what was asked.
+
+    Raises: DataError where there are no records to answer
+    """
+    if not held_out:
+        raise DataError("constant_answers: at least one record is needed; got none")
+    outputs: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in training:
+        outputs[record.get("kind", "other")][record["output"]] += 1
+    commonest = {kind: counts.most_common(1)[0][0] for kind, counts in outputs.items()}
+    return InstructionReport([Answer(record, commonest.get(record.get("kind", "other"), "")) for record in held_out])
 
 
 def evaluate_instructions(
