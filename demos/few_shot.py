@@ -6,16 +6,27 @@
 # sequence hides a rule of its own: a mapping from four letters to eight, drawn anew. The sequence asks for a
 # letter, then shows it with what it becomes (a pair is one token, so that a single look back finds it), and so on; only
 # who reads the pairs can tell the next one. A fifth of all mappings is never trained on, and those we ask about.
+#
+# The curves are printed, and with matplotlib installed (`pip install 'tinygrad-llm[plots]'`) also drawn into the file
+# that `--picture` names, or into the folder for temporary files.
 
 # %%
+import argparse
+import importlib.util
+import tempfile
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 
 from tinygrad_llm import Generator, manual_seed, no_grad
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.train import Trainer, TrainingSettings
+
+options = argparse.ArgumentParser(description="Few-shot learning appears in a small GPT while it trains.")
+options.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the curves, with matplotlib installed")
+arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
 
 LETTERS, IMAGES, MOST_SHOTS = "abcd", "ABCDEFGH", 12
 PAIRS = MOST_SHOTS + 1
@@ -109,3 +120,22 @@ for step in (40, settings.steps):
 print(f"\ntraining took {time.perf_counter() - start:.0f} s")
 print(f"zero-shot baseline {curves[when][0]:.1%}, guessing {1 / len(IMAGES):.1%}; {MOST_SHOTS} shots "
       f"{curves[when][-1]:.1%} where a perfect reader is expected to get {best[-1]:.1%}")  # fmt: skip
+
+# %%
+if importlib.util.find_spec("matplotlib") is None:
+    print("no picture: it needs matplotlib, `pip install 'tinygrad-llm[plots]'`")
+else:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(shots, best, color="black", linestyle="--", label="a perfect reader")
+    for when, accuracies in reversed(curves.items()):
+        axes.plot(shots, accuracies, marker="o", markersize=3, label=when)
+    axes.set_xlabel("examples in the prompt")
+    axes.set_ylabel("right answers (share of 1,000 held-out mappings)")
+    axes.set_ylim(0, 1)
+    axes.legend()
+    picture = arguments.picture or Path(tempfile.gettempdir()) / "few_shot.png"
+    figure.savefig(picture, dpi=120)
+    print(f"drawn into {picture}")
