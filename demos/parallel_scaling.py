@@ -112,7 +112,7 @@ def measure_step(config: GPTConfig, tokens: int) -> tuple[float, float]:
     return statistics.median(products), statistics.median(updates)
 
 
-def count_parameters(config: GPTConfig) -> int:
+def count_tied_parameters(config: GPTConfig) -> int:
     """By arithmetic, for models that are too large to be built here; the head shares the token table."""
     c = config.embedding_dim
     block = 12 * c * c + 13 * c  # four projections and a feed-forward four times as wide, biases, two norms
@@ -140,8 +140,8 @@ else:
     per_token, update = measure_step(measured, context)
     rate = flops_per_token(measured, context) / per_token
     print(
-        f"{count_parameters(measured):,} parameters, one sequence of {context}: {per_token * 1e3:.3f} ms per token "
-        f"({rate / 1e9:.0f} GFLOP/s), optimizer {update:.3f} s"
+        f"{count_tied_parameters(measured):,} parameters, one sequence of {context}: {per_token * 1e3:.3f} ms per "
+        f"token ({rate / 1e9:.0f} GFLOP/s), optimizer {update:.3f} s"
     )
 here = bandwidth_of_this_machine()
 if here is None:
@@ -161,10 +161,10 @@ else:
 # %%
 def seconds_per_step(config: GPTConfig, machines: int, bytes_per_second: float) -> float:
     """T(N) of the formula at the top. Units: seconds."""
-    parameters = count_parameters(config)
+    parameters = count_tied_parameters(config)
     work = arguments.batch_tokens * per_token * flops_per_token(config, CONTEXT) / flops_per_token(measured, context)
     exchange = 2 * (machines - 1) / machines * 4 * parameters / bytes_per_second
-    return work / machines + exchange + update * parameters / count_parameters(measured)
+    return work / machines + exchange + update * parameters / count_tied_parameters(measured)
 
 
 def most_that_pay(time_of: Callable[[int], float], rows: int) -> int:
@@ -187,7 +187,7 @@ networks = {f"{gigabits:g} Gbit/s": gigabits * 1e9 / 8 for gigabits in arguments
 if here is not None:
     networks["memory"] = here  # as if every machine were as near as the other core: the best there could be
 for name, config in (("124M", SMALLEST), ("1.5B", LARGEST)):
-    parameters = count_parameters(config)
+    parameters = count_tied_parameters(config)
     print(f"\n== {name}: {arguments.batch_tokens:,} tokens per step, worked out ==")
     memory = 20 * parameters  # the weight, two moments of AdamW, the gradient, and the buffer it is summed in
     print(f"{4 * parameters / 1e9:.2f} GB of gradient; at least {memory / 1e9:.0f} GB of memory in each process")

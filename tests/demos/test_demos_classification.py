@@ -5,13 +5,11 @@ where the book shows no numbers. Figures that need GPT-2's weights cannot come o
 models are the demos' own: of them, only what must hold on any machine is tested.
 """
 
-import ast
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from demo_figures import BANNER, ROOT, TORCH, Figure, check, run, section
+from demo_figures import BANNER, TORCH, Figure, check, run, section
 
 CHAPTER_6 = [
     Figure("6.5", "the book's model: 163,037,184 parameters, with the new head", "124441346"),
@@ -171,28 +169,3 @@ def test_says_so_where_no_text_is_at_hand_and_stays_small(demo: str, empty_cache
     for of_the_messages in ("messages: 5572", "spam: 747", "balanced: 1494", "training 1045", "batches: 130, 19, 38"):
         assert of_the_messages not in output
     assert re.findall(r"\bsame\b.*: False$", output, re.MULTILINE) == []
-
-
-@both_demos
-def test_is_a_percent_script_that_needs_only_the_public_package(demo: str) -> None:
-    source = (ROOT / "demos" / f"{demo}.py").read_text(encoding="utf-8")
-    lines = source.splitlines()
-    assert lines[0] == "# %% [markdown]"
-    assert lines[1].startswith("# # ")
-    assert lines.count("# %%") >= 5
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            assert module is not None
-            assert module.partition(".")[0] in {"numpy", "tinygrad_llm", *sys.stdlib_module_names}
-            assert not any(part.startswith("_") for part in module.split("."))
-
-
-def test_the_demos_of_this_file_define_nothing_that_another_demo_defines() -> None:
-    owners: dict[str, str] = {}
-    for path in sorted((ROOT / "demos").glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                if path.stem in FIGURES or owners.get(node.name) in FIGURES:
-                    assert node.name not in owners, (node.name, path.stem, owners[node.name])
-                owners[node.name] = path.stem

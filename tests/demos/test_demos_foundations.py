@@ -5,14 +5,11 @@ the section, the words before the figures, the figures, and who printed them: BO
 repository, TORCH for PyTorch 2.13, on which the same steps were run by hand where the book shows no numbers.
 """
 
-import ast
 import re
-import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from demo_figures import BANNER, ROOT, TORCH, Figure, check, run
+from demo_figures import BANNER, TORCH, Figure, check, run
 
 DEMOS = ("appendix_a_autograd", "ch02_text_data", "ch03_attention", "ch04_gpt")
 
@@ -429,38 +426,3 @@ def test_full_size_attention_agrees_at_the_whole_context() -> None:
     output = run("ch03_attention", "--full")
     assert "12 heads, 1024 tokens, package's" in output
     assert max(float(number) for number in re.findall(r"largest difference (\S+)", output)) < 1e-5
-
-
-def trees() -> dict[str, ast.Module]:
-    return {demo: ast.parse((ROOT / "demos" / f"{demo}.py").read_text(encoding="utf-8")) for demo in DEMOS}
-
-
-@pytest.mark.parametrize("demo", DEMOS)
-def test_imports_only_the_public_package_numpy_and_the_standard_library(demo: str) -> None:
-    for node in ast.walk(trees()[demo]):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            assert module is not None
-            top = module.partition(".")[0]
-            assert top in {"numpy", "tinygrad_llm", *sys.stdlib_module_names}
-            if top == "tinygrad_llm":
-                assert not any(name.name.startswith("_") for name in node.names)
-
-
-def test_no_demo_defines_what_another_defines() -> None:
-    defined = Counter(
-        node.name
-        for tree in trees().values()
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    )
-    assert [name for name, times in defined.items() if times > 1] == []
-
-
-@pytest.mark.parametrize("demo", DEMOS)
-def test_is_a_percent_script_of_prose_and_code(demo: str) -> None:
-    lines = (ROOT / "demos" / f"{demo}.py").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "# %% [markdown]"
-    assert lines[1].startswith("# # ")
-    assert lines.count("# %%") >= 10
-    assert lines.count("# %% [markdown]") >= 8

@@ -4,13 +4,11 @@ Figures are what the book or its public repository prints. Accuracies, losses an
 demos' own: of them, only what they show is tested.
 """
 
-import ast
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from demo_figures import BANNER, ROOT, Figure, check, run, section
+from demo_figures import BANNER, Figure, check, run, section
 
 CHAPTER_7_WIDTHS = """
 61 76 73 68 65 72 80 67 62 75 62 68 67 77 69 79 71 66 83 68 80 71 69 65 68 60 59 69 63 65 76 66 71 91 65 64 67 66 64 65
@@ -217,28 +215,3 @@ def test_says_so_where_no_records_are_at_hand(demo: str, empty_cache: dict[str, 
         check(output, figure)
     for of_the_book in ("Ocassion", "21106", "12064", "[61, 76, 73", "[77, 81, 94"):
         assert of_the_book not in output
-
-
-@both_demos
-def test_is_a_percent_script_that_needs_only_the_public_package(demo: str) -> None:
-    source = (ROOT / "demos" / f"{demo}.py").read_text(encoding="utf-8")
-    lines = source.splitlines()
-    assert lines[0] == "# %% [markdown]"
-    assert lines[1].startswith("# # ")
-    assert lines.count("# %%") >= 10
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            assert module is not None
-            assert module.partition(".")[0] in {"numpy", "tinygrad_llm", *sys.stdlib_module_names}
-            assert not any(part.startswith("_") for part in module.split("."))
-
-
-def test_the_demos_of_this_file_define_nothing_that_another_demo_defines() -> None:
-    owners: dict[str, str] = {}
-    for path in sorted((ROOT / "demos").glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                if path.stem in FIGURES or owners.get(node.name) in FIGURES:
-                    assert node.name not in owners, (node.name, path.stem, owners[node.name])
-                owners[node.name] = path.stem

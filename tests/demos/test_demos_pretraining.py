@@ -4,14 +4,12 @@ Figures are what the book or its public repository prints, or, marked PLOTTED, c
 losses of the small model are the demo's own: of them, only the shape is tested.
 """
 
-import ast
 import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from demo_figures import BANNER, ROOT, Figure, check, run, section
+from demo_figures import BANNER, Figure, check, run, section
 
 PLOTTED = "the book's plot, by its formula"
 CHAPTER_5 = [
@@ -158,28 +156,3 @@ def test_says_so_where_no_text_is_at_hand_and_stays_small(
     if demo == "ch05_pretraining" and importlib.util.find_spec("matplotlib"):
         assert f"drawn into {picture}\n" in output
         assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("demo", FIGURES)
-def test_is_a_percent_script_that_needs_only_the_public_package(demo: str) -> None:
-    source = (ROOT / "demos" / f"{demo}.py").read_text(encoding="utf-8")
-    lines = source.splitlines()
-    assert lines[0] == "# %% [markdown]"
-    assert lines[1].startswith("# # ")
-    assert lines.count("# %%") >= 5
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            assert module is not None
-            assert module.partition(".")[0] in {"numpy", "matplotlib", "tinygrad_llm", *sys.stdlib_module_names}
-            assert not any(part.startswith("_") for part in module.split("."))
-
-
-def test_the_demos_of_this_file_define_nothing_that_another_demo_defines() -> None:
-    owners: dict[str, str] = {}
-    for path in sorted((ROOT / "demos").glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                if path.stem in FIGURES or owners.get(node.name) in FIGURES:
-                    assert node.name not in owners, (node.name, path.stem, owners[node.name])
-                owners[node.name] = path.stem

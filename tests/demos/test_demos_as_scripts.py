@@ -1,0 +1,49 @@
+"""Every demo reads as a notebook or a script, on the public package alone, and says nothing that another says."""
+
+import ast
+import sys
+
+import pytest
+from demo_figures import ROOT
+
+DEMOS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "demos").glob("*.py"))}
+OPTIONAL = {"matplotlib", "torch", "transformers"}
+
+
+def imports(tree: ast.AST) -> list[str]:
+    return [
+        node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_begins_with_its_title(demo: str) -> None:
+    lines = DEMOS[demo].splitlines()
+    if lines[0].startswith('"""'):
+        assert "# %%" not in lines  # a plain script
+    else:
+        assert lines[0] == "# %% [markdown]" and lines[1].startswith("# # ")
+        assert lines.count("# %%") >= 4 and lines.count("# %% [markdown]") >= 2
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_needs_only_the_public_package(demo: str) -> None:
+    tree = ast.parse(DEMOS[demo])
+    modules = imports(tree)
+    packages = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
+    assert packages <= {"numpy", "tinygrad_llm"} | OPTIONAL
+    assert not any(part.startswith("_") for module in modules for part in module.split(".") if part != "__future__")
+    at_the_top = {module.partition(".")[0] for node in tree.body for module in imports(ast.Module([node], []))
+                  if isinstance(node, ast.Import | ast.ImportFrom)}  # fmt: skip
+    assert not at_the_top & OPTIONAL  # what may be missing is looked for first
+
+
+def test_no_demo_defines_what_another_defines() -> None:
+    owners: dict[str, str] = {}
+    for demo, source in DEMOS.items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                assert node.name not in owners, (node.name, demo, owners[node.name])
+                owners[node.name] = demo
