@@ -29,6 +29,7 @@ LAUNCHERS = (
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
 IMPATIENCE = 0.005  # seconds of waiting at full attention, as for a process that is about to arrive
 NAP = 0.001  # seconds between looks after that, as while the first process saves
+LAST_WORDS = 0.3  # seconds for the launcher to pass on what was said: it drops what it reads after an abort
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class MPICommunicator:
     def abort(self, code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(LAST_WORDS)
         self._comm.Abort(code)
 
     def _wait(self) -> None:
