@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
     start: int  # of the array: the first byte at a multiple of ALIGNMENT
 
 
+_references = sys.getrefcount
 _buffers: list[Buffer] = []  # by size
 _most_needed = 0  # bytes, at once
 _one_at_a_time = threading.Lock()
@@ -87,10 +89,8 @@ def is_view(x: Array) -> bool:
 def _free_buffer(size: int) -> Buffer:
     """The smallest free buffer that fits, or a new one."""
     with _one_at_a_time:
-        for place in range(bisect_left(_buffers, size, key=len), len(_buffers)):
-            buffer = _buffers[place]
-            if buffer.size > size * MOST_WASTE:
-                break
+        smallest = bisect_left(_buffers, size, key=len)
+        for buffer in islice(_buffers, smallest, bisect_right(_buffers, size * MOST_WASTE, smallest, key=len)):
             if _references(buffer) == _REFERENCES_IF_FREE:
                 return buffer
         _make_room(size)
@@ -114,10 +114,6 @@ def _make_room(size: int) -> None:
         unlike = free.pop()
         held -= len(unlike)
         del _buffers[next(place for place, buffer in enumerate(_buffers) if buffer is unlike)]
-
-
-def _references(buffer: Buffer) -> int:
-    return sys.getrefcount(buffer)
 
 
 def _references_if_free() -> int:

@@ -38,7 +38,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
 
         approximate="none":  y = x Φ(x),  dx = dy (Φ(x) + x φ(x))
         approximate="tanh":  y = ½ x (1 + tanh u) = x σ(2u),  u = √(2/π) (x + 0.044715 x³),
-                             dx = dy (σ + x σ (1 - σ) 2u′)
+                             dx = dy σ (1 + x (1 - σ) 2u′)
 
     Φ and φ are the normal distribution and its density, σ the logistic function. The tanh form is GPT-2's; written
     with σ it needs one exponential, which NumPy computes faster than tanh.
@@ -108,10 +108,10 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array, between: Array) -> None:
     if slope.size:
         square *= 6 * TANH_SCALE * TANH_CUBIC
         square += 2 * TANH_SCALE  # 2u′
-        np.multiply(y, gate, out=slope)
-        np.subtract(y, slope, out=slope)  # x σ (1 - σ)
+        np.subtract(x, y, out=slope)  # x (1 - σ)
         slope *= square
-        slope += gate
+        slope += 1
+        slope *= gate
 
 
 def _gelu_exact_block(x: Array, y: Array, slope: Array, between: Array) -> None:
