@@ -58,3 +58,20 @@ def test_what_does_not_fit_is_one_line(base, pairs, tmp_path, capsys):
     ):
         code, _, errors = call(capsys, "prefer", "train", *argv)
         assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)
+
+
+def test_a_base_that_was_taught_in_a_style_keeps_it(pairs, tmp_path, capsys):
+    base, taught = make_base(tmp_path / "base", context_length=256), tmp_path / "taught"
+    learning = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
+    steps = ["--steps", "1", "--batch-size", "2"]
+    argv = ["instruct", "train", "--model", base, "--out", taught, "--style", "alpaca", *learning, *steps]
+    assert call(capsys, *argv)[0] == 0
+    for task, options, expected in (
+        ("prefer", ["--data", pairs], "alpaca"),
+        ("prefer", ["--data", pairs, "--style", "phi3"], "phi3"),
+        ("instruct", learning, "alpaca"),
+    ):
+        out = tmp_path / f"{task}-{expected}"
+        code, _, errors = call(capsys, task, "train", "--model", taught, "--out", out, *options, *steps)
+        assert (code, errors) == (0, [])
+        assert json.loads((out / "config.json").read_text())["options"]["style"] == expected

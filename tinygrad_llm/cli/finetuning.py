@@ -65,8 +65,9 @@ class FineTuning(Generic[Options]):
     training, and `prepare(base, tokenizer, options, settings, status)`, which makes the job.
 
     The `base` is a pretrained model, one of `bases`. A command that does not start `from_base` has none; one with
-    settings for a start `from_nothing` has none where no --model is given. A `tokenizer` comes with the base, or with
-    a run that is resumed: the one that its job made.
+    settings for a start `from_nothing` has none where no --model is given; `suits(DIR)` gives the options that suit it
+    better than the defaults. A `tokenizer` comes with the base, or with a run that is resumed: the one that its job
+    made.
     """
 
     name: str
@@ -76,6 +77,7 @@ class FineTuning(Generic[Options]):
     from_base: bool = True
     from_nothing: TrainingSettings | None = None
     bases: tuple[type[Module], ...] = (GPT, Llama)
+    suits: Callable[[Path], dict[str, Any]] = lambda folder: {}
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
@@ -176,6 +178,8 @@ class FineTuning(Generic[Options]):
                 )
             settings = self.from_nothing
         options = dataclasses.asdict(self.options)  # type: ignore[call-overload]
+        if "model" in given:
+            options |= self.suits(Path(given["model"]))
         training = settings.to_dict()
         TrainingSettings.from_dict(training | {name: given[name] for name in training if name in given})
         return {

@@ -63,7 +63,8 @@ class Options:
     records: int = field(default=8000, metadata={"help": "how many records to generate for training"})
     kinds: str = field(default=LEARNED_IN_MINUTES, metadata={"help": KINDS_HELP})
     style: str = field(
-        default="phi3", metadata={"choices": STYLES, "help": "how a record is written as one text; phi3 is shorter"}
+        default="phi3",
+        metadata={"choices": STYLES, "help": "how a record is written as one text; a --model taught in one keeps it"},
     )
     mask_instructions: bool = field(default=True, metadata={"help": "learn the answers only, not the questions"})
     test_records: int = field(default=200, metadata={"help": "held-out records to answer before and after, at most"})
@@ -183,6 +184,12 @@ def style_of(folder: Path) -> str | None:
     return style if isinstance(style, str) and style in PROMPT_STYLES else None
 
 
+def style_that_suits(base: Path) -> dict[str, str]:
+    """The option of a base that was taught in a style: to go on in it."""
+    style = style_of(base)
+    return {} if style is None else {"style": style}
+
+
 def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:
     """Exact matches and token F1 of each kind of record, beside those of always giving its commonest answer."""
     width = max(len("all"), *map(len, after["kinds"]))
@@ -213,6 +220,7 @@ TRAINING = FineTuning(
     from_nothing=TrainingSettings(
         steps=2400, batch_size=32, learning_rate=4e-3, min_learning_rate=4e-4, warmup_steps=50, eval_interval=300
     ),
+    suits=style_that_suits,
 )
 
 
@@ -243,7 +251,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
     model, tokenizer = load_language_model(arguments.model)
-    style = arguments.style or style_of(arguments.model) or STYLES[0]
+    style = arguments.style or style_of(arguments.model) or Options().style
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
 
 

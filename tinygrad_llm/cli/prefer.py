@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
-from tinygrad_llm.cli.instruct import STYLES, end_id
+from tinygrad_llm.cli.instruct import STYLES, end_id, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
     PreferenceDataset,
@@ -32,7 +32,8 @@ class Options:
         metadata={"help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected"},
     )
     style: str = field(
-        default="phi3", metadata={"choices": STYLES, "help": "how a record is written; best as in `instruct train`"}
+        default="phi3",
+        metadata={"choices": STYLES, "help": "how a record is written as one text; a --model taught in one keeps it"},
     )
     beta: float = field(default=0.1, metadata={"help": "how strongly the model is kept near where it started"})
     average: bool = field(default=True, metadata={"help": "log-probabilities per token, so that length does not count"})
@@ -105,6 +106,7 @@ TRAINING = FineTuning(
         steps=120, batch_size=8, learning_rate=2e-4, min_learning_rate=2e-5, warmup_steps=10, eval_interval=40
     ),
     prepare,
+    suits=style_that_suits,
 )
 
 
