@@ -40,6 +40,11 @@ def test_needs_only_the_public_package(demo: str) -> None:
     assert not at_the_top & OPTIONAL  # what may be missing is looked for first
 
 
+def test_every_demo_is_run_by_a_test() -> None:
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "demos").glob("test_*.py")]
+    assert [demo for demo in DEMOS if not any(f'"{demo}"' in text for text in files)] == []
+
+
 def test_no_demo_defines_what_another_defines() -> None:
     owners: dict[str, str] = {}
     for demo, source in DEMOS.items():
