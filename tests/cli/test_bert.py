@@ -89,5 +89,7 @@ def test_says_in_one_line_what_does_not_fit(arguments, message, data, trained, t
 
 
 def test_a_run_of_another_command_is_not_resumed(trained, capsys):
-    code, _, errors = call(capsys, "translate", "train", "--resume", "--out", trained)
-    assert (code, len(errors)) == (2, 1) and "this one was made by `bert`" in errors[0]
+    for command in (["train"], ["translate", "train"]):
+        code, _, errors = call(capsys, *command, "--resume", "--out", trained)
+        assert (code, len(errors)) == (2, 1)
+        assert f"made by `bert train`: continue it with `tinygrad-llm bert train --resume --out {trained}`" in errors[0]

@@ -97,6 +97,6 @@ def test_says_in_one_line_what_does_not_fit(arguments, code, message, data, trai
 
 def test_other_commands_refuse_the_run_by_name(trained, data, capsys):
     code, _, errors = call(capsys, "generate", "--model", trained, "--prompt", "a")
-    assert (code, len(errors)) == (2, 1) and "holds a EncoderDecoder" in errors[0]
+    assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
     code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data)
-    assert (code, len(errors)) == (2, 1) and "holds a EncoderDecoder" in errors[0]
+    assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]

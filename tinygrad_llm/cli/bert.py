@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.train import DEFAULT_TEXT, expect_room
 from tinygrad_llm.data import (
     IGNORE_INDEX,
@@ -29,7 +30,7 @@ from tinygrad_llm.models import Bert, BertConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
-from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating, load
+from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating
 
 JUDGED = 40  # batches of the validation part that figures are taken on, before the training and after it
 
@@ -142,9 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = load(arguments.model)
-    if not isinstance(model, Bert):
-        raise ConfigError(f"--model must be a BERT; {arguments.model} holds a {type(model).__name__}")
+    model, tokenizer = open_model(arguments.model, Bert)
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)
         print(filled)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm.cli.finetuning import load_language_model
 from tinygrad_llm.cli.instruct import STYLES, style_of
+from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import stream
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     expect_count("chat", "max_new_tokens", arguments.max_new_tokens, at_least=1)
-    model, tokenizer = load_language_model(arguments.model)
+    model, tokenizer = open_language_model(arguments.model)
     style = arguments.style or style_of(arguments.model)
     talk = Conversation(model, tokenizer, style, arguments.temperature, arguments.seed)
     manner = "it continues what you write" if style is None else f"it was asked in the {style} style"

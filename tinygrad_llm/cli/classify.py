@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import (
     ClassificationDataset,
     DataLoader,
@@ -23,7 +24,7 @@ from tinygrad_llm.finetune import Classifier, classification_loss, classify, eva
 from tinygrad_llm.models import GPT, Bert, Llama
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings, load
+from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = load(arguments.model)
-    if not isinstance(model, Classifier):
-        raise ConfigError(f"--model must be a classifier; {arguments.model} holds a {type(model).__name__}")
+    model, tokenizer = open_model(arguments.model, Classifier)
     options = RunFolder.open(arguments.model).config.get("options")
     longest = options.get("max_length") if isinstance(options, dict) else None
     context = model.body.config.context_length

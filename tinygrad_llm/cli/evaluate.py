@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tinygrad_llm.cli.finetuning import load_language_model
+from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--shots must be 0 to {len(questions) - 1}, so that a question of the task is left to score; "
             f"got {arguments.shots}"
         )
-    model, tokenizer = load_language_model(arguments.model)
+    model, tokenizer = open_language_model(arguments.model)
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]
     rest = [questions[place] for place in sorted(order[arguments.shots :])]

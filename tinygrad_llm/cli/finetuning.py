@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
+from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of
+from tinygrad_llm.cli.open_model import LANGUAGE_MODELS, open_model
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
-from tinygrad_llm.models import GPT, LanguageModel, Llama
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.text import Tokenizer
@@ -33,7 +33,6 @@ from tinygrad_llm.train import (
     TrainingSettings,
     duration,
     language_model_loss,
-    load,
 )
 
 Options = TypeVar("Options")
@@ -76,7 +75,7 @@ class FineTuning(Generic[Options]):
     prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
     from_base: bool = True
     from_nothing: TrainingSettings | None = None
-    bases: tuple[type[Module], ...] = (GPT, Llama)
+    bases: tuple[type[Module], ...] = LANGUAGE_MODELS
     suits: Callable[[Path], dict[str, Any]] = lambda folder: {}
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -114,6 +113,7 @@ class FineTuning(Generic[Options]):
         started, status = time.monotonic(), StatusLine()
         if resume:
             folder = RunFolder.open(out, keep)
+            expect_run_of(f"{self.name} train", folder.config, out)
             plan = self._resumed_plan(folder.config, given)
         else:
             plan = self._new_plan(given)
@@ -123,7 +123,7 @@ class FineTuning(Generic[Options]):
             settings = TrainingSettings.from_dict(plan["training"])
             base, tokenizer = None, folder.tokenizer if resume else None
             if "base" in plan:
-                base, tokenizer = load_one_of(self.bases, plan["base"])
+                base, tokenizer = open_model(plan["base"], *self.bases)
                 _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
             if data := plan["options"]["data"]:
                 _expect_unchanged(plan, "data", Path(data))
@@ -192,14 +192,9 @@ class FineTuning(Generic[Options]):
     def _resumed_plan(self, config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """The run's own plan; a flag may repeat what it says, and change only what leaves the training so far as it is.
 
-        Raises: ConfigError for another command's run or a change that is none of CHANGEABLE, CheckpointError for a plan
-                that this command did not write
+        Raises: ConfigError for a change that is none of CHANGEABLE, CheckpointError for a plan that this command did
+                not write
         """
-        if config.get("task") != self.name:
-            raise ConfigError(
-                f"{self.name} train --resume goes on with its own runs; this one was made by "
-                f"`{config.get('task', 'train')}`"
-            )
         defaults = dataclasses.asdict(self.options)  # type: ignore[call-overload]
         expected: dict[str, Any] = {"options": defaults, "training": self.settings.to_dict()}
         if self.from_base and ("base" in config or self.from_nothing is None):
@@ -216,20 +211,6 @@ class FineTuning(Generic[Options]):
                 changeable = [other for other in CHANGEABLE if other not in UNUSED_SETTINGS]
                 raise change_refused(name, was[name], value, changeable)
         return plan
-
-
-def load_language_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
-    """The GPT or Llama of a run folder and its tokenizer. Raises ConfigError for another kind, and as `train.load`."""
-    return load_one_of((GPT, Llama), path)
-
-
-def load_one_of(kinds: tuple[type[Module], ...], path: str | Path) -> tuple[Any, Tokenizer]:
-    """The model of a run folder and its tokenizer. Raises ConfigError for another kind, and as `train.load`."""
-    model, tokenizer = load(path)
-    if not isinstance(model, kinds):
-        known = " or a ".join(kind.__name__ for kind in kinds)
-        raise ConfigError(f"--model must be a {known}; {path} holds a {type(model).__name__}")
-    return model, tokenizer
 
 
 def add_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:

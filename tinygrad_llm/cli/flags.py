@@ -1,10 +1,11 @@
-"""Settings as flags: one for each field of a dataclass, and which of them a resumed run may change."""
+"""Settings as flags: one for each field of a dataclass, and what a resumed run may do with them."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
@@ -31,6 +32,18 @@ def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:
         elif "choices" in field.metadata:
             how = {"choices": field.metadata["choices"]}
         group.add_argument("--" + field.name.replace("_", "-"), help=note or None, **how)
+
+
+def expect_run_of(command: str, config: Mapping[str, Any], out: Path) -> None:
+    """Raises ConfigError where `command` is to resume a run that another one made, or a model without a training."""
+    if "training" not in config:
+        raise ConfigError(f"--resume goes on with a training run; the model in {out} was imported, and has none")
+    maker = "train" if config.get("task") is None else f"{config['task']} train"
+    if maker != command:
+        raise ConfigError(
+            f"{command} --resume goes on with its own runs; {out} was made by `{maker}`: continue it with "
+            f"`tinygrad-llm {maker} --resume --out {out}`"
+        )
 
 
 def change_refused(name: str, was: Any, value: Any, changeable: Sequence[str] = CHANGEABLE) -> ConfigError:

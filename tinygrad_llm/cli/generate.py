@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.generate import stream_text
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, tokenizer = load(arguments.model)
-    if not hasattr(model, "new_cache"):
-        raise ConfigError(f"--model must write on, as a GPT; {arguments.model} holds a {type(model).__name__}")
+    model, tokenizer = open_language_model(arguments.model)
     end = tokenizer.end_of_text
     prompt = tokenizer.encode(arguments.prompt, allowed_special="all")
     if not prompt:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action, load_language_model
+from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data import (
     PROMPT_STYLES,
     TASKS,
@@ -250,7 +251,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = load_language_model(arguments.model)
+    model, tokenizer = open_language_model(arguments.model)
     style = arguments.style or style_of(arguments.model) or Options().style
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused
+from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.generate import generate
@@ -116,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             status.say(f"warning: {warning}")
     if resume:
         folder = RunFolder.open(out, keep)
+        expect_run_of("train", folder.config, out)
         plan = _resumed_plan(folder.config, given)
     else:
         plan = new_plan(given)
@@ -271,8 +272,6 @@ def expect_bytes(needed: int, by_whom: str = "") -> None:
 
 def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The run's own plan; a flag may repeat what it says, and change only what does not change the training so far."""
-    if "training" not in config:
-        raise ConfigError("--resume goes on with a training run; this model was imported, and has none")
     expected = {"training": dict, "data": str, "data_sha256": str, "tokenizer": str, "tokenizer_vocab_size": int}
     if "ids" in config:
         expected["ids"] = str

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.train import expect_room
 from tinygrad_llm.data import (
     DataLoader,
@@ -25,7 +26,7 @@ from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
-from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, load
+from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate
 
 NUMBER_PAIRS = 1_000_000  # made up one by one as they are read
 PAIRS_FOR_TOKENIZER = 50_000
@@ -187,9 +188,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = load(arguments.model)
-    if not isinstance(model, EncoderDecoder):
-        raise ConfigError(f"--model must be an encoder-decoder; {arguments.model} holds a {type(model).__name__}")
+    model, tokenizer = open_model(arguments.model, EncoderDecoder)
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
         print(written)
