@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny_base import call, make_base
 
 from tinygrad_llm import no_grad
-from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt, read_questions
+from tinygrad_llm.data import PROMPT_STYLES
+from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt, question_ids, read_questions
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.study.multiple_choice import choice_log_likelihoods, evaluate_choices
 from tinygrad_llm.train import load
@@ -33,10 +34,11 @@ def task(tmp_path_factory):
 
 def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base):
     model, tokenizer = load(base)
-    prompt, choices = "Question: a?\nAnswer:", ("b", "a long one")
-    found = choice_log_likelihoods(model, tokenizer, prompt, choices)
+    choices = ("b", "a long one")
+    start, ends = question_ids(tokenizer, [], Question("a?", choices, 0))
+    assert start == tokenizer.encode_ordinary("Question: a?\nAnswer:")
+    found = choice_log_likelihoods(model, start, ends)
     for choice, value in zip(choices, found, strict=True):
-        start = tokenizer.encode_ordinary(prompt)
         ids = start + tokenizer.encode_ordinary(" " + choice)
         with no_grad():
             logits = model(np.array([ids])).data[0].astype(np.float64)
@@ -55,11 +57,28 @@ def test_shots_are_dropped_until_the_prompt_fits_and_what_never_fits_is_counted(
 
 def test_says_accuracy_and_standard_error_in_words_and_as_json(base, task, capsys):
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
-    assert (code, errors) == (0, []) and "6 questions, 2 shots; guessing would get 50.0% right" in printed
+    assert (code, errors) == (0, [])
+    assert "6 questions in the plain style, 2 shots; guessing would get 50.0% right" in printed
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--json")
     figures = json.loads(printed)
     share = figures["accuracy"]
     assert figures["count"] == 8 and figures["accuracy_standard_error"] == math.sqrt(share * (1 - share) / 7)
+
+
+def test_a_model_that_was_taught_instructions_is_asked_as_it_was_taught(task, tmp_path, capsys):
+    base, taught = make_base(tmp_path / "base"), tmp_path / "taught"
+    options = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
+    steps = ["--steps", "1", "--batch-size", "2"]
+    assert call(capsys, "instruct", "train", "--model", base, "--out", taught, *options, *steps)[0] == 0
+    for asked, style in (([], "phi3"), (["--style", "plain"], "plain")):
+        code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", taught, "--json", *asked)
+        assert (code, errors) == (0, []) and json.loads(printed)["style"] == style
+    _, tokenizer = load(taught)
+    shot, question, end = Question("1?", ("a", "b"), 1), Question("2?", ("c", "de"), 0), tokenizer.end_of_text
+    start, ends = question_ids(tokenizer, [shot], question, PROMPT_STYLES["phi3"], end)
+    written = tokenizer.encode_ordinary("<|user|>\n1?\n<|assistant|>:\nb")
+    assert start == [*written, end, *tokenizer.encode_ordinary("<|user|>\n2?\n<|assistant|>:\n")]
+    assert ends == [[*tokenizer.encode_ordinary(choice), end] for choice in question.choices]
 
 
 def test_what_does_not_fit_is_one_line(base, task, tmp_path, capsys):

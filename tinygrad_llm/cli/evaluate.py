@@ -6,12 +6,16 @@ import argparse
 import json
 from pathlib import Path
 
+from tinygrad_llm.cli.instruct import STYLES, style_of
 from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
 from tinygrad_llm.study.multiple_choice import evaluate_choices
 from tinygrad_llm.train import StatusLine
+
+PLAIN = "plain"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shots", type=int, default=0, metavar="N", help="questions shown answered first, not scored (default: 0)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which questions are the shots (default: 0)")
+    parser.add_argument(
+        "--style", choices=(PLAIN, *STYLES),
+        help="how a question is written: plain as `Question: ... Answer:`, or as an instruction (default: the style "
+        "that the run was taught in, else plain)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
 
@@ -39,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"got {arguments.shots}"
         )
     model, tokenizer = open_language_model(arguments.model)
+    style = arguments.style or style_of(arguments.model) or PLAIN
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]
     rest = [questions[place] for place in sorted(order[arguments.shots :])]
@@ -48,11 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             status.renew(lambda: f"scored {done}/{total}")
 
-    report = evaluate_choices(model, tokenizer, rest, shots, show)
+    report = evaluate_choices(model, tokenizer, rest, shots, show, PROMPT_STYLES.get(style))
     if arguments.json:
-        print(json.dumps(report.to_dict()))
+        print(json.dumps({"style": style, **report.to_dict()}))
         return 0
-    status.say(f"{report.count:,} questions, {report.shots} shots; guessing would get {report.chance:.1%} right")
+    status.say(
+        f"{report.count:,} questions in the {style} style, {report.shots} shots; guessing would get "
+        f"{report.chance:.1%} right"
+    )
     for name, share in (("summed", report.by_sum), ("per byte", report.by_byte)):
         print(f"accuracy by log-likelihood {name:<8}  {share:6.1%} ± {report.standard_error(share):.1%}")
     if report.shortened:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinygrad_llm.data.files import read_json, read_jsonl
+from tinygrad_llm.data.instructions import PromptStyle
+from tinygrad_llm.data.padding import Encoder
 from tinygrad_llm.errors import DataError
 
 
@@ -71,3 +73,27 @@ def few_shot_prompt(shots: Sequence[Question], question: Question) -> str:
     """
     shown = [f"Question: {shot.text}\nAnswer: {shot.choices[shot.answer]}\n\n" for shot in shots]
     return "".join(shown) + f"Question: {question.text}\nAnswer:"
+
+
+def question_ids(
+    tokenizer: Encoder,
+    shots: Sequence[Question],
+    question: Question,
+    style: PromptStyle | None = None,
+    end_id: int | None = None,
+) -> tuple[list[int], list[list[int]]]:
+    """The prompt as token ids, and for each choice the ids that it goes on with.
+
+    With a `style` each question is an instruction, and an answer ends with `end_id`: so was a model asked that was
+    taught to follow instructions, and a choice that only begins like the answer is none.
+    """
+    if style is None:
+        start = tokenizer.encode_ordinary(few_shot_prompt(shots, question))
+        return start, [tokenizer.encode_ordinary(f" {choice}") for choice in question.choices]
+    end = [] if end_id is None else [end_id]
+    start = []
+    for shot in shots:
+        answered = style.answered({"instruction": shot.text}, shot.choices[shot.answer])
+        start += tokenizer.encode_ordinary(answered) + end
+    start += tokenizer.encode_ordinary(style.question({"instruction": question.text}))
+    return start, [tokenizer.encode_ordinary(choice) + end for choice in question.choices]

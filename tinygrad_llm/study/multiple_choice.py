@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt
-from tinygrad_llm.data.padding import Encoder, pad_right
+from tinygrad_llm.data.instructions import PromptStyle
+from tinygrad_llm.data.multiple_choice import Question, question_ids
+from tinygrad_llm.data.padding import pad_right
 from tinygrad_llm.errors import AnomalyError, DataError
 from tinygrad_llm.finetune import sequence_log_probs
 from tinygrad_llm.tensor import Array
+from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import evaluating
 
 
@@ -51,15 +53,13 @@ class ChoiceReport:
         }  # fmt: skip
 
 
-def choice_log_likelihoods(model: Any, tokenizer: Encoder, prompt: str, choices: Sequence[str]) -> Array | None:
-    """ln p(" " + choice | prompt) of each choice, or None where the longest does not fit the model's context.
+def choice_log_likelihoods(model: Any, start: list[int], ends: Sequence[list[int]]) -> Array | None:
+    """ln p(end | start) of each choice, all as token ids, or None where the longest does not fit the model's context.
 
     Shapes: -> (choices,)
     Units:  nats
     Raises: AnomalyError for a model whose numbers are not finite
     """
-    start = tokenizer.encode_ordinary(prompt)
-    ends = [tokenizer.encode_ordinary(" " + choice) for choice in choices]
     rows = [start + end for end in ends]
     width = max(map(len, rows))
     if width - 1 > model.config.context_length:  # the last token is only predicted, never read
@@ -75,13 +75,14 @@ def choice_log_likelihoods(model: Any, tokenizer: Encoder, prompt: str, choices:
 
 def evaluate_choices(
     model: Any,
-    tokenizer: Encoder,
+    tokenizer: Tokenizer,
     questions: Sequence[Question],
     shots: Sequence[Question] = (),
     progress: Callable[[int, int], None] | None = None,
+    style: PromptStyle | None = None,
 ) -> ChoiceReport:
     """Let the model choose in each question, with `shots` shown answered before it: as many as the context holds, the
-    first left out first. `progress(done, total)` is called after each question.
+    first left out first. `progress(done, total)` is called after each question; for `style` see `question_ids`.
 
     Raises: DataError where no question fits the context, or there is none
     """
@@ -89,15 +90,15 @@ def evaluate_choices(
     chances = []
     for done, question in enumerate(questions, start=1):
         for left_out in range(len(shots) + 1):
-            prompt = few_shot_prompt(shots[left_out:], question)
-            found = choice_log_likelihoods(model, tokenizer, prompt, question.choices)
+            start, ends = question_ids(tokenizer, shots[left_out:], question, style, tokenizer.end_of_text)
+            found = choice_log_likelihoods(model, start, ends)
             if found is not None:
                 break
         if found is None:
             skipped += 1
         else:
             shortened += left_out > 0
-            sizes = [len(f" {choice}".encode()) for choice in question.choices]
+            sizes = [len(choice.encode()) + (style is None) for choice in question.choices]  # plain: after a space
             right_by_sum += int(found.argmax()) == question.answer
             right_by_byte += int((found / sizes).argmax()) == question.answer
             chances.append(1 / len(question.choices))
