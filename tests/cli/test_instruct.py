@@ -9,7 +9,7 @@ import pytest
 from tiny_base import call, make_base
 
 from tinygrad_llm.cli.instruct import TRAINING, describe
-from tinygrad_llm.data import fitting_records, instruction_tasks
+from tinygrad_llm.data import TASKS, fitting_records, instruction_tasks
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
@@ -116,6 +116,12 @@ def test_evaluates_generated_and_given_records_and_counts_those_that_do_not_fit(
     assert (code, errors) == (0, []) and "1 records skipped" in printed and "first_word     3" in printed
     assert json.loads(report.read_text())["count"] == 3
     assert "last_word" in call(capsys, *ask, "--kinds", "last_word", "--records", "2")[1]
+
+    def answered(*asked):
+        return [line.split()[0] for line in call(capsys, *ask, "--records", "80", *asked)[1].splitlines()[1:]]
+
+    assert answered() == ["first_word", "last_word", "all"]  # as it was trained
+    assert answered("--kinds", "") == [*sorted(TASKS), "all"]
 
 
 def test_a_question_must_leave_room_for_one_token(base):

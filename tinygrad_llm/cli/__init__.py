@@ -36,6 +36,7 @@ from tinygrad_llm.cli import (
     train,
     translate,
 )
+from tinygrad_llm.cli.flags import HelpFormatter
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.train.mpi import find_launch, joined
 
@@ -85,9 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
-        command = commands.add_parser(
-            name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        command = commands.add_parser(name, help=summary, description=summary, formatter_class=HelpFormatter)
         command.add_argument("--debug", action="store_true", help="on an error, show the whole traceback")
         module.add_arguments(command)
     return parser

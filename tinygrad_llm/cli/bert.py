@@ -37,7 +37,9 @@ JUDGED = 40  # batches of the validation part that figures are taken on, before 
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(default="", metadata={"help": "a UTF-8 text file (default: Python's own documentation)"})
+    data: str = field(
+        default="", metadata={"metavar": "FILE", "help": "a UTF-8 text file (default: Python's own documentation)"}
+    )
     vocab_size: int = field(default=2048, metadata={"help": "tokens of the BPE tokenizer, which is trained here"})
     # Twice the paper's share: more to learn from in a short run (Wettig et al. 2022, arXiv:2202.08005). And few
     # positions: what stands next to a hidden word has to be found for each of them anew.

@@ -29,7 +29,12 @@ from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(default="", metadata={"help": "a CSV or TSV file with a text and a label in each row"})
+    data: str = field(
+        default="",
+        metadata={
+            "metavar": "FILE", "help": "a CSV or TSV file with a text and a label in each row; needed for a new run"
+        },
+    )  # fmt: skip
     text_column: str = field(default="text", metadata={"help": "its name, or its number from 0 if there is no header"})
     label_column: str = field(default="label", metadata={"help": "as --text-column"})
     trainable: str = field(

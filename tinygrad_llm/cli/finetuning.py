@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of
+from tinygrad_llm.cli.flags import CHANGEABLE, HelpFormatter, add_flags, change_refused, expect_run_of
 from tinygrad_llm.cli.open_model import LANGUAGE_MODELS, open_model
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
@@ -95,9 +95,9 @@ class FineTuning(Generic[Options]):
         add_flags(parser.add_argument_group("training"), self.settings, leave_out=UNUSED_SETTINGS)
 
     def _start_from_nothing(self) -> str:
-        """For the help: that no model need be given, and which settings the training then has."""
+        """For the help: whether a model must be given, and which settings the training has without one."""
         if self.from_nothing is None:
-            return ""
+            return "; needed for a new run"
         usual = self.settings.to_dict()
         differing = {name: value for name, value in self.from_nothing.to_dict().items() if value != usual[name]}
         settings = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in differing.items())
@@ -216,7 +216,7 @@ class FineTuning(Generic[Options]):
 def add_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
     """A command's own command, as `train` of `classify`."""
     parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        name, help=summary, description=summary, formatter_class=HelpFormatter
     )
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser

@@ -1,4 +1,4 @@
-"""Settings as flags: one for each field of a dataclass, and what a resumed run may do with them."""
+"""Settings as flags: one for each field of a dataclass, and what a resumed run may do with them; and the help."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from tinygrad_llm.errors import ConfigError
 CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the default of each flag that has one: `None` and an empty text say nothing to those who read the help."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False or action.default in ("", [])
+        return action.help if silent else super()._get_help_string(action)
+
+
 def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:
     """One flag for each field of `settings`, a dataclass or, where its help shall show the defaults, an instance of it.
 
-    A field's metadata may hold `help` and `choices`.
+    A field's metadata may hold `help`, `choices` and `metavar`.
     """
     parse: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
     for field in dataclasses.fields(settings):
@@ -31,6 +39,8 @@ def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:
             how = {"action": argparse.BooleanOptionalAction}
         elif "choices" in field.metadata:
             how = {"choices": field.metadata["choices"]}
+        elif "metavar" in field.metadata:
+            how["metavar"] = field.metadata["metavar"]
         group.add_argument("--" + field.name.replace("_", "-"), help=note or None, **how)
 
 

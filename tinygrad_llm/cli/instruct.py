@@ -57,12 +57,13 @@ class Options:
     data: str = field(
         default="",
         metadata={
+            "metavar": "FILE",
             "help": "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
             "whose answers can be computed (first word, largest number ...) are generated"
         },
     )
     records: int = field(default=8000, metadata={"help": "how many records to generate for training"})
-    kinds: str = field(default=LEARNED_IN_MINUTES, metadata={"help": KINDS_HELP})
+    kinds: str = field(default=LEARNED_IN_MINUTES, metadata={"metavar": "NAMES", "help": KINDS_HELP})
     style: str = field(
         default="phi3",
         metadata={"choices": STYLES, "help": "how a record is written as one text; a --model taught in one keeps it"},
@@ -185,6 +186,15 @@ def style_of(folder: Path) -> str | None:
     return style if isinstance(style, str) and style in PROMPT_STYLES else None
 
 
+def kinds_learned(folder: Path) -> str:
+    """The kinds of generated records that a run was trained on, empty for all where it was trained on none."""
+    config = RunFolder.open(folder).config
+    options = config.get("options")
+    if config.get("task") != "instruct" or not isinstance(options, dict) or options.get("data"):
+        return ""
+    return str(options.get("kinds", ""))
+
+
 def style_that_suits(base: Path) -> dict[str, str]:
     """The option of a base that was taught in a style: to go on in it."""
     style = style_of(base)
@@ -239,7 +249,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate = add_action(actions, "evaluate", "Answer held-out records and say how many answers are right.")
     evaluate.add_argument("--data", metavar="FILE", help="records (JSON or JSON Lines); without, they are generated")
     evaluate.add_argument("--records", type=int, default=100, metavar="N", help="records to answer, at most")
-    evaluate.add_argument("--kinds", default="", metavar="NAMES", help=KINDS_HELP)
+    evaluate.add_argument(
+        "--kinds", metavar="NAMES", help=f"{KINDS_HELP} (default: those that the run was trained on)"
+    )  # fmt: skip
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the generated records")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers here, as JSON")
     for action in (generate, evaluate):
@@ -277,7 +289,8 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
         records = read_instructions(arguments.data)
     else:
         source = Generator(arguments.seed).spawn("records")
-        records = instruction_tasks(arguments.records, source, kinds_of(arguments.kinds), True, True)
+        kinds = kinds_learned(arguments.model) if arguments.kinds is None else arguments.kinds
+        records = instruction_tasks(arguments.records, source, kinds_of(kinds), True, True)
     status = StatusLine()
     context = model.config.context_length
     fitting = fitting_records(records, tokenizer, style, context)

@@ -29,7 +29,11 @@ from tinygrad_llm.train import StatusLine, TrainingSettings
 class Options:
     data: str = field(
         default="",
-        metadata={"help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected"},
+        metadata={
+            "metavar": "FILE",
+            "help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a "
+            "new run",
+        },
     )
     style: str = field(
         default="phi3",

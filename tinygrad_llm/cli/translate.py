@@ -40,6 +40,7 @@ class Options:
     data: str = field(
         default="",
         metadata={
+            "metavar": "FILE",
             "help": "a file with a text, a tab and its translation on each line (default: numbers in English and "
             "French words, made up here)"
         },

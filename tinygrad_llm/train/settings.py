@@ -33,7 +33,7 @@ class TrainingSettings:
     grad_accumulation: int = _setting(1, "batches whose gradients are summed for one step")
     learning_rate: float = _setting(1e-3, "the highest, after the warm-up")
     min_learning_rate: float = _setting(1e-4, "where a cosine ends")
-    schedule: str = _setting("cosine", "after the warm-up; inverse_square_root is the first Transformer's")
+    schedule: str = _setting("cosine", "after the warm-up: cosine, or inverse_square_root, the first Transformer's")
     warmup_steps: int = _setting(100, "steps in which the learning rate grows from 0")
     beta1: float = _setting(0.9, "AdamW's memory of gradients")
     beta2: float = _setting(0.99, "AdamW's memory of their squares")

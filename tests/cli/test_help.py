@@ -1,0 +1,30 @@
+"""`--help` of each command: every flag explained, and no default that says nothing."""
+
+import argparse
+
+import pytest
+
+from tinygrad_llm.cli import build_parser
+
+
+def all_parsers(parser):
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from all_parsers(inner)
+
+
+PARSERS = list(all_parsers(build_parser()))
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)
+def test_the_help_tells_defaults_that_say_something(parser):
+    page = " ".join(parser.format_help().split())
+    assert "SUPPRESS" not in page and "default: None" not in page and "default: )" not in page
+    assert "(default: [])" not in page and "%(" not in page
+
+
+def test_a_default_of_0_is_told():
+    (page,) = (parser.format_help() for parser in PARSERS if parser.prog.endswith("instruct generate"))
+    assert "the same seed gives the same answers (default: 0)" in page and "(default: 0.0)" in page
