@@ -150,6 +150,7 @@ def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
         (["evaluate", "--model", trained, "--records", "0"], "--records must be at least 1"),
         (["evaluate", "--model", trained, "--data", long], "at least one record"),
         (["evaluate", "--model", trained, "--report", tmp_path / "no" / "r.json"], "--report must name"),
+        (["evaluate", "--model", trained, "--report", "/dev/null"], "--report must name"),
     ):
         code, _, errors = call(capsys, "instruct", *argv)
         assert code in (1, 2) and len(errors) == 1 and said in errors[0], (argv, errors)

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def expect_file_can_be_made(path: Path | None) -> None:
     """Refuse a page that could not be written before the work for it is done."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is not None and ((path.exists() and not path.is_file()) or not path.parent.is_dir()):
         raise ConfigError(f"a page needs the name of a file in a folder that exists; got {str(path)!r}")
 
 

@@ -282,8 +282,11 @@ def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
 def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
-    if arguments.report is not None and (arguments.report.is_dir() or not arguments.report.parent.is_dir()):
-        raise ConfigError(f"--report must name a file in a folder that exists; got {arguments.report}")
+    report_path: Path | None = arguments.report
+    if report_path is not None and (
+        (report_path.exists() and not report_path.is_file()) or not report_path.parent.is_dir()
+    ):
+        raise ConfigError(f"--report must name a file in a folder that exists; got {report_path}")
     records: Sequence[Record]
     if arguments.data is not None:
         records = read_instructions(arguments.data)
@@ -307,7 +310,7 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
         print(
             f"{kind:<{width}} {figures['count']:>5}  {figures['exact_match']:>11.1%}  {figures['token_f1']:>8.3f}"
         )
-    if arguments.report is not None:
-        write_json(arguments.report, report.to_dict())
-        print(f"the answers are in {arguments.report}")
+    if report_path is not None:
+        write_json(report_path, report.to_dict())
+        print(f"the answers are in {report_path}")
     return 0

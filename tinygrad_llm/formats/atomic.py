@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -112,10 +113,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     os.listdir(folder)
     ['note.txt']
 
-    Raises: CheckpointError, saying why, where the disk is full, the folder read-only or gone, or the like.
+    Raises: CheckpointError, saying why, where the disk is full, the folder read-only or gone, `path` a pipe or a
+            device, which the superuser could lose that way, or the like.
     """
     target = Path(path)
     temporary = temporary_beside(target)
+    with suppress(OSError):
+        mode = os.stat(target).st_mode  # of what a link points to: /dev/stdout is one
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder the system itself complains
+            raise CheckpointError(f"{target}: cannot be written: a pipe or device must not become a file; name one")
     try:
         with open(temporary, "xb") as file:
             yield file
