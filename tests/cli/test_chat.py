@@ -67,3 +67,11 @@ def test_input_that_is_no_text_ends_in_one_line(base, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
     code, _, errors = call(capsys, "chat", "--model", base)
     assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
+
+
+def test_a_closed_input_is_an_ended_one(base, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    code, printed, errors = call(capsys, "chat", "--model", base)
+    assert (code, errors) == (0, []) and len(printed.splitlines()) == 1
+    code, _, errors = call(capsys, "instruct", "generate", "--model", base)
+    assert (code, len(errors)) == (2, 1) and "standard input must be open" in errors[0]

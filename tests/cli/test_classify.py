@@ -131,7 +131,12 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, cap
 def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
     out, _ = trained
     new = ["--out", tmp_path / "new"]
+    one_class, few = tmp_path / "one.csv", tmp_path / "few.csv"
+    one_class.write_text("text,label\n" + "a word,good\n" * 20)
+    few.write_text("text,label\na word,good\nanother,bad\n")
     for argv, said in (
+        (["train", "--model", base, "--data", one_class, *new], "at least two classes; got 20 of 'good' only"),
+        (["train", "--model", base, "--data", few, *new], "one text must be left for validation; got 2 in all"),
         (["train", *new], "--model must name"),
         (["train", "--model", base, *new], "--data must name"),
         (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),

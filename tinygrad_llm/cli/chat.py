@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = open_language_model(arguments.model)
     style = arguments.style or style_of(arguments.model)
     talk = Conversation(model, tokenizer, style, arguments.temperature, arguments.seed)
-    manner = "it continues what you write" if style is None else f"it was asked in the {style} style"
+    manner = "it continues what you write" if style is None else f"it answers what you ask, in the {style} style"
     print(f"{arguments.model}: {model.num_parameters():,} parameters; {manner}. /help lists commands, /quit ends.")
     while True:
         try:
@@ -148,6 +148,8 @@ def obey(talk: Conversation, line: str) -> str:
 
 def _read_line() -> str | None:
     """The next line, None at the end of the input."""
+    if sys.stdin is None:  # closed before we began
+        return None
     if sys.stdin.isatty():
         print("> ", end="", flush=True)
     try:

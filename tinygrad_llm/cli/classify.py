@@ -70,12 +70,20 @@ def prepare(
     if options.balance:
         texts = balance(texts, settings.seed)
     labels = label_names(texts)
+    if len(labels) < 2:
+        raise DataError(f"--data must hold texts of at least two classes; got {len(texts)} of {labels[0]!r} only")
     parts = random_split(texts, options.train_fraction, options.validation_fraction, settings.seed)
     names = ("train", "validation", "test")
     status.say(
         f"{len(texts):,} texts of {len(labels)} classes: "
         + ", ".join(f"{len(part):,} for {name}" for name, part in zip(names, parts, strict=True))
     )
+    for name, part in zip(names, parts, strict=True):
+        if not part:
+            raise DataError(
+                f"at least one text must be left for {name}; got {len(texts)} in all: give more, or change "
+                "--train-fraction and --validation-fraction"
+            )
     datasets = [
         ClassificationDataset(part, tokenizer, labels, options.max_length or context, tokenizer.end_of_text or 0)
         for part in parts
@@ -155,6 +163,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lines_of_standard_input() -> list[str]:
     """The lines that are not blank."""
+    if sys.stdin is None:
+        raise DataError("standard input must be open where no text is given; it is closed: give the text in quotes")
     try:
         lines = [line.rstrip("\r\n") for line in sys.stdin]
     except UnicodeDecodeError as error:

@@ -112,6 +112,8 @@ class FineTuning(Generic[Options]):
         out, keep = Path(given.get("out", f"runs/{self.name}")), given.get("keep", 2)
         started, status = time.monotonic(), StatusLine()
         if resume:
+            if not out.is_dir():
+                raise DataError(f"--resume goes on with the run in --out; there is no folder {out}: check the spelling")
             folder = RunFolder.open(out, keep)
             expect_run_of(f"{self.name} train", folder.config, out)
             plan = self._resumed_plan(folder.config, given)
