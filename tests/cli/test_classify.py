@@ -8,6 +8,7 @@ import pytest
 from tiny_base import call, make_base, save_base
 
 from tinygrad_llm import manual_seed
+from tinygrad_llm.cli.classify import describe
 from tinygrad_llm.finetune import Classifier, classify
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import Bert, BertConfig, Llama, LlamaConfig
@@ -131,12 +132,15 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, cap
 def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
     out, _ = trained
     new = ["--out", tmp_path / "new"]
-    one_class, few = tmp_path / "one.csv", tmp_path / "few.csv"
+    one_class, few, many = (tmp_path / f"{name}.csv" for name in ("one", "few", "many"))
     one_class.write_text("text,label\n" + "a word,good\n" * 20)
-    few.write_text("text,label\na word,good\nanother,bad\n")
+    few.write_text("text,label\n" + "a word,good\nanother,bad\n" * 2)
+    many.write_text("text,label\n" + "".join(f"word {n},{'good' if n % 2 else 'bad'}\n" for n in range(60)))
+    swapped = ["--text-column", "label", "--label-column", "text"]
     for argv, said in (
         (["train", "--model", base, "--data", one_class, *new], "at least two classes; got 20 of 'good' only"),
-        (["train", "--model", base, "--data", few, *new], "one text must be left for validation; got 2 in all"),
+        (["train", "--model", base, "--data", few, *new], "one text must be left for validation; got 4 in all"),
+        (["train", "--model", base, "--data", many, *swapped, *new], "got 60 of 60 classes: check --label-column"),
         (["train", *new], "--model must name"),
         (["train", "--model", base, *new], "--data must name"),
         (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),
@@ -165,3 +169,11 @@ def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(data, tmp_path, 
     (out / "config.json").write_text(json.dumps({**config, "options": {**config["options"], "max_length": "x"}}))
     code, _, errors = call(capsys, "classify", "train", "--resume", "--out", out)
     assert code == 1 and "options must be what `classify train` wrote" in errors[0]
+
+
+def test_the_confusion_of_many_classes_is_left_to_the_report():
+    figures = {"loss": 1.0, "accuracy": 0.5, "count": 2}
+    for count, lines in ((20, 1 + 22), (21, 2)):
+        test = {**figures, "confusion": [[0] * count] * count, "f1": [0.0] * count}
+        labels = [f"class {n}" for n in range(count)]
+        assert len(describe(labels, {"test": figures}, {"test": test}).splitlines()) == lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.finetuning import REPORT, FineTuning, Job, add_action
 from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import (
     ClassificationDataset,
@@ -25,6 +25,8 @@ from tinygrad_llm.models import GPT, Bert, Llama
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
+
+MOST_SHOWN = 20  # classes whose confusion matrix a terminal holds
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def prepare(
     labels = label_names(texts)
     if len(labels) < 2:
         raise DataError(f"--data must hold texts of at least two classes; got {len(texts)} of {labels[0]!r} only")
+    if len(texts) < 2 * len(labels):
+        raise DataError(
+            f"--data must hold two texts of each class or more, on average; got {len(texts):,} of {len(labels):,} "
+            "classes: check --label-column" + ", or try --no-balance" * options.balance
+        )
     parts = random_split(texts, options.train_fraction, options.validation_fraction, settings.seed)
     names = ("train", "validation", "test")
     status.say(
@@ -109,13 +116,18 @@ def prepare(
 
 
 def describe(labels: Sequence[str], before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Loss and accuracy of each split, then the test's confusion matrix, a row for each true class, and F1."""
+    """Loss and accuracy of each split, then the test's confusion matrix, a row for each true class, and F1.
+
+    The matrix of many classes is left to the report.
+    """
     lines = [
         f"{name:<10} loss {before[name]['loss']:.3f} -> {figures['loss']:.3f} nats per text, "
         f"accuracy {before[name]['accuracy']:.2%} -> {figures['accuracy']:.2%} of {figures['count']:,}"
         for name, figures in after.items()
     ]
     test = after["test"]
+    if len(labels) > MOST_SHOWN:
+        return "\n".join([*lines, f"which of the {len(labels):,} classes was taken for which is in {REPORT}"])
     width = max(5, *map(len, labels))
     lines.append("\n" + " " * width + "  taken for" + "".join(f" {label:>{width}}" for label in labels) + "     F1")
     for label, row, f1 in zip(labels, test["confusion"], test["f1"], strict=True):
