@@ -138,8 +138,15 @@ def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
     new = ["--model", base, "--out", tmp_path / "new"]
     for argv, said in (
         (["train", "--resume", "--out", trained, "--model", tmp_path], f"--model was {base}, got {tmp_path}"),
+        (["train", *new, "--records", "9" * 25], "--records must be at most 1,000,000"),
+        (["train", *new, "--test-records", "9" * 25], "--test-records must be at most 1,000,000"),
+        (["evaluate", "--model", trained, "--records", "9" * 25], "--records must be at most 1,000,000"),
+        (["train", *new, "--lora-rank", "9" * 25], "--lora-rank must be at most 16"),
         (["train", *new, "--kinds", "first_word,juggle"], "--kinds must name some of"),
         (["train", *new, "--records", "0"], "--records must be at least 1"),
+        (["train", *new, "--records", "9" * 25], "--records must be at most 1,000,000"),
+        (["train", *new, "--test-records", "9" * 25], "--test-records must be at most 1,000,000"),
+        (["evaluate", "--model", trained, "--records", "9" * 25], "--records must be at most 1,000,000"),
         (["train", *new, "--lora-rank", "-1"], "--lora-rank must be at least 0"),
         (["train", *new, "--data", long], "at least one record must be left"),
         (["train", *new, "--data", tmp_path / "none.json"], "none.json"),

@@ -69,6 +69,8 @@ def test_an_answer_is_what_follows_up_to_the_end():
     first = tokenizer.encode_ordinary(questions[0])
     end = int(model(np.array(first)).data[-1].argmax())
     assert respond(model, tokenizer, [FACT], "phi3", end_id=end) == [""]
+    (endless,) = respond(model, tokenizer, [FACT], "phi3", 1000, end_id=None, temperature=2.0, generator=Generator(0))
+    assert len(endless) <= model.config.context_length
 
 
 def test_evaluation_answers_each_record_once():

@@ -48,6 +48,7 @@ LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,coun
 FROM_NOTHING = {
     "embedding_dim": 64, "num_layers": 2, "num_heads": 4, "context_length": 128, "dropout": 0.0, "tie_weights": True,
 }  # fmt: skip
+MOST_RECORDS = 1_000_000  # to be generated
 VOCAB_SIZE = 1024  # of its tokenizer, trained on the records
 KINDS_HELP = "of the generated records, separated by commas; empty for all"
 
@@ -88,6 +89,12 @@ def prepare(
             raise ConfigError(
                 f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}"
             )
+    width = FROM_NOTHING["embedding_dim"] if base is None else base.config.embedding_dim
+    if options.lora_rank > width:
+        raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
+    if not options.data:
+        _expect_few("--records", options.records)
+        _expect_few("--test-records", options.test_records)
     parts = dict(zip(("train", "test", "validation"), _records(options, settings.seed), strict=True))
     if tokenizer is None:
         texts = [PROMPT_STYLES[options.style].answered(record) for record in parts["train"]]
@@ -156,6 +163,11 @@ def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
     held_out = instruction_tasks(2 * options.test_records, source, kinds, True, True)
     train = instruction_tasks(options.records, source, kinds)
     return train, held_out[: options.test_records], held_out[options.test_records :]
+
+
+def _expect_few(flag: str, records: int) -> None:
+    if records > MOST_RECORDS:
+        raise ConfigError(f"{flag} must be at most {MOST_RECORDS:,}, for all are held in memory; got {records:,}")
 
 
 def kinds_of(names: str) -> list[str]:
@@ -291,6 +303,7 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
     if arguments.data is not None:
         records = read_instructions(arguments.data)
     else:
+        _expect_few("--records", arguments.records)
         source = Generator(arguments.seed).spawn("records")
         kinds = kinds_learned(arguments.model) if arguments.kinds is None else arguments.kinds
         records = instruction_tasks(arguments.records, source, kinds_of(kinds), True, True)

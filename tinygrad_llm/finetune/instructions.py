@@ -35,7 +35,8 @@ def respond(
 ) -> list[str]:
     """What the model answers to each record's question: up to `end_id`, the id that training padded with.
 
-    Always the likeliest token is taken, unless `temperature` is set (see `generate`).
+    Always the likeliest token is taken, unless `temperature` is set (see `generate`). No answer is longer than the
+    context: a model that goes on and on has lost sight of the question by then.
 
     Units:  max_new_tokens in tokens
     Raises: ShapeError for a question that leaves no room for an answer in the model's context
@@ -48,7 +49,8 @@ def respond(
             f"respond: a question must be shorter than the context, {model.config.context_length} tokens; "
             f"got {longest}: shorten it, or train a model with a longer context"
         )
-    texts = generate(model, questions, max_new_tokens, temperature, top_k, eos_id=end_id, generator=generator)
+    most = min(max_new_tokens, model.config.context_length)
+    texts = generate(model, questions, most, temperature, top_k, eos_id=end_id, generator=generator)
     return [
         tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, questions, strict=True)
     ]
