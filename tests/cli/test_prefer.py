@@ -42,6 +42,20 @@ def test_starts_at_ln_2_and_0_and_widens_the_margins_of_held_out_pairs(base, pai
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
 
 
+def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(base, pairs, tmp_path, capsys):
+    out = tmp_path / "run"
+    argv = ["prefer", "train", "--model", base, "--data", pairs, "--out", out, "--steps", "2"]
+    assert call(capsys, *argv)[0] == 0
+    whole = (out / "report.json").read_text()
+    report = json.loads(whole)
+    del report["after"]
+    (out / "report.json").write_text(json.dumps(report))
+    for expected in ("reward margin", "is finished: 2/2 steps"):
+        code, printed, errors = call(capsys, "prefer", "train", "--resume", "--out", out)
+        assert (code, errors) == (0, []) and expected in printed
+        assert (out / "report.json").read_text() == whole
+
+
 def test_what_does_not_fit_is_one_line(base, pairs, tmp_path, capsys):
     lacking = tmp_path / "lacking.json"
     lacking.write_text(json.dumps([{"instruction": "x", "chosen": "y"}]))

@@ -140,7 +140,7 @@ class FineTuning(Generic[Options]):
                 before = _before(out, job, status)
                 for notice in folder.restore(trainer):
                     status.say(notice)
-                if trainer.step >= settings.steps:
+                if trainer.step >= settings.steps and "after" in _report_of(out):
                     status.say(f"{out} is finished: {trainer.step}/{settings.steps} steps; --steps extends it")
                     return 0
                 folder.update_config(plan)
@@ -248,9 +248,13 @@ def _expect_unchanged(plan: dict[str, Any], name: str, path: Path) -> None:
 
 def _before(out: Path, job: Job, status: StatusLine) -> dict[str, Any]:
     """The figures from before the training: as the report has them, or taken now that nothing is restored yet."""
-    if (out / REPORT).exists():
-        before = read_json_object(out / REPORT).get("before")
-        if isinstance(before, dict):
-            return before
+    before = _report_of(out).get("before")
+    if isinstance(before, dict):
+        return before
     status.say("evaluating what there is before training ...")
     return job.evaluate()
+
+
+def _report_of(out: Path) -> dict[str, Any]:
+    """The report so far; that of a run that was stopped, even after its last step, has no figures from after it."""
+    return read_json_object(out / REPORT) if (out / REPORT).exists() else {}
