@@ -76,6 +76,7 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
         (["train", "--embedding-dim", "10"], 2, "embedding_dim must be a multiple of num_heads; got 10 and 4"),
         (["train", "--embedding-dim", "4000000"], 2, "GB of memory to be trained"),
         (["train", "--num-layers", "-1"], 2, "num_layers must be an integer of at least 1; got -1"),
+        (["train", "--context-length", "9" * 25], 2, "GB of memory to be trained"),
         (["train", "--schedule", "linear"], 2, "schedule must be one of cosine, inverse_square_root; got 'linear'"),
         (["train", "--vocab-size", "3"], 2, "vocab_size must be an integer of at least 257"),
         (["train", "--resume", "--out", "{folder}/none"], 2, "there is no folder"),

@@ -70,7 +70,8 @@ def prepare(
         label_smoothing=options.label_smoothing,
     )
     width, inner = config.embedding_dim, config.feed_forward_dim or 4 * config.embedding_dim
-    expect_room(config.vocab_size * width + config.num_layers * (12 * width * width + 4 * width * inner))
+    rows = config.vocab_size + config.context_length  # of the embedding and of the positions
+    expect_room(rows * width + config.num_layers * (12 * width * width + 4 * width * inner))
     training: Any
     held_out: Any
     if options.data:
