@@ -177,3 +177,10 @@ def test_the_confusion_of_many_classes_is_left_to_the_report():
         test = {**figures, "confusion": [[0] * count] * count, "f1": [0.0] * count}
         labels = [f"class {n}" for n in range(count)]
         assert len(describe(labels, {"test": figures}, {"test": test}).splitlines()) == lines
+
+
+def test_bytes_that_are_no_text_are_refused_in_any_locale(trained, capsys, monkeypatch):
+    for errors_handler in ("strict", "surrogateescape"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xffb\n"), "utf-8", errors_handler))
+        code, _, errors = call(capsys, "classify", "predict", "--model", trained[0])
+        assert (code, len(errors)) == (2, 1) and "standard input must be UTF-8; " in errors[0]

@@ -179,6 +179,9 @@ def lines_of_standard_input() -> list[str]:
         raise DataError("standard input must be open where no text is given; it is closed: give the text in quotes")
     try:
         lines = [line.rstrip("\r\n") for line in sys.stdin]
+        "".join(lines).encode()  # where the locale is C, bytes that are no text come as half characters
     except UnicodeDecodeError as error:
         raise DataError(f"standard input must be UTF-8; {error.reason} at byte {error.start}") from None
+    except UnicodeEncodeError as error:
+        raise DataError(f"standard input must be UTF-8; {error.object[error.start]!r} is no character") from None
     return [line for line in lines if line.strip()]
