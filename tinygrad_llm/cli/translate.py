@@ -33,6 +33,7 @@ PAIRS_FOR_TOKENIZER = 50_000
 MOST_HELD_OUT = 1000  # pairs: enough for the loss, however many there are
 JUDGED = 100  # held-out pairs that are translated, before the training and after it
 SHOWN = 3
+MOST_BEAMS = 256
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
+    if arguments.beams > MOST_BEAMS:
+        raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a handful finds what there is")
     model, tokenizer = open_model(arguments.model, EncoderDecoder)
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
