@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_llm
-from tinygrad_llm.cli import main
+from tinygrad_llm.cli import build_parser, main
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 SMALL = [
@@ -189,6 +190,19 @@ def test_generate_names_what_is_wrong(run, tmp_path, capsys):
 def test_debug_shows_where_an_error_came_from(tmp_path):
     with pytest.raises(tinygrad_llm.errors.DataError):
         main(["train", "--debug", "--data", "no/such/file.txt", "--out", str(tmp_path / "new")])
+
+
+def unexplained(parser, command=""):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from unexplained(inner, f"{command} {name}")
+        elif not action.help:
+            yield command, action.dest
+
+
+def test_every_flag_of_every_command_is_explained():
+    assert list(unexplained(build_parser())) == []
 
 
 def test_the_module_and_the_console_script_are_one_program():

@@ -23,6 +23,7 @@ from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, MODELS, GPTConfig, LanguageModel, Llama, LlamaConfig
+from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.text import (
@@ -72,24 +73,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pip install 'tinygrad-llm[mpi]' and OPENBLAS_NUM_THREADS=1."
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--data", help="a UTF-8 text file, folder or glob (default: Python's own documentation)")
-    run.add_argument("--out", help="the run folder (default: runs/gpt)")
+    run.add_argument(
+        "--data", metavar="PATH", help="a UTF-8 text file, folder or glob (default: Python's own documentation)"
+    )
+    run.add_argument("--out", metavar="DIR", help="the run folder (default: runs/gpt)")
     run.add_argument("--ids", metavar="FOLDER", help="where to keep the text's ids, for more runs (default: OUT/ids)")
     run.add_argument("--resume", action="store_true", help="continue the run in --out, with the settings it has")
     run.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume goes on")
-    run.add_argument("--keep", type=int, help="checkpoints to keep (default: 2)")
+    run.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 2)")
 
     text = parser.add_argument_group("tokenizer")
-    text.add_argument("--tokenizer", choices=("char", "bpe", "gpt2", "words"), help="(default: bpe, trained here)")
-    text.add_argument("--vocab-size", type=int, help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})")
+    text.add_argument(
+        "--tokenizer", choices=("char", "bpe", "gpt2", "words"),
+        help="what becomes one token: a character, a frequent piece of text (bpe, trained here on the text; gpt2, as "
+        "it was trained on much more) or a word (default: bpe)",
+    )  # fmt: skip
+    text.add_argument(
+        "--vocab-size", type=int, metavar="N", help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})"
+    )
     text.add_argument(
         "--vocab-sample", type=float, metavar="MB",
         help=f"of a longer text, how much the BPE tokenizer is trained on (default: {DEFAULT_VOCAB_SAMPLE:g})",
     )  # fmt: skip
 
     model = parser.add_argument_group("model")
-    model.add_argument("--architecture", choices=ARCHITECTURES, help="(default: gpt)")
-    model.add_argument("--preset", help=f"the sizes to start from (default: {DEFAULT_PRESET})")
+    model.add_argument("--architecture", choices=ARCHITECTURES, help="the kind of model (default: gpt)")
+    model.add_argument(
+        "--preset", metavar="NAME", help=f"the sizes to start from: {', '.join(PRESETS)} (default: {DEFAULT_PRESET})"
+    )
     add_flags(model, GPTConfig, leave_out=("vocab_size",))
     llama = parser.add_argument_group("model of --architecture llama")
     add_flags(llama, LlamaConfig, leave_out=(*OF_BOTH, "rope_scaling"))

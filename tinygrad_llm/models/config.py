@@ -13,6 +13,11 @@ from tinygrad_llm.nn.sizes import expect_sizes
 PROBABILITIES = ("dropout", "label_smoothing")
 
 
+def setting(default: Any, explained: str) -> Any:
+    """A field of a dataclass of settings, with what a command's help says about it."""
+    return dataclasses.field(default=default, metadata={"help": explained})
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The base of a model's config, a dataclass of its settings; every field that is an `int` is a size of at least 1.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import ModelConfig
+from tinygrad_llm.models.config import ModelConfig, setting
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
@@ -32,24 +32,24 @@ for _name in ("nano", "micro", "mini"):
 
 @dataclass(frozen=True)
 class GPTConfig(ModelConfig):
-    """The shape of a GPT. Sizes are counts of at least 1; `embedding_dim` is a multiple of `num_heads`.
+    """The shape of a GPT; the defaults are the book's GPT-2 small. Sizes are counts of at least 1.
 
-    `context_length` is in tokens. `tie_weights` lets the output head share the token embedding's table.
-    `feed_forward_dim` is 4 · embedding_dim unless given; `gelu` is "tanh", GPT-2's form, or "none", the exact one.
-    Raises ConfigError naming the setting that does not fit.
+    Raises: ConfigError naming the setting that does not fit
     """
 
-    vocab_size: int = 50257
-    context_length: int = 1024
-    embedding_dim: int = 768
-    num_heads: int = 12
-    num_layers: int = 12
-    dropout: float = 0.1
-    qkv_bias: bool = False
-    tie_weights: bool = False
-    feed_forward_dim: int | None = None
-    norm_eps: float = 1e-5
-    gelu: str = "tanh"
+    vocab_size: int = setting(50257, "how many tokens there are")
+    context_length: int = setting(1024, "tokens that the model reads at once, at most")
+    embedding_dim: int = setting(768, "numbers that stand for a token; a multiple of the heads")
+    num_heads: int = setting(12, "attentions side by side in each layer")
+    num_layers: int = setting(12, "blocks on top of each other")
+    dropout: float = setting(0.1, "share of activations that is left out at random in training")
+    qkv_bias: bool = setting(False, "add a bias to queries, keys and values")
+    tie_weights: bool = setting(False, "let the output head share the table of the token embedding")
+    feed_forward_dim: int | None = setting(
+        None, "width inside a feed-forward layer: unless given, 4 times the embedding's, 8/3 in a Llama"
+    )
+    norm_eps: float = setting(1e-5, "what a normalisation adds to the variance")
+    gelu: str = setting("tanh", "tanh, GPT-2's form of GELU, or none, the exact one")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:

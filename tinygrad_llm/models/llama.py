@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import ModelConfig
+from tinygrad_llm.models.config import ModelConfig, setting
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.models.llama_huggingface import read_llama, write_llama
 from tinygrad_llm.nn import (
@@ -44,11 +44,7 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gel
 class LlamaConfig(ModelConfig):
     """The shape of a Llama; the defaults have the width and depth of Llama 2's smallest. Sizes are counts, at least 1.
 
-    `num_kv_heads` is num_heads, `head_dim` embedding_dim / num_heads, and `feed_forward_dim` 8/3 · embedding_dim,
-    rounded up to a multiple of 8, unless given. `rope_base` and `rope_scaling` are as in `rotary_frequencies`.
-
-    For the family: `window`, in tokens (Mistral); `num_experts` and `experts_per_token` (Mixtral), with the weight
-    `balance` of their loss; `qk_norm` (Qwen3); `norm_around_one` and `scale_embeddings`, times √embedding_dim (Gemma).
+    Settings of the same name are as in `GPTConfig`, and `rope_base` and `rope_scaling` as in `rotary_frequencies`.
 
     Raises: ConfigError naming the setting that does not fit
     """
@@ -58,24 +54,24 @@ class LlamaConfig(ModelConfig):
     embedding_dim: int = 4096
     num_heads: int = 32
     num_layers: int = 32
-    num_kv_heads: int | None = None
-    head_dim: int | None = None
-    feed_forward_dim: int | None = None
+    num_kv_heads: int | None = setting(None, "heads of keys and values, shared by groups of queries: unless given, all")
+    head_dim: int | None = setting(None, "width of a head: unless given, the embedding's divided by the heads")
+    feed_forward_dim: int | None = None  # 8/3 · embedding_dim, rounded up to a multiple of 8
     dropout: float = 0.0
     norm_eps: float = 1e-5
-    rope_base: float = 10000.0
+    rope_base: float = setting(10000.0, "the larger, the more slowly rotary positions turn")
     rope_scaling: Mapping[str, float] | None = None
-    activation: str = "silu"
+    activation: str = setting("silu", "in the gated feed-forward layer: silu, gelu or gelu_tanh")
     tie_weights: bool = False
     qkv_bias: bool = False
-    output_bias: bool = False
-    qk_norm: bool = False
-    window: int | None = None
-    norm_around_one: bool = False
-    scale_embeddings: bool = False
-    num_experts: int | None = None
-    experts_per_token: int = 2
-    balance: float = 0.01
+    output_bias: bool = setting(False, "add a bias to what attention gives")
+    qk_norm: bool = setting(False, "normalise each head's queries and keys, as Qwen3")
+    window: int | None = setting(None, "tokens that attention looks back, as Mistral: unless given, all")
+    norm_around_one: bool = setting(False, "normalise with 1 + weight, as Gemma")
+    scale_embeddings: bool = setting(False, "multiply embeddings by the root of their width, as Gemma")
+    num_experts: int | None = setting(None, "feed-forward layers to choose from, as Mixtral: unless given, one")
+    experts_per_token: int = setting(2, "how many of these a token goes through")
+    balance: float = setting(0.01, "weight of the loss that spreads tokens over them")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.models.config import setting
 
 SCHEDULES = ("cosine", "inverse_square_root")
-
-
-def _setting(default: Any, help: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
@@ -28,23 +25,23 @@ class TrainingSettings:
     Raises ConfigError naming the setting that does not fit.
     """
 
-    steps: int = _setting(600, "optimizer steps in all")
-    batch_size: int = _setting(16, "examples that a step learns from at once")
-    grad_accumulation: int = _setting(1, "batches whose gradients are summed for one step")
-    learning_rate: float = _setting(1e-3, "the highest, after the warm-up")
-    min_learning_rate: float = _setting(1e-4, "where a cosine ends")
-    schedule: str = _setting("cosine", "after the warm-up: cosine, or inverse_square_root, the first Transformer's")
-    warmup_steps: int = _setting(100, "steps in which the learning rate grows from 0")
-    beta1: float = _setting(0.9, "AdamW's memory of gradients")
-    beta2: float = _setting(0.99, "AdamW's memory of their squares")
-    weight_decay: float = _setting(0.1, "AdamW's pull of the weights towards 0")
-    grad_clip: float = _setting(1.0, "longest gradient of all parameters together, 0 for any")
-    eval_interval: int = _setting(250, "steps between looks at the validation loss, 0 for one at the end")
-    eval_batches: int = _setting(20, "batches of such a look")
-    sample_interval: int = _setting(0, "steps between samples of what the model writes, 0 for one at the end")
-    seed: int = _setting(0, "of all random numbers: the same seed gives the same run")
-    checkpoint_activations: bool = _setting(False, "recompute each block in backward: less memory, a third more time")
-    skip_bad_steps: bool = _setting(False, "go on after a loss or gradient that is no number, without that step")
+    steps: int = setting(600, "optimizer steps in all")
+    batch_size: int = setting(16, "examples that a step learns from at once")
+    grad_accumulation: int = setting(1, "batches whose gradients are summed for one step")
+    learning_rate: float = setting(1e-3, "the highest, after the warm-up")
+    min_learning_rate: float = setting(1e-4, "where a cosine ends")
+    schedule: str = setting("cosine", "after the warm-up: cosine, or inverse_square_root, the first Transformer's")
+    warmup_steps: int = setting(100, "steps in which the learning rate grows from 0")
+    beta1: float = setting(0.9, "AdamW's memory of gradients")
+    beta2: float = setting(0.99, "AdamW's memory of their squares")
+    weight_decay: float = setting(0.1, "AdamW's pull of the weights towards 0")
+    grad_clip: float = setting(1.0, "longest gradient of all parameters together, 0 for any")
+    eval_interval: int = setting(250, "steps between looks at the validation loss, 0 for one at the end")
+    eval_batches: int = setting(20, "batches of such a look")
+    sample_interval: int = setting(0, "steps between samples of what the model writes, 0 for one at the end")
+    seed: int = setting(0, "of all random numbers: the same seed gives the same run")
+    checkpoint_activations: bool = setting(False, "recompute each block in backward: less memory, a third more time")
+    skip_bad_steps: bool = setting(False, "go on after a loss or gradient that is no number, without that step")
 
     def __post_init__(self) -> None:
         lowest = {"steps": 0, "warmup_steps": 0, "eval_interval": 0, "sample_interval": 0, "seed": 0}
