@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig
+from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
@@ -37,20 +38,16 @@ JUDGED = 40  # batches of the validation part that figures are taken on, before 
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(
-        default="", metadata={"metavar": "FILE", "help": "a UTF-8 text file (default: Python's own documentation)"}
-    )
-    vocab_size: int = field(default=2048, metadata={"help": "tokens of the BPE tokenizer, which is trained here"})
+    data: str = setting("", "a UTF-8 text file (default: Python's own documentation)", metavar="FILE")
+    vocab_size: int = setting(2048, "tokens of the BPE tokenizer, which is trained here")
     # Twice the paper's share: more to learn from in a short run (Wettig et al. 2022, arXiv:2202.08005). And few
     # positions: what stands next to a hidden word has to be found for each of them anew.
-    mask_share: float = field(default=0.3, metadata={"help": "share of the tokens that are to be guessed"})
-    context_length: int = field(
-        default=18, metadata={"help": "tokens that are read at a time, its frame included; more need longer training"}
-    )
-    embedding_dim: int = 128
-    num_heads: int = 4
-    num_layers: int = 4
-    dropout: float = 0.0
+    mask_share: float = setting(0.3, "share of the tokens that are to be guessed")
+    context_length: int = setting(18, "tokens that are read at a time, its frame included; more need longer training")
+    embedding_dim: int = setting(128, "numbers that stand for a token; a multiple of the heads")
+    num_heads: int = setting(4, "attentions side by side in each layer")
+    num_layers: int = setting(4, "blocks on top of each other")
+    dropout: float = setting(0.0, "share of activations that is left out at random in training")
 
 
 def prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
 from tinygrad_llm.models import GPT, Bert, Llama
+from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
@@ -31,32 +32,22 @@ MOST_SHOWN = 20  # classes whose confusion matrix a terminal holds
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(
-        default="",
-        metadata={
-            "metavar": "FILE", "help": "a CSV or TSV file with a text and a label in each row; needed for a new run"
-        },
-    )  # fmt: skip
-    text_column: str = field(default="text", metadata={"help": "its name, or its number from 0 if there is no header"})
-    label_column: str = field(default="label", metadata={"help": "as --text-column"})
-    trainable: str = field(
-        default="last_block",
-        metadata={"choices": ("head", "last_block", "all"), "help": "what changes; last_block with the final norm"},
+    data: str = setting(
+        "", "a CSV or TSV file with a text and a label in each row; needed for a new run", metavar="FILE"
     )
-    pooling: str = field(
-        default="",
-        metadata={
-            "choices": ("last", "first", "mean"),
-            "help": "the token that the head reads (default: last, but first of a BERT)",
-        },
+    text_column: str = setting("text", "its name, or its number from 0 if there is no header")
+    label_column: str = setting("label", "as --text-column")
+    trainable: str = setting(
+        "last_block", "what changes; last_block with the final norm", choices=("head", "last_block", "all")
     )
-    causal: bool = field(
-        default=True, metadata={"help": "let each token see only those before it; a BERT's always see all"}
+    pooling: str = setting(
+        "", "the token that the head reads (default: last, but first of a BERT)", choices=("last", "first", "mean")
     )
-    balance: bool = field(default=True, metadata={"help": "take as many texts of each class as the smallest has"})
-    max_length: int = field(default=0, metadata={"help": "tokens of a text to read, 0 for what the context holds"})
-    train_fraction: float = field(default=0.7, metadata={"help": "share of the texts to train on"})
-    validation_fraction: float = field(default=0.1, metadata={"help": "share for validation; the rest is for the test"})
+    causal: bool = setting(True, "let each token see only those before it; a BERT's always see all")
+    balance: bool = setting(True, "take as many texts of each class as the smallest has")
+    max_length: int = setting(0, "tokens of a text to read, 0 for what the context holds")
+    train_fraction: float = setting(0.7, "share of the texts to train on")
+    validation_fraction: float = setting(0.1, "share for validation; the rest is for the test")
 
 
 def prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from tinygrad_llm.finetune import (
 )
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, model_type_of
+from tinygrad_llm.models.config import setting
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
@@ -55,25 +56,22 @@ KINDS_HELP = "of the generated records, separated by commas; empty for all"
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(
-        default="",
-        metadata={
-            "metavar": "FILE",
-            "help": "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
-            "whose answers can be computed (first word, largest number ...) are generated"
-        },
+    data: str = setting(
+        "",
+        "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
+        "whose answers can be computed (first word, largest number ...) are generated",
+        metavar="FILE",
     )
-    records: int = field(default=8000, metadata={"help": "how many records to generate for training"})
-    kinds: str = field(default=LEARNED_IN_MINUTES, metadata={"metavar": "NAMES", "help": KINDS_HELP})
-    style: str = field(
-        default="phi3",
-        metadata={"choices": STYLES, "help": "how a record is written as one text; a --model taught in one keeps it"},
+    records: int = setting(8000, "how many records to generate for training")
+    kinds: str = setting(LEARNED_IN_MINUTES, KINDS_HELP, metavar="NAMES")
+    style: str = setting(
+        "phi3", "how a record is written as one text; a --model taught in one keeps it", choices=STYLES
     )
-    mask_instructions: bool = field(default=True, metadata={"help": "learn the answers only, not the questions"})
-    test_records: int = field(default=200, metadata={"help": "held-out records to answer before and after, at most"})
-    max_new_tokens: int = field(default=64, metadata={"help": "tokens of an answer in that evaluation, at most"})
-    lora_rank: int = field(default=0, metadata={"help": "train low-rank changes of this rank only; 0 trains all"})
-    lora_alpha: float = field(default=16.0, metadata={"help": "their scale"})
+    mask_instructions: bool = setting(True, "learn the answers only, not the questions")
+    test_records: int = setting(200, "held-out records to answer before and after, at most")
+    max_new_tokens: int = setting(64, "tokens of an answer in that evaluation, at most")
+    lora_rank: int = setting(0, "train low-rank changes of this rank only; 0 trains all")
+    lora_alpha: float = setting(16.0, "their scale")
 
 
 def prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.models import LanguageModel, model_type_of
+from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings
@@ -27,20 +28,17 @@ from tinygrad_llm.train import StatusLine, TrainingSettings
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(
-        default="",
-        metadata={
-            "metavar": "FILE",
-            "help": "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a "
-            "new run",
-        },
+    data: str = setting(
+        "",
+        "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a "
+        "new run",
+        metavar="FILE",
     )
-    style: str = field(
-        default="phi3",
-        metadata={"choices": STYLES, "help": "how a record is written as one text; a --model taught in one keeps it"},
+    style: str = setting(
+        "phi3", "how a record is written as one text; a --model taught in one keeps it", choices=STYLES
     )
-    beta: float = field(default=0.1, metadata={"help": "how strongly the model is kept near where it started"})
-    average: bool = field(default=True, metadata={"help": "log-probabilities per token, so that length does not count"})
+    beta: float = setting(0.1, "how strongly the model is kept near where it started")
+    average: bool = setting(True, "log-probabilities per token, so that length does not count")
 
 
 def prepare(

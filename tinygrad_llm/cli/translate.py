@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate
@@ -38,23 +39,21 @@ MOST_BEAMS = 256
 
 @dataclass(frozen=True)
 class Options:
-    data: str = field(
-        default="",
-        metadata={
-            "metavar": "FILE",
-            "help": "a file with a text, a tab and its translation on each line (default: numbers in English and "
-            "French words, made up here)"
-        },
+    data: str = setting(
+        "",
+        "a file with a text, a tab and its translation on each line (default: numbers in English and "
+        "French words, made up here)",
+        metavar="FILE",
     )
-    held_out: float = field(default=0.05, metadata={"help": "share of the pairs in --data that is not trained on"})
-    tokenizer: str = field(default="bpe", metadata={"choices": ("bpe", "char"), "help": "one for both sides"})
-    vocab_size: int = field(default=512, metadata={"help": "tokens of the BPE tokenizer"})
-    context_length: int = field(default=48, metadata={"help": "tokens of the longest text; longer pairs are left out"})
-    embedding_dim: int = 64
-    num_heads: int = 4
-    num_layers: int = field(default=2, metadata={"help": "of the encoder, and of the decoder"})
-    dropout: float = 0.0
-    label_smoothing: float = field(default=0.1, metadata={"help": "share of each target spread over all tokens"})
+    held_out: float = setting(0.05, "share of the pairs in --data that is not trained on")
+    tokenizer: str = setting("bpe", "one for both sides", choices=("bpe", "char"))
+    vocab_size: int = setting(512, "tokens of the BPE tokenizer")
+    context_length: int = setting(48, "tokens of the longest text; longer pairs are left out")
+    embedding_dim: int = setting(64, "numbers that stand for a token; a multiple of the heads")
+    num_heads: int = setting(4, "attentions side by side in each layer")
+    num_layers: int = setting(2, "of the encoder, and of the decoder")
+    dropout: float = setting(0.0, "share of activations that is left out at random in training")
+    label_smoothing: float = setting(0.1, "share of each target spread over all tokens")
 
 
 def prepare(

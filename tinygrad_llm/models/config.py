@@ -13,9 +13,9 @@ from tinygrad_llm.nn.sizes import expect_sizes
 PROBABILITIES = ("dropout", "label_smoothing")
 
 
-def setting(default: Any, explained: str) -> Any:
-    """A field of a dataclass of settings, with what a command's help says about it."""
-    return dataclasses.field(default=default, metadata={"help": explained})
+def setting(default: Any, explained: str, **shown: Any) -> Any:
+    """A field of a dataclass of settings, with what a command's help says about it, and the `choices` or `metavar`."""
+    return dataclasses.field(default=default, metadata={"help": explained, **shown})
 
 
 @dataclass(frozen=True)
