@@ -1,6 +1,9 @@
 """The README keeps its word: its links lead somewhere, its commands exist, its Python runs."""
 
+import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,26 @@ def test_every_demo_is_in_the_table() -> None:
 
 
 @pytest.mark.slow
+def lines_of_code(source: str) -> int:
+    """Lines that are more than docstring, comment or blank."""
+    prose = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    empty = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in empty]
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - prose)
+
+
+def test_the_lines_of_each_model_are_counted() -> None:
+    counts = re.findall(r"\]\((tinygrad_llm/\S+\.py)\), (\d+) \|$", README, re.MULTILINE)
+    assert len(counts) == 5
+    for path, lines in counts:
+        assert int(lines) == lines_of_code((ROOT / path).read_text(encoding="utf-8")), path
+
+
 def test_the_python_trains_a_gpt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(ROOT)
