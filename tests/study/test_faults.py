@@ -88,7 +88,7 @@ def test_the_hunt(ending: str | None, capsys, monkeypatch) -> None:
     assert "That was the last hint" in out
     assert "That is no check" in out
     assert ("The check `" in out) == (ending == "reveal")
-    assert ("It stays hidden" in out) != (ending == "reveal")
+    assert ("`tinygrad-llm faults --blind --seed 4 --steps 2` brings it back" in out) != (ending == "reveal")
 
 
 def test_guessing_it_ends_the_hunt(capsys, monkeypatch) -> None:

@@ -133,7 +133,8 @@ def _hunt(seed: int | None, steps: int) -> int:
             said = "quit"
             print()
         if said == "quit":
-            print(f"It stays hidden; `tinygrad-llm faults --blind --seed {seed}` brings it back.")
+            as_long = f" --steps {steps}" * (steps != STEPS)
+            print(f"It stays hidden; `tinygrad-llm faults --blind --seed {seed}{as_long}` brings it back.")
             return 0
         if said == "reveal" or said == fault.name:
             after = f"{asked} question" + ("" if asked == 1 else "s")

@@ -140,7 +140,7 @@ class Flops:
 @dataclass
 class Memory:
     """Bytes of one training step, `activations` by module path; `kv_cache` is what generating as many tokens keeps,
-    with a window only the last of them.
+    with a window only the last of them. (A cache makes room at once for all tokens that may come: see its `nbytes`.)
 
     `optimizer` is AdamW's. Activations are the arrays that the graph of the forward and its loss keeps for the
     backward, each counted once, parameters and inputs not among them; "loss" is what no module made.
