@@ -202,7 +202,7 @@ def _scale_data(
                 "made-up texts, each read once, encoded by a BPE tokenizer into a file of ids, and trained on by a GPT"
                 ";\nmemory is all that this process held at most meanwhile, Python and NumPy included"
             )
-            say(f"\n{'text':>10}{'tokens':>14}{'read':>12}{'encoded':>12}{'memory':>12}{'trained':>18}{'memory':>12}")
+            say(f"\n{'text':>10}{'tokens':>14}{'read':>14}{'encoded':>12}{'memory':>12}{'trained':>18}{'memory':>12}")
         points.append(point)
         if not as_json:
             say(_text_row(point))
@@ -216,6 +216,6 @@ def _text_row(point: TextPoint) -> str:
     read, encoded = (point.bytes / 1e6 / seconds for seconds in (point.reading_seconds, point.encoding_seconds))
     memory = ["unknown" if one is None else _megabytes(one) for one in (point.encoding_memory, point.training_memory)]
     return (
-        f"{point.bytes / 1e6:>7,.1f} MB{point.tokens:>14,}{read:>7,.1f} MB/s{encoded:>7,.1f} MB/s{memory[0]:>12}"
+        f"{point.bytes / 1e6:>7,.1f} MB{point.tokens:>14,}{read:>9,.1f} MB/s{encoded:>7,.1f} MB/s{memory[0]:>12}"
         f"{point.tokens_per_second:>9,.0f} tokens/s{memory[1]:>12}"
     )
