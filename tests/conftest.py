@@ -1,6 +1,8 @@
-"""One deterministic Hypothesis profile for the whole suite, and the folder of real texts."""
+"""What all tests share: one deterministic Hypothesis profile, the folder of real texts, memory without a collector."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,11 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("TINYGRAD_LLM_DATA names no folder of real texts")
     return Path(folder)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Only reference counts free memory: what lies in a cycle stays, and is caught."""
+    gc.disable()
+    yield
+    gc.enable()

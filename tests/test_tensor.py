@@ -26,15 +26,6 @@ def leaf(*shape: int) -> Tensor:
     return Tensor(np.ones(shape), requires_grad=True)
 
 
-@pytest.fixture
-def no_collector():
-    """Only reference counts free memory: what lies in a cycle stays, and is caught."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 class Recorder:
     """Counts what the walk does."""
 

@@ -1,6 +1,5 @@
 """What every op owes the engine, whatever it computes: asked of each fused op and of its definition alike."""
 
-import gc
 import weakref
 from dataclasses import replace
 
@@ -132,14 +131,6 @@ def test_nothing_is_recorded_where_nothing_is_asked_for(case: Case, side: str) -
     assert unrecorded.node is None
     assert plain.node is None
     assert_same([unrecorded.data, plain.data], [recorded.data] * 2)
-
-
-@pytest.fixture
-def no_collector():
-    """Only reference counts free memory: what lies in a cycle stays, and is caught."""
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def records(case: Case) -> bool:

@@ -1,6 +1,5 @@
 """The tape changes nothing, says where and what each operation was, and plays the backward as it is."""
 
-import gc
 import math
 import re
 import sys
@@ -56,14 +55,6 @@ def recorded(model):
 @pytest.fixture(scope="module")
 def tape():
     return recorded(tiny())
-
-
-@pytest.fixture
-def no_collector():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 # -- recording changes nothing
