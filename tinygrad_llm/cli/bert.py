@@ -26,8 +26,8 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import fill_masks
-from tinygrad_llm.models import Bert, BertConfig
-from tinygrad_llm.models.config import setting
+from tinygrad_llm.models import Bert, BertConfig, GPTConfig
+from tinygrad_llm.models.config import setting, setting_of
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
@@ -44,10 +44,10 @@ class Options:
     # positions: what stands next to a hidden word has to be found for each of them anew.
     mask_share: float = setting(0.3, "share of the tokens that are to be guessed")
     context_length: int = setting(18, "tokens that are read at a time, its frame included; more need longer training")
-    embedding_dim: int = setting(128, "numbers that stand for a token; a multiple of the heads")
-    num_heads: int = setting(4, "attentions side by side in each layer")
-    num_layers: int = setting(4, "blocks on top of each other")
-    dropout: float = setting(0.0, "share of activations that is left out at random in training")
+    embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 128)
+    num_heads: int = setting_of(GPTConfig, "num_heads", 4)
+    num_layers: int = setting_of(GPTConfig, "num_layers", 4)
+    dropout: float = setting_of(GPTConfig, "dropout", 0.0)
 
 
 def prepare(

@@ -56,6 +56,12 @@ def expect_run_of(command: str, config: Mapping[str, Any], out: Path) -> None:
         )
 
 
+def expect_file_can_be_made(flag: str, path: Path | None) -> None:
+    """Refuse a file that could not be written before the work for it is done."""
+    if path is not None and ((path.exists() and not path.is_file()) or not path.parent.is_dir()):
+        raise ConfigError(f"{flag} must name a file in a folder that exists; got {str(path)!r}")
+
+
 def change_refused(name: str, was: Any, value: Any, changeable: Sequence[str] = CHANGEABLE) -> ConfigError:
     """The error for a flag of a resumed run that contradicts the run."""
     return ConfigError(

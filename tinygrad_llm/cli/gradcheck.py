@@ -9,6 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
+from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats.atomic import atomic_write
 from tinygrad_llm.study import proof
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     proofs = []
-    expect_file_can_be_made(arguments.html)
+    expect_file_can_be_made("--html", arguments.html)
     if not arguments.json:
         print(f"{textwrap.fill(proof.EXPLANATION, 100)}\n")
         print(_line(proof.HEAD))
@@ -49,12 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
     if wrong:
         print(f"tinygrad-llm gradcheck: {len(wrong)} of {len(proofs)} are wrong: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0
-
-
-def expect_file_can_be_made(path: Path | None) -> None:
-    """Refuse a page that could not be written before the work for it is done."""
-    if path is not None and ((path.exists() and not path.is_file()) or not path.parent.is_dir()):
-        raise ConfigError(f"a page needs the name of a file in a folder that exists; got {str(path)!r}")
 
 
 def _line(cells: tuple[str, ...]) -> str:

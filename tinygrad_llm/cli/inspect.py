@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tinygrad_llm.cli.gradcheck import expect_file_can_be_made
+from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.formats.atomic import atomic_write
 from tinygrad_llm.study.lens import as_page, look
 from tinygrad_llm.train import load
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    expect_file_can_be_made(arguments.out)
+    expect_file_can_be_made("--out", arguments.out)
     model, tokenizer = load(arguments.model)
     gathered = look(model, tokenizer, arguments.prompt)
     page = as_page(gathered)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data import (
     PROMPT_STYLES,
@@ -292,11 +293,7 @@ def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
 def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
-    report_path: Path | None = arguments.report
-    if report_path is not None and (
-        (report_path.exists() and not report_path.is_file()) or not report_path.parent.is_dir()
-    ):
-        raise ConfigError(f"--report must name a file in a folder that exists; got {report_path}")
+    expect_file_can_be_made("--report", arguments.report)
     records: Sequence[Record]
     if arguments.data is not None:
         records = read_instructions(arguments.data)
@@ -321,7 +318,7 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
         print(
             f"{kind:<{width}} {figures['count']:>5}  {figures['exact_match']:>11.1%}  {figures['token_f1']:>8.3f}"
         )
-    if report_path is not None:
-        write_json(report_path, report.to_dict())
-        print(f"the answers are in {report_path}")
+    if arguments.report is not None:
+        write_json(arguments.report, report.to_dict())
+        print(f"the answers are in {arguments.report}")
     return 0

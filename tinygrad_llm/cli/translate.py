@@ -23,8 +23,8 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import translate
-from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.models.config import setting
+from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
+from tinygrad_llm.models.config import setting, setting_of
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate
@@ -49,10 +49,10 @@ class Options:
     tokenizer: str = setting("bpe", "one for both sides", choices=("bpe", "char"))
     vocab_size: int = setting(512, "tokens of the BPE tokenizer")
     context_length: int = setting(48, "tokens of the longest text; longer pairs are left out")
-    embedding_dim: int = setting(64, "numbers that stand for a token; a multiple of the heads")
-    num_heads: int = setting(4, "attentions side by side in each layer")
+    embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 64)
+    num_heads: int = setting_of(GPTConfig, "num_heads", 4)
     num_layers: int = setting(2, "of the encoder, and of the decoder")
-    dropout: float = setting(0.0, "share of activations that is left out at random in training")
+    dropout: float = setting_of(GPTConfig, "dropout", 0.0)
     label_smoothing: float = setting(0.1, "share of each target spread over all tokens")
 
 

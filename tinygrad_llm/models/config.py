@@ -18,6 +18,11 @@ def setting(default: Any, explained: str, **shown: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": explained, **shown})
 
 
+def setting_of(config: type[ModelConfig], name: str, default: Any) -> Any:
+    """A field that means what the setting `name` of `config` does."""
+    return dataclasses.field(default=default, metadata=config.__dataclass_fields__[name].metadata)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The base of a model's config, a dataclass of its settings; every field that is an `int` is a size of at least 1.
