@@ -11,8 +11,8 @@
 # 3 GB of memory and, until it ends, 2.5 GB in the system's folder for temporary files.
 #
 # With matplotlib installed (`pip install 'tinygrad-llm[plots]'`), the losses are drawn into the file that `--picture`
-# names, by default `ch05_losses.png` in the folder for temporary files. `--gpt2 FOLDER` loads GPT-2's own weights from
-# a Hugging Face folder in section 5.5.
+# names, by default `ch05_losses.png` in a new temporary folder. `--gpt2 FOLDER` loads GPT-2's own weights from a folder
+# of Hugging Face's in section 5.5.
 
 # %%
 import argparse
@@ -249,7 +249,6 @@ print(
     f"last training loss {history['training'][-1]:.3f}, last validation loss {history['validation'][-1]:.3f}; "
     f"the validation loss was lowest, {history['validation'][best]:.3f}, after {history['tokens'][best]:,} tokens"
 )
-picture = arguments.picture or Path(tempfile.gettempdir()) / "ch05_losses.png"
 if importlib.util.find_spec("matplotlib") is None:
     print("no picture: it needs matplotlib, `pip install 'tinygrad-llm[plots]'`")
 else:
@@ -265,6 +264,7 @@ else:
     by_tokens = by_epochs.twiny()  # the same curve again, unseen, puts the second axis to scale
     by_tokens.plot(history["tokens"], history["training"], alpha=0)
     by_tokens.set_xlabel("tokens seen")
+    picture = arguments.picture or Path(tempfile.mkdtemp()) / "ch05_losses.png"
     figure.savefig(picture, dpi=120)
     print(f"drawn into {picture}")
 

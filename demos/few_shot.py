@@ -8,7 +8,7 @@
 # who reads the pairs can tell the next one. A fifth of all mappings is never trained on, and those we ask about.
 #
 # The curves are printed, and with matplotlib installed (`pip install 'tinygrad-llm[plots]'`) also drawn into the file
-# that `--picture` names, or into the folder for temporary files.
+# that `--picture` names, or into a new temporary folder.
 
 # %%
 import argparse
@@ -136,6 +136,6 @@ else:
     axes.set_ylabel("right answers (share of 1,000 held-out mappings)")
     axes.set_ylim(0, 1)
     axes.legend()
-    picture = arguments.picture or Path(tempfile.gettempdir()) / "few_shot.png"
+    picture = arguments.picture or Path(tempfile.mkdtemp()) / "few_shot.png"
     figure.savefig(picture, dpi=120)
     print(f"drawn into {picture}")

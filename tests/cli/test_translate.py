@@ -97,8 +97,8 @@ def test_says_in_one_line_what_does_not_fit(arguments, code, message, data, trai
     assert (found, len(errors)) == (code, 1) and message in errors[0], errors
 
 
-def test_other_commands_refuse_the_run_by_name(trained, data, capsys):
+def test_other_commands_refuse_the_run_by_name(trained, data, tmp_path, capsys):
     code, _, errors = call(capsys, "generate", "--model", trained, "--prompt", "a")
     assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
-    code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data)
+    code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data, "--out", tmp_path)
     assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
