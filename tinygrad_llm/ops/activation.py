@@ -68,7 +68,7 @@ def silu_composed(x: TensorLike) -> Tensor:
 def silu(x: TensorLike) -> Tensor:
     """The sigmoid linear unit, or swish (Elfwing et al. 2017, arXiv:1702.03118).
 
-        y = x σ(x),  dx = dy (σ + y (1 - σ))
+        y = x σ(x),  dx = dy σ (1 + x (1 - σ))
 
     Shapes: x (...) -> y (...)
     Saves:  dy/dx (...)
@@ -102,16 +102,15 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array, between: Array) -> None:
     gate -= 2 * TANH_SCALE
     gate *= x  # -2u
     np.exp(gate, out=gate)
-    gate += 1
-    np.reciprocal(gate, out=gate)  # σ(2u)
-    np.multiply(x, gate, out=y)
+    gate += 1  # 1 / σ(2u)
+    np.divide(x, gate, out=y)
     if slope.size:
         square *= 6 * TANH_SCALE * TANH_CUBIC
         square += 2 * TANH_SCALE  # 2u′
         np.subtract(x, y, out=slope)  # x (1 - σ)
         slope *= square
         slope += 1
-        slope *= gate
+        slope /= gate
 
 
 def _gelu_exact_block(x: Array, y: Array, slope: Array, between: Array) -> None:
@@ -131,13 +130,12 @@ def _gelu_exact_block(x: Array, y: Array, slope: Array, between: Array) -> None:
 def _silu_block(x: Array, y: Array, slope: Array, between: Array) -> None:
     gate = np.negative(x, out=between[0])
     np.exp(gate, out=gate)
-    gate += 1
-    np.reciprocal(gate, out=gate)
-    np.multiply(x, gate, out=y)
+    gate += 1  # 1 / σ(x)
+    np.divide(x, gate, out=y)
     if slope.size:
-        np.subtract(1, gate, out=slope)
-        slope *= y
-        slope += gate
+        np.subtract(x, y, out=slope)  # x (1 - σ)
+        slope += 1
+        slope /= gate
 
 
 def _expect_approximation(approximate: str) -> None:
