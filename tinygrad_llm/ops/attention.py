@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -158,13 +159,14 @@ def scaled_dot_product_attention(
     shift = _scores_may_be_large(q, k, scale) or (full_mask is not None and full_mask.dtype.kind != "b")
     o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
     ones = np.ones((count, 1), q.dtype)
-    future = np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, q.dtype), 1) if is_causal else None
+    future = _future(q.dtype) if is_causal else None
+    k_t = buffers.copy(k.swapaxes(-1, -2))  # laid out anew once, rather than by BLAS for every product
     tiles = list(_tiles(shape, is_causal))
     going_back = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     saved: list[tuple[Tile, Array]] = []
     for tile, p in zip(tiles, _memory_of_tiles(tiles, q.dtype, apart=going_back), strict=True):
         at, rows, seen = tile
-        np.matmul(q[*at, rows], k[*at, seen].swapaxes(-1, -2), out=p)
+        np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
         p *= scale
         if full_mask is not None:
             if full_mask.dtype.kind == "b":
@@ -190,7 +192,7 @@ def scaled_dot_product_attention(
     query_shape, key_shape, value_shape = query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:
-        do = do.reshape(o.shape)
+        do, v_t = do.reshape(o.shape), buffers.copy(v.swapaxes(-1, -2))
         dq = _empty_with_tokens_first(q.shape, q.dtype)
         dk, dv = _empty_with_tokens_first(k.shape, q.dtype), _empty_with_tokens_first(v.shape, q.dtype)
         if not saved:  # no query at all
@@ -198,7 +200,7 @@ def scaled_dot_product_attention(
         for ((at, rows, seen), p), ds in zip(saved, _memory_of_tiles(tiles, q.dtype, apart=False), strict=True):
             do_rows = do[*at, rows]
             kept = p if keep is None else p * keep[*at, rows, seen] * kept_scale
-            np.matmul(do_rows, v[*at, seen].swapaxes(-1, -2), out=ds)
+            np.matmul(do_rows, v_t[*at, :, seen], out=ds)
             if keep is not None:
                 ds *= keep[*at, rows, seen]
                 ds *= kept_scale
@@ -311,6 +313,12 @@ def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterato
     for tile, size in zip(tiles, sizes, strict=True):
         yield memory[start : start + size].reshape(tile.shape)
         start += size if apart else 0
+
+
+@functools.cache
+def _future(dtype: np.dtype) -> Array:
+    """What to add to the scores of QUERY_ROWS queries and their own keys, so that none sees a later one."""
+    return np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, dtype), 1)
 
 
 def _as_sequences_of_heads(x: Array, heads: tuple[int, ...]) -> Array:
