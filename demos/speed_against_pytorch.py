@@ -30,7 +30,9 @@ from tinygrad_llm import manual_seed
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
+from tinygrad_llm.study.counting import flops
 from tinygrad_llm.study.peak_memory import HighWaterMark
+from tinygrad_llm.study.products_alone import products_alone
 from tinygrad_llm.study.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
 from tinygrad_llm.train.environment import available_cores
@@ -184,6 +186,26 @@ def seconds_shared(name: str) -> float:
 
 
 # %% [markdown]
+# ## The least that our step can take
+#
+# NumPy leaves matrix products to its BLAS, PyTorch to another. What ours needs for those of a step alone, no step of
+# ours can undercut; where PyTorch's whole step takes hardly longer, that is how far NumPy can go.
+
+
+# %%
+def products_of_a_step(workload: Workload) -> Callable[[], None]:
+    """All matrix products of our step, forward and backward, and nothing else."""
+    counted = flops(GPT(workload.config), workload.batch_size, workload.config.context_length)
+    products = list(products_alone(counted.products))
+
+    def multiply() -> None:
+        for product in products:
+            product()
+
+    return multiply
+
+
+# %% [markdown]
 # ## Speed, in turns
 
 
@@ -205,14 +227,16 @@ for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
     workload = PRESETS[name]
     held = {side: peak_memory(side, name) for side in sides}
     steps = {side: STEPS[side](workload) for side in sides}
-    for step in steps.values():
-        step()  # the first step allocates
+    multiply = products_of_a_step(workload)
+    for work in (*steps.values(), multiply):
+        work()  # the first time allocates
     repeats = max(1, workload.steps // 3)
-    rounds = []
+    rounds, products = [], []
     for _ in range(arguments.rounds):
         rounds.append({side: seconds(step, repeats) for side, step in steps.items()})
         if shared:
             rounds[-1]["shared"] = seconds_shared(name)
+        products.append(seconds(multiply, repeats))
     for side in rounds[0]:
         taken = statistics.median(one[side] for one in rounds)
         memory = f", {held[side] / 1e6:,.0f} MB at most" if side in held else " by a process on each core"
@@ -225,3 +249,6 @@ for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
                 f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
                 + (f", {held[side] / held['PyTorch']:.2f} times its memory" if side in held else "")
             )
+    for side in sides:
+        share = statistics.median(alone / one[side] for alone, one in zip(products, rounds, strict=True))
+        print(f"{name:>5}: the products of our step alone take {share:.0%} of the time of {side}'s step")

@@ -75,6 +75,7 @@ def _attention_alone(product: Product) -> Callable[[], None]:
     q, dq = (_heads(sequences, heads, length, width) for _ in range(2))
     k, dk = (_heads(sequences, heads, count, width) for _ in range(2))
     v, dv = (_heads(sequences, heads, count, value[-1]) for _ in range(2))
+    k_t, v_t = (_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v))  # attention lays them out so, once per call
     o = _heads(sequences, heads, length, value[-1])
     blocks = []
     for first in range(0, sequences, together):
@@ -83,13 +84,15 @@ def _attention_alone(product: Product) -> Callable[[], None]:
             seen = slice(0, stop + count - length if causal else count)
             at = slice(first, min(first + together, sequences))
             scores = _numbers(at.stop - at.start, heads, rows.stop - rows.start, seen.stop)
-            blocks.append((*(x[at, :, rows] for x in (q, dq, o)), *(x[at, :, seen] for x in (k, dk, v, dv)), scores))
+            of_queries = (x[at, :, rows] for x in (q, dq, o))
+            of_keys = (x[at, :, seen] for x in (k, dk, v, dv))
+            blocks.append((*of_queries, *of_keys, k_t[at, :, :, seen], v_t[at, :, :, seen], scores))
 
     def multiply() -> None:
-        for q, dq, o, k, dk, v, dv, p in blocks:
-            np.matmul(q, k.swapaxes(-1, -2), out=p)
+        for q, dq, o, k, dk, v, dv, k_t, v_t, p in blocks:
+            np.matmul(q, k_t, out=p)
             np.matmul(p, v, out=o)
-            np.matmul(o, v.swapaxes(-1, -2), out=p)
+            np.matmul(o, v_t, out=p)
             np.matmul(p, k, out=dq)
             np.matmul(p.swapaxes(-1, -2), q, out=dk)
             np.matmul(p.swapaxes(-1, -2), o, out=dv)
