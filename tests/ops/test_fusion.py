@@ -14,9 +14,9 @@ from tinygrad_llm.ops import FUSED, composed_ops
 from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.study.op_cases import CASES, Case
 
-TOLERANCE = {  # beside numbers of about 1; float32's machine epsilon is 1.2e-7, and rows of a hundred are summed
+TOLERANCE = {  # beside numbers of about 1; float32's sum of 500 rows, the longest here, is 4e-6 off on either side
     np.float64: {"rtol": 1e-11, "atol": 1e-13},
-    np.float32: {"rtol": 2e-5, "atol": 4e-6},
+    np.float32: {"rtol": 2e-5, "atol": 1e-5},
 }
 
 

@@ -204,7 +204,7 @@ def scaled_dot_product_attention(
             if keep is not None:
                 ds *= keep[*at, rows, seen]
                 ds *= kept_scale
-            ds -= np.einsum("bhts,bhts->bht", ds, p)[..., None]
+            ds -= np.vecdot(ds, p)[..., None]
             ds *= p
             ds *= scale
             np.matmul(ds, k[*at, seen], out=dq[*at, rows])
@@ -335,7 +335,7 @@ def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
     longest = []
     for x in (q, k):
         vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the order in which projections lie in memory
-        longest.append(math.sqrt(float(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0))))
+        longest.append(math.sqrt(float(np.vecdot(vectors, vectors).max(initial=0.0))))
     return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
 
 
