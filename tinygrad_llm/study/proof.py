@@ -24,7 +24,8 @@ from tinygrad_llm.study.primitive_cases import PRIMITIVES, PrimitiveCase
 from tinygrad_llm.tensor import Array, Tensor
 
 ELEMENTS = 64  # larger Tensors are moved in a few dense directions, which an error in any element shows in
-ALLOWED = {np.float64: (1e-13, 1e-11), np.float32: (4e-6, 2e-5)}  # absolute and relative, fused beside composed
+# Absolute and relative, fused beside composed. In float32 a sum of 500 rows, the longest, is 4e-6 off on either side.
+ALLOWED = {np.float64: (1e-13, 1e-11), np.float32: (2e-5, 2e-5)}
 
 
 @dataclass(frozen=True)
