@@ -135,9 +135,14 @@ for i in range(len(unseen)):
     masked.append((inputs, np.where(inputs == mask_id, targets, -100)))
 for name, model, loaders, judged, task in (
     ("GPT", gpt, {1.0: windows()}, [unseen[i] for i in range(len(unseen))], "loss on the next token"),
-    ("BERT", bert, {SHORT_SHARE: hidden_words(SHORT), 1 - SHORT_SHARE: hidden_words(CONTEXT)}, masked,
-     "loss on hidden tokens"),
-):  # fmt: skip
+    (
+        "BERT",
+        bert,
+        {SHORT_SHARE: hidden_words(SHORT), 1 - SHORT_SHARE: hidden_words(CONTEXT)},
+        masked,
+        "loss on hidden tokens",
+    ),
+):
     before = evaluate(model, judged)
     steps = sum(train_for(model, loader, part * PRETRAINING, 3e-3) for part, loader in loaders.items())
     after = evaluate(model, judged)

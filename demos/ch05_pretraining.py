@@ -450,9 +450,7 @@ else:
 print("\n== The same with the package's Trainer ==")
 del model
 tokenizer = SimpleTokenizerV2.train(text)
-config = GPTConfig(
-    tokenizer.vocab_size, context_length=64, embedding_dim=128, num_heads=4, num_layers=2, dropout=0.0
-)
+config = GPTConfig(tokenizer.vocab_size, context_length=64, embedding_dim=128, num_heads=4, num_layers=2, dropout=0.0)
 training, validation = loaders(tokenizer, config.context_length, batch_size=4)
 
 

@@ -220,13 +220,22 @@ def without_question(targets: np.ndarray, question_lengths: Sequence[int]) -> np
 
 
 samples = [
-    {"instruction": "What is an antonym of 'complicated'?", "input": "",
-     "output": "An antonym of 'complicated' is 'simple'."},
-    {"instruction": "Sort the following list in alphabetical order.", "input": "Zebra, Elephant, Crocodile",
-     "output": "Crocodile, Elephant, Zebra"},
-    {"instruction": "Arrange the given numbers in descending order.", "input": "5, 12, 8, 3, 15",
-     "output": "15, 12, 8, 5, 3."},
-]  # fmt: skip
+    {
+        "instruction": "What is an antonym of 'complicated'?",
+        "input": "",
+        "output": "An antonym of 'complicated' is 'simple'.",
+    },
+    {
+        "instruction": "Sort the following list in alphabetical order.",
+        "input": "Zebra, Elephant, Crocodile",
+        "output": "Crocodile, Elephant, Zebra",
+    },
+    {
+        "instruction": "Arrange the given numbers in descending order.",
+        "input": "5, 12, 8, 3, 15",
+        "output": "15, 12, 8, 5, 3.",
+    },
+]
 pad_id = tokenizer.encode(END_OF_TEXT, allowed_special="all")[0]
 inputs, targets = stage_3([tokenizer.encode_ordinary(alpaca_text(sample)) for sample in samples], pad_id)
 masked = without_question(targets, [len(tokenizer.encode_ordinary(alpaca_prompt(sample))) for sample in samples])
@@ -286,8 +295,10 @@ for number in (50, 999):
     print(f"--- exercise 7.1, entry {number} ---\n{phi3_prompt(records[number])}")
 print("---")
 print(f"the package writes the same question: {all(phi3.prompt(r) == phi3_prompt(r) for r in records)}")
-lengths = [np.mean([len(item.ids) for item in InstructionDataset(train_records, tokenizer, style).items])
-           for style in PROMPT_STYLES]  # fmt: skip
+lengths = [
+    np.mean([len(item.ids) for item in InstructionDataset(train_records, tokenizer, style).items])
+    for style in PROMPT_STYLES
+]
 print(f"mean tokens of a record: Alpaca {lengths[0]:.1f}, Phi-3 {lengths[1]:.1f}")
 
 # %% [markdown]

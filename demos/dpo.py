@@ -207,8 +207,10 @@ learned = evaluate(model, watched)
 print(f"validation loss after {settings.steps} steps: {learned:.3f} ({seconds:.0f} s)")
 
 reference = frozen_copy(model)
-print(f"trainable tensors: model {sum(p.requires_grad for p in model.parameters())}, "
-      f"reference {sum(p.requires_grad for p in reference.parameters())}")  # fmt: skip
+print(
+    f"trainable tensors: model {sum(p.requires_grad for p in model.parameters())}, "
+    f"reference {sum(p.requires_grad for p in reference.parameters())}"
+)
 
 # %% [markdown]
 # ## The loss, step by step
@@ -258,8 +260,10 @@ small_batch = collate_pairs(PreferenceDataset(records[:8], tokenizer).items)
 chosen_side, rejected_side = small_batch[::2], small_batch[1::2]  # each its ids and its mask
 with no_grad():
     loss, chosen, rejected = plain_dpo_loss(model, reference, small_batch, beta=0.1)
-print(f"before training: loss {loss.item():.6f}, ln 2 is {math.log(2):.6f}; "
-      f"rewards {chosen.item():.4f} and {rejected.item():.4f}")  # fmt: skip
+print(
+    f"before training: loss {loss.item():.6f}, ln 2 is {math.log(2):.6f}; "
+    f"rewards {chosen.item():.4f} and {rejected.item():.4f}"
+)
 
 # %% [markdown]
 # The package computes logits at the marked places only, and sends both answers through a model at once. To compare the
@@ -312,9 +316,11 @@ def show_preferences(when: str) -> None:
     """What the model prefers among pairs that are not trained on."""
     for part, batches in held_out.items():
         found = evaluate_preferences(model, dpo, batches)
-        print(f"{when}, {part}: loss {found.loss:.6f}, reward margin {found.margin:.3f} "
-              f"({found.chosen_reward:.3f} less {found.rejected_reward:.3f}), "
-              f"the chosen one ahead in {100 * found.accuracy:.1f}% of {found.count} pairs")  # fmt: skip
+        print(
+            f"{when}, {part}: loss {found.loss:.6f}, reward margin {found.margin:.3f} "
+            f"({found.chosen_reward:.3f} less {found.rejected_reward:.3f}), "
+            f"the chosen one ahead in {100 * found.accuracy:.1f}% of {found.count} pairs"
+        )
 
 
 show_preferences("before training")

@@ -94,8 +94,7 @@ def accuracy_by_shots(model: GPT) -> np.ndarray:
 
 
 def show_curve(when: str, accuracies: np.ndarray) -> None:
-    print(f"\n{when}: accuracy on {len(tests):,} held-out mappings "
-          "(| is what a perfect reader is expected to get)")  # fmt: skip
+    print(f"\n{when}: accuracy on {len(tests):,} held-out mappings (| is what a perfect reader is expected to get)")
     for number, (share, limit) in enumerate(zip(accuracies, best, strict=True)):
         bar = list("#" * round(40 * share) + " " * 41)[:41]
         bar[round(40 * limit)] = "|"
@@ -118,8 +117,10 @@ for step in (40, settings.steps):
     curves[when] = accuracy_by_shots(model)
     show_curve(when, curves[when])
 print(f"\ntraining took {time.perf_counter() - start:.0f} s")
-print(f"zero-shot baseline {curves[when][0]:.1%}, guessing {1 / len(IMAGES):.1%}; {MOST_SHOTS} shots "
-      f"{curves[when][-1]:.1%} where a perfect reader is expected to get {best[-1]:.1%}")  # fmt: skip
+print(
+    f"zero-shot baseline {curves[when][0]:.1%}, guessing {1 / len(IMAGES):.1%}; {MOST_SHOTS} shots "
+    f"{curves[when][-1]:.1%} where a perfect reader is expected to get {best[-1]:.1%}"
+)
 
 # %%
 if importlib.util.find_spec("matplotlib") is None:

@@ -37,8 +37,17 @@ def loss_of_repeats(model, ids):
 
 manual_seed(1)
 draw = Generator(2)
-model = GPT(GPTConfig(vocab_size=LETTERS, context_length=LENGTH, embedding_dim=48, num_heads=2, num_layers=2,
-                      dropout=0.0, feed_forward_dim=48))  # fmt: skip
+model = GPT(
+    GPTConfig(
+        vocab_size=LETTERS,
+        context_length=LENGTH,
+        embedding_dim=48,
+        num_heads=2,
+        num_layers=2,
+        dropout=0.0,
+        feed_forward_dim=48,
+    )
+)
 optimizer = AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
 held_out, _ = sequences(64, Generator(3))
 print(f"1. Training {model.num_parameters():,} numbers; an even guess costs {np.log(LETTERS):.2f} nats per letter")

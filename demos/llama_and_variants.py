@@ -45,9 +45,14 @@ cut = len(ids) * 9 // 10
 held_out = list(WindowLoader(ids[cut:], CONTEXT, BATCH, Generator(1)))[:20]
 steps = 600 if full else 60
 sizes = {
-    "vocab_size": tokenizer.vocab_size, "context_length": CONTEXT, "embedding_dim": WIDTH, "num_heads": HEADS,
-    "num_layers": LAYERS, "dropout": 0.0, "tie_weights": True,
-}  # fmt: skip
+    "vocab_size": tokenizer.vocab_size,
+    "context_length": CONTEXT,
+    "embedding_dim": WIDTH,
+    "num_heads": HEADS,
+    "num_layers": LAYERS,
+    "dropout": 0.0,
+    "tie_weights": True,
+}
 settings = TrainingSettings(
     steps=steps, batch_size=BATCH, learning_rate=3e-3, min_learning_rate=3e-4, warmup_steps=steps // 10, eval_interval=0
 )

@@ -68,8 +68,11 @@ def pytorch_step(workload: Workload) -> Callable[[], None]:
     torch.manual_seed(0)
     config, batch = workload.config, workload.batch_size
     vocabulary, context, width, heads = (
-        config.vocab_size, config.context_length, config.embedding_dim, config.num_heads
-    )  # fmt: skip
+        config.vocab_size,
+        config.context_length,
+        config.embedding_dim,
+        config.num_heads,
+    )
 
     class Block(nn.Module):
         def __init__(self) -> None:

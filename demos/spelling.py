@@ -92,14 +92,24 @@ end = tokenizer.special_tokens[END_OF_TEXT]
 manual_seed(123)
 model = EncoderDecoder(
     EncoderDecoderConfig(
-        tokenizer.vocab_size, context_length=16, embedding_dim=128 if full else 64, num_heads=4, num_layers=2,
+        tokenizer.vocab_size,
+        context_length=16,
+        embedding_dim=128 if full else 64,
+        num_heads=4,
+        num_layers=2,
         dropout=0.0,
     )
-)  # fmt: skip
+)
 settings = TrainingSettings(
-    steps=steps, batch_size=batch_size, learning_rate=2e-3 if full else 4e-3, min_learning_rate=1e-4, warmup_steps=100,
-    beta2=0.98, weight_decay=0.01, eval_interval=steps // 3,
-)  # fmt: skip
+    steps=steps,
+    batch_size=batch_size,
+    learning_rate=2e-3 if full else 4e-3,
+    min_learning_rate=1e-4,
+    warmup_steps=100,
+    beta2=0.98,
+    weight_decay=0.01,
+    eval_interval=steps // 3,
+)
 shuffling, in_order = Generator(5), Generator(0)
 dataset, judging = (TranslationDataset(pairs, tokenizer, end) for pairs in (training, known + unseen))
 loader = DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate_translation, generator=shuffling)
@@ -138,8 +148,10 @@ def nearest(typo: str) -> str:
 print("\n== 3 Correction ==")
 print(f"{'':<32}{'model':>8}{'beams':>8}{'dictionary':>12}")
 for name, pairs in (
-    ("new typos of known words", known), ("typos of words held out", unseen), ("right words held out", correct)
-):  # fmt: skip
+    ("new typos of known words", known),
+    ("typos of words held out", unseen),
+    ("right words held out", correct),
+):
     sources = [pair.source for pair in pairs]
     answers = [
         translate(model, tokenizer, sources),

@@ -30,8 +30,11 @@ ids = np.array([tokenizer.encode(TEXT)])
 
 def small_gpt():
     manual_seed(1)
-    return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, context_length=32, embedding_dim=32, num_heads=4,
-                         num_layers=2, dropout=0.0))  # fmt: skip
+    return GPT(
+        GPTConfig(
+            vocab_size=tokenizer.vocab_size, context_length=32, embedding_dim=32, num_heads=4, num_layers=2, dropout=0.0
+        )
+    )
 
 
 print(f"1. One loss of a GPT with two layers on {TEXT!r}, forward and backward")

@@ -82,13 +82,22 @@ print(f"a block of the decoder: {', '.join(name for name, _ in model.decoder[0].
 # %%
 print("\n== 3 Training ==")
 settings = TrainingSettings(
-    steps=steps, batch_size=batch_size, learning_rate=3e-3 if not full else 2e-3, schedule="inverse_square_root",
-    warmup_steps=150, beta2=0.98, weight_decay=0.01, eval_interval=steps // 4,
-)  # fmt: skip
+    steps=steps,
+    batch_size=batch_size,
+    learning_rate=3e-3 if not full else 2e-3,
+    schedule="inverse_square_root",
+    warmup_steps=150,
+    beta2=0.98,
+    weight_decay=0.01,
+    eval_interval=steps // 4,
+)
 loader = DataLoader(
-    TranslationDataset(training, tokenizer, end), batch_size, shuffle=True, collate_fn=collate_translation,
+    TranslationDataset(training, tokenizer, end),
+    batch_size,
+    shuffle=True,
+    collate_fn=collate_translation,
     generator=Generator(3),
-)  # fmt: skip
+)
 judging = TranslationDataset(held_out, tokenizer, end)
 validation = list(DataLoader(judging, 100, collate_fn=collate_translation, generator=Generator(0)))
 before = evaluate(model, validation)
@@ -165,9 +174,10 @@ def cross_attention(source: str, target: str, layer: int) -> tuple[list[str], li
 def picture(source: list[str], target: list[str], weights: Array) -> str:
     """A row of shades for each target token, and the source's tokens numbered above."""
     shades = " ░▒▓█"
-    lines = ["   ".join(f"{i + 1} {name}" for i, name in enumerate(source)), " " * 14 + "".join(
-        f"{i + 1:>3}" for i in range(len(source))
-    )]  # fmt: skip
+    lines = [
+        "   ".join(f"{i + 1} {name}" for i, name in enumerate(source)),
+        " " * 14 + "".join(f"{i + 1:>3}" for i in range(len(source))),
+    ]
     for name, row in zip(target, weights, strict=True):
         cells = "".join(f" {shades[min(int(5 * share), 4)] * 2}" for share in row)
         lines.append(f"{name:>14}{cells}")

@@ -16,9 +16,20 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import those before it in its line, and whatever they may.
 BELOW: dict[str, set[str]] = {"errors": set()}
 CHAIN = [
-    ["errors"], ["arrays"], ["buffers"], ["tensor"], ["primitives"], ["ops"], ["nn"], ["models"],
-    ["optim", "generate", "interop"], ["train"], ["finetune"], ["study"], ["cli"],
-]  # fmt: skip
+    ["errors"],
+    ["arrays"],
+    ["buffers"],
+    ["tensor"],
+    ["primitives"],
+    ["ops"],
+    ["nn"],
+    ["models"],
+    ["optim", "generate", "interop"],
+    ["train"],
+    ["finetune"],
+    ["study"],
+    ["cli"],
+]
 for lower, upper in itertools.pairwise(CHAIN):
     for room in upper:
         BELOW[room] = set(lower).union(*(BELOW[one] for one in lower))
@@ -90,9 +101,11 @@ def test_no_arrow_points_back() -> None:
     back = [
         f"{where}: {room} must not import {name}"
         for where, room, name, _, top in each_import()
-        if top == "tinygrad_llm" and room != "__init__"
-        and (target := [*name.split("."), "__init__"][1]) != room and target not in BELOW[room]
-    ]  # fmt: skip
+        if top == "tinygrad_llm"
+        and room != "__init__"
+        and (target := [*name.split("."), "__init__"][1]) != room
+        and target not in BELOW[room]
+    ]
     assert back == []
 
 
@@ -100,9 +113,10 @@ def test_no_import_hides_inside_a_function() -> None:
     hidden = [
         f"{where}: {name}"
         for where, room, name, inside, top in each_import()
-        if inside and top not in LOADED_WHEN_NEEDED | sys.stdlib_module_names
+        if inside
+        and top not in LOADED_WHEN_NEEDED | sys.stdlib_module_names
         and not name.startswith(f"tinygrad_llm.{room}.")  # within a room no arrow is dodged
-    ]  # fmt: skip
+    ]
     assert hidden == []
 
 
@@ -110,9 +124,9 @@ def test_third_party_packages() -> None:
     foreign = [
         f"{where}: {name}"
         for where, _, name, inside, top in each_import()
-        if top not in sys.stdlib_module_names | {"tinygrad_llm"} and (
-            top not in THIRD_PARTY or (top in LOADED_WHEN_NEEDED and not inside and not only_for_types(where)))
-    ]  # fmt: skip
+        if top not in sys.stdlib_module_names | {"tinygrad_llm"}
+        and (top not in THIRD_PARTY or (top in LOADED_WHEN_NEEDED and not inside and not only_for_types(where)))
+    ]
     assert foreign == []
 
 
@@ -121,10 +135,11 @@ def only_for_types(where: str) -> bool:
     name, line = where.rsplit(":", 1)
     tree = ast.parse((PACKAGE / name).read_text("utf-8"))
     return any(
-        isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        isinstance(node, ast.If)
+        and "TYPE_CHECKING" in ast.unparse(node.test)
         and node.lineno < int(line) <= (node.end_lineno or 0)
         for node in ast.walk(tree)
-    )  # fmt: skip
+    )
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
@@ -137,9 +152,11 @@ def test_one_random_stream() -> None:
     others = [
         f"{file.relative_to(PACKAGE)}:{node.lineno}"
         for file, node in nodes()
-        if isinstance(node, ast.Attribute) and node.attr == "random" and ast.unparse(node.value) in ("np", "numpy")
+        if isinstance(node, ast.Attribute)
+        and node.attr == "random"
+        and ast.unparse(node.value) in ("np", "numpy")
         and file != PACKAGE / "random.py"
-    ]  # fmt: skip
+    ]
     others += [where for where, room, name, *_ in each_import() if name.startswith("numpy.random") and room != "random"]
     others += [where for where, _, name, *_ in each_import() if name == "random"]
     assert others == []
@@ -176,10 +193,13 @@ def test_importing_the_package_leaves_its_rooms_for_later() -> None:
 
 
 def test_what_is_left_for_later_is_there_when_asked_for() -> None:
-    assert run(
-        "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "
-        "print(tinygrad_llm.load.__module__, tinygrad_llm.models.GPT.__name__, hasattr(tinygrad_llm, 'nothing'))"
-    ) == "tinygrad_llm.train.run_folder GPT False"  # fmt: skip
+    assert (
+        run(
+            "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "
+            "print(tinygrad_llm.load.__module__, tinygrad_llm.models.GPT.__name__, hasattr(tinygrad_llm, 'nothing'))"
+        )
+        == "tinygrad_llm.train.run_folder GPT False"
+    )
     names = "Tensor, no_grad, manual_seed, gradcheck, nn, optim, composed_ops, detect_anomaly"
     assert run(f"from tinygrad_llm import {names}; import tinygrad_llm.study; print(callable(gradcheck))") == "True"
     assert run("from tinygrad_llm import *; print(nn.Linear.__name__, load.__name__)") == "Linear load"

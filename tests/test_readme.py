@@ -31,7 +31,6 @@ def test_every_demo_is_in_the_table() -> None:
     assert {name for name in demos if f"demos/{name}" not in README} == set()
 
 
-@pytest.mark.slow
 def lines_of_code(source: str) -> int:
     """Lines that are more than docstring, comment or blank."""
     prose = {
@@ -52,6 +51,7 @@ def test_the_lines_of_each_model_are_counted() -> None:
         assert int(lines) == lines_of_code((ROOT / path).read_text(encoding="utf-8")), path
 
 
+@pytest.mark.slow
 def test_the_python_trains_a_gpt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(ROOT)

@@ -52,12 +52,22 @@ class Recorder:
 @pytest.mark.parametrize(
     ("data", "dtype"),
     [
-        (1.5, "float32"), ([1.0, 2.0], "float32"), ([[1, 2]], "int64"), (3, "int64"), (True, "bool"), ([], "float32"),
-        (np.float64(1), "float64"), (np.float32(1), "float32"), (np.ones(2), "float64"), (np.ones(2, "f2"), "float16"),
-        (np.ones(2, "i4"), "int32"), ([np.ones(2), np.ones(2)], "float64"), ([np.float32(1)], "float32"),
+        (1.5, "float32"),
+        ([1.0, 2.0], "float32"),
+        ([[1, 2]], "int64"),
+        (3, "int64"),
+        (True, "bool"),
+        ([], "float32"),
+        (np.float64(1), "float64"),
+        (np.float32(1), "float32"),
+        (np.ones(2), "float64"),
+        (np.ones(2, "f2"), "float16"),
+        (np.ones(2, "i4"), "int32"),
+        ([np.ones(2), np.ones(2)], "float64"),
+        ([np.float32(1)], "float32"),
         ([np.float64(1)], "float64"),
     ],
-)  # fmt: skip
+)
 def test_dtypes(data, dtype: str) -> None:
     assert Tensor(data).dtype == dtype
     assert Tensor(data, dtype=np.float64).dtype == np.float64
@@ -466,21 +476,48 @@ def test_a_graph_holds_no_reference_cycle(no_collector) -> None:
 
 
 OPERATIONS = {
-    "add": lambda x: x + x, "sub": lambda x: x - 1, "mul": lambda x: x * x, "div": lambda x: x / x,
-    "neg": lambda x: -x, "pow": lambda x: x**2, "matmul": lambda x: x @ x, "exp": lambda x: x.exp(),
-    "log": lambda x: x.log(), "sqrt": lambda x: x.sqrt(), "tanh": lambda x: x.tanh(),
-    "sigmoid": lambda x: x.sigmoid(), "relu": lambda x: x.relu(), "abs": lambda x: abs(x), "erf": lambda x: x.erf(),
-    "maximum": lambda x: x.maximum(0.5), "minimum": lambda x: x.minimum(0.5), "clip": lambda x: x.clip(0, 2),
-    "where": lambda x: x.where(x > 0, 0.0), "masked_fill": lambda x: x.masked_fill(x > 2, 0),
-    "sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0), "var": lambda x: x.var(0), "max": lambda x: x.max(0),
-    "min": lambda x: x.min(0), "logsumexp": lambda x: x.logsumexp(0), "cumsum": lambda x: x.cumsum(0),
-    "reshape": lambda x: x.reshape(-1), "permute": lambda x: x.T, "transpose": lambda x: x.transpose(0, 1),
-    "squeeze": lambda x: x.squeeze(), "unsqueeze": lambda x: x.unsqueeze(0),
-    "broadcast_to": lambda x: x.broadcast_to((2, 3, 3)), "astype": lambda x: x.astype(np.float64),
-    "getitem": lambda x: x[1:], "tril": lambda x: x.tril(), "triu": lambda x: x.triu(),
-    "cat": lambda x: cat([x, x]), "stack": lambda x: stack([x, x]), "split": lambda x: x.split(2)[0],
+    "add": lambda x: x + x,
+    "sub": lambda x: x - 1,
+    "mul": lambda x: x * x,
+    "div": lambda x: x / x,
+    "neg": lambda x: -x,
+    "pow": lambda x: x**2,
+    "matmul": lambda x: x @ x,
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.log(),
+    "sqrt": lambda x: x.sqrt(),
+    "tanh": lambda x: x.tanh(),
+    "sigmoid": lambda x: x.sigmoid(),
+    "relu": lambda x: x.relu(),
+    "abs": lambda x: abs(x),
+    "erf": lambda x: x.erf(),
+    "maximum": lambda x: x.maximum(0.5),
+    "minimum": lambda x: x.minimum(0.5),
+    "clip": lambda x: x.clip(0, 2),
+    "where": lambda x: x.where(x > 0, 0.0),
+    "masked_fill": lambda x: x.masked_fill(x > 2, 0),
+    "sum": lambda x: x.sum(0),
+    "mean": lambda x: x.mean(0),
+    "var": lambda x: x.var(0),
+    "max": lambda x: x.max(0),
+    "min": lambda x: x.min(0),
+    "logsumexp": lambda x: x.logsumexp(0),
+    "cumsum": lambda x: x.cumsum(0),
+    "reshape": lambda x: x.reshape(-1),
+    "permute": lambda x: x.T,
+    "transpose": lambda x: x.transpose(0, 1),
+    "squeeze": lambda x: x.squeeze(),
+    "unsqueeze": lambda x: x.unsqueeze(0),
+    "broadcast_to": lambda x: x.broadcast_to((2, 3, 3)),
+    "astype": lambda x: x.astype(np.float64),
+    "getitem": lambda x: x[1:],
+    "tril": lambda x: x.tril(),
+    "triu": lambda x: x.triu(),
+    "cat": lambda x: cat([x, x]),
+    "stack": lambda x: stack([x, x]),
+    "split": lambda x: x.split(2)[0],
     "pad": lambda x: x.pad([(1, 1), (0, 0)]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -604,7 +641,7 @@ def test_this_file_lists_every_operation() -> None:
         node.name.strip("_")
         for file in package.glob("*.py")
         for node in ast.parse(file.read_text("utf-8")).body
-        if isinstance(node, ast.FunctionDef) and any(
-            isinstance(inner, ast.FunctionDef) and inner.name == "backward" for inner in node.body)
-    }  # fmt: skip
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(inner, ast.FunctionDef) and inner.name == "backward" for inner in node.body)
+    }
     assert defined - {"extremum"} <= set(OPERATIONS)

@@ -16,9 +16,27 @@ PROGRAM = [sys.executable, "-m", "tinygrad_llm"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 # Dropout draws, three batches make a step, and 60 steps pass several epochs: whatever resuming could forget is in use.
 SIZES = [
-    "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "32", "--batch-size", "7",
-    "--dropout", "0.1", "--warmup-steps", "5", "--grad-accumulation", "3", "--eval-batches", "1", "--tokenizer", "char",
-]  # fmt: skip
+    "--num-layers",
+    "1",
+    "--num-heads",
+    "2",
+    "--embedding-dim",
+    "16",
+    "--context-length",
+    "32",
+    "--batch-size",
+    "7",
+    "--dropout",
+    "0.1",
+    "--warmup-steps",
+    "5",
+    "--grad-accumulation",
+    "3",
+    "--eval-batches",
+    "1",
+    "--tokenizer",
+    "char",
+]
 
 
 def training(folder: Path, *options: str) -> list[str]:

@@ -1,10 +1,10 @@
 """A large language model all the way down: a NumPy autograd engine, and GPT on top of it.
 
-    >>> from tinygrad_llm import Tensor
-    >>> x = Tensor([1.0, 2.0], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    array([2., 4.], dtype=float32)
+>>> from tinygrad_llm import Tensor
+>>> x = Tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+array([2., 4.], dtype=float32)
 """
 
 from importlib import import_module
@@ -22,15 +22,42 @@ if TYPE_CHECKING:
     from tinygrad_llm.train import load
 
 __all__ = [
-    "Generator", "Tensor", "cat", "composed_ops", "default_generator", "detect_anomaly", "enable_grad",
-    "gradcheck", "load", "manual_seed", "maximum", "minimum", "nn", "no_grad", "optim", "pad", "split", "stack",
+    "Generator",
+    "Tensor",
+    "cat",
+    "composed_ops",
+    "default_generator",
+    "detect_anomaly",
+    "enable_grad",
+    "gradcheck",
+    "load",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "nn",
+    "no_grad",
+    "optim",
+    "pad",
+    "split",
+    "stack",
     "where",
-]  # fmt: skip
+]
 
 # Loaded when first used (PEP 562), so that importing the package takes little longer than importing NumPy.
 _ROOMS = (
-    "data", "finetune", "formats", "generate", "interop", "models", "nn", "ops", "optim", "study", "text", "train",
-)  # fmt: skip
+    "data",
+    "finetune",
+    "formats",
+    "generate",
+    "interop",
+    "models",
+    "nn",
+    "ops",
+    "optim",
+    "study",
+    "text",
+    "train",
+)
 _ROOM_OF = {"composed_ops": "ops", "detect_anomaly": "anomaly", "load": "train"}
 
 

@@ -1,14 +1,14 @@
 """Finding where a number went wrong: the operation that first made NaN or infinity, or whose saved values were changed.
 
-    >>> from tinygrad_llm import Tensor
-    >>> from tinygrad_llm.errors import AnomalyError
-    >>> p = Tensor([0.5, 0.0], requires_grad=True)
-    >>> try:
-    ...     with detect_anomaly():
-    ...         loss = -(p * p.log()).sum()
-    ... except AnomalyError as error:
-    ...     print(str(error).split(";")[0])
-    detect_anomaly: `log` made infinity at [1] (1 of 2 elements) from finite operands (2,)
+>>> from tinygrad_llm import Tensor
+>>> from tinygrad_llm.errors import AnomalyError
+>>> p = Tensor([0.5, 0.0], requires_grad=True)
+>>> try:
+...     with detect_anomaly():
+...         loss = -(p * p.log()).sum()
+... except AnomalyError as error:
+...     print(str(error).split(";")[0])
+detect_anomaly: `log` made infinity at [1] (1 of 2 elements) from finite operands (2,)
 """
 
 from __future__ import annotations

@@ -106,9 +106,7 @@ class Generator:
         self._fill_uniform(drawn.reshape(-1))
         return drawn
 
-    def uniform(
-        self, low: float, high: float, shape: Shape = (), dtype: DTypeLike = np.float32
-    ) -> NDArray[Any]:
+    def uniform(self, low: float, high: float, shape: Shape = (), dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Uniform numbers in [low, high), as `tensor.uniform_(low, high)`: low + (high - low) · u."""
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ConfigError(f"uniform: needs finite low <= high; got {low}, {high}")

@@ -55,8 +55,15 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert "2^exponent" in lines[1]
     assert [line.split()[0] for line in lines[2:] if line] == [
-        "context", "8", "16", "exponent", "batch", "1", "2", "exponent"
-    ]  # fmt: skip
+        "context",
+        "8",
+        "16",
+        "exponent",
+        "batch",
+        "1",
+        "2",
+        "exponent",
+    ]
     assert lines[-1].split()[-1] == "1.00"
     assert main(["bench", "--scaling", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -12,15 +12,31 @@ from tinygrad_llm.models import Bert
 from tinygrad_llm.train import load
 
 SIZES = ["--embedding-dim", "32", "--num-layers", "1", "--context-length", "16", "--vocab-size", "300"]
-STEPS = ["--steps", "60", "--eval-interval", "30", "--warmup-steps", "10", "--learning-rate", "0.01",
-         "--batch-size", "8"]  # fmt: skip
+STEPS = [
+    "--steps",
+    "60",
+    "--eval-interval",
+    "30",
+    "--warmup-steps",
+    "10",
+    "--learning-rate",
+    "0.01",
+    "--batch-size",
+    "8",
+]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "text.txt"
-    path.write_text("".join(f"the {animal} sat on the {place}. " for animal in ("cat", "dog", "cow", "hen")
-                            for place in ("mat", "wall", "chair", "roof") for _ in range(8)))  # fmt: skip
+    path.write_text(
+        "".join(
+            f"the {animal} sat on the {place}. "
+            for animal in ("cat", "dog", "cow", "hen")
+            for place in ("mat", "wall", "chair", "roof")
+            for _ in range(8)
+        )
+    )
     return path
 
 

@@ -32,11 +32,29 @@ def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, m
 
 def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, capsys, monkeypatch):
     printed = say(
-        capsys, monkeypatch, base, "/help", "/dance", "/temperature hot", "/temperature -1", "/temperature nan",
-        "/temperature 0", "/seed", "/seed " + "9" * 5000, "x" * 500, "",
-    )  # fmt: skip
-    for said in ("/reset   ", "no command /dance", "got 'hot'", "temperature must", "(temperature 0)", "got ''",
-                 "shorter than the context"):  # fmt: skip
+        capsys,
+        monkeypatch,
+        base,
+        "/help",
+        "/dance",
+        "/temperature hot",
+        "/temperature -1",
+        "/temperature nan",
+        "/temperature 0",
+        "/seed",
+        "/seed " + "9" * 5000,
+        "x" * 500,
+        "",
+    )
+    for said in (
+        "/reset   ",
+        "no command /dance",
+        "got 'hot'",
+        "temperature must",
+        "(temperature 0)",
+        "got ''",
+        "shorter than the context",
+    ):
         assert said in printed
     assert "(temperature -1)" not in printed and "(temperature nan)" not in printed
 

@@ -86,15 +86,33 @@ def another_base(kind, folder):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("bert", []), ("bert with pooler", ["--trainable", "last_block"]), ("bert", ["--pooling", "mean"]),
-     ("llama", []), ("llama", ["--pooling", "mean", "--no-causal"])],
-)  # fmt: skip
+    [
+        ("bert", []),
+        ("bert with pooler", ["--trainable", "last_block"]),
+        ("bert", ["--pooling", "mean"]),
+        ("llama", []),
+        ("llama", ["--pooling", "mean", "--no-causal"]),
+    ],
+)
 def test_a_bert_and_a_llama_learn_it_too(kind, options, data, tmp_path, capsys):
     base, out = another_base(kind, tmp_path / "base"), tmp_path / "run"
     code, printed, errors = call(
-        capsys, "classify", "train", "--model", base, "--data", data, "--out", out, *STEPS, "--steps", "40",
-        "--trainable", "all", *options,
-    )  # fmt: skip
+        capsys,
+        "classify",
+        "train",
+        "--model",
+        base,
+        "--data",
+        data,
+        "--out",
+        out,
+        *STEPS,
+        "--steps",
+        "40",
+        "--trainable",
+        "all",
+        *options,
+    )
     assert (code, errors) == (0, [])
     model, tokenizer = load(out)
     is_bert = kind.startswith("bert")

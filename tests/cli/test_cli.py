@@ -18,9 +18,23 @@ from tinygrad_llm.cli import build_parser, main
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 SMALL = [
-    "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "16", "--batch-size", "4",
-    "--steps", "6", "--warmup-steps", "2", "--eval-interval", "3",
-]  # fmt: skip
+    "--num-layers",
+    "1",
+    "--num-heads",
+    "2",
+    "--embedding-dim",
+    "16",
+    "--context-length",
+    "16",
+    "--batch-size",
+    "4",
+    "--steps",
+    "6",
+    "--warmup-steps",
+    "2",
+    "--eval-interval",
+    "3",
+]
 
 
 @pytest.fixture
@@ -61,9 +75,7 @@ def test_the_run_folder_holds_all_that_a_run_has_made(run):
     assert {"model.safetensors", "metrics.jsonl", "checkpoints"} <= {path.name for path in out.iterdir()}
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
-    assert records[-1].keys() == {
-        "step", "train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second"
-    }  # fmt: skip
+    assert records[-1].keys() == {"step", "train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second"}
     model, tokenizer = tinygrad_llm.load(out)
     assert not model.training and tokenizer.decode(tokenizer.encode("quick")) == "quick"
 

@@ -105,13 +105,26 @@ def test_resuming_mends_the_weights_that_were_lost(run, capsys):
 @pytest.mark.parametrize(
     "place, value",
     [
-        (("version",), 99), (("version",), "1"), (("version",), None), (("model_type",), "gpt9"), (("model_type",), []),
-        (("model",), 3), (("model",), {}), (("model", "num_layers"), 10**9), (("model", "num_layers"), 2),
-        (("model", "embedding_dim"), 10**18), (("model", "vocab_size"), 10**30), (("model", "vocab_size"), -1),
-        (("model", "context_length"), 10**12), (("model", "dropout"), "much"), (("model", "gelu"), {"a": 1}),
-        (("model", "unheard_of"), 1), (("model", "feed_forward_dim"), 10**300), (("model", "num_heads"), 2.0),
+        (("version",), 99),
+        (("version",), "1"),
+        (("version",), None),
+        (("model_type",), "gpt9"),
+        (("model_type",), []),
+        (("model",), 3),
+        (("model",), {}),
+        (("model", "num_layers"), 10**9),
+        (("model", "num_layers"), 2),
+        (("model", "embedding_dim"), 10**18),
+        (("model", "vocab_size"), 10**30),
+        (("model", "vocab_size"), -1),
+        (("model", "context_length"), 10**12),
+        (("model", "dropout"), "much"),
+        (("model", "gelu"), {"a": 1}),
+        (("model", "unheard_of"), 1),
+        (("model", "feed_forward_dim"), 10**300),
+        (("model", "num_heads"), 2.0),
     ],
-)  # fmt: skip
+)
 def test_a_config_that_does_not_fit_is_named(run, capsys, place, value):
     config = json.loads((run / "config.json").read_text())
     part = config
@@ -142,12 +155,17 @@ hostile_bytes = st.one_of(
     st.sampled_from([b'{"version": NaN}', b"\0" * 9]),
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=5)),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-            st.sampled_from(["version", "model", "kind", "model_type", "step", "files", "tokens"]), inner, max_size=4
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["version", "model", "kind", "model_type", "step", "files", "tokens"]),
+                inner,
+                max_size=4,
+            )
         ),
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode()),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

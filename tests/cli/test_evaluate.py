@@ -94,8 +94,10 @@ def test_what_does_not_fit_is_one_line(base, task, tmp_path, capsys):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["question", "choices", "answer", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["question", "choices", "answer", "x"]), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 contents = st.one_of(
@@ -103,10 +105,16 @@ contents = st.one_of(
     st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
     json_values.map(lambda value: json.dumps(value).encode()),
     st.lists(
-        st.fixed_dictionaries({"question": st.just("q") | json_values, "choices": st.just(["a", "b"]) | json_values,
-                               "answer": st.just(0) | json_values}), max_size=2,
+        st.fixed_dictionaries(
+            {
+                "question": st.just("q") | json_values,
+                "choices": st.just(["a", "b"]) | json_values,
+                "answer": st.just(0) | json_values,
+            }
+        ),
+        max_size=2,
     ).map(lambda value: json.dumps(value).encode()),
-)  # fmt: skip
+)
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,20 +17,66 @@ from tinygrad_llm.cli import main
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes, devices and links")
 QUIETLY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = [
-    "", " ", "0", "-0", "-1", "1", "2", "7", "1.5", "nan", "-inf", "inf", "1e308", "-1e308", "5e-324", "1e-300",
-    "1_000", "٣", "0x10", "9" * 30, "-" + "9" * 30,
-    "9" * 5000, "4294967296", "true", "None", "\0", "\ud800", os.fsdecode(b"\xff"),
-]  # fmt: skip
+    "",
+    " ",
+    "0",
+    "-0",
+    "-1",
+    "1",
+    "2",
+    "7",
+    "1.5",
+    "nan",
+    "-inf",
+    "inf",
+    "1e308",
+    "-1e308",
+    "5e-324",
+    "1e-300",
+    "1_000",
+    "٣",
+    "0x10",
+    "9" * 30,
+    "-" + "9" * 30,
+    "9" * 5000,
+    "4294967296",
+    "true",
+    "None",
+    "\0",
+    "\ud800",
+    os.fsdecode(b"\xff"),
+]
 WORDS = [
-    "", " ", ".", "..", "/", "/dev/null", "/dev/zero", "/proc/self/mem", "a\0b", "a\nb\x1b[31m", "../" * 2000,
-    "a" * 5000, "[", "**", "~",
-    "\ud800", "\udc80", os.fsdecode(b"\xff\xfe"), "<|endoftext|>", "%s%n{0}", "--", "-", "ﷺ" * 50,
-]  # fmt: skip
+    "",
+    " ",
+    ".",
+    "..",
+    "/",
+    "/dev/null",
+    "/dev/zero",
+    "/proc/self/mem",
+    "a\0b",
+    "a\nb\x1b[31m",
+    "../" * 2000,
+    "a" * 5000,
+    "[",
+    "**",
+    "~",
+    "\ud800",
+    "\udc80",
+    os.fsdecode(b"\xff\xfe"),
+    "<|endoftext|>",
+    "%s%n{0}",
+    "--",
+    "-",
+    "ﷺ" * 50,
+]
 numbers = st.one_of(st.sampled_from(NUMBERS), st.integers(-2, 40).map(str), st.floats().map(repr))
 texts = st.one_of(
-    st.sampled_from(WORDS), st.text(st.characters(categories=None), max_size=30),
+    st.sampled_from(WORDS),
+    st.text(st.characters(categories=None), max_size=30),
     st.binary(max_size=20).map(os.fsdecode),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +113,14 @@ def expect_one_line(capsys, *argv):
 
 @QUIETLY
 @given(
-    st.sampled_from(["char", "words", "bpe"]), texts,
+    st.sampled_from(["char", "words", "bpe"]),
+    texts,
     st.dictionaries(
         st.sampled_from(["--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--seed", "--stop"]),
-        numbers, max_size=2,
+        numbers,
+        max_size=2,
     ),
-)  # fmt: skip
+)
 @example("bpe", " " * 1_000_000, {})
 @example("char", "\n" * 1_000_000, {})
 @example("words", " " * 1_000_000, {})
@@ -87,13 +135,32 @@ def test_generate_takes_any_prompt_and_setting(runs, capsys, tokenizer, prompt, 
 
 
 TRAINING = [
-    "--context-length", "--embedding-dim", "--num-heads", "--num-layers", "--dropout", "--feed-forward-dim",
-    "--norm-eps", "--gelu", "--preset", "--batch-size", "--learning-rate", "--min-learning-rate",
-    "--warmup-steps", "--beta1",
-    "--beta2", "--weight-decay", "--grad-clip", "--eval-interval", "--eval-batches", "--sample-interval",
-    "--seed", "--keep",
-    "--stop-at", "--vocab-size", "--tokenizer",
-]  # fmt: skip
+    "--context-length",
+    "--embedding-dim",
+    "--num-heads",
+    "--num-layers",
+    "--dropout",
+    "--feed-forward-dim",
+    "--norm-eps",
+    "--gelu",
+    "--preset",
+    "--batch-size",
+    "--learning-rate",
+    "--min-learning-rate",
+    "--warmup-steps",
+    "--beta1",
+    "--beta2",
+    "--weight-decay",
+    "--grad-clip",
+    "--eval-interval",
+    "--eval-batches",
+    "--sample-interval",
+    "--seed",
+    "--keep",
+    "--stop-at",
+    "--vocab-size",
+    "--tokenizer",
+]
 
 
 @QUIETLY

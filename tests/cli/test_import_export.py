@@ -127,9 +127,14 @@ def test_what_transformers_saves_is_imported_and_fills_alike(tmp_path, capsys):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
-        max_position_embeddings=12, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=len(PIECES),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=12,
+        initializer_range=0.3,
+    )
     theirs = transformers.BertForMaskedLM(config).eval()
     theirs.save_pretrained(tmp_path / "theirs")
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES))

@@ -73,8 +73,17 @@ def test_the_settings_without_a_model_are_others_and_flags_win(base, tmp_path, c
     plans = []
     for name, given in (("new", ()), ("given", ("--model", base)), ("flags", ("--batch-size", "5"))):
         argv = [
-            "instruct", "train", "--out", tmp_path / name, *given, *SHORT, "--max-new-tokens", "1", "--stop-at", "1"
-        ]  # fmt: skip
+            "instruct",
+            "train",
+            "--out",
+            tmp_path / name,
+            *given,
+            *SHORT,
+            "--max-new-tokens",
+            "1",
+            "--stop-at",
+            "1",
+        ]
         assert call(capsys, *argv)[::2] == (0, [])
         plans.append(json.loads((tmp_path / name / "config.json").read_text())["training"])
     new, given, flags = plans

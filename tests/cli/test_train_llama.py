@@ -13,9 +13,27 @@ from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.train import load
 
 SMALL = [
-    "--tokenizer", "char", "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "16",
-    "--batch-size", "4", "--steps", "8", "--warmup-steps", "2", "--eval-interval", "4", "--learning-rate", "0.01",
-]  # fmt: skip
+    "--tokenizer",
+    "char",
+    "--num-layers",
+    "1",
+    "--num-heads",
+    "2",
+    "--embedding-dim",
+    "16",
+    "--context-length",
+    "16",
+    "--batch-size",
+    "4",
+    "--steps",
+    "8",
+    "--warmup-steps",
+    "2",
+    "--eval-interval",
+    "4",
+    "--learning-rate",
+    "0.01",
+]
 
 
 @pytest.fixture

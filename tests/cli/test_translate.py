@@ -13,8 +13,20 @@ from tinygrad_llm.train import load
 
 LETTERS = {"a": "one", "b": "two", "c": "three"}
 SIZES = ["--embedding-dim", "32", "--num-layers", "1", "--context-length", "24", "--tokenizer", "char"]
-STEPS = ["--steps", "200", "--eval-interval", "50", "--warmup-steps", "20", "--learning-rate", "0.01",
-         "--label-smoothing", "0", "--batch-size", "16"]  # fmt: skip
+STEPS = [
+    "--steps",
+    "200",
+    "--eval-interval",
+    "50",
+    "--warmup-steps",
+    "20",
+    "--learning-rate",
+    "0.01",
+    "--label-smoothing",
+    "0",
+    "--batch-size",
+    "16",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +71,18 @@ def test_translates_arguments_and_lines_greedily_and_by_beam_search(trained, cap
 
 def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
     code, printed, errors = call(
-        capsys, "translate", "train", "--out", tmp_path / "run", "--embedding-dim", "8", "--num-layers", "1",
-        "--steps", "1",
-    )  # fmt: skip
+        capsys,
+        "translate",
+        "train",
+        "--out",
+        tmp_path / "run",
+        "--embedding-dim",
+        "8",
+        "--num-layers",
+        "1",
+        "--steps",
+        "1",
+    )
     assert (code, errors) == (0, []) and "1,000,000 pairs to train on, 1,000 held out" in printed
 
 

@@ -51,9 +51,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, reader) -> None:
         st.binary(),
         st.text().map(lambda text: text.encode("utf-8", "surrogatepass")),
         st.text('[]{}",:\\ud8090e+-NanIfity\n\t', max_size=40).map(str.encode),
-        st.integers(1, 4).flatmap(lambda n: st.text('"[{:,1e', min_size=1, max_size=n)).map(
-            lambda seed: (seed * 30_000).encode()
-        ),
+        st.integers(1, 4)
+        .flatmap(lambda n: st.text('"[{:,1e', min_size=1, max_size=n))
+        .map(lambda seed: (seed * 30_000).encode()),
     )
 )
 def test_only_our_errors_leave(tmp_path: Path, reader, content: bytes) -> None:
@@ -126,10 +126,13 @@ def test_a_delimiter_is_one_character(tmp_path: Path) -> None:
 # JSON ---------------------------------------------------------------------------------------------------------------
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-)  # fmt: skip
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -103,10 +103,17 @@ def test_any_flipped_bit_and_any_cut_is_noticed(written: IdFile, data: st.DataOb
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.one_of(st.binary(max_size=30), st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["done", "train", "ids", "validation"]), inner),
-).map(lambda value: json.dumps(value).encode())))  # fmt: skip
+@given(
+    content=st.one_of(
+        st.binary(max_size=30),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+            lambda inner: (
+                st.lists(inner) | st.dictionaries(st.sampled_from(["done", "train", "ids", "validation"]), inner)
+            ),
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
 def test_a_manifest_may_be_anything(tmp_path: Path, content: bytes) -> None:
     file = new_file(tmp_path)
     file.manifest.write_bytes(content)

@@ -54,9 +54,10 @@ CHECKS = {
     "extract_number": lambda x, said: re.search(r"\d+", x).group(),
     "count_letter": lambda x, said: str(x.count(the_letter(said))),
     "contains_letter": lambda x, said: ["no", "yes"][the_letter(said) in x],
-    "repeat": lambda x, said: " ".join([x] * (2 + ["two", "three", "four"].index(
-        re.search("two|three|four", said).group()))),
-}  # fmt: skip
+    "repeat": lambda x, said: " ".join(
+        [x] * (2 + ["two", "three", "four"].index(re.search("two|three|four", said).group()))
+    ),
+}
 
 
 def the_letter(said):
@@ -104,8 +105,13 @@ def test_kinds_that_name_words_in_their_request():
 
 def test_grammar():
     assert [pluralise(noun) for noun in ("box", "city", "boy", "church", "dog", "bus")] == [
-        "boxes", "cities", "boys", "churches", "dogs", "buses",
-    ]  # fmt: skip
+        "boxes",
+        "cities",
+        "boys",
+        "churches",
+        "dogs",
+        "buses",
+    ]
     assert [past_tense(verb) for verb in ("bake", "cry", "play", "walk")] == ["baked", "cried", "played", "walked"]
     for record in instruction_tasks(20, Generator(1), ["plural"]):
         number, noun = content(record).split()

@@ -51,9 +51,7 @@ def test_an_epoch_holds_each_item_once(items: int, batch_size: int, shuffle: boo
         assert all(len(batch) == batch_size for batch in batches[: items // batch_size])
 
 
-@given(
-    st.integers(0, 23), st.integers(1, 7), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 12)
-)
+@given(st.integers(0, 23), st.integers(1, 7), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 12))
 def test_resume_goes_on_bit_for_bit(
     items: int, batch_size: int, shuffle: bool, drop_last: bool, own: bool, stop: int
 ) -> None:

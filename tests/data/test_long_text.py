@@ -14,11 +14,23 @@ from tinygrad_llm.errors import DataError
 contents = st.one_of(
     st.text("aé漢🙂\ufeff\r\n ", max_size=20).map(str.encode),
     st.lists(
-        st.sampled_from([b"a", b"\xc3", b"\xa9", b"\xe6\xbc", b"\xf0\x9f\x99", b"\x82", b"\xed\xa0\x80",
-                         b"\xef\xbb\xbf", b"\xff", b"\r\n"]),
+        st.sampled_from(
+            [
+                b"a",
+                b"\xc3",
+                b"\xa9",
+                b"\xe6\xbc",
+                b"\xf0\x9f\x99",
+                b"\x82",
+                b"\xed\xa0\x80",
+                b"\xef\xbb\xbf",
+                b"\xff",
+                b"\r\n",
+            ]
+        ),
         max_size=12,
     ).map(b"".join),
-)  # fmt: skip
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)

@@ -42,7 +42,7 @@ KNOWN = {
         "nine hundred and ninety-nine thousand nine hundred and ninety-nine",
         "neuf cent quatre-vingt-dix-neuf mille neuf cent quatre-vingt-dix-neuf",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("number", KNOWN)

@@ -19,8 +19,11 @@ def written(tmp_path, content):
 def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path):
     text = '\ufeffGo.\tVa !\r\n\n"Hi\t"Salut\tCC-BY\n one \t un \na\u2028b\tc\n'
     assert read_pairs(written(tmp_path, text)) == [
-        ("Go.", "Va !"), ('"Hi', '"Salut'), ("one", "un"), ("a\u2028b", "c"),
-    ]  # fmt: skip
+        ("Go.", "Va !"),
+        ('"Hi', '"Salut'),
+        ("one", "un"),
+        ("a\u2028b", "c"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from tinygrad_llm.errors import ConfigError, DataError, DTypeError, IdRangeError
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 25))
 def test_windows_are_the_books(size: int, context: int, stride: int) -> None:
     ids = list(range(100, 100 + size))
-    expected = [
-        (ids[i : i + context], ids[i + 1 : i + context + 1]) for i in range(0, len(ids) - context, stride)
-    ]
+    expected = [(ids[i : i + context], ids[i + 1 : i + context + 1]) for i in range(0, len(ids) - context, stride)]
     if not expected:
         with pytest.raises(DataError, match=rf"needs at least {context + 1} tokens .* got {size}"):
             SlidingWindows(ids, context, stride)

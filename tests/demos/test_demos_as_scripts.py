@@ -35,8 +35,12 @@ def test_needs_only_the_public_package(demo: str) -> None:
     packages = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
     assert packages <= {"numpy", "tinygrad_llm"} | OPTIONAL
     assert not any(part.startswith("_") for module in modules for part in module.split(".") if part != "__future__")
-    at_the_top = {module.partition(".")[0] for node in tree.body for module in imports(ast.Module([node], []))
-                  if isinstance(node, ast.Import | ast.ImportFrom)}  # fmt: skip
+    at_the_top = {
+        module.partition(".")[0]
+        for node in tree.body
+        for module in imports(ast.Module([node], []))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
     assert not at_the_top & OPTIONAL  # what may be missing is looked for first
 
 

@@ -113,10 +113,13 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("demo", "comparisons", "equalities"), [
-    ("ch06_classification", 2, 7),
-    ("appendix_e_lora", 3, 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demo", "comparisons", "equalities"),
+    [
+        ("ch06_classification", 2, 7),
+        ("appendix_e_lora", 3, 7),
+    ],
+)
 def test_the_written_out_steps_and_the_package_agree(
     demo: str, comparisons: int, equalities: int, data_folder: Path, printed
 ) -> None:

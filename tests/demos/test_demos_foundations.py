@@ -370,12 +370,15 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
     assert BANNER.findall(printed(demo)) == TITLES[demo]
 
 
-@pytest.mark.parametrize(("demo", "comparisons", "equalities"), [
-    ("appendix_a_autograd", 2, 1),
-    ("ch02_text_data", 1, 6),
-    ("ch03_attention", 6, 0),
-    ("ch04_gpt", 3, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demo", "comparisons", "equalities"),
+    [
+        ("appendix_a_autograd", 2, 1),
+        ("ch02_text_data", 1, 6),
+        ("ch03_attention", 6, 0),
+        ("ch04_gpt", 3, 2),
+    ],
+)
 def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int, equalities: int, printed) -> None:
     differences = [float(number) for number in re.findall(r"largest difference (\S+)", printed(demo))]
     assert len(differences) == comparisons

@@ -159,10 +159,13 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
     assert BANNER.findall(printed(demo)) == TITLES[demo]
 
 
-@pytest.mark.parametrize(("demo", "comparisons", "equalities"), [
-    ("ch07_instructions", 1, 10),
-    ("dpo", 2, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demo", "comparisons", "equalities"),
+    [
+        ("ch07_instructions", 1, 10),
+        ("dpo", 2, 2),
+    ],
+)
 @slow
 def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int, equalities: int, printed) -> None:
     differences = [float(number) for number in re.findall(r"largest difference (\S+)", printed(demo))]

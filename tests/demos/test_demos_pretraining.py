@@ -111,10 +111,13 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
     assert BANNER.findall(printed(demo)) == TITLES[demo]
 
 
-@pytest.mark.parametrize(("demo", "comparisons", "equalities"), [
-    ("appendix_d_training_loop", 2, 0),
-    pytest.param("ch05_pretraining", 4, 3, marks=pytest.mark.slow),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demo", "comparisons", "equalities"),
+    [
+        ("appendix_d_training_loop", 2, 0),
+        pytest.param("ch05_pretraining", 4, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int, equalities: int, printed) -> None:
     differences = [float(number) for number in re.findall(r"largest difference (\S+)", printed(demo))]
     assert len(differences) == comparisons
@@ -123,10 +126,13 @@ def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int
     assert same == ["True"] * equalities
 
 
-@pytest.mark.parametrize(("demo", "title"), [
-    ("appendix_d_training_loop", "D.4"),
-    pytest.param("ch05_pretraining", "5.2", marks=pytest.mark.slow),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demo", "title"),
+    [
+        ("appendix_d_training_loop", "D.4"),
+        pytest.param("ch05_pretraining", "5.2", marks=pytest.mark.slow),
+    ],
+)
 def test_the_small_model_learns_the_text_by_heart(demo: str, title: str, printed) -> None:
     records = LOSSES.findall(section(printed(demo), title))
     steps, training, validation = ([float(number) for number in column] for column in zip(*records, strict=True))

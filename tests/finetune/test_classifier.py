@@ -98,9 +98,12 @@ def test_what_each_pooling_sees():
     ids = np.array([[3, 4, 5, 6]])
     changed = {place: np.where(np.arange(4) == place, 20, ids) for place in (1, 3)}
     for pooling, causal, place, notices in [
-        ("first", True, 1, False), ("first", False, 1, True), ("first", False, 3, True),
-        ("last", True, 1, True), ("mean", True, 3, True),
-    ]:  # fmt: skip
+        ("first", True, 1, False),
+        ("first", False, 1, True),
+        ("first", False, 3, True),
+        ("last", True, 1, True),
+        ("mean", True, 3, True),
+    ]:
         model = classifier(pooling=pooling, causal=causal)
         assert np.array_equal(model(ids).data, model(changed[place]).data) is not notices
 
@@ -152,8 +155,9 @@ def test_it_learns_saves_and_loads(tmp_path):
     assert report.loss == pytest.approx(trainer.val_loss, rel=1e-5)
     loaded, _ = load(tmp_path / "run")
     texts = ["abcabc", "abzc", "c"]
-    np.testing.assert_array_equal(classify(loaded, tokenizer, texts, pad_id=0),
-                                  classify(model, tokenizer, texts, pad_id=0))  # fmt: skip
+    np.testing.assert_array_equal(
+        classify(loaded, tokenizer, texts, pad_id=0), classify(model, tokenizer, texts, pad_id=0)
+    )
 
 
 def test_classify_keeps_the_order_and_cuts():

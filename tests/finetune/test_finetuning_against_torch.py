@@ -152,8 +152,9 @@ def adapted_pair(targets, rank=3, alpha=2.5):
             assert isinstance(layer, LoRALinear)
             layer.lora_B.data[...] = generator.randn(*layer.lora_B.shape, dtype=np.float64)
             parent, _, attribute = name.rpartition(".")
-            setattr(theirs.get_submodule(parent), attribute,
-                    TorchLoRA(module, layer.lora_A.data, layer.lora_B.data, alpha))  # fmt: skip
+            setattr(
+                theirs.get_submodule(parent), attribute, TorchLoRA(module, layer.lora_A.data, layer.lora_B.data, alpha)
+            )
             adapted.append(name)
     assert len(adapted) == len(names)
     return ours, theirs
@@ -175,8 +176,10 @@ def test_outputs_and_every_gradient_of_one_layer(bias):
     y.backward(dy)
     expected.backward(torch.tensor(dy))
     for name, tensor, wanted in (
-        ("x", our_x, their_x), ("A", layer.lora_A, theirs.lora_A), ("B", layer.lora_B, theirs.lora_B)
-    ):  # fmt: skip
+        ("x", our_x, their_x),
+        ("A", layer.lora_A, theirs.lora_A),
+        ("B", layer.lora_B, theirs.lora_B),
+    ):
         np.testing.assert_allclose(tensor.grad, wanted.grad.numpy(), **BOUND, err_msg=name)
     assert all(parameter.grad is None for parameter in base.parameters())
 

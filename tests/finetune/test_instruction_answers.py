@@ -33,8 +33,11 @@ def test_scores_of_facts_and_of_open_answers():
     report = InstructionReport([Answer(FACT, "yes"), Answer(FACT, "no"), Answer(OPEN, "hello to you")])
     assert report.score == pytest.approx(2 / 3)
     assert report.figures() == {
-        "count": 3, "score": report.score, "exact_match": report.score, "token_f1": report.score
-    }  # fmt: skip
+        "count": 3,
+        "score": report.score,
+        "exact_match": report.score,
+        "token_f1": report.score,
+    }
     assert {kind: part.score for kind, part in report.by_kind().items()} == {"fact": 0.5, "other": 1.0}
     written = json.loads(json.dumps(report.to_dict()))
     assert written["kinds"]["fact"]["count"] == 2
@@ -105,9 +108,12 @@ def test_a_small_gpt_follows_instructions_it_never_saw_in_that_wording():
     evaluation = partial(evaluate_instructions, model, tokenizer, held_out, "phi3", 10, end_id)
     before = evaluation()
     loader = DataLoader(
-        InstructionDataset(records, tokenizer, "phi3"), 16, shuffle=True, generator=Generator(2),
+        InstructionDataset(records, tokenizer, "phi3"),
+        16,
+        shuffle=True,
+        generator=Generator(2),
         collate_fn=partial(collate_instructions, pad_id=end_id),
-    )  # fmt: skip
+    )
     Trainer(model, loader, TrainingSettings(1200, learning_rate=4e-3, min_learning_rate=2e-4, warmup_steps=50)).train()
     after = evaluation()
     assert before.score < 0.1

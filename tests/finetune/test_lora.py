@@ -126,8 +126,10 @@ def test_merging_is_exact(tie_weights):
 def test_targets():
     model = gpt()
     assert apply_lora(model, 2, 2, ["query", "1.feed_forward.up"]) == [
-        "blocks.0.attention.query", "blocks.1.attention.query", "blocks.1.feed_forward.up",
-    ]  # fmt: skip
+        "blocks.0.attention.query",
+        "blocks.1.attention.query",
+        "blocks.1.feed_forward.up",
+    ]
     assert {name.rsplit(".", 1)[1] for name, p in model.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
     for targets in (["query", "quer"], [], ["attention"]):
         with pytest.raises(ConfigError, match="each target must end the name of a linear layer"):

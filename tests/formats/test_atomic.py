@@ -67,9 +67,14 @@ def test_a_pipe_does_not_give_way_to_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("call", "code", "what"),
-    [("fsync", errno.ENOSPC, "full"), ("fsync", errno.EDQUOT, "quota"), ("replace", errno.EROFS, "read-only"),
-     ("replace", errno.EACCES, "permission"), ("fsync", errno.EIO, "Input/output error")],
-)  # fmt: skip
+    [
+        ("fsync", errno.ENOSPC, "full"),
+        ("fsync", errno.EDQUOT, "quota"),
+        ("replace", errno.EROFS, "read-only"),
+        ("replace", errno.EACCES, "permission"),
+        ("fsync", errno.EIO, "Input/output error"),
+    ],
+)
 def test_the_systems_refusals_are_explained(tmp_path, monkeypatch, call, code, what):
     path = tmp_path / "file"
     path.write_bytes(b"old")

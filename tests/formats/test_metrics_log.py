@@ -38,9 +38,18 @@ def test_numbers_of_other_kinds_become_plain(tmp_path):
 
 @pytest.mark.parametrize(
     "record",
-    [{}, {"loss": 1.0}, {"step": -1}, {"step": 1.0}, {"step": True}, {"step": 1, "x": [1]}, {"step": 1, "x": {}},
-     {"step": 1, 2: 3}, {"step": 1, "x": np.zeros(1)}],
-)  # fmt: skip
+    [
+        {},
+        {"loss": 1.0},
+        {"step": -1},
+        {"step": 1.0},
+        {"step": True},
+        {"step": 1, "x": [1]},
+        {"step": 1, "x": {}},
+        {"step": 1, 2: 3},
+        {"step": 1, "x": np.zeros(1)},
+    ],
+)
 def test_records_that_are_not_flat_or_have_no_step_are_refused(tmp_path, record):
     log = MetricsLog(tmp_path / "m.jsonl")
     with pytest.raises(DataError):

@@ -211,11 +211,15 @@ def test_odd_but_valid_files_are_read(tmp_path):
         (build(b"{}"), {}),
         (build(b'{"__metadata__":{}}    '), {}),
         (build({"e": entry(shape=[0, 5], offsets=(0, 0))}), {"e": np.zeros((0, 5), "f4")}),
-        (build({"z": entry("U8", [1], [0, 1]), "a": entry("F64", [1], [1, 9])}, b"\x05" + np.array(2.5).tobytes()),
-         {"z": np.array([5], "u1"), "a": np.array([2.5])}),  # unaligned
-        (build({"late": entry("U8", [1], [2, 3]), "first": entry("U8", [2], [0, 2])}, b"123"),
-         {"first": np.array([49, 50], "u1"), "late": np.array([51], "u1")}),
-    ]:  # fmt: skip
+        (
+            build({"z": entry("U8", [1], [0, 1]), "a": entry("F64", [1], [1, 9])}, b"\x05" + np.array(2.5).tobytes()),
+            {"z": np.array([5], "u1"), "a": np.array([2.5])},
+        ),  # unaligned
+        (
+            build({"late": entry("U8", [1], [2, 3]), "first": entry("U8", [2], [0, 2])}, b"123"),
+            {"first": np.array([49, 50], "u1"), "late": np.array([51], "u1")},
+        ),
+    ]:
         path.write_bytes(content)
         back = read_safetensors(path)
         assert list(back) == list(expected)
@@ -224,9 +228,15 @@ def test_odd_but_valid_files_are_read(tmp_path):
 
 
 VALID = build(
-    {"__metadata__": {"k": "v"}, "a": entry("F32", (2, 3), (0, 24)), "e": entry("I16", (0, 2), (24, 24)),
-     "b": entry("BF16", (2,), (24, 28)), "c": entry("BOOL", (), (28, 29))}, bytes(29),
-)  # fmt: skip
+    {
+        "__metadata__": {"k": "v"},
+        "a": entry("F32", (2, 3), (0, 24)),
+        "e": entry("I16", (0, 2), (24, 24)),
+        "b": entry("BF16", (2,), (24, 28)),
+        "c": entry("BOOL", (), (28, 29)),
+    },
+    bytes(29),
+)
 
 
 def read_or_format_error(path, content):
@@ -241,9 +251,11 @@ def read_or_format_error(path, content):
 
 hostile_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F32", "U8", "BF16", 2**63, 2**64, -1]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.fixed_dictionaries({"dtype": inner, "shape": inner, "data_offsets": inner})
-    | st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "dtype", "shape"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries({"dtype": inner, "shape": inner, "data_offsets": inner})
+        | st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "dtype", "shape"]), inner, max_size=3)
+    ),
 )
 
 
@@ -293,8 +305,19 @@ def test_promised_sizes_allocate_nothing(tmp_path):
     assert peak < 100_000
 
 
-@pytest.mark.parametrize("array", [np.zeros(2, complex), np.zeros(2, object), np.zeros(2, "M8[s]"), np.zeros(2, "S3"),
-                                   np.zeros(2, np.longdouble), [1.0, 2.0], 1.0, None])  # fmt: skip
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(2, complex),
+        np.zeros(2, object),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, "S3"),
+        np.zeros(2, np.longdouble),
+        [1.0, 2.0],
+        1.0,
+        None,
+    ],
+)
 def test_arrays_that_the_format_cannot_hold_are_refused(tmp_path, array):
     with pytest.raises(DTypeError, match="'w' must be an array of BOOL"):
         write_safetensors(tmp_path / "x", {"w": array})
@@ -303,9 +326,15 @@ def test_arrays_that_the_format_cannot_hold_are_refused(tmp_path, array):
 
 @pytest.mark.parametrize(
     ("tensors", "metadata"),
-    [({"__metadata__": np.zeros(1)}, None), ({1: np.zeros(1)}, None), ({"\ud800": np.zeros(1)}, None),
-     ({}, {"a": 1}), ({}, {1: "a"}), ({}, {"a": "\udc00"})],
-)  # fmt: skip
+    [
+        ({"__metadata__": np.zeros(1)}, None),
+        ({1: np.zeros(1)}, None),
+        ({"\ud800": np.zeros(1)}, None),
+        ({}, {"a": 1}),
+        ({}, {1: "a"}),
+        ({}, {"a": "\udc00"}),
+    ],
+)
 def test_names_and_metadata_that_the_format_cannot_hold_are_refused(tmp_path, tensors, metadata):
     with pytest.raises(FormatError):
         write_safetensors(tmp_path / "x", tensors, metadata)

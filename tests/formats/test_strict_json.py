@@ -112,9 +112,23 @@ def judge(text: str) -> bool:
 
 
 PIECES = [
-    *'{}[],:"\\ \n', '"a"', '"b"', '"a":', '{"a":1}', "NaN", "-", "1", "0.5", "1e999", "\\ud800", "\\udc00", "true",
-    "null", "é", "\x00",
-]  # fmt: skip
+    *'{}[],:"\\ \n',
+    '"a"',
+    '"b"',
+    '"a":',
+    '{"a":1}',
+    "NaN",
+    "-",
+    "1",
+    "0.5",
+    "1e999",
+    "\\ud800",
+    "\\udc00",
+    "true",
+    "null",
+    "é",
+    "\x00",
+]
 fragments = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 

@@ -92,9 +92,15 @@ def test_edges():
     everything = beam_search(model, [1], 3, 4, eos_id=range(13))
     assert [beam.ids.tolist() for beam in everything] == [[1]] * 4  # nothing can grow
     wrong = [
-        {"num_beams": 0}, {"num_beams": 2.0}, {"length_penalty": -1}, {"length_penalty": math.nan},
-        {"max_new_tokens": -1}, {"eos_id": -1}, {"ids": [[1], [2]]}, {"ids": []},
-    ]  # fmt: skip
+        {"num_beams": 0},
+        {"num_beams": 2.0},
+        {"length_penalty": -1},
+        {"length_penalty": math.nan},
+        {"max_new_tokens": -1},
+        {"eos_id": -1},
+        {"ids": [[1], [2]]},
+        {"ids": []},
+    ]
     for changes in wrong:
         with pytest.raises(ConfigError):
             beam_search(**({"model": model, "ids": [1], "max_new_tokens": 3, "num_beams": 2} | changes))

@@ -15,8 +15,9 @@ from tinygrad_llm.generate.sampling import softmax
 
 BOOK = np.array([[4.51, 0.89, -1.90, 6.75, 1.63, -1.62, -1.89, 6.28, 1.79]], np.float32)
 NO_TEXT = [np.array([], np.int64)]
-logit_batches = npst.arrays(np.float64, npst.array_shapes(min_dims=2, max_dims=2, max_side=6),
-                            elements=st.integers(-6, 6).map(lambda n: n / 2))  # fmt: skip
+logit_batches = npst.arrays(
+    np.float64, npst.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-6, 6).map(lambda n: n / 2)
+)
 
 
 def kept(logits):

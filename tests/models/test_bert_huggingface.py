@@ -12,8 +12,13 @@ from tinygrad_llm.models import Bert, BertConfig
 from tinygrad_llm.nn import Linear
 
 SIZES = {
-    "vocab_size": 11, "context_length": 6, "embedding_dim": 8, "num_heads": 2, "num_layers": 2, "feed_forward_dim": 12,
-}  # fmt: skip
+    "vocab_size": 11,
+    "context_length": 6,
+    "embedding_dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "feed_forward_dim": 12,
+}
 IDS = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
 
 
@@ -160,9 +165,14 @@ def test_transformers_gives_the_same_logits(tmp_path):
     pytest.importorskip("safetensors")
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=37, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
-        max_position_embeddings=12, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=37,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=12,
+        initializer_range=0.3,
+    )
     theirs = transformers.BertForMaskedLM(config).to(torch.float64).eval()
     theirs.save_pretrained(tmp_path / "theirs")
     ids, segments = torch.randint(0, 37, (2, 9)), torch.randint(0, 2, (2, 9))

@@ -52,9 +52,7 @@ def by_the_paper(model, source, target):
         return table[ids] * np.sqrt(table.shape[1]) + sinusoidal_positions(len(ids), table.shape[1])
 
     def feed_forward(block, x):
-        return layer_norm(
-            x + block.feed_forward.down(np.maximum(block.feed_forward.up(x).data, 0)).data, block.norm2
-        )
+        return layer_norm(x + block.feed_forward.down(np.maximum(block.feed_forward.up(x).data, 0)).data, block.norm2)
 
     memory = embed(source)
     for block in model.encoder:
@@ -177,9 +175,13 @@ def test_rows_that_go_on_keep_their_own_source():
             if first[1] in second:
                 continue
             written = generate(
-                model.reading(SOURCE, LENGTHS), [np.array([0])] * 2, 5, eos_id=first[1], use_cache=use_cache,
+                model.reading(SOURCE, LENGTHS),
+                [np.array([0])] * 2,
+                5,
+                eos_id=first[1],
+                use_cache=use_cache,
                 look_ahead=False,
-            )  # fmt: skip
+            )
             assert [list(ids) for ids in written] == [[0], second]
             break
         else:
@@ -201,9 +203,11 @@ def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeratio
         return sum(row[t] - np.log(np.exp(row).sum()) for row, t in zip(logits, text, strict=True))
 
     texts = [
-        text for n in (1, 2, 3) for text in itertools.product(range(5), repeat=n)
+        text
+        for n in (1, 2, 3)
+        for text in itertools.product(range(5), repeat=n)
         if 4 not in text[:-1] and (n == 3 or text[-1] == 4)
-    ]  # fmt: skip
+    ]
     best = max(texts, key=log_p)
     assert cached[0].ids.tolist() == [0, *(token for token in best if token != 4)]
     assert cached[0].log_probability == pytest.approx(log_p(best), rel=1e-12)
@@ -241,7 +245,7 @@ def test_learns_to_reverse():
         (SOURCE, [0, 1], TARGET, IdRangeError, r"source_lengths must be in \[1, 5\]; got 0 to 1"),
         (SOURCE + 9, None, TARGET, IdRangeError, "embedding"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_an_error_that_says_so(source, lengths, target, error, message):
     with pytest.raises(error, match=message):
         tiny()(source, target, lengths)

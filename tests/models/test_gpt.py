@@ -60,16 +60,28 @@ def test_parameter_counts_of_a_block():
 def test_order_of_parameters_is_the_book_s_order_of_construction():
     names = [name for name, _ in tiny(num_layers=1, qkv_bias=True).named_parameters()]
     assert names == [
-        "token_embedding.weight", "position_embedding.weight",
-        "blocks.0.attention.query.weight", "blocks.0.attention.query.bias",
-        "blocks.0.attention.key.weight", "blocks.0.attention.key.bias",
-        "blocks.0.attention.value.weight", "blocks.0.attention.value.bias",
-        "blocks.0.attention.output.weight", "blocks.0.attention.output.bias",
-        "blocks.0.feed_forward.up.weight", "blocks.0.feed_forward.up.bias",
-        "blocks.0.feed_forward.down.weight", "blocks.0.feed_forward.down.bias",
-        "blocks.0.norm1.weight", "blocks.0.norm1.bias", "blocks.0.norm2.weight", "blocks.0.norm2.bias",
-        "final_norm.weight", "final_norm.bias", "head.weight",
-    ]  # fmt: skip
+        "token_embedding.weight",
+        "position_embedding.weight",
+        "blocks.0.attention.query.weight",
+        "blocks.0.attention.query.bias",
+        "blocks.0.attention.key.weight",
+        "blocks.0.attention.key.bias",
+        "blocks.0.attention.value.weight",
+        "blocks.0.attention.value.bias",
+        "blocks.0.attention.output.weight",
+        "blocks.0.attention.output.bias",
+        "blocks.0.feed_forward.up.weight",
+        "blocks.0.feed_forward.up.bias",
+        "blocks.0.feed_forward.down.weight",
+        "blocks.0.feed_forward.down.bias",
+        "blocks.0.norm1.weight",
+        "blocks.0.norm1.bias",
+        "blocks.0.norm2.weight",
+        "blocks.0.norm2.bias",
+        "final_norm.weight",
+        "final_norm.bias",
+        "head.weight",
+    ]
 
 
 @pytest.mark.slow
@@ -427,9 +439,11 @@ def test_dropout_has_the_three_places_of_the_book():
     named = [(name, m.p) for name, m in model.named_modules() if isinstance(m, nn.Dropout)]
     assert named == [
         ("dropout", 0.2),
-        ("blocks.0.attention.dropout", 0.2), ("blocks.0.dropout", 0.2),
-        ("blocks.1.attention.dropout", 0.2), ("blocks.1.dropout", 0.2),
-    ]  # fmt: skip
+        ("blocks.0.attention.dropout", 0.2),
+        ("blocks.0.dropout", 0.2),
+        ("blocks.1.attention.dropout", 0.2),
+        ("blocks.1.dropout", 0.2),
+    ]
 
 
 @pytest.mark.parametrize("place", ["dropout", "blocks.1.attention.dropout", "blocks.1.dropout"])

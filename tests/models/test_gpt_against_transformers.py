@@ -24,9 +24,15 @@ def seeded_and_quiet():
 
 def theirs(dtype=None, **changes):
     settings = {
-        "vocab_size": 37, "n_positions": 19, "n_embd": 24, "n_layer": 3, "n_head": 3, "bos_token_id": None,
-        "eos_token_id": None, "initializer_range": 0.4,
-    }  # fmt: skip
+        "vocab_size": 37,
+        "n_positions": 19,
+        "n_embd": 24,
+        "n_layer": 3,
+        "n_head": 3,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "initializer_range": 0.4,
+    }
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings | changes)).eval()
     for name, parameter in model.named_parameters():  # a fresh model's biases are zeros, and its scales ones
         if name.endswith("bias") or ".ln_" in name:
@@ -88,9 +94,18 @@ def test_the_headless_model_without_prefix_loads_here(tmp_path):
 def test_ours_open_there(tmp_path, dtype, tie_weights, qkv_bias):
     manual_seed(1)
     config = GPTConfig(
-        280, 17, 12, 4, 2, dropout=0.25, qkv_bias=qkv_bias, tie_weights=tie_weights, feed_forward_dim=10,
-        norm_eps=1e-3, gelu="none",
-    )  # fmt: skip
+        280,
+        17,
+        12,
+        4,
+        2,
+        dropout=0.25,
+        qkv_bias=qkv_bias,
+        tie_weights=tie_weights,
+        feed_forward_dim=10,
+        norm_eps=1e-3,
+        gelu="none",
+    )
     model = GPT(config).to(dtype).eval()
     tokenizer = BPETokenizer.train("to and fro, to and fro ", 270)
     model.save_pretrained(tmp_path, tokenizer)

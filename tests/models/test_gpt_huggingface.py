@@ -18,9 +18,18 @@ from tinygrad_llm.nn import Linear
 from tinygrad_llm.text import BPETokenizer, CharTokenizer
 
 CONFIG = GPTConfig(
-    vocab_size=262, context_length=7, embedding_dim=6, num_heads=3, num_layers=2, dropout=0.25, qkv_bias=True,
-    tie_weights=True, feed_forward_dim=5, norm_eps=1e-3, gelu="none",
-)  # fmt: skip
+    vocab_size=262,
+    context_length=7,
+    embedding_dim=6,
+    num_heads=3,
+    num_layers=2,
+    dropout=0.25,
+    qkv_bias=True,
+    tie_weights=True,
+    feed_forward_dim=5,
+    norm_eps=1e-3,
+    gelu="none",
+)
 TOKENIZER = BPETokenizer.train("to and fro to and fro to and fro ", 262)
 
 
@@ -165,9 +174,23 @@ def test_shards_are_put_together(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["../model.safetensors", "/etc/passwd", "a/b.safetensors", "a\\b.safetensors", "C:x.safetensors", "..", "", 5, None,
-     ".safetensors", "x.bin", "a\0.safetensors", "a\n.safetensors", "-rf.safetensors"],
-)  # fmt: skip
+    [
+        "../model.safetensors",
+        "/etc/passwd",
+        "a/b.safetensors",
+        "a\\b.safetensors",
+        "C:x.safetensors",
+        "..",
+        "",
+        5,
+        None,
+        ".safetensors",
+        "x.bin",
+        "a\0.safetensors",
+        "a\n.safetensors",
+        "-rf.safetensors",
+    ],
+)
 def test_a_shard_is_a_plain_file_of_the_folder(folder, name):
     weight_map = shard(folder)
     first = next(iter(weight_map))

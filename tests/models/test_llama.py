@@ -20,9 +20,15 @@ from tinygrad_llm.train import RunFolder
 
 SCALING = {"factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context_length": 8}
 TINY = LlamaConfig(
-    vocab_size=13, context_length=12, embedding_dim=8, num_heads=2, num_layers=2, feed_forward_dim=6, dropout=0.4,
+    vocab_size=13,
+    context_length=12,
+    embedding_dim=8,
+    num_heads=2,
+    num_layers=2,
+    feed_forward_dim=6,
+    dropout=0.4,
     rope_base=20.0,
-)  # fmt: skip
+)
 GEMMA = {"norm_around_one": True, "scale_embeddings": True, "activation": "gelu_tanh", "tie_weights": True}
 VARIANTS = {
     "llama": {},
@@ -268,9 +274,14 @@ def test_a_run_folder_holds_it(tmp_path, name):
 
 
 SAVED_AS = {
-    "llama": "llama", "grouped": "llama", "biases": "qwen2", "mistral": "mistral", "mixtral": "mixtral",
-    "qwen3": "qwen3", "gemma": "gemma",
-}  # fmt: skip
+    "llama": "llama",
+    "grouped": "llama",
+    "biases": "qwen2",
+    "mistral": "mistral",
+    "mixtral": "mixtral",
+    "qwen3": "qwen3",
+    "gemma": "gemma",
+}
 
 
 @pytest.mark.parametrize("name", SAVED_AS)
@@ -317,9 +328,12 @@ def test_other_layers_have_no_place(tmp_path):
 
 
 LLAMA3 = {
-    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

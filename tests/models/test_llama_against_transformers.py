@@ -19,9 +19,13 @@ transformers = pytest.importorskip("transformers")
 
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 SCALING = {
-    "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
     "original_max_position_embeddings": 24,
-}  # fmt: skip
+}
 FAMILY = {
     "llama": ("Llama", {}),
     "llama with grouped queries": ("Llama", {"num_key_value_heads": 2}),
@@ -74,10 +78,18 @@ def all_in_float64(monkeypatch):
 def theirs(name, dtype=torch.float32, **changes):
     family, settings = FAMILY[name]
     base = {
-        "vocab_size": 37, "max_position_embeddings": 64, "hidden_size": 24, "intermediate_size": 20,
-        "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 4, "bos_token_id": None,
-        "eos_token_id": None, "pad_token_id": None, "initializer_range": 0.3,
-    }  # fmt: skip
+        "vocab_size": 37,
+        "max_position_embeddings": 64,
+        "hidden_size": 24,
+        "intermediate_size": 20,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+        "initializer_range": 0.3,
+    }
     config = getattr(transformers, f"{family}Config")(**base | settings | changes)
     if family == "Mixtral":
         config._experts_implementation = "eager"  # the default one has no float64

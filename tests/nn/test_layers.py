@@ -12,10 +12,16 @@ from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.nn import functional as F
 
 WORDS = np.array(  # "Your journey starts with one step", chapter 3
-    [[0.43, 0.15, 0.89], [0.55, 0.87, 0.66], [0.57, 0.85, 0.64],
-     [0.22, 0.58, 0.33], [0.77, 0.25, 0.10], [0.05, 0.80, 0.55]],
+    [
+        [0.43, 0.15, 0.89],
+        [0.55, 0.87, 0.66],
+        [0.57, 0.85, 0.64],
+        [0.22, 0.58, 0.33],
+        [0.77, 0.25, 0.10],
+        [0.05, 0.80, 0.55],
+    ],
     np.float32,
-)  # fmt: skip
+)
 
 
 def assert_prints(tensor, expected):
@@ -49,13 +55,21 @@ class CausalAttention(nn.Module):
 
 
 FIRST_HEAD = [
-    [-0.4519, 0.2216], [-0.5874, 0.0058], [-0.6300, -0.0632],
-    [-0.5675, -0.0843], [-0.5526, -0.0981], [-0.5299, -0.1081],
-]  # fmt: skip
+    [-0.4519, 0.2216],
+    [-0.5874, 0.0058],
+    [-0.6300, -0.0632],
+    [-0.5675, -0.0843],
+    [-0.5526, -0.0981],
+    [-0.5299, -0.1081],
+]
 SECOND_HEAD = [
-    [0.4772, 0.1063], [0.5891, 0.3257], [0.6202, 0.3860],
-    [0.5478, 0.3589], [0.5321, 0.3428], [0.5077, 0.3493],
-]  # fmt: skip
+    [0.4772, 0.1063],
+    [0.5891, 0.3257],
+    [0.6202, 0.3860],
+    [0.5478, 0.3589],
+    [0.5321, 0.3428],
+    [0.5077, 0.3493],
+]
 
 
 def test_self_attention_of_chapter_3():
@@ -63,9 +77,15 @@ def test_self_attention_of_chapter_3():
     layer = CausalAttention(3, 2)
     assert_prints(
         layer(WORDS, is_causal=False),
-        [[-0.0739, 0.0713], [-0.0748, 0.0703], [-0.0749, 0.0702],
-         [-0.0760, 0.0685], [-0.0763, 0.0679], [-0.0754, 0.0693]],
-    )  # fmt: skip
+        [
+            [-0.0739, 0.0713],
+            [-0.0748, 0.0703],
+            [-0.0749, 0.0702],
+            [-0.0760, 0.0685],
+            [-0.0763, 0.0679],
+            [-0.0754, 0.0693],
+        ],
+    )
 
 
 def test_causal_attention_of_chapter_3():
@@ -84,9 +104,13 @@ def test_multi_head_attention_of_chapter_3():
     manual_seed(123)
     layer = nn.MultiHeadAttention(embedding_dim=2, num_heads=2, input_dim=3, causal=True)
     expected = [
-        [0.3190, 0.4858], [0.2943, 0.3897], [0.2856, 0.3593],
-        [0.2693, 0.3873], [0.2639, 0.3928], [0.2575, 0.4028],
-    ]  # fmt: skip
+        [0.3190, 0.4858],
+        [0.2943, 0.3897],
+        [0.2856, 0.3593],
+        [0.2693, 0.3873],
+        [0.2639, 0.3928],
+        [0.2575, 0.4028],
+    ]
     assert_prints(layer(np.stack([WORDS, WORDS])), [expected, expected])
     assert_prints(layer(WORDS), expected)  # one sequence without a batch
 
@@ -131,7 +155,7 @@ class DeepNetwork(nn.Module):
         (False, [0.000201735878, 0.000120111610, 0.000715204165, 0.00139887386, 0.00504964637]),
         (True, [0.221697927, 0.206941053, 0.328969955, 0.266573250, 1.32585418]),
     ],
-)  # fmt: skip
+)
 def test_gradients_vanish_without_shortcuts_as_in_chapter_4(use_shortcut, expected):
     manual_seed(123)
     model = DeepNetwork(use_shortcut)

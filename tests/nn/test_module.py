@@ -62,8 +62,13 @@ def assert_state_equals(module, expected):
 def test_names_come_in_the_order_of_attributes_a_module_before_its_children():
     module = Scaled()
     assert [name for name, _ in module.named_parameters()] == [
-        "scale", "inner.0.weight", "inner.0.bias", "inner.2.weight", "norm.weight", "norm.bias",
-    ]  # fmt: skip
+        "scale",
+        "inner.0.weight",
+        "inner.0.bias",
+        "inner.2.weight",
+        "norm.weight",
+        "norm.bias",
+    ]
     assert [name for name, _ in module.named_buffers()] == ["steps", "offset"]
     assert [name for name, _ in module.named_modules()] == ["", "inner", "inner.0", "inner.1", "inner.2", "norm"]
     assert [name for name, _ in module.named_modules("top")][:2] == ["top", "top.inner"]
@@ -73,8 +78,15 @@ def test_names_come_in_the_order_of_attributes_a_module_before_its_children():
     assert [id(p) for p in module.parameters()] == [id(p) for _, p in module.named_parameters()]
     assert [id(b) for b in module.buffers()] == [id(module.steps), id(module.offset)]
     assert list(module.state_dict()) == [
-        "scale", "inner.0.weight", "inner.0.bias", "inner.2.weight", "norm.weight", "norm.bias", "steps", "offset",
-    ]  # fmt: skip
+        "scale",
+        "inner.0.weight",
+        "inner.0.bias",
+        "inner.2.weight",
+        "norm.weight",
+        "norm.bias",
+        "steps",
+        "offset",
+    ]
 
 
 def test_parameters_are_leaves_that_learn_and_buffers_do_not():

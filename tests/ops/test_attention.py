@@ -13,9 +13,16 @@ from tinygrad_llm.ops.attention import visible_keys
 OP = "scaled_dot_product_attention"
 both_sides = pytest.mark.parametrize("side", ["fused", "composed"])
 BOOK = np.array(
-    [[0.43, 0.15, 0.89], [0.55, 0.87, 0.66], [0.57, 0.85, 0.64], [0.22, 0.58, 0.33], [0.77, 0.25, 0.10],
-     [0.05, 0.80, 0.55]], np.float32,
-)  # fmt: skip
+    [
+        [0.43, 0.15, 0.89],
+        [0.55, 0.87, 0.66],
+        [0.57, 0.85, 0.64],
+        [0.22, 0.58, 0.33],
+        [0.77, 0.25, 0.10],
+        [0.05, 0.80, 0.55],
+    ],
+    np.float32,
+)
 
 
 def normal(*shape: int) -> np.ndarray:

@@ -14,10 +14,16 @@ TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 @both_sides
 @pytest.mark.parametrize(
     "ids",
-    [[[3, 0], [0, 1]], ((3, 0), (0, 1)), np.array([[3, 0], [0, 1]], np.int32), np.array([[3, 0], [0, 1]], np.uint16),
-     np.array([[3, 0], [0, 1]], np.int64).T.copy().T, Tensor([[3, 0], [0, 1]])],
+    [
+        [[3, 0], [0, 1]],
+        ((3, 0), (0, 1)),
+        np.array([[3, 0], [0, 1]], np.int32),
+        np.array([[3, 0], [0, 1]], np.uint16),
+        np.array([[3, 0], [0, 1]], np.int64).T.copy().T,
+        Tensor([[3, 0], [0, 1]]),
+    ],
     ids=["list", "tuple", "int32", "uint16", "transposed", "Tensor"],
-)  # fmt: skip
+)
 def test_every_form_of_ids(ids, side: str) -> None:
     y = getattr(FUSED["embedding"], side)(ids, Tensor(TABLE))
     np.testing.assert_array_equal(y.data, TABLE[[[3, 0], [0, 1]]], strict=True)

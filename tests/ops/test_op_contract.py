@@ -113,8 +113,7 @@ def test_each_gradient_can_be_asked_for_alone(case: Case, side: str) -> None:
     for wanted, reference in enumerate(everyone):
         if not isinstance(reference, Tensor) or not reference.requires_grad:
             continue
-        inputs = [x if i == wanted or not isinstance(x, Tensor) else x.detach()
-                  for i, x in enumerate(case.tensors())]  # fmt: skip
+        inputs = [x if i == wanted or not isinstance(x, Tensor) else x.detach() for i, x in enumerate(case.tensors())]
         everything(case, function, inputs)
         assert_same([inputs[wanted].grad], [reference.grad])
         assert all(x.grad is None for i, x in enumerate(inputs) if isinstance(x, Tensor) and i != wanted)

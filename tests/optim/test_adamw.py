@@ -131,11 +131,19 @@ def test_strides_change_nothing(strided):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"lr": -1e-3}, {"lr": float("nan")}, {"lr": "fast"}, {"lr": True}, {"eps": -1.0}, {"weight_decay": -0.1},
-        {"betas": (0.9, 1.0)}, {"betas": (-0.1, 0.9)}, {"betas": 0.9}, {"betas": (0.9, 0.9, 0.9)},
+        {"lr": -1e-3},
+        {"lr": float("nan")},
+        {"lr": "fast"},
+        {"lr": True},
+        {"eps": -1.0},
+        {"weight_decay": -0.1},
+        {"betas": (0.9, 1.0)},
+        {"betas": (-0.1, 0.9)},
+        {"betas": 0.9},
+        {"betas": (0.9, 0.9, 0.9)},
         {"weight_decay": float("inf")},
     ],
-)  # fmt: skip
+)
 def test_hyperparameters_outside_their_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         AdamW([Tensor([1.0], requires_grad=True)], **wrong)

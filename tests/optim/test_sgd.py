@@ -64,10 +64,14 @@ def test_without_momentum_there_is_no_state():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"lr": -1.0}, {"momentum": -0.1}, {"weight_decay": -1}, {"nesterov": True},
-        {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, {"dampening": float("nan")},
+        {"lr": -1.0},
+        {"momentum": -0.1},
+        {"weight_decay": -1},
+        {"nesterov": True},
+        {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+        {"dampening": float("nan")},
     ],
-)  # fmt: skip
+)
 def test_hyperparameters_outside_their_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SGD([Tensor([1.0], requires_grad=True)], **wrong)

@@ -115,8 +115,14 @@ def test_where_refuses() -> None:
 @given(st.data())
 def test_masked_fill(data) -> None:
     x = data.draw(arrays(shapes))
-    mask = data.draw(npst.arrays(bool, npst.broadcastable_shapes(x.shape, max_dims=x.ndim, max_side=3).filter(
-        lambda shape: np.broadcast_shapes(shape, x.shape) == x.shape)))  # fmt: skip
+    mask = data.draw(
+        npst.arrays(
+            bool,
+            npst.broadcastable_shapes(x.shape, max_dims=x.ndim, max_side=3).filter(
+                lambda shape: np.broadcast_shapes(shape, x.shape) == x.shape
+            ),
+        )
+    )
     value = data.draw(tame)
     check_op(lambda t: t.masked_fill(mask, value), lambda a: np.where(mask, value, a), x)
 

@@ -71,9 +71,7 @@ def test_pad(data) -> None:
     x = data.draw(arrays(shapes))
     widths = [tuple(data.draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))) for _ in range(x.ndim)]
     value = data.draw(st.sampled_from([0.0, -1.5]))
-    check_op(
-        lambda t: pad(t, widths, value), lambda a: np.pad(a, widths, constant_values=value) if widths else a, x
-    )
+    check_op(lambda t: pad(t, widths, value), lambda a: np.pad(a, widths, constant_values=value) if widths else a, x)
 
 
 def test_ids_are_joined_as_ids() -> None:

@@ -12,9 +12,9 @@ from strategies import arrays, check_op
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ShapeError
 
-signature = npst.mutually_broadcastable_shapes(
-    signature=np.matmul.signature, max_dims=2, min_side=0, max_side=3
-).map(lambda shapes: shapes.input_shapes)
+signature = npst.mutually_broadcastable_shapes(signature=np.matmul.signature, max_dims=2, min_side=0, max_side=3).map(
+    lambda shapes: shapes.input_shapes
+)
 
 
 @settings(max_examples=80)
@@ -25,9 +25,19 @@ def test_every_shape_that_numpy_multiplies(data) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "right"), [((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)),
-                        ((4, 2, 3), (3, 5)), ((2, 3), (4, 3, 5)), ((4, 1, 2, 3), (5, 3, 2)), ((0, 3), (3, 2))],
-)  # fmt: skip
+    ("left", "right"),
+    [
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((4, 2, 3), (3,)),
+        ((3,), (4, 3, 2)),
+        ((4, 2, 3), (3, 5)),
+        ((2, 3), (4, 3, 5)),
+        ((4, 1, 2, 3), (5, 3, 2)),
+        ((0, 3), (3, 2)),
+    ],
+)
 def test_each_kind_of_operands(left, right) -> None:
     numbers = np.random.default_rng(0)
     check_op(operator.matmul, operator.matmul, numbers.normal(size=left), numbers.normal(size=right))

@@ -79,10 +79,22 @@ def test_counts_are_the_models(result):
 def test_it_is_json(result):
     told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert told.keys() == {
-        "model", "parameters", "batch_size", "step_seconds", "tokens_per_second", "operations", "gflops",
-        "product_seconds", "product_share_of_step", "parts", "optimizer", "engine", "watching", "observed_seconds",
+        "model",
+        "parameters",
+        "batch_size",
+        "step_seconds",
+        "tokens_per_second",
+        "operations",
+        "gflops",
+        "product_seconds",
+        "product_share_of_step",
+        "parts",
+        "optimizer",
+        "engine",
+        "watching",
+        "observed_seconds",
         "memory",
-    }  # fmt: skip
+    }
     assert told["gflops"].keys() == {"peak", "products", "step", "step_share_of_peak"}
     assert told["memory"]["counted"] == sum(
         told["memory"][name] for name in ("parameters", "gradients", "optimizer", "activations")

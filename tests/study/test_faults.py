@@ -100,9 +100,16 @@ def test_guessing_it_ends_the_hunt(capsys, monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["--list", "--all"], ["cache-offset", "--blind"], ["--seed", "3"], ["cache-offset", "--steps", "0"],
-     ["cache-offset", "--steps", "9999999"], ["--blind", "--seed", "-1"]],
-)  # fmt: skip
+    [
+        ["nonsense"],
+        ["--list", "--all"],
+        ["cache-offset", "--blind"],
+        ["--seed", "3"],
+        ["cache-offset", "--steps", "0"],
+        ["cache-offset", "--steps", "9999999"],
+        ["--blind", "--seed", "-1"],
+    ],
+)
 def test_misuse_is_one_line(arguments: list[str], capsys) -> None:
     assert main(["faults", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1

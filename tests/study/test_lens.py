@@ -177,9 +177,15 @@ def test_the_command(tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--prompt", ""], ["--prompt", "a"], ["--prompt", "abc", "--out", "/nowhere/page.html"],
-     ["--prompt", "abc", "--out", "."], ["--prompt", "abc", "--model", "/nowhere"], []],
-)  # fmt: skip
+    [
+        ["--prompt", ""],
+        ["--prompt", "a"],
+        ["--prompt", "abc", "--out", "/nowhere/page.html"],
+        ["--prompt", "abc", "--out", "."],
+        ["--prompt", "abc", "--model", "/nowhere"],
+        [],
+    ],
+)
 def test_misuse_is_one_line(arguments: list[str], tmp_path, capsys) -> None:
     folder = make_base(tmp_path / "run")
     try:
@@ -204,10 +210,21 @@ def test_the_page_tries_itself(tmp_path, prompt: str, width: int) -> None:
     page = tmp_path / "page.html"
     page.write_text(lens.as_page(lens.look(model(), TOKENIZER, prompt)), "utf-8")
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},1000",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
-         f"{page.as_uri()}#selftest"],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--window-size={width},1000",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            f"{page.as_uri()}#selftest",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     title = html.unescape(re.search(r"<title>(.*?)</title>", done.stdout).group(1))
     assert re.fullmatch(r"selftest ok: \d+ checks", title), title

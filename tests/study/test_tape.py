@@ -128,30 +128,51 @@ def test_each_operation_knows_where_it_ran(given: bool) -> None:
         forward(model)
     assert [entry.module for entry in tape] == expected
     assert {entry.module for entry in tape if entry.name == "layer_norm"} == {
-        "blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "final_norm",
-    }  # fmt: skip
+        "blocks.0.norm1",
+        "blocks.0.norm2",
+        "blocks.1.norm1",
+        "blocks.1.norm2",
+        "final_norm",
+    }
     assert tape[5].modules == ("", "blocks.0", "blocks.0.attention", "blocks.0.attention.query")
 
 
 def test_the_operations_of_a_block_in_their_order(tape) -> None:
-    block = [(entry.name, entry.module.removeprefix("blocks.1").removeprefix("."))
-             for entry in tape if entry.module.startswith("blocks.1")]  # fmt: skip
-    heads = [step for part in ("query", "key", "value") for step in (
-        ("linear", f"attention.{part}"), ("reshape", "attention"), ("transpose", "attention"))]  # fmt: skip
+    block = [
+        (entry.name, entry.module.removeprefix("blocks.1").removeprefix("."))
+        for entry in tape
+        if entry.module.startswith("blocks.1")
+    ]
+    heads = [
+        step
+        for part in ("query", "key", "value")
+        for step in (("linear", f"attention.{part}"), ("reshape", "attention"), ("transpose", "attention"))
+    ]
     assert block == [
-        ("layer_norm", "norm1"), *heads, ("scaled_dot_product_attention", "attention"), ("transpose", "attention"),
-        ("reshape", "attention"), ("linear", "attention.output"), ("dropout", "dropout"), ("add", ""),
-        ("layer_norm", "norm2"), ("linear", "feed_forward.up"), ("gelu", "feed_forward.activation"),
-        ("linear", "feed_forward.down"), ("dropout", "dropout"), ("add", ""),
-    ]  # fmt: skip
+        ("layer_norm", "norm1"),
+        *heads,
+        ("scaled_dot_product_attention", "attention"),
+        ("transpose", "attention"),
+        ("reshape", "attention"),
+        ("linear", "attention.output"),
+        ("dropout", "dropout"),
+        ("add", ""),
+        ("layer_norm", "norm2"),
+        ("linear", "feed_forward.up"),
+        ("gelu", "feed_forward.activation"),
+        ("linear", "feed_forward.down"),
+        ("dropout", "dropout"),
+        ("add", ""),
+    ]
     assert [entry.index for entry in tape] == list(range(len(tape)))
 
 
 def test_operands_are_named_and_traced(tape) -> None:
     query = tape[5]
     assert [(x.name, x.shape, x.made_by, x.parameter) for x in query.operands] == [
-        ("x", (2, 9, 8), 4, None), ("weight", (8, 8), None, "blocks.0.attention.query.weight"),
-    ]  # fmt: skip
+        ("x", (2, 9, 8), 4, None),
+        ("weight", (8, 8), None, "blocks.0.attention.query.weight"),
+    ]
     assert query.shape == (2, 9, 8) and query.dtype == np.float64 and query.differentiable
     attention = next(entry for entry in tape if entry.name == "scaled_dot_product_attention")
     assert [x.name for x in attention.operands] == ["query", "key", "value"]
@@ -212,8 +233,12 @@ def test_a_model_that_recomputes_knows_where_it_does() -> None:
     nn.checkpoint_activations(model)
     tape = recorded(model)
     again = [entry.module for entry in tape if entry.name == "gelu"]
-    assert again == ["blocks.0.feed_forward.activation", "blocks.1.feed_forward.activation",
-                     "blocks.1.feed_forward.activation", "blocks.0.feed_forward.activation"]  # fmt: skip
+    assert again == [
+        "blocks.0.feed_forward.activation",
+        "blocks.1.feed_forward.activation",
+        "blocks.1.feed_forward.activation",
+        "blocks.0.feed_forward.activation",
+    ]
     assert sum(entry.name == "recompute" and entry.backward is not None for entry in tape) == 2
 
 
@@ -429,8 +454,9 @@ def test_a_backward_that_ran_is_replayed(tape, capsys) -> None:
     before = {name: gradient.copy() for name, gradient in gradients(model).items()}
     first, second = tape.step(), tape.step()
     assert (first.name, second.name) == ("linear_cross_entropy", "layer_norm")
-    head = re.search(r"step 1, replayed: #49 linear_cross_entropy, in the model itself, called at (\S+)\n",
-                     capsys.readouterr().out)  # fmt: skip
+    head = re.search(
+        r"step 1, replayed: #49 linear_cross_entropy, in the model itself, called at (\S+)\n", capsys.readouterr().out
+    )
     assert head[1] == first.source
     for _ in range(48):
         tape.step()

@@ -239,8 +239,9 @@ def frame(item) -> tuple[float, ...]:
 
 
 def everything(box: Box) -> list:
-    return [part for child in box.children
-            for part in ([child, *everything(child)] if isinstance(child, Box) else [child])]  # fmt: skip
+    return [
+        part for child in box.children for part in ([child, *everything(child)] if isinstance(child, Box) else [child])
+    ]
 
 
 def all_into_the_last() -> tuple[Box, list]:
@@ -268,14 +269,20 @@ def test_any_graph_is_laid_out_in_order(graph) -> None:
         first, second, third, fourth = line.points
         assert first.x == second.x and third.x == fourth.x
         assert first.y <= second.y + slack and second.y <= third.y + slack and third.y <= fourth.y + slack
-        down = [(first.x, first.y, second.x, second.y), (third.x, third.y, fourth.x, fourth.y),
-                (min(second.x, third.x), second.y, max(second.x, third.x), third.y)]  # fmt: skip
+        down = [
+            (first.x, first.y, second.x, second.y),
+            (third.x, third.y, fourth.x, fourth.y),
+            (min(second.x, third.x), second.y, max(second.x, third.x), third.y),
+        ]
         for x0, y0, x1, y1 in down:
             piece = (x0 - slack, y0 + slack, x1 + slack, y1 - slack)
             assert not any(overlap(piece, frame(leaf)) for leaf in leaves.values())
     for producer, consumer in edges:  # from one to the other by joined lines
-        reached = {(round(line.points[3].x, 3), round(line.points[3].y, 3)) for line in lines
-                   if line.producer == producer and line.arrives}  # fmt: skip
+        reached = {
+            (round(line.points[3].x, 3), round(line.points[3].y, 3))
+            for line in lines
+            if line.producer == producer and line.arrives
+        }
         target = frame(leaves[consumer])
         corner = 0.09 * (target[2] - target[0])
         assert any(target[0] + corner <= x <= target[2] - corner and abs(y - target[1]) < 0.01 for x, y in reached)

@@ -24,11 +24,50 @@ from tinygrad_llm.text.chunks import cut_into_chunks, encode_chunks, last_safe_c
 # What could join across a cut: endings after an apostrophe, runs of all kinds of whitespace, CR LF, letters that only
 # newer Unicode tables know (\u1c89, \U0001e5d0), controls, marks, an emoji of several code points, markers and halves.
 PARTS = [
-    "a", "it's", "we'll", "'", "don't", "one", "23", "4.5", ", ", "--", "...", " ", "  ", "   ", "\n", "\r\n", "\r",
-    "\t", "\x0b", "\x0c", "\x85", "\x1c", "\xa0", "\u2009", "\u200b", "\u3000", "\u2028", "é", "e\u0301", "漢字",
-    "、", "ﬁ", "\u1c89", "\U0001e5d0", "👩\u200d🚀", "\0", "<|endoftext|>", "<|endof", "text|>", "<|", "[SEP]",
-    " " * 40, "\n" * 9,
-]  # fmt: skip
+    "a",
+    "it's",
+    "we'll",
+    "'",
+    "don't",
+    "one",
+    "23",
+    "4.5",
+    ", ",
+    "--",
+    "...",
+    " ",
+    "  ",
+    "   ",
+    "\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "\x0b",
+    "\x0c",
+    "\x85",
+    "\x1c",
+    "\xa0",
+    "\u2009",
+    "\u200b",
+    "\u3000",
+    "\u2028",
+    "é",
+    "e\u0301",
+    "漢字",
+    "、",
+    "ﬁ",
+    "\u1c89",
+    "\U0001e5d0",
+    "👩\u200d🚀",
+    "\0",
+    "<|endoftext|>",
+    "<|endof",
+    "text|>",
+    "<|",
+    "[SEP]",
+    " " * 40,
+    "\n" * 9,
+]
 TEXT = " ".join(PARTS)
 
 TOKENIZERS: list[Tokenizer] = [
@@ -89,8 +128,9 @@ def test_a_text_is_cut_as_often_as_it_can_be(parts: list[str], size: int) -> Non
     assert "".join(chunks) == text
     assert all(chunk[0] == " " for chunk in chunks[1:])
     places = [i for i in range(1, len(text)) if text[i] == " " != text[i - 1]]
-    last_of_blocks = {max((p for p in places if start <= p < start + size), default=0)
-                      for start in range(0, len(text), size)} - {0}  # fmt: skip
+    last_of_blocks = {
+        max((p for p in places if start <= p < start + size), default=0) for start in range(0, len(text), size)
+    } - {0}
     assert {sum(map(len, chunks[:i])) for i in range(1, len(chunks))} == last_of_blocks
 
 

@@ -30,8 +30,14 @@ def test_the_files_at_hand_are_what_a_download_must_be(file, data_folder):
 
 def test_all_names_are_known():
     assert set(NAMES) == {
-        "the-verdict", "tinyshakespeare", "sms-spam", "instructions", "preferences", "gpt2-vocabulary", "python-docs",
-    }  # fmt: skip
+        "the-verdict",
+        "tinyshakespeare",
+        "sms-spam",
+        "instructions",
+        "preferences",
+        "gpt2-vocabulary",
+        "python-docs",
+    }
 
 
 def test_the_variable_comes_first_and_then_the_cache(folders):

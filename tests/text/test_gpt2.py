@@ -47,8 +47,27 @@ def test_the_books_figures(gpt2, data_folder):
         allowed_special={"<|endoftext|>"},
     )
     assert ids == [
-        15496, 11, 466, 345, 588, 8887, 30, 220, 50256, 554, 262, 4252, 18250, 8812, 2114, 1659, 617, 34680, 27271, 13,
-    ]  # fmt: skip
+        15496,
+        11,
+        466,
+        345,
+        588,
+        8887,
+        30,
+        220,
+        50256,
+        554,
+        262,
+        4252,
+        18250,
+        8812,
+        2114,
+        1659,
+        617,
+        34680,
+        27271,
+        13,
+    ]
     assert gpt2.decode(ids) == "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."
     assert gpt2.encode("Akwirw ier") == [33901, 86, 343, 86, 220, 959]
 

@@ -22,7 +22,7 @@ from tinygrad_llm.text import (
 )
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
-TEXT = "One two, three; one-and-twenty.  Is it so?\n\n\tIt is -- \"so\" he said: 'tis (so)! naïve 漢字 🙂 "
+TEXT = 'One two, three; one-and-twenty.  Is it so?\n\n\tIt is -- "so" he said: \'tis (so)! naïve 漢字 🙂 '
 ALPHABET = sorted(set(TEXT))
 
 TOKENIZERS: list[Tokenizer] = [
@@ -30,8 +30,10 @@ TOKENIZERS: list[Tokenizer] = [
     SimpleTokenizerV1(build_vocabulary(TEXT)),
     SimpleTokenizerV2.train(TEXT),
     BPETokenizer.train(TEXT * 3, 300),
-    WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>", *"oneitsha", *"-,.;:?!'\"()", "##ne", "##e", "漢"],
-                       special_tokens=["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>"]),
+    WordPieceTokenizer(
+        ["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>", *"oneitsha", *"-,.;:?!'\"()", "##ne", "##e", "漢"],
+        special_tokens=["[UNK]", "[CLS]", "[SEP]", "<|endoftext|>"],
+    ),
 ]
 every_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
 with_end_of_text = pytest.mark.parametrize(

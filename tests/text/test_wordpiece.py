@@ -23,13 +23,29 @@ WORDS += [",", ".", "!", "'"]
 SMALL = [*SPECIAL, *WORDS]
 
 TEXTS = [
-    "The unaffable, running!", "naïve NAÏVE Naïve na\u0308ive nai\u0308ve", "漢字と漢", "a b\tc\nd\re\u2028f\u3000g",
-    "", " ", "it's $5.00 ~ 3^2 `x` <tag> a|b", "x\x00y\ufffdz\x07 soft\u00adhyphen zero\u200bwidth\u200djoin\ufeff",
-    "ÀÉÎõü ß ẞ İstanbul ıŞ ﬁn ŒUVRE", "ΣΊΣΥΦΟΣ ΌΣΟΣ", "한국어 かな カタカナ ｶﾅ", "שָׁלוֹם مَرْحَبًا", "हिन्दी भाषा",
+    "The unaffable, running!",
+    "naïve NAÏVE Naïve na\u0308ive nai\u0308ve",
+    "漢字と漢",
+    "a b\tc\nd\re\u2028f\u3000g",
+    "",
+    " ",
+    "it's $5.00 ~ 3^2 `x` <tag> a|b",
+    "x\x00y\ufffdz\x07 soft\u00adhyphen zero\u200bwidth\u200djoin\ufeff",
+    "ÀÉÎõü ß ẞ İstanbul ıŞ ﬁn ŒUVRE",
+    "ΣΊΣΥΦΟΣ ΌΣΟΣ",
+    "한국어 かな カタカナ ｶﾅ",
+    "שָׁלוֹם مَرْحَبًا",
+    "हिन्दी भाषा",
     "🙂🙃 👩‍👩‍👧 ©®™",
-    "“quotes” ‘single’ — dash – ellipsis… ¿qué? ¡sí!", "e\u0301e\u0300 \u0301alone", "A" * 100 + " " + "a" * 101,
-    "[CLS] the [MASK]!", "<|endoftext|>", "\u1e9b\u0323 \u212b \u2126 \u2260", "1,234.5e-6 3/4 ½ ²", "ᾼ ǅ Ǆ ǆ",
-]  # fmt: skip
+    "“quotes” ‘single’ — dash – ellipsis… ¿qué? ¡sí!",
+    "e\u0301e\u0300 \u0301alone",
+    "A" * 100 + " " + "a" * 101,
+    "[CLS] the [MASK]!",
+    "<|endoftext|>",
+    "\u1e9b\u0323 \u212b \u2126 \u2260",
+    "1,234.5e-6 3/4 ½ ²",
+    "ᾼ ǅ Ǆ ǆ",
+]
 
 
 def letters(lowercase):
@@ -73,9 +89,17 @@ def test_a_word_of_more_than_100_characters_is_unknown():
 def test_case_accents_and_chinese_are_choices():
     words = [["naive"], ["Naïve"], ["naïve"], ["Naive"], ["the漢"]]
     for choices, text, expected in zip(
-        [{}, {"lowercase": False}, {"strip_accents": False}, {"lowercase": False, "strip_accents": True},
-         {"split_chinese": False}], ["Naïve"] * 4 + ["the漢"], words, strict=True,
-    ):  # fmt: skip
+        [
+            {},
+            {"lowercase": False},
+            {"strip_accents": False},
+            {"lowercase": False, "strip_accents": True},
+            {"split_chinese": False},
+        ],
+        ["Naïve"] * 4 + ["the漢"],
+        words,
+        strict=True,
+    ):
         assert WordPieceTokenizer(SMALL, **choices).split_words(text) == expected
 
 
@@ -211,12 +235,22 @@ def test_what_the_files_cannot_hold_is_refused(tmp_path):
 
 CONTENT = {
     "added_tokens": [{"id": number, "content": name, "special": True} for number, name in enumerate(SPECIAL)],
-    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
-                   "lowercase": True},
+    "normalizer": {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,
+        "lowercase": True,
+    },
     "pre_tokenizer": {"type": "BertPreTokenizer"},
-    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-              "max_input_chars_per_word": 100, "vocab": {piece: number for number, piece in enumerate(SMALL)}},
-}  # fmt: skip
+    "model": {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": {piece: number for number, piece in enumerate(SMALL)},
+    },
+}
 
 
 def test_tokenizer_json_is_read(tmp_path):

@@ -26,14 +26,39 @@ from tinygrad_llm.train.encoding import encode_once
 from tinygrad_llm.train.vocabulary_sample import vocabulary_sample
 
 WORDS = [
-    "it's ", "naïve ", "  ", "\r\n", "漢字、", "one", "<|endoftext|>", "<|endof", "'ll ", "\n\n", "23.5 ", " " * 30,
+    "it's ",
+    "naïve ",
+    "  ",
+    "\r\n",
+    "漢字、",
+    "one",
+    "<|endoftext|>",
+    "<|endof",
+    "'ll ",
+    "\n\n",
+    "23.5 ",
+    " " * 30,
     "🙂",
-]  # fmt: skip
+]
 TOKENIZER = BPETokenizer.train(WORDS * 3, 300)
 SMALL = [
-    "--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16", "--context-length", "16", "--batch-size", "4",
-    "--steps", "4", "--warmup-steps", "1", "--eval-interval", "2",
-]  # fmt: skip
+    "--num-layers",
+    "1",
+    "--num-heads",
+    "2",
+    "--embedding-dim",
+    "16",
+    "--context-length",
+    "16",
+    "--batch-size",
+    "4",
+    "--steps",
+    "4",
+    "--warmup-steps",
+    "1",
+    "--eval-interval",
+    "2",
+]
 
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=60).map("".join).filter(str.strip)
 
@@ -91,8 +116,11 @@ TEXT = "The quick brown fox jumps over the lazy dog.\n" * 60
 
 def test_another_text_or_tokenizer_gets_ids_of_its_own(tmp_path: Path) -> None:
     said = Said()
-    paths = {encode_once(in_blocks(text), tokenizer, tmp_path, said).path
-             for text in (TEXT, TEXT + "!") for tokenizer in (TOKENIZER, CharTokenizer.train(TEXT + "!"))}  # fmt: skip
+    paths = {
+        encode_once(in_blocks(text), tokenizer, tmp_path, said).path
+        for text in (TEXT, TEXT + "!")
+        for tokenizer in (TOKENIZER, CharTokenizer.train(TEXT + "!"))
+    }
     assert len(paths) == 4 and "unchanged" not in str(said)
 
 
@@ -253,8 +281,9 @@ def test_a_killed_encoding_goes_on_to_the_same_ids(tmp_path: Path, signum: int) 
     command += ["--vocab-sample", "0.1"]
     watched = "import tinygrad_llm.data.id_file as f; f.RECORD_INTERVAL = 0.02; from tinygrad_llm.cli import main; "
     quick = [sys.executable, "-c", watched + f"import sys; sys.exit(main({command[3:]!r}))"]
-    with subprocess.Popen(quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-                          env=ENVIRONMENT) as process:  # fmt: skip
+    with subprocess.Popen(
+        quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT
+    ) as process:
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline and not list(tmp_path.glob("ids/*.json")):
             time.sleep(0.005)

@@ -174,8 +174,11 @@ def test_a_full_disk_and_a_read_only_one_are_said_and_lose_nothing(tmp_path, und
     try:
         done = subprocess.run(
             [*command, str(tmp_path / "disk"), *PROGRAM],
-            capture_output=True, text=True, env=ENVIRONMENT | surroundings, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT | surroundings,
+            timeout=120,
+        )
     except FileNotFoundError:
         pytest.skip("there is no unshare to mount a small disk with")
     if done.returncode == 77 or "unshare" in done.stderr:

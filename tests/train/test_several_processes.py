@@ -40,9 +40,7 @@ def new_model(seed, dtype):
     return GPT(CONFIG, init="gpt2").to(dtype)
 
 
-def train(
-    size, dtype=np.float64, folder=None, until=None, settings=SETTINGS, loss=None, callbacks=(), batches=None
-):
+def train(size, dtype=np.float64, folder=None, until=None, settings=SETTINGS, loss=None, callbacks=(), batches=None):
     """Train with `size` processes; only the first has text and the right weights. Returns its records, and all
     processes' trainers."""
     models = [new_model(settings.seed if rank == 0 else 100 + rank, dtype) for rank in range(size)]

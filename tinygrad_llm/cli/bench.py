@@ -40,13 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of the first weights (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument(
-        "--scaling", action="store_true",
+        "--scaling",
+        action="store_true",
         help="instead, how the cost of a small GPT grows with context, batch, width and vocabulary (about a minute)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--data-scale", type=float, nargs="*", metavar="MB",
+        "--data-scale",
+        type=float,
+        nargs="*",
+        metavar="MB",
         help=f"instead, memory and speed with texts of these sizes, made up for it (default: {DATA_SIZES})",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

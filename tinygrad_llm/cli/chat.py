@@ -77,9 +77,7 @@ class Conversation:
 
         def remembered() -> Iterator[int]:
             allowed = min(max_new_tokens, context - len(prompt))
-            for token in stream(
-                self.model, prompt, allowed, self.temperature, eos_id=end, generator=self.generator
-            ):
+            for token in stream(self.model, prompt, allowed, self.temperature, eos_id=end, generator=self.generator):
                 turn.append(token)
                 yield token
 

@@ -33,10 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which questions are the shots (default: 0)")
     parser.add_argument(
-        "--style", choices=(PLAIN, *STYLES),
+        "--style",
+        choices=(PLAIN, *STYLES),
         help="how a question is written: plain as `Question: ... Answer:`, or as an instruction (default: the style "
         "that the run was taught in, else plain)",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
 

@@ -15,9 +15,13 @@ from tinygrad_llm.train import RunFolder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--from", dest="source", required=True, type=Path, metavar="DIR",
+        "--from",
+        dest="source",
+        required=True,
+        type=Path,
+        metavar="DIR",
         help="a folder with config.json, model.safetensors and a tokenizer (tokenizer.json, or BERT's vocab.txt)",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the new run folder")
     parser.add_argument("--dropout", type=float, metavar="X", help="the model's dropout, where its three differ")
 

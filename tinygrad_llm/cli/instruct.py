@@ -48,8 +48,13 @@ STYLES = tuple(PROMPT_STYLES)
 LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,count_words,count_numbers,plural,past_tense"
 # The model where none is given: small enough to see some hundred thousand records in that time.
 FROM_NOTHING = {
-    "embedding_dim": 64, "num_layers": 2, "num_heads": 4, "context_length": 128, "dropout": 0.0, "tie_weights": True,
-}  # fmt: skip
+    "embedding_dim": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "context_length": 128,
+    "dropout": 0.0,
+    "tie_weights": True,
+}
 MOST_RECORDS = 1_000_000  # to be generated
 VOCAB_SIZE = 1024  # of its tokenizer, trained on the records
 KINDS_HELP = "of the generated records, separated by commas; empty for all"
@@ -85,9 +90,7 @@ def prepare(
     """The base or a new model, with adapters if asked for, and its records: to train on, to watch, and to answer."""
     for name, least in (("records", 1), ("test_records", 1), ("max_new_tokens", 1), ("lora_rank", 0)):
         if getattr(options, name) < least:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}"
-            )
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}")
     width = FROM_NOTHING["embedding_dim"] if base is None else base.config.embedding_dim
     if options.lora_rank > width:
         raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
@@ -260,9 +263,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate = add_action(actions, "evaluate", "Answer held-out records and say how many answers are right.")
     evaluate.add_argument("--data", metavar="FILE", help="records (JSON or JSON Lines); without, they are generated")
     evaluate.add_argument("--records", type=int, default=100, metavar="N", help="records to answer, at most")
-    evaluate.add_argument(
-        "--kinds", metavar="NAMES", help=f"{KINDS_HELP} (default: those that the run was trained on)"
-    )  # fmt: skip
+    evaluate.add_argument("--kinds", metavar="NAMES", help=f"{KINDS_HELP} (default: those that the run was trained on)")
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the generated records")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers here, as JSON")
     for action in (generate, evaluate):
@@ -283,9 +284,16 @@ def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
         (answer,) = respond(
-            model, tokenizer, [record], style, arguments.max_new_tokens, tokenizer.end_of_text,
-            arguments.temperature, arguments.top_k, Generator(arguments.seed),
-        )  # fmt: skip
+            model,
+            tokenizer,
+            [record],
+            style,
+            arguments.max_new_tokens,
+            tokenizer.end_of_text,
+            arguments.temperature,
+            arguments.top_k,
+            Generator(arguments.seed),
+        )
         print(answer, flush=True)
     return 0
 
@@ -308,16 +316,19 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose question does not fit the context of {context} tokens")
     report: InstructionReport = evaluate_instructions(
-        model, tokenizer, fitting[: arguments.records], style, arguments.max_new_tokens, tokenizer.end_of_text,
+        model,
+        tokenizer,
+        fitting[: arguments.records],
+        style,
+        arguments.max_new_tokens,
+        tokenizer.end_of_text,
         progress=_progress(status),
-    )  # fmt: skip
+    )
     width = max(len("kind"), *map(len, report.by_kind()))
     status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")
     for kind, part in [*report.by_kind().items(), ("all", report)]:
         figures = part.figures()
-        print(
-            f"{kind:<{width}} {figures['count']:>5}  {figures['exact_match']:>11.1%}  {figures['token_f1']:>8.3f}"
-        )
+        print(f"{kind:<{width}} {figures['count']:>5}  {figures['exact_match']:>11.1%}  {figures['token_f1']:>8.3f}")
     if arguments.report is not None:
         write_json(arguments.report, report.to_dict())
         print(f"the answers are in {arguments.report}")

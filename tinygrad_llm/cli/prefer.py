@@ -30,8 +30,7 @@ from tinygrad_llm.train import StatusLine, TrainingSettings
 class Options:
     data: str = setting(
         "",
-        "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a "
-        "new run",
+        "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",
         metavar="FILE",
     )
     style: str = setting(

@@ -84,17 +84,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     text = parser.add_argument_group("tokenizer")
     text.add_argument(
-        "--tokenizer", choices=("char", "bpe", "gpt2", "words"),
+        "--tokenizer",
+        choices=("char", "bpe", "gpt2", "words"),
         help="what becomes one token: a character, a frequent piece of text (bpe, trained here on the text; gpt2, as "
         "it was trained on much more) or a word (default: bpe)",
-    )  # fmt: skip
+    )
     text.add_argument(
         "--vocab-size", type=int, metavar="N", help=f"tokens of the BPE tokenizer (default: {DEFAULT_VOCAB_SIZE})"
     )
     text.add_argument(
-        "--vocab-sample", type=float, metavar="MB",
+        "--vocab-sample",
+        type=float,
+        metavar="MB",
         help=f"of a longer text, how much the BPE tokenizer is trained on (default: {DEFAULT_VOCAB_SAMPLE:g})",
-    )  # fmt: skip
+    )
 
     model = parser.add_argument_group("model")
     model.add_argument("--architecture", choices=ARCHITECTURES, help="the kind of model (default: gpt)")
@@ -302,8 +305,11 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
             plan["ids"] = value
             continue
         if name == "preset":
-            same = all(plan["model"][size] == asked for size, asked in GPTConfig.preset(value).to_dict().items()
-                       if size in ("embedding_dim", "num_layers", "num_heads") and size not in given)
+            same = all(
+                plan["model"][size] == asked
+                for size, asked in GPTConfig.preset(value).to_dict().items()
+                if size in ("embedding_dim", "num_layers", "num_heads") and size not in given
+            )
             was: Any = "another size"
         elif name == "architecture":
             was = plan["model_type"]
@@ -380,9 +386,13 @@ class Sampler(Callback):
         """Some text after the beginning of a line."""
         prompt = self.tokenizer.encode_ordinary("\n") or [0]
         ids = generate(
-            trainer.model, np.array(prompt), SAMPLE_TOKENS, temperature=0.8, top_k=50,
+            trainer.model,
+            np.array(prompt),
+            SAMPLE_TOKENS,
+            temperature=0.8,
+            top_k=50,
             generator=trainer.generators["sampling"],
-        )  # fmt: skip
+        )
         return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
 
 

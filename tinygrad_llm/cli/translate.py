@@ -93,23 +93,25 @@ def prepare(
         raise ConfigError(f"the run's tokenizer must have the token {END_OF_TEXT}; it was replaced")
     model = EncoderDecoder(config)
     datasets = [TranslationDataset(pairs, tokenizer, end) for pairs in (training, held_out)]
-    validation = list(DataLoader(datasets[1], settings.batch_size, collate_fn=collate_translation,
-                                 generator=Generator(0)))  # fmt: skip
+    validation = list(
+        DataLoader(datasets[1], settings.batch_size, collate_fn=collate_translation, generator=Generator(0))
+    )
     judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
 
     def evaluate_translations() -> dict[str, Any]:
         written = translate(model, tokenizer, [pair.source for pair in judged])
         exact = sum(text == pair.target for text, pair in zip(written, judged, strict=True))
         examples = [[pair.source, pair.target, text] for pair, text in zip(judged, written, strict=True)]
-        return {
-            "loss": evaluate(model, validation), "exact": exact, "count": len(judged), "examples": examples[:SHOWN]
-        }  # fmt: skip
+        return {"loss": evaluate(model, validation), "exact": exact, "count": len(judged), "examples": examples[:SHOWN]}
 
     return Job(
         model,
         "encoder-decoder",
         DataLoader(
-            datasets[0], settings.batch_size, shuffle=True, collate_fn=collate_translation,
+            datasets[0],
+            settings.batch_size,
+            shuffle=True,
+            collate_fn=collate_translation,
             generator=Generator(settings.seed).spawn("shuffling"),
         ),
         validation,
@@ -117,7 +119,7 @@ def prepare(
         describe,
         next_command="translate run --model {model} " + shlex.quote(judged[0].source if judged else "a text"),
         tokenizer=tokenizer,
-    )  # fmt: skip
+    )
 
 
 def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -169,12 +171,18 @@ TRAINING = FineTuning(
     "translate",
     Options(),
     TrainingSettings(
-        steps=1000, batch_size=32, learning_rate=3e-3, schedule="inverse_square_root", warmup_steps=150, beta2=0.98,
-        weight_decay=0.01, eval_interval=250,
+        steps=1000,
+        batch_size=32,
+        learning_rate=3e-3,
+        schedule="inverse_square_root",
+        warmup_steps=150,
+        beta2=0.98,
+        weight_decay=0.01,
+        eval_interval=250,
     ),
     prepare,
     from_base=False,
-)  # fmt: skip
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -76,9 +76,13 @@ class IdFile:
         self.manifest = self.path.with_suffix(".json")
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self._about = {
-            "kind": KIND, "version": VERSION, "text": text, "tokenizer": tokenizer, "split": split,
+            "kind": KIND,
+            "version": VERSION,
+            "text": text,
+            "tokenizer": tokenizer,
+            "split": split,
             "dtype": np.dtype(dtype).name,
-        }  # fmt: skip
+        }
 
     def done(self) -> Progress | None:
         """What is there and undamaged, complete or not; None where nothing is.

@@ -108,14 +108,10 @@ def prompt_style(name: str) -> PromptStyle:
     return PROMPT_STYLES[name]
 
 
-def fitting_records(
-    records: Sequence[Record], tokenizer: Encoder, style: str, context_length: int
-) -> list[Record]:
+def fitting_records(records: Sequence[Record], tokenizer: Encoder, style: str, context_length: int) -> list[Record]:
     """The records whose question leaves room for at least one token of an answer. Units: context_length in tokens."""
     written = prompt_style(style)
-    return [
-        record for record in records if len(tokenizer.encode_ordinary(written.question(record))) < context_length
-    ]
+    return [record for record in records if len(tokenizer.encode_ordinary(written.question(record))) < context_length]
 
 
 class TokenizedRecord(NamedTuple):

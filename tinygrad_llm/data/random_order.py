@@ -57,9 +57,7 @@ class RandomOrder:
         return (left << self._right_bits) | right
 
 
-def random_order(
-    n: int, generator: Generator, longest_list: int = LONGEST_LIST
-) -> NDArray[np.int64] | RandomOrder:
+def random_order(n: int, generator: Generator, longest_list: int = LONGEST_LIST) -> NDArray[np.int64] | RandomOrder:
     """0 .. n - 1 in random order, to be sliced: PyTorch's `randperm` up to `longest_list`, beyond it no list at all."""
     return generator.randperm(n) if n <= longest_list else RandomOrder(n, generator)
 

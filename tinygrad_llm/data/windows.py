@@ -56,9 +56,7 @@ class SlidingWindows:
         return window[:-1], window[1:]
 
 
-def train_validation_split(
-    sequence: Sliceable, validation_fraction: float = 0.1
-) -> tuple[Sliceable, Sliceable]:
+def train_validation_split(sequence: Sliceable, validation_fraction: float = 0.1) -> tuple[Sliceable, Sliceable]:
     """The front of a text, list or array for training, and its last `validation_fraction` for validation.
 
     Nothing is shuffled: neighbouring text in both parts would let the validation loss profit from memory.

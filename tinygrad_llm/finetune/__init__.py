@@ -63,4 +63,4 @@ __all__ = [
     "sequence_log_probs",
     "token_f1",
     "unmerge_lora",
-]  # fmt: skip
+]

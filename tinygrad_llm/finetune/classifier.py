@@ -51,9 +51,9 @@ class ClassifierConfig:
         """Raises ConfigError for a setting that is missing or does not exist."""
         try:
             config_class = BODIES[settings.get("body_type", "gpt")][1]
-            return cls(**{
-                **settings, "body": config_class.from_dict(settings["body"]), "labels": tuple(settings["labels"])
-            })  # fmt: skip
+            return cls(
+                **{**settings, "body": config_class.from_dict(settings["body"]), "labels": tuple(settings["labels"])}
+            )
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"ClassifierConfig: needs body, body_type ({', '.join(BODIES)}), labels, pooling and causal; {error}"

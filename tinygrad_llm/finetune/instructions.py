@@ -51,9 +51,7 @@ def respond(
         )
     most = min(max_new_tokens, model.config.context_length)
     texts = generate(model, questions, most, temperature, top_k, eos_id=end_id, generator=generator)
-    return [
-        tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, questions, strict=True)
-    ]
+    return [tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, questions, strict=True)]
 
 
 @dataclass(frozen=True)

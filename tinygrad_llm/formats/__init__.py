@@ -24,9 +24,28 @@ from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
 
 __all__ = [
-    "Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "check_published", "dump_safetensors",
-    "json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files",
-    "read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors",
-    "read_sharded_safetensors", "remove_leftovers", "verify_snapshot", "write_json", "write_safetensors",
+    "Header",
+    "MetricsLog",
+    "RunLock",
+    "TensorInfo",
+    "atomic_write",
+    "check_published",
+    "dump_safetensors",
+    "json_bytes",
+    "newest_whole_snapshot",
+    "open_regular",
+    "parse_json",
+    "prune_snapshots",
+    "publish_files",
+    "read_header",
+    "read_json",
+    "read_json_object",
+    "read_metrics",
+    "read_safetensors",
+    "read_sharded_safetensors",
+    "remove_leftovers",
+    "verify_snapshot",
+    "write_json",
+    "write_safetensors",
     "write_snapshot",
-]  # fmt: skip
+]

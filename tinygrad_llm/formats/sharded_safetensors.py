@@ -1,9 +1,9 @@
 """Weights too large for one file: shards, and the index that says which tensor lies in which.
 
-    model.safetensors                    one file, or else
-    model.safetensors.index.json         {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}, ...}
-    model-00001-of-00002.safetensors     as many as the index names
-    ...
+model.safetensors                    one file, or else
+model.safetensors.index.json         {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}, ...}
+model-00001-of-00002.safetensors     as many as the index names
+...
 """
 
 import os

@@ -52,6 +52,7 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line:
     Raises: FormatError, with line and column (in characters, from 1), for anything that is not JSON, and for equal
     keys, numbers that are not finite or longer than 400 digits, lone surrogates, and nesting beyond `max_depth`.
     """
+
     def refuse(text: str, at: int, what: str) -> NoReturn:
         line, column = first_line + text.count("\n", 0, at), at - text.rfind("\n", 0, at)
         raise FormatError(f"{source}: line {line}, column {column}: {what}")

@@ -22,7 +22,24 @@ from tinygrad_llm.generate.streaming import stream, stream_text, until_stop
 from tinygrad_llm.generate.translation import translate
 
 __all__ = [
-    "Beam", "Draft", "DraftModel", "Guess", "PromptLookup", "Sampling", "Speculation", "apply_temperature",
-    "beam_search", "fill_masks", "generate", "generate_speculatively", "keep_min_p", "keep_top_k", "keep_top_p",
-    "penalize_repetition", "stream", "stream_text", "translate", "until_stop",
-]  # fmt: skip
+    "Beam",
+    "Draft",
+    "DraftModel",
+    "Guess",
+    "PromptLookup",
+    "Sampling",
+    "Speculation",
+    "apply_temperature",
+    "beam_search",
+    "fill_masks",
+    "generate",
+    "generate_speculatively",
+    "keep_min_p",
+    "keep_top_k",
+    "keep_top_p",
+    "penalize_repetition",
+    "stream",
+    "stream_text",
+    "translate",
+    "until_stop",
+]

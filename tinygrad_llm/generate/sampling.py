@@ -108,9 +108,12 @@ class Sampling:
         _expect("top_p", self.top_p, "a probability in (0, 1]", lambda x: 0 < x <= 1, optional=True)
         _expect("min_p", self.min_p, "a probability in [0, 1]", lambda x: 0 <= x <= 1, optional=True)
         _expect(
-            "repetition_penalty", self.repetition_penalty, "a finite number above 0, 1 for none",
-            lambda x: 0 < x < math.inf, optional=True,
-        )  # fmt: skip
+            "repetition_penalty",
+            self.repetition_penalty,
+            "a finite number above 0, 1 for none",
+            lambda x: 0 < x < math.inf,
+            optional=True,
+        )
         if self.top_k is not None:
             expect_count("generate", "top_k", self.top_k, at_least=1)
 

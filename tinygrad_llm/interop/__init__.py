@@ -6,6 +6,11 @@ from tinygrad_llm.interop.huggingface_folder import load_huggingface, save_huggi
 from tinygrad_llm.interop.parity import can_compare, logit_difference
 
 __all__ = [
-    "GPT2_SIZES", "can_compare", "download_gpt2", "extend_vocabulary", "load_huggingface", "logit_difference",
+    "GPT2_SIZES",
+    "can_compare",
+    "download_gpt2",
+    "extend_vocabulary",
+    "load_huggingface",
+    "logit_difference",
     "save_huggingface",
-]  # fmt: skip
+]

@@ -1,7 +1,7 @@
 """A model with its tokenizer in a Hugging Face folder.
 
-    config.json, model.safetensors      see models/gpt_huggingface.py, llama_huggingface.py and bert_huggingface.py
-    the tokenizer's files               see text/huggingface_tokenizer.py
+config.json, model.safetensors      see models/gpt_huggingface.py, llama_huggingface.py and bert_huggingface.py
+the tokenizer's files               see text/huggingface_tokenizer.py
 """
 
 import os
@@ -18,8 +18,10 @@ from tinygrad_llm.text.huggingface_tokenizer import expect_huggingface_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
 MODEL_OF_TYPE: dict[str, type[LanguageModel] | type[Bert]] = {
-    "gpt2": GPT, "bert": Bert, **dict.fromkeys(MEMBERS, Llama),
-}  # fmt: skip
+    "gpt2": GPT,
+    "bert": Bert,
+    **dict.fromkeys(MEMBERS, Llama),
+}
 
 
 def load_huggingface(
@@ -47,9 +49,7 @@ def load_huggingface(
     return model, tokenizer
 
 
-def save_huggingface(
-    folder: str | os.PathLike[str], model: LanguageModel | Bert, tokenizer: Tokenizer
-) -> str | None:
+def save_huggingface(folder: str | os.PathLike[str], model: LanguageModel | Bert, tokenizer: Tokenizer) -> str | None:
     """Write model and tokenizer into a new or empty folder; says what transformers will miss, None if nothing.
 
     A tokenizer that Hugging Face's files cannot hold is kept in the file of this package.

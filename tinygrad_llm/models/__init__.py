@@ -17,7 +17,6 @@ MODELS: dict[str, tuple[Any, Any]] = {  # what a run folder's config names
 }
 
 
-
 def model_type_of(model: object) -> str:
     """The name under which a run folder's config knows this kind of model. Raises: ConfigError for any other"""
     for name, (kind, _) in MODELS.items():
@@ -27,6 +26,15 @@ def model_type_of(model: object) -> str:
 
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "BertConfig", "EncoderDecoder", "EncoderDecoderConfig", "GPTConfig", "LanguageModel",
-    "Llama", "LlamaConfig", "model_type_of",
-]  # fmt: skip
+    "GPT",
+    "MODELS",
+    "Bert",
+    "BertConfig",
+    "EncoderDecoder",
+    "EncoderDecoderConfig",
+    "GPTConfig",
+    "LanguageModel",
+    "Llama",
+    "LlamaConfig",
+    "model_type_of",
+]

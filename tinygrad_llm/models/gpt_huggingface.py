@@ -56,9 +56,12 @@ QKV = ("query", "key", "value")
 DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 # What would change the numbers, and is not computed here. (`reorder_and_upcast_attn` only rounds otherwise.)
 MUST_BE_UNSET = (
-    "scale_attn_by_inverse_layer_idx", "add_cross_attention", "is_encoder_decoder", "pruned_heads",
+    "scale_attn_by_inverse_layer_idx",
+    "add_cross_attention",
+    "is_encoder_decoder",
+    "pruned_heads",
     "quantization_config",
-)  # fmt: skip
+)
 GPT2_VOCAB_SIZE, GPT2_END_OF_TEXT = 50257, 50256
 
 

@@ -116,9 +116,13 @@ class Llama(LanguageModel):
             head_norm=(lambda: self._norm(head_dim)) if config.qk_norm else None,
             window=config.window,
         )
-        feed_forward: Module = self._feed_forward() if config.num_experts is None else MixtureOfExperts(
-            config.embedding_dim, config.num_experts, config.experts_per_token, self._feed_forward, config.balance
-        )  # fmt: skip
+        feed_forward: Module = (
+            self._feed_forward()
+            if config.num_experts is None
+            else MixtureOfExperts(
+                config.embedding_dim, config.num_experts, config.experts_per_token, self._feed_forward, config.balance
+            )
+        )
         return TransformerBlock(
             config.embedding_dim,
             config.num_heads,

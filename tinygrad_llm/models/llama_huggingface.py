@@ -1,17 +1,17 @@
 """The Llama family's names and settings in Hugging Face folders.
 
-    here                                      there
-    token_embedding.weight                    model.embed_tokens.weight
-    blocks.0.norm1                            model.layers.0.input_layernorm
-    blocks.0.attention.query, key, value      model.layers.0.self_attn.q_proj, k_proj, v_proj
-    blocks.0.attention.query_norm, key_norm   model.layers.0.self_attn.q_norm, k_norm               Qwen3
-    blocks.0.attention.output                 model.layers.0.self_attn.o_proj
-    blocks.0.norm2                            model.layers.0.post_attention_layernorm
-    blocks.0.feed_forward.gate, up, down      model.layers.0.mlp.gate_proj, up_proj, down_proj
-        or .router                            model.layers.0.block_sparse_moe.gate                  Mixtral
-        and .experts.0.gate, up, down         model.layers.0.block_sparse_moe.experts.0.w1, w3, w2  Mixtral
-    final_norm                                model.norm
-    head.weight                               lm_head.weight              absent where tied to embed_tokens
+here                                      there
+token_embedding.weight                    model.embed_tokens.weight
+blocks.0.norm1                            model.layers.0.input_layernorm
+blocks.0.attention.query, key, value      model.layers.0.self_attn.q_proj, k_proj, v_proj
+blocks.0.attention.query_norm, key_norm   model.layers.0.self_attn.q_norm, k_norm               Qwen3
+blocks.0.attention.output                 model.layers.0.self_attn.o_proj
+blocks.0.norm2                            model.layers.0.post_attention_layernorm
+blocks.0.feed_forward.gate, up, down      model.layers.0.mlp.gate_proj, up_proj, down_proj
+    or .router                            model.layers.0.block_sparse_moe.gate                  Mixtral
+    and .experts.0.gate, up, down         model.layers.0.block_sparse_moe.experts.0.w1, w3, w2  Mixtral
+final_norm                                model.norm
+head.weight                               lm_head.weight              absent where tied to embed_tokens
 """
 
 from __future__ import annotations
@@ -49,9 +49,13 @@ ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 LLAMA3_NAMES = (*LLAMA3_SCALING[:3], "original_max_position_embeddings")
 # What would change the numbers, and is not computed here.
 MUST_BE_UNSET = (
-    "mlp_bias", "use_sliding_window", "use_bidirectional_attention", "router_jitter_noise", "partial_rotary_factor",
+    "mlp_bias",
+    "use_sliding_window",
+    "use_bidirectional_attention",
+    "router_jitter_noise",
+    "partial_rotary_factor",
     "quantization_config",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,7 @@ class MultiHeadAttention(Module):
     ) -> None:
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         input_dim = embedding_dim if input_dim is None else input_dim
-        expect_sizes(
-            "MultiHeadAttention", embedding_dim=embedding_dim, num_heads=num_heads, num_kv_heads=num_kv_heads
-        )
+        expect_sizes("MultiHeadAttention", embedding_dim=embedding_dim, num_heads=num_heads, num_kv_heads=num_kv_heads)
         if head_dim is None and embedding_dim % num_heads:
             raise ConfigError(
                 "MultiHeadAttention: embedding_dim must be a multiple of num_heads; "

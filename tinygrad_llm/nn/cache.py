@@ -29,9 +29,7 @@ class LayerCache:
     def extend(self, keys: Array, values: Array) -> tuple[Array, Array]:
         """Append the new tokens (B, G, T, D), and return all keys and values so far (B, G, length, D), as views."""
         if self.length + keys.shape[-2] > self.capacity:
-            raise ShapeError(
-                f"cache: room for {self.capacity} tokens; {self.length} are there, {keys.shape[-2]} came"
-            )
+            raise ShapeError(f"cache: room for {self.capacity} tokens; {self.length} are there, {keys.shape[-2]} came")
         if self._keys is None or self._values is None:
             self._keys = np.empty((*keys.shape[:-2], self._room, keys.shape[-1]), keys.dtype)
             self._values = np.empty((*values.shape[:-2], self._room, values.shape[-1]), values.dtype)

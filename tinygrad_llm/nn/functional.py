@@ -18,7 +18,22 @@ from tinygrad_llm.ops import (
 from tinygrad_llm.primitives import logsumexp, pad, relu, sigmoid, tanh
 
 __all__ = [
-    "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "linear_cross_entropy", "log_softmax",
-    "logsumexp", "pad", "relu", "rms_norm", "rotate", "scaled_dot_product_attention", "sigmoid", "silu", "softmax",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "linear_cross_entropy",
+    "log_softmax",
+    "logsumexp",
+    "pad",
+    "relu",
+    "rms_norm",
+    "rotate",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "silu",
+    "softmax",
     "tanh",
-]  # fmt: skip
+]

@@ -54,9 +54,12 @@ class MultiHeadLatentAttention(Module):
     ) -> None:
         head_dim = embedding_dim // num_heads if head_dim is None else head_dim
         expect_sizes(
-            "MultiHeadLatentAttention", embedding_dim=embedding_dim, num_heads=num_heads, latent_dim=latent_dim,
+            "MultiHeadLatentAttention",
+            embedding_dim=embedding_dim,
+            num_heads=num_heads,
+            latent_dim=latent_dim,
             head_dim=head_dim,
-        )  # fmt: skip
+        )
         self.num_heads, self.head_dim, self.latent_dim = num_heads, head_dim, latent_dim
         self.rotary_dim = 0 if rotary is None else rotary.head_dim
         self.query = Linear(embedding_dim, num_heads * (head_dim + self.rotary_dim), bias=False)

@@ -67,9 +67,9 @@ class MixtureOfExperts(Module):
         counts = np.bincount(chosen.reshape(-1), minlength=self.num_experts)
         routed = tokens[order // self.experts_per_token]
         ends = np.cumsum(counts)
-        outputs = cat([
-            expert(routed[end - count : end]) for expert, count, end in zip(self.experts, counts, ends, strict=True)
-        ])  # fmt: skip
+        outputs = cat(
+            [expert(routed[end - count : end]) for expert, count, end in zip(self.experts, counts, ends, strict=True)]
+        )
         back = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, x.shape[-1])
         self._routed = (probabilities, counts) if self.training else None
         return (back * gates.unsqueeze(-1)).sum(axis=1).reshape(x.shape)

@@ -12,7 +12,20 @@ from tinygrad_llm.ops.rotary import rotate
 from tinygrad_llm.ops.softmax import log_softmax, softmax
 
 __all__ = [
-    "FUSED", "attention_weights", "composed_ops", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm",
-    "linear", "linear_cross_entropy", "log_softmax", "rms_norm", "rotate", "scaled_dot_product_attention", "silu",
+    "FUSED",
+    "attention_weights",
+    "composed_ops",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "linear_cross_entropy",
+    "log_softmax",
+    "rms_norm",
+    "rotate",
+    "scaled_dot_product_attention",
+    "silu",
     "softmax",
-]  # fmt: skip
+]

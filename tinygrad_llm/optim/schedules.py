@@ -60,9 +60,7 @@ def warmup_cosine(
     expect_number("warmup_cosine", "minimum", minimum)
     expect_number("warmup_cosine", "initial", initial)
     if warmup_steps > total_steps:
-        raise ConfigError(
-            f"warmup_cosine: warmup_steps must be at most total_steps, {total_steps}; got {warmup_steps}"
-        )
+        raise ConfigError(f"warmup_cosine: warmup_steps must be at most total_steps, {total_steps}; got {warmup_steps}")
     if max(minimum, initial) > peak:
         raise ConfigError(
             f"warmup_cosine: peak must be the highest rate; got peak {peak}, minimum {minimum}, initial {initial}"

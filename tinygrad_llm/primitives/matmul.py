@@ -24,9 +24,7 @@ def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     rows = a[None, :] if a.ndim == 1 else a
     columns = b[:, None] if b.ndim == 1 else b
     if rows.shape[-1] != columns.shape[-2]:
-        raise ShapeError(
-            f"matmul: the last axis of x must match the last but one of y; got {a.shape} and {b.shape}"
-        )
+        raise ShapeError(f"matmul: the last axis of x must match the last but one of y; got {a.shape} and {b.shape}")
     try:
         np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
     except ValueError:

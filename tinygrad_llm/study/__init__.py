@@ -6,6 +6,19 @@ from tinygrad_llm.study.tape import Tape, record
 from tinygrad_llm.study.timing import Times, time
 
 __all__ = [
-    "Activations", "Flops", "Memory", "Tape", "Times", "activation_names", "cache", "edit", "flops", "mean", "memory",
-    "patch", "record", "time", "zero",
-]  # fmt: skip
+    "Activations",
+    "Flops",
+    "Memory",
+    "Tape",
+    "Times",
+    "activation_names",
+    "cache",
+    "edit",
+    "flops",
+    "mean",
+    "memory",
+    "patch",
+    "record",
+    "time",
+    "zero",
+]

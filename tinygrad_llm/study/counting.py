@@ -63,9 +63,7 @@ FORMULAS: dict[str, Callable[[Tensor, Sequence[Tensor]], tuple[int, ...]]] = {
 }
 
 
-def visible_pairs(
-    query: Tensor, key: Tensor, attn_mask: TensorLike | None = None, is_causal: bool = False
-) -> int:
+def visible_pairs(query: Tensor, key: Tensor, attn_mask: TensorLike | None = None, is_causal: bool = False) -> int:
     """How many pairs of a query and a key that it may see there are, over all heads and sequences.
 
     Shapes: query (..., H, T, D), key (..., G, S, D), attn_mask as in `scaled_dot_product_attention`

@@ -45,13 +45,23 @@ def train_with(fault: Fault | None, steps: int = STEPS) -> Curve:
     with nullcontext() if fault is None else fault.on():
         manual_seed(0)
         config = GPTConfig(
-            vocab_size=tokenizer.vocab_size, context_length=CONTEXT, embedding_dim=64, num_heads=2, num_layers=2,
-            dropout=0.1, tie_weights=True,
-        )  # fmt: skip
+            vocab_size=tokenizer.vocab_size,
+            context_length=CONTEXT,
+            embedding_dim=64,
+            num_heads=2,
+            num_layers=2,
+            dropout=0.1,
+            tie_weights=True,
+        )
         settings = TrainingSettings(
-            steps=steps, batch_size=BATCH, learning_rate=0.01, warmup_steps=10, weight_decay=0.01, eval_interval=0,
+            steps=steps,
+            batch_size=BATCH,
+            learning_rate=0.01,
+            warmup_steps=10,
+            weight_decay=0.01,
+            eval_interval=0,
             eval_batches=4,
-        )  # fmt: skip
+        )
         loader = WindowLoader(training, CONTEXT, BATCH, Generator(1))
         batches = WindowBatches(validation, CONTEXT, BATCH)
         try:

@@ -94,35 +94,43 @@ def _attention_with(**changes: Any) -> list[Replacement]:
 
 
 @_fault(
-    "mask-forgotten", "causality",
+    "mask-forgotten",
+    "causality",
     "The causal mask is missing: each token sees the token that it has to guess.",
-    "softmax(scores)", "softmax(scores.masked_fill(future, -inf))",
-    "The training loss looks too good to be true.", "Generated text is far worse than the loss says.",
+    "softmax(scores)",
+    "softmax(scores.masked_fill(future, -inf))",
+    "The training loss looks too good to be true.",
+    "Generated text is far worse than the loss says.",
     "What can the first token know about the last?",
-)  # fmt: skip
+)
 def _mask_forgotten() -> list[Replacement]:
     return _attention_with(is_causal=False)
 
 
 @_fault(
-    "scale-forgotten", "plain",
+    "scale-forgotten",
+    "plain",
     "Scores are not divided by √D: they grow with the width of a head, and softmax turns into a choice of one.",
-    "scores = q @ k.T", "scores = q @ k.T / math.sqrt(head_dim)",
+    "scores = q @ k.T",
+    "scores = q @ k.T / math.sqrt(head_dim)",
     "It learns, only less well; the wider the heads, the worse.",
     "Look at the shares of attention, how sharp they are.",
     "Which number in the paper's formula depends on the size of a head?",
-)  # fmt: skip
+)
 def _scale_forgotten() -> list[Replacement]:
     return _attention_with(scale=1.0)
 
 
 @_fault(
-    "wrong-softmax-axis", "ones",
+    "wrong-softmax-axis",
+    "ones",
     "Softmax runs over the queries, not over the keys: what a token takes does not add up to 1.",
-    "softmax(scores, axis=-2)", "softmax(scores, axis=-1)",
-    "Early tokens take too much, late ones too little.", "Attention ought to be a mean.",
+    "softmax(scores, axis=-2)",
+    "softmax(scores, axis=-1)",
+    "Early tokens take too much, late ones too little.",
+    "Attention ought to be a mean.",
     "A mean of ones is one.",
-)  # fmt: skip
+)
 def _wrong_softmax_axis() -> list[Replacement]:
     def over_queries(query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tensor:
         scores = (query * (1 / math.sqrt(query.shape[-1]))) @ key.transpose(-2, -1)
@@ -136,12 +144,15 @@ def _wrong_softmax_axis() -> list[Replacement]:
 
 
 @_fault(
-    "heads-split-by-reshape", "causality",
+    "heads-split-by-reshape",
+    "causality",
     "Heads are cut out by reshape alone, without transpose: tokens and heads are mixed up.",
-    "x.reshape(B, H, T, D)", "x.reshape(B, T, H, D).transpose(1, 2)",
-    "All shapes are right.", "The numbers of one token end up at the place of another.",
+    "x.reshape(B, H, T, D)",
+    "x.reshape(B, T, H, D).transpose(1, 2)",
+    "All shapes are right.",
+    "The numbers of one token end up at the place of another.",
     "The mask is there, and yet the future leaks.",
-)  # fmt: skip
+)
 def _heads_split_by_reshape() -> list[Replacement]:
     def heads(self: MultiHeadAttention, x: Tensor, count: int) -> Tensor:
         return x.reshape(*x.shape[:-2], count, x.shape[-2], self.head_dim)
@@ -150,12 +161,15 @@ def _heads_split_by_reshape() -> list[Replacement]:
 
 
 @_fault(
-    "scores-detached", "slopes",
+    "scores-detached",
+    "slopes",
     "The shares of attention are computed from arrays, outside the graph: queries and keys never learn.",
-    "weights = Tensor(weights.data)", "weights stay the Tensor that they are",
-    "The forward is right to the last digit.", "Some weights are the same after training as before.",
+    "weights = Tensor(weights.data)",
+    "weights stay the Tensor that they are",
+    "The forward is right to the last digit.",
+    "Some weights are the same after training as before.",
     "Where does the graph end?",
-)  # fmt: skip
+)
 def _scores_detached() -> list[Replacement]:
     def detached(query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tensor:
         weights = attention_weights(query, key, kwargs.get("attn_mask"), bool(kwargs.get("is_causal")))
@@ -165,12 +179,15 @@ def _scores_detached() -> list[Replacement]:
 
 
 @_fault(
-    "cache-offset", "cache",
+    "cache-offset",
+    "cache",
     "With a KV cache, the position of a new token is one too low: the cache's last place is counted twice.",
-    "positions = arange(cache.length - 1, ...)", "positions = arange(cache.length, ...)",
-    "Training is perfect, for it has no cache.", "Only generated text is off, from its second token on.",
+    "positions = arange(cache.length - 1, ...)",
+    "positions = arange(cache.length, ...)",
+    "Training is perfect, for it has no cache.",
+    "Only generated text is off, from its second token on.",
     "Where does a new token stand?",
-)  # fmt: skip
+)
 def _cache_offset() -> list[Replacement]:
     return [(KVCache, "length", property(lambda self: max(0, self.layers[0].length - 1)))]
 
@@ -179,23 +196,29 @@ def _cache_offset() -> list[Replacement]:
 
 
 @_fault(
-    "positions-forgotten", "reached",
+    "positions-forgotten",
+    "reached",
     "Position embeddings exist but are not added: the model does not know where a token stands.",
-    "x = token_embedding(ids)", "x = token_embedding(ids) + position_embedding(positions)",
-    "It learns, only less.", "A table of parameters is never touched.",
+    "x = token_embedding(ids)",
+    "x = token_embedding(ids) + position_embedding(positions)",
+    "It learns, only less.",
+    "A table of parameters is never touched.",
     "What tells 'dog bites man' from 'man bites dog'?",
-)  # fmt: skip
+)
 def _positions_forgotten() -> list[Replacement]:
     return [(GPT, "_embed", lambda self, ids, positions: self.dropout(self.token_embedding(ids)))]
 
 
 @_fault(
-    "wrong-variance", "plain",
+    "wrong-variance",
+    "plain",
     "LayerNorm divides by C - 1, as statistics books do for samples, not by C.",
-    "x.var(correction=1)", "x.var(correction=0)",
-    "It trains as well as ever.", "Only weights that others trained give slightly other answers.",
+    "x.var(correction=1)",
+    "x.var(correction=0)",
+    "It trains as well as ever.",
+    "Only weights that others trained give slightly other answers.",
     "How many numbers does a variance divide by?",
-)  # fmt: skip
+)
 def _wrong_variance() -> list[Replacement]:
     def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
         centred = x - x.mean(axis=-1, keepdims=True)
@@ -206,12 +229,15 @@ def _wrong_variance() -> list[Replacement]:
 
 
 @_fault(
-    "residual-forgotten", "plain",
+    "residual-forgotten",
+    "plain",
     "The residual connection is missing: each part replaces the stream where it should add to it.",
-    "x = part(norm(x))", "x = x + part(norm(x))",
-    "It learns slowly, and the deeper the model, the slower.", "Compare the gradients of the first and the last layer.",
+    "x = part(norm(x))",
+    "x = x + part(norm(x))",
+    "It learns slowly, and the deeper the model, the slower.",
+    "Compare the gradients of the first and the last layer.",
     "What is left of a token's own embedding at the end?",
-)  # fmt: skip
+)
 def _residual_forgotten() -> list[Replacement]:
     def residual(self: Any, x: Tensor, norm: Module, part: Module, **reading: Any) -> Tensor:
         return self.dropout(part(norm(x), **reading))
@@ -220,23 +246,29 @@ def _residual_forgotten() -> list[Replacement]:
 
 
 @_fault(
-    "dropout-in-evaluation", "twice",
+    "dropout-in-evaluation",
+    "twice",
     "eval() is not called, or does nothing: dropout goes on when the model is used.",
-    "model(ids)", "model.eval(); model(ids)",
-    "The training loss is what it should be.", "The validation loss is worse than the training loss, from the start.",
+    "model(ids)",
+    "model.eval(); model(ids)",
+    "The training loss is what it should be.",
+    "The validation loss is worse than the training loss, from the start.",
     "Ask the same question twice.",
-)  # fmt: skip
+)
 def _dropout_in_evaluation() -> list[Replacement]:
     return [(Module, "eval", lambda self: self.train())]
 
 
 @_fault(
-    "dropout-not-scaled", "dropout",
+    "dropout-not-scaled",
+    "dropout",
     "Dropout zeroes but does not scale what it keeps: activations are larger in evaluation than in training.",
-    "x * keep", "x * keep / (1 - p)",
-    "Training looks sound.", "Something changes its size when dropout is switched off.",
+    "x * keep",
+    "x * keep / (1 - p)",
+    "Training looks sound.",
+    "Something changes its size when dropout is switched off.",
     "What is the mean of ones after dropout?",
-)  # fmt: skip
+)
 def _dropout_not_scaled() -> list[Replacement]:
     real = dropout_layer.dropout
 
@@ -248,12 +280,15 @@ def _dropout_not_scaled() -> list[Replacement]:
 
 
 @_fault(
-    "tying-by-copy", "tied",
+    "tying-by-copy",
+    "tied",
     "The head starts with a copy of the embedding's table, not with the table itself: they part at the first step.",
-    "head.weight = Parameter(embedding.weight.data.copy())", "head.weight = embedding.weight",
-    "At the start all is the same.", "The model has more parameters than it should.",
+    "head.weight = Parameter(embedding.weight.data.copy())",
+    "head.weight = embedding.weight",
+    "At the start all is the same.",
+    "The model has more parameters than it should.",
     "One table, or two that look alike?",
-)  # fmt: skip
+)
 def _tying_by_copy() -> list[Replacement]:
     real = GPT.__init__
 
@@ -269,11 +304,15 @@ def _tying_by_copy() -> list[Replacement]:
 
 
 @_fault(
-    "embedding-overwritten", "slopes",
+    "embedding-overwritten",
+    "slopes",
     "The embedding's backward assigns rows: of a token that came twice, only one place counts.",
-    "dweight[ids] = dy", "np.add.at(dweight, ids, dy)",
-    "The forward is right.", "Frequent tokens learn least of what they could.", "What if an id comes twice?",
-)  # fmt: skip
+    "dweight[ids] = dy",
+    "np.add.at(dweight, ids, dy)",
+    "The forward is right.",
+    "Frequent tokens learn least of what they could.",
+    "What if an id comes twice?",
+)
 def _embedding_overwritten() -> list[Replacement]:
     def overwriting(ids: Any, weight: Tensor) -> Tensor:
         rows = np.asarray(ids.data if isinstance(ids, Tensor) else ids)
@@ -289,11 +328,15 @@ def _embedding_overwritten() -> list[Replacement]:
 
 
 @_fault(
-    "broadcast-not-summed", "slopes",
+    "broadcast-not-summed",
+    "slopes",
     "A small array that was broadcast gets the gradient of its first copy, not the sum over all.",
-    "return dz[0]", "return dz.sum(axis=0)",
-    "The forward is right.", "It depends on the size of the batch.", "Position embeddings serve every text of a batch.",
-)  # fmt: skip
+    "return dz[0]",
+    "return dz.sum(axis=0)",
+    "The forward is right.",
+    "It depends on the size of the batch.",
+    "Position embeddings serve every text of a batch.",
+)
 def _broadcast_not_summed() -> list[Replacement]:
     def first_copy(gradient: Array, shape: tuple[int, ...]) -> Array:
         while gradient.ndim > len(shape):
@@ -310,12 +353,15 @@ def _broadcast_not_summed() -> list[Replacement]:
 
 
 @_fault(
-    "targets-not-shifted", "next-token",
+    "targets-not-shifted",
+    "next-token",
     "Targets are the inputs themselves: the model learns to repeat the token that it sees.",
-    "targets = ids[:-1]", "targets = ids[1:]",
-    "The loss falls to nearly nothing, very soon.", "Generated text says one letter again and again.",
+    "targets = ids[:-1]",
+    "targets = ids[1:]",
+    "The loss falls to nearly nothing, very soon.",
+    "Generated text says one letter again and again.",
     "What is it asked to guess?",
-)  # fmt: skip
+)
 def _targets_not_shifted() -> list[Replacement]:
     epoch, item = WindowLoader._epoch, SlidingWindows.__getitem__
 
@@ -338,22 +384,29 @@ def _loss_with(change: Callable[[Callable[..., Tensor], Tensor, Tensor, Any], Te
 
 
 @_fault(
-    "padding-counted", "padding",
+    "padding-counted",
+    "padding",
     "Padding counts in the loss, as if token 0 had been the right answer there.",
-    "cross_entropy(logits, targets)", "cross_entropy(logits, targets, ignore_index=-100)",
-    "Texts of one length show nothing.", "In a batch of long and short texts, the loss looks too good.",
+    "cross_entropy(logits, targets)",
+    "cross_entropy(logits, targets, ignore_index=-100)",
+    "Texts of one length show nothing.",
+    "In a batch of long and short texts, the loss looks too good.",
     "What should the model say after the end?",
-)  # fmt: skip
+)
 def _padding_counted() -> list[Replacement]:
     return _loss_with(lambda real, hidden, weight, targets: real(hidden, weight, np.maximum(targets, 0)))
 
 
 @_fault(
-    "loss-summed", "first-loss",
+    "loss-summed",
+    "first-loss",
     "The loss is the sum over all tokens, not their mean: it, and its gradient, grow with the batch.",
-    'cross_entropy(..., reduction="sum")', 'cross_entropy(..., reduction="mean")',
-    "The first loss is hundreds of nats.", "Clipping hides most of it.", "What does an even guess cost?",
-)  # fmt: skip
+    'cross_entropy(..., reduction="sum")',
+    'cross_entropy(..., reduction="mean")',
+    "The first loss is hundreds of nats.",
+    "Clipping hides most of it.",
+    "What does an even guess cost?",
+)
 def _loss_summed() -> list[Replacement]:
     return _loss_with(
         lambda real, hidden, weight, targets: real(hidden, weight, targets) * float(max(1, (targets != -100).sum()))
@@ -364,11 +417,15 @@ def _loss_summed() -> list[Replacement]:
 
 
 @_fault(
-    "bias-correction-forgotten", "first-step",
+    "bias-correction-forgotten",
+    "first-step",
     "Adam uses its running means as they are, though they start at 0: its first steps have the wrong length.",
-    "p -= lr * m / (sqrt(v) + eps)", "p -= lr * m_hat / (sqrt(v_hat) + eps)",
-    "After some hundred steps nothing is left of it.", "It depends on β₁ and β₂.", "How long is the very first step?",
-)  # fmt: skip
+    "p -= lr * m / (sqrt(v) + eps)",
+    "p -= lr * m_hat / (sqrt(v_hat) + eps)",
+    "After some hundred steps nothing is left of it.",
+    "It depends on β₁ and β₂.",
+    "How long is the very first step?",
+)
 def _bias_correction_forgotten() -> list[Replacement]:
     def step(self: AdamW) -> None:
         for group, parameter, grad in self._updates():
@@ -385,22 +442,29 @@ def _bias_correction_forgotten() -> list[Replacement]:
 
 
 @_fault(
-    "gradients-not-zeroed", "fresh",
+    "gradients-not-zeroed",
+    "fresh",
     "zero_grad is not called: each step follows the sum of all gradients since the start.",
-    "loss.backward(); optimizer.step()", "loss.backward(); optimizer.step(); optimizer.zero_grad()",
-    "The first step is right.", "The norm of the gradient only grows.", "What was in .grad before backward?",
-)  # fmt: skip
+    "loss.backward(); optimizer.step()",
+    "loss.backward(); optimizer.step(); optimizer.zero_grad()",
+    "The first step is right.",
+    "The norm of the gradient only grows.",
+    "What was in .grad before backward?",
+)
 def _gradients_not_zeroed() -> list[Replacement]:
     return [(Optimizer, "zero_grad", lambda self: None), (Module, "zero_grad", lambda self: None)]
 
 
 @_fault(
-    "clipped-per-tensor", "clipping",
+    "clipped-per-tensor",
+    "clipping",
     "Each tensor's gradient is clipped by itself: the step is turned, not only shortened.",
-    "for p in parameters: clip_grad_norm_([p], 1.0)", "clip_grad_norm_(parameters, 1.0)",
-    "No single gradient is too long.", "The norm of all together may exceed the limit.",
+    "for p in parameters: clip_grad_norm_([p], 1.0)",
+    "clip_grad_norm_(parameters, 1.0)",
+    "No single gradient is too long.",
+    "The norm of all together may exceed the limit.",
     "In which direction does the step go?",
-)  # fmt: skip
+)
 def _clipped_per_tensor() -> list[Replacement]:
     real = trainer.clip_grad_norm_
 

@@ -83,9 +83,7 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
     Raises: ConfigError for a model that is no language model, or a prompt of fewer than two tokens
     """
     if not isinstance(model, LanguageModel):
-        raise ConfigError(
-            f"only models that predict the next token can be looked at; this is a {type(model).__name__}"
-        )
+        raise ConfigError(f"only models that predict the next token can be looked at; this is a {type(model).__name__}")
     left_out = []
     if len(prompt) > MOST_PROMPT:
         left_out.append(f"the prompt after its first {MOST_PROMPT:,} characters")
@@ -171,7 +169,7 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
 
 def _keep_stream(streams: list[Tensor]) -> Any:
     def hook(_module: Module, args: Any, output: Tensor) -> None:
-        for stream in ([args[0], output] if not streams else [output]):
+        for stream in [args[0], output] if not streams else [output]:
             if stream.node is not None:
                 stream.retain_grad()
             streams.append(stream)

@@ -80,9 +80,15 @@ def _seeded(layer: Any) -> Any:
 
 
 SMALL: dict[str, Any] = {  # of whatever a config asks for
-    "vocab_size": 11, "context_length": 7, "embedding_dim": 8, "num_heads": 2, "num_layers": 2, "dropout": 0.0,
-    "feed_forward_dim": 12, "num_kv_heads": 1,
-}  # fmt: skip
+    "vocab_size": 11,
+    "context_length": 7,
+    "embedding_dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "dropout": 0.0,
+    "feed_forward_dim": 12,
+    "num_kv_heads": 1,
+}
 
 
 def small_config(config: Any, **changes: Any) -> Any:

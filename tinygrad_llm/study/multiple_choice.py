@@ -45,12 +45,16 @@ class ChoiceReport:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "count": self.count, "skipped": self.skipped, "shortened": self.shortened, "shots": self.shots,
+            "count": self.count,
+            "skipped": self.skipped,
+            "shortened": self.shortened,
+            "shots": self.shots,
             "chance": self.chance,
-            "accuracy": self.by_sum, "accuracy_standard_error": self.standard_error(self.by_sum),
+            "accuracy": self.by_sum,
+            "accuracy_standard_error": self.standard_error(self.by_sum),
             "accuracy_per_byte": self.by_byte,
             "accuracy_per_byte_standard_error": self.standard_error(self.by_byte),
-        }  # fmt: skip
+        }
 
 
 def choice_log_likelihoods(model: Any, start: list[int], ends: Sequence[list[int]]) -> Array | None:

@@ -133,8 +133,11 @@ def _arrange(box: Box, edges: Sequence[tuple[int, int]]) -> None:
         begins = tops[row_of[upper]] if isinstance(upper, Stop) else upper.y + upper.height
         ends = bottoms[row_of[lower]] if lower in leaving else lower.y
         points = (
-            Point(x1, begins), Point(x1, bottoms[row_of[upper]]), Point(x2, tops[row_of[lower]]), Point(x2, ends),
-        )  # fmt: skip
+            Point(x1, begins),
+            Point(x1, bottoms[row_of[upper]]),
+            Point(x2, tops[row_of[lower]]),
+            Point(x2, ends),
+        )
         box.lines.append(Line(producer, points, isinstance(lower, Leaf)))
 
 
@@ -230,10 +233,13 @@ def _crossings(rows: list[list[Item]], segments: list[Segment]) -> int:
     ends = []
     for upper, lower, producer in segments:
         row, left = place[upper]
-        ends.append((
-            row, left + _departure(upper, producer) / upper.width,
-            place[lower][1] + _arrival(lower, producer) / lower.width,
-        ))  # fmt: skip
+        ends.append(
+            (
+                row,
+                left + _departure(upper, producer) / upper.width,
+                place[lower][1] + _arrival(lower, producer) / lower.width,
+            )
+        )
     return sum(
         one[0] == other[0] and (one[1] - other[1]) * (one[2] - other[2]) < 0
         for i, one in enumerate(ends)

@@ -40,8 +40,13 @@ def _case(function: Callable[..., Any], *inputs: Array) -> PrimitiveCase:
 def _two(function: Callable[..., Any], numbers: Callable[..., Array] = _distinct) -> list[PrimitiveCase]:
     """Two operands: equal shapes, each one stretched, a single number, and nothing."""
     shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
-        ((), ()), ((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (2, 1, 4)), ((), (2, 3)), ((0, 3), (1, 3)),
-    ]  # fmt: skip
+        ((), ()),
+        ((3, 4), (3, 4)),
+        ((3, 4), (4,)),
+        ((3, 1), (2, 1, 4)),
+        ((), (2, 3)),
+        ((0, 3), (1, 3)),
+    ]
     return [_case(function, numbers(*a), numbers(*b) + 1 / 32) for a, b in shapes]
 
 
@@ -65,11 +70,23 @@ PRIMITIVES: dict[str, list[PrimitiveCase]] = {
     "mul": _two(p.mul),
     "div": _two(p.div, _above_zero),
     "neg": _one(p.neg),
-    "pow": [_case(lambda x: p.pow(x, 3), _distinct(2, 3)), _case(lambda x: p.pow(x, -0.5), _above_zero(2, 3)),
-            _case(p.pow, _above_zero(2, 3), _distinct(3))],
-    "matmul": [_case(p.matmul, normal(*a), normal(*b)) for a, b in (
-        ((3,), (3,)), ((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (2, 3, 4)),
-        ((0, 3), (3, 2)))],
+    "pow": [
+        _case(lambda x: p.pow(x, 3), _distinct(2, 3)),
+        _case(lambda x: p.pow(x, -0.5), _above_zero(2, 3)),
+        _case(p.pow, _above_zero(2, 3), _distinct(3)),
+    ],
+    "matmul": [
+        _case(p.matmul, normal(*a), normal(*b))
+        for a, b in (
+            ((3,), (3,)),
+            ((2, 3), (3, 4)),
+            ((3,), (3, 4)),
+            ((2, 3), (3,)),
+            ((5, 2, 3), (3, 4)),
+            ((5, 1, 2, 3), (2, 3, 4)),
+            ((0, 3), (3, 2)),
+        )
+    ],
     "exp": _one(p.exp),
     "log": _one(p.log, _above_zero),
     "sqrt": _one(p.sqrt, _above_zero),
@@ -81,13 +98,21 @@ PRIMITIVES: dict[str, list[PrimitiveCase]] = {
     "maximum": _two(p.maximum),
     "minimum": _two(p.minimum),
     "clip": [_case(lambda x: p.clip(x, -0.5, 0.5), _distinct(3, 4)), _case(lambda x: p.clip(x, low=0.0), _distinct(5))],
-    "where": [_case(lambda x, y: p.where(_CONDITION, x, y), normal(3, 4), normal(4)),
-              _case(lambda x, y: p.where(_CONDITION, x, y), normal(), normal(3, 1))],
-    "masked_fill": [_case(lambda x: p.masked_fill(x, _CONDITION, 2.0), normal(3, 4)),
-                    _case(lambda x: p.masked_fill(x, _CONDITION, 0.0), normal(2, 3, 4))],
-    "getitem": [_case(lambda x: x[1], normal(3, 4)), _case(lambda x: x[:, ::-2], normal(3, 4)),
-                _case(lambda x: x[[0, 2, 0, 0]], normal(3, 4)), _case(lambda x: x[_CONDITION], normal(3, 4)),
-                _case(lambda x: x[None, ..., [1, 1]], normal(2, 3))],
+    "where": [
+        _case(lambda x, y: p.where(_CONDITION, x, y), normal(3, 4), normal(4)),
+        _case(lambda x, y: p.where(_CONDITION, x, y), normal(), normal(3, 1)),
+    ],
+    "masked_fill": [
+        _case(lambda x: p.masked_fill(x, _CONDITION, 2.0), normal(3, 4)),
+        _case(lambda x: p.masked_fill(x, _CONDITION, 0.0), normal(2, 3, 4)),
+    ],
+    "getitem": [
+        _case(lambda x: x[1], normal(3, 4)),
+        _case(lambda x: x[:, ::-2], normal(3, 4)),
+        _case(lambda x: x[[0, 2, 0, 0]], normal(3, 4)),
+        _case(lambda x: x[_CONDITION], normal(3, 4)),
+        _case(lambda x: x[None, ..., [1, 1]], normal(2, 3)),
+    ],
     "tril": [_case(p.tril, normal(2, 3, 4)), _case(lambda x: p.tril(x, -1), normal(3, 3))],
     "triu": [_case(p.triu, normal(2, 3, 4)), _case(lambda x: p.triu(x, 1), normal(3, 3))],
     "cat": [_case(lambda x, y: p.cat([x, y, x], axis=1), normal(2, 3), normal(2, 1))],
@@ -106,7 +131,9 @@ PRIMITIVES: dict[str, list[PrimitiveCase]] = {
     "transpose": [_case(lambda x: p.transpose(x, 0, -1), normal(2, 3, 4))],
     "squeeze": [_case(p.squeeze, normal(1, 3, 1)), _case(lambda x: p.squeeze(x, 0), normal(1, 3, 1))],
     "unsqueeze": [_case(lambda x: p.unsqueeze(x, 1), normal(2, 3))],
-    "broadcast_to": [_case(lambda x: p.broadcast_to(x, (4, 2, 3)), normal(2, 1)),
-                     _case(lambda x: p.broadcast_to(x, (2, 2)), normal())],
+    "broadcast_to": [
+        _case(lambda x: p.broadcast_to(x, (4, 2, 3)), normal(2, 1)),
+        _case(lambda x: p.broadcast_to(x, (2, 2)), normal()),
+    ],
     "astype": [_case(lambda x: p.astype(x, np.float64), normal(2, 3))],
-}  # fmt: skip
+}

@@ -1,7 +1,7 @@
 """The matrix products of a training step, and nothing else: how long they take is what a step cannot be faster than.
 
-    for product in products_alone(flops(model, batch_size, tokens).products):
-        product()
+for product in products_alone(flops(model, batch_size, tokens).products):
+    product()
 """
 
 from __future__ import annotations

@@ -230,9 +230,13 @@ def as_html(proofs: Sequence[Proof]) -> str:
         if proof.problem:
             lines.append(f'<tr class="wrong"><td colspan="{len(HEAD)}">{html.escape(proof.problem)}</td></tr>')
     return PAGE.format(
-        verdict=verdict, explanation=html.escape(EXPLANATION), head=head, lines="\n".join(lines),
-        cases=sum(proof.cases for proof in proofs), slopes=sum(proof.slopes for proof in proofs),
-    )  # fmt: skip
+        verdict=verdict,
+        explanation=html.escape(EXPLANATION),
+        head=head,
+        lines="\n".join(lines),
+        cases=sum(proof.cases for proof in proofs),
+        slopes=sum(proof.slopes for proof in proofs),
+    )
 
 
 PAGE = """<!doctype html>

@@ -70,9 +70,20 @@ def as_table(entries: Sequence[Entry], root: str, title: str) -> str:
     norms of the gradients that went out are in the order of its operands, parameters among them.
     """
     head = (
-        "#", "operation", "in", "called at", "reads", "output", "mean±std", "forth", "kept", "back", "|dy|",
-        "|gradients out|", "",
-    )  # fmt: skip
+        "#",
+        "operation",
+        "in",
+        "called at",
+        "reads",
+        "output",
+        "mean±std",
+        "forth",
+        "kept",
+        "back",
+        "|dy|",
+        "|gradients out|",
+        "",
+    )
     rows: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
     before = None

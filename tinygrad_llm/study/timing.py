@@ -1,6 +1,6 @@
 """Where the time of a training step goes: the seconds of every operation, forward and backward, by module.
 
-    print(time(model, batch_size, tokens))
+print(time(model, batch_size, tokens))
 """
 
 from __future__ import annotations

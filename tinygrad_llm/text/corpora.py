@@ -164,9 +164,7 @@ def load_text(name: str) -> str:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
-def download(
-    name: str, time_limit: float = 600.0, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int], None] | None = None) -> Path:
     """Fetch a named text from its public home into the cache folder, unless it is there; returns what `find` would.
 
     Units: time_limit in seconds, for each file; progress gets bytes done and in all

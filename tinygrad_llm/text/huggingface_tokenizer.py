@@ -1,9 +1,9 @@
 """The tokenizer of a Hugging Face folder, whichever of the known kinds it is.
 
-    tokenizer.json, tokenizer_config.json      byte-level BPE, or WordPiece (which is written as the next), or
-    vocab.txt, tokenizer_config.json           WordPiece, or
-    vocab.json, merges.txt                     byte-level BPE in GPT-2's older files (read only), or
-    tinygrad_tokenizer.json                    what Hugging Face has no file for: characters, words
+tokenizer.json, tokenizer_config.json      byte-level BPE, or WordPiece (which is written as the next), or
+vocab.txt, tokenizer_config.json           WordPiece, or
+vocab.json, merges.txt                     byte-level BPE in GPT-2's older files (read only), or
+tinygrad_tokenizer.json                    what Hugging Face has no file for: characters, words
 """
 
 import os

@@ -15,9 +15,14 @@ from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2
 KINDS: dict[str, type[Tokenizer]] = {
     tokenizer.kind: tokenizer
     for tokenizer in (
-        CharTokenizer, SimpleTokenizerV1, SimpleTokenizerV2, BPETokenizer, GPT2Tokenizer, WordPieceTokenizer,
+        CharTokenizer,
+        SimpleTokenizerV1,
+        SimpleTokenizerV2,
+        BPETokenizer,
+        GPT2Tokenizer,
+        WordPieceTokenizer,
     )
-}  # fmt: skip
+}
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:

@@ -133,9 +133,7 @@ class Tokenizer(ABC):
         """
         return np.array(self.encode(text, allowed_special), dtype=self.id_dtype)
 
-    def encode_blocks(
-        self, blocks: Iterable[str], allowed_special: AllowedSpecial = ()
-    ) -> Iterator[NDArray[Any]]:
+    def encode_blocks(self, blocks: Iterable[str], allowed_special: AllowedSpecial = ()) -> Iterator[NDArray[Any]]:
         """The ids of a long text that comes in blocks, cut anywhere: together the very ids of `encode` on the whole.
 
         Memory holds a few blocks; see chunks.py.

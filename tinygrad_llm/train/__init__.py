@@ -18,7 +18,26 @@ from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Loader, Trainer
 
 __all__ = [
-    "Callback", "Communicator", "EncodedText", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess",
-    "StatusLine", "Trainer", "TrainingSettings", "bits_per_byte", "count_targets", "duration", "encode_once",
-    "evaluate", "evaluating", "evenly_spaced", "join_launch", "language_model_loss", "load", "perplexity",
-]  # fmt: skip
+    "Callback",
+    "Communicator",
+    "EncodedText",
+    "Loader",
+    "Loss",
+    "ProgressLog",
+    "RunFolder",
+    "SingleProcess",
+    "StatusLine",
+    "Trainer",
+    "TrainingSettings",
+    "bits_per_byte",
+    "count_targets",
+    "duration",
+    "encode_once",
+    "evaluate",
+    "evaluating",
+    "evenly_spaced",
+    "join_launch",
+    "language_model_loss",
+    "load",
+    "perplexity",
+]

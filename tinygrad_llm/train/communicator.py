@@ -29,7 +29,7 @@ class Communicator(Protocol):
     def sum(self, array: Array) -> Array:
         """The sum of all processes' arrays, in place; the same bits everywhere, and in every run.
 
-            Σ = ((a₀ + a₁) + a₂) + ...     in the order of ranks, for rounding depends on it
+        Σ = ((a₀ + a₁) + a₂) + ...     in the order of ranks, for rounding depends on it
         """
 
     def abort(self, code: int) -> None:
@@ -60,5 +60,3 @@ def share_of(count: int, communicator: Communicator) -> slice:
     each, left_over = divmod(count, communicator.size)
     start = communicator.rank * each + min(communicator.rank, left_over)
     return slice(start, start + each + (communicator.rank < left_over))
-
-

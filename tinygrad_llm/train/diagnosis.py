@@ -1,7 +1,7 @@
 """Is this model fit to be trained? A few checks that find most mistakes within seconds, each with its usual cause.
 
-    for finding in diagnose(model, batch, tokenizer, untrained=True):
-        print(finding)
+for finding in diagnose(model, batch, tokenizer, untrained=True):
+    print(finding)
 """
 
 from __future__ import annotations

@@ -33,15 +33,23 @@ def draw_losses(records: Sequence[dict[str, Any]], path: Path, of_tokens: bool =
     trained = [record for record in records if "train_loss" in record]
     evaluated = [record for record in records if "val_loss" in record]
     axes.plot(
-        [record["step"] for record in trained], [record["train_loss"] for record in trained],
-        color="C0", alpha=0.6, linewidth=1, label="training",
-    )  # fmt: skip
+        [record["step"] for record in trained],
+        [record["train_loss"] for record in trained],
+        color="C0",
+        alpha=0.6,
+        linewidth=1,
+        label="training",
+    )
     if evaluated:
         last = evaluated[-1]
         axes.plot(
-            [record["step"] for record in evaluated], [record["val_loss"] for record in evaluated],
-            color="C1", marker="o", markersize=4, label="validation",
-        )  # fmt: skip
+            [record["step"] for record in evaluated],
+            [record["val_loss"] for record in evaluated],
+            color="C1",
+            marker="o",
+            markersize=4,
+            label="validation",
+        )
         of_loss = f" (perplexity {perplexity(last['val_loss']):,.1f})" * of_tokens
         axes.set_title(f"validation loss {last['val_loss']:.3f} {unit}{of_loss} at step {last['step']}")
     axes.set_xlabel("optimizer step")

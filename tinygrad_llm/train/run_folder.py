@@ -86,9 +86,7 @@ class RunFolder(Callback):
     @staticmethod
     def _expect_no_run(path: Path) -> None:
         if (path / CONFIG).exists():
-            raise ConfigError(
-                f"{path} already holds a run; continue it with --resume, or give a new folder with --out"
-            )
+            raise ConfigError(f"{path} already holds a run; continue it with --resume, or give a new folder with --out")
 
     @classmethod
     def open(cls, path: Path, keep: int = 2) -> RunFolder:
