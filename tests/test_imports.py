@@ -14,7 +14,7 @@ PACKAGE = Path(tinygrad_llm.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those before it in its line, and whatever they may.
-BELOW: dict[str, set[str]] = {"errors": set()}
+BELOW: dict[str, set[str]] = {"errors": set(), "lazy": set()}
 CHAIN = [
     ["errors"],
     ["arrays"],
@@ -43,6 +43,8 @@ BELOW["models"] |= {"random", "formats", "text"}
 for room in ("optim", "generate", "interop", "train", "finetune", "study", "cli"):
     BELOW[room] |= {"random", "formats", "text", "data", "gradcheck", "anomaly"}
 BELOW["__main__"] = {"cli"}
+for room in BELOW:
+    BELOW[room] |= {"lazy"}
 
 THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py"}
 LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py"}
@@ -186,7 +188,7 @@ def test_importing_the_package_loads_nothing_that_can_wait() -> None:
 
 
 def test_importing_the_package_leaves_its_rooms_for_later() -> None:
-    now = {"arrays", "buffers", "errors", "gradcheck", "primitives", "random", "tensor"}
+    now = {"arrays", "buffers", "errors", "gradcheck", "lazy", "primitives", "random", "tensor"}
     late = {f"tinygrad_llm.{room}" for room in map(room_of, FILES) if room not in now | {"__init__"}}
     assert len(late) > 12
     assert run(f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))") == "[]"

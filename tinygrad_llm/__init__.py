@@ -7,10 +7,10 @@
 array([2., 4.], dtype=float32)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygrad_llm.gradcheck import gradcheck  # not when first used: its module, once loaded, would take the name
+from tinygrad_llm.lazy import lazy_names
 from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
 from tinygrad_llm.random import Generator, default_generator, manual_seed
 from tinygrad_llm.tensor import Tensor, enable_grad, no_grad
@@ -43,32 +43,21 @@ __all__ = [
     "where",
 ]
 
-# Loaded when first used (PEP 562), so that importing the package takes little longer than importing NumPy.
-_ROOMS = (
-    "data",
-    "finetune",
-    "formats",
-    "generate",
-    "interop",
-    "models",
-    "nn",
-    "ops",
-    "optim",
-    "study",
-    "text",
-    "train",
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.anomaly": ("detect_anomaly",),
+        "tinygrad_llm.data": (),
+        "tinygrad_llm.finetune": (),
+        "tinygrad_llm.formats": (),
+        "tinygrad_llm.generate": (),
+        "tinygrad_llm.interop": (),
+        "tinygrad_llm.models": (),
+        "tinygrad_llm.nn": (),
+        "tinygrad_llm.ops": ("composed_ops",),
+        "tinygrad_llm.optim": (),
+        "tinygrad_llm.study": (),
+        "tinygrad_llm.text": (),
+        "tinygrad_llm.train": ("load",),
+    },
 )
-_ROOM_OF = {"composed_ops": "ops", "detect_anomaly": "anomaly", "load": "train"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"tinygrad_llm.{name}")  # which makes it an attribute: it is asked for once
-    if name in _ROOM_OF:
-        value = globals()[name] = getattr(import_module(f"tinygrad_llm.{_ROOM_OF[name]}"), name)
-        return value
-    raise AttributeError(f"module 'tinygrad_llm' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
