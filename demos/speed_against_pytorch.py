@@ -28,12 +28,12 @@ import numpy as np
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.data import WindowLoader
+from tinygrad_llm.measure.peak_memory import HighWaterMark
+from tinygrad_llm.measure.products_alone import products_alone
+from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
 from tinygrad_llm.study.counting import flops
-from tinygrad_llm.study.peak_memory import HighWaterMark
-from tinygrad_llm.study.products_alone import products_alone
-from tinygrad_llm.study.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
 from tinygrad_llm.train.environment import available_cores
 

@@ -52,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
         "tinygrad_llm.formats": (),
         "tinygrad_llm.generate": (),
         "tinygrad_llm.interop": (),
+        "tinygrad_llm.measure": (),
         "tinygrad_llm.models": (),
         "tinygrad_llm.nn": (),
         "tinygrad_llm.ops": ("composed_ops",),
@@ -59,5 +60,6 @@ __getattr__, __dir__ = lazy_names(
         "tinygrad_llm.study": (),
         "tinygrad_llm.text": (),
         "tinygrad_llm.train": ("load",),
+        "tinygrad_llm.verify": (),
     },
 )

@@ -9,10 +9,10 @@ import pytest
 from training_process import ENVIRONMENT, PROGRAM
 
 from tinygrad_llm.cli import bench, main
-from tinygrad_llm.study import data_scaling
-from tinygrad_llm.study.benchmark import PARTS
-from tinygrad_llm.study.scaling import measure_growth
-from tinygrad_llm.study.training_step import PRESETS
+from tinygrad_llm.measure import data_scaling
+from tinygrad_llm.measure.benchmark import PARTS
+from tinygrad_llm.measure.scaling import measure_growth
+from tinygrad_llm.measure.training_step import PRESETS
 
 
 def test_the_table_explains_itself(capsys):

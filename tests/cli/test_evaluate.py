@@ -13,7 +13,7 @@ from tinygrad_llm import no_grad
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt, question_ids, read_questions
 from tinygrad_llm.errors import TinygradLLMError
-from tinygrad_llm.study.multiple_choice import choice_log_likelihoods, evaluate_choices
+from tinygrad_llm.finetune.multiple_choice import choice_log_likelihoods, evaluate_choices
 from tinygrad_llm.train import load
 
 RECORDS = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]

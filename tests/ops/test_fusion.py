@@ -4,16 +4,16 @@ import threading
 
 import numpy as np
 import pytest
+from generated_cases import SMALL_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from op_cases import SMALL_CASES
 
 from tinygrad_llm import Tensor, ops
 from tinygrad_llm.gradcheck import gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
 from tinygrad_llm.ops.fusion import fuses
-from tinygrad_llm.study.op_cases import CASES, Case
-from tinygrad_llm.study.proof import ALLOWED
+from tinygrad_llm.verify.op_cases import CASES, Case
+from tinygrad_llm.verify.proof import ALLOWED
 
 
 def assert_fused_equals_composed(case: Case, dtype: type) -> None:

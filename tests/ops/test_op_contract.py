@@ -9,7 +9,7 @@ import pytest
 from tinygrad_llm import Tensor, no_grad
 from tinygrad_llm.gradcheck import spread
 from tinygrad_llm.ops import FUSED
-from tinygrad_llm.study.op_cases import CASES, Case
+from tinygrad_llm.verify.op_cases import CASES, Case
 
 SMALL = [case for case in CASES if max(map(np.size, case.inputs)) < 2000]
 both_sides = pytest.mark.parametrize("side", ["fused", "composed"])

@@ -19,8 +19,8 @@ from tinygrad_llm.nn import attention
 from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.study import lens
-from tinygrad_llm.study.model_cases import small_config
 from tinygrad_llm.text import CharTokenizer
+from tinygrad_llm.verify.model_cases import small_config
 
 HOSTILE = "</script><b>\"'&\u2028\0\x1b<!--"
 TOKENIZER = CharTokenizer(sorted(set(HOSTILE + "abcdefgh ")))

@@ -16,11 +16,11 @@ from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.ops import FUSED, cross_entropy
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
-from tinygrad_llm.study.model_cases import made, model_cases
-from tinygrad_llm.study.op_cases import CASES
-from tinygrad_llm.study.primitive_cases import PRIMITIVES
 from tinygrad_llm.study.tape import numbers_of
 from tinygrad_llm.tensor import observe, record
+from tinygrad_llm.verify.model_cases import made, model_cases
+from tinygrad_llm.verify.op_cases import CASES
+from tinygrad_llm.verify.primitive_cases import PRIMITIVES
 
 IDS, TARGETS = some_ids(18).reshape(2, 9), some_ids(18, seed=2).reshape(2, 9)
 

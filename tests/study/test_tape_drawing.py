@@ -12,8 +12,8 @@ from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import Tensor, composed_ops, nn, study
 from tinygrad_llm.errors import CheckpointError
-from tinygrad_llm.study.model_cases import made, model_cases
 from tinygrad_llm.study.nested_layout import Box, Leaf, lay_out
+from tinygrad_llm.verify.model_cases import made, model_cases
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from tinygrad_llm.cli.train import expect_bytes, expect_memory
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure.benchmark import Benchmark, measure, training_bytes
+from tinygrad_llm.measure.data_scaling import TextPoint, measure_texts
+from tinygrad_llm.measure.peak_memory import HighWaterMark
+from tinygrad_llm.measure.products_alone import PEAK_SIZE
+from tinygrad_llm.measure.scaling import BASE, Growth, measure_growth
+from tinygrad_llm.measure.training_step import PRESETS, Workload
 from tinygrad_llm.models import GPT
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
-from tinygrad_llm.study.benchmark import Benchmark, measure, training_bytes
-from tinygrad_llm.study.data_scaling import TextPoint, measure_texts
-from tinygrad_llm.study.peak_memory import HighWaterMark
-from tinygrad_llm.study.products_alone import PEAK_SIZE
-from tinygrad_llm.study.scaling import BASE, Growth, measure_growth
-from tinygrad_llm.study.training_step import PRESETS, Workload
 from tinygrad_llm.train import StatusLine
 from tinygrad_llm.train.environment import arithmetic_environment
 

@@ -11,8 +11,8 @@ from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.finetune.multiple_choice import evaluate_choices
 from tinygrad_llm.random import Generator
-from tinygrad_llm.study.multiple_choice import evaluate_choices
 from tinygrad_llm.train import StatusLine
 
 PLAIN = "plain"

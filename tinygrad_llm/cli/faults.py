@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
-from tinygrad_llm.study.checks import CHECKS, question, run_check
-from tinygrad_llm.study.fault_curves import STEPS, drawn, train_with
-from tinygrad_llm.study.faults import FAULTS, Fault
+from tinygrad_llm.verify.checks import CHECKS, question, run_check
+from tinygrad_llm.verify.fault_curves import STEPS, drawn, train_with
+from tinygrad_llm.verify.faults import FAULTS, Fault
 
 INTRODUCTION = """\
 A program that trains a model seldom crashes when it is wrong: it learns, only less well, and nobody knows why.

@@ -12,7 +12,7 @@ from pathlib import Path
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats.atomic import atomic_write
-from tinygrad_llm.study import proof
+from tinygrad_llm.verify import proof
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,14 @@
-"""Looking inside: what a model computes, what each part costs, what is proven, and what goes wrong."""
+"""Looking inside a model: its activations and gradients by name, its operations one by one, what each part costs."""
 
-from tinygrad_llm.study.activations import Activations, activation_names, cache, edit, mean, patch, zero
-from tinygrad_llm.study.counting import Flops, Memory, flops, memory
-from tinygrad_llm.study.tape import Tape, record
-from tinygrad_llm.study.timing import Times, time
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tinygrad_llm.measure.timing import Times, time
+    from tinygrad_llm.study.activations import Activations, activation_names, cache, edit, mean, patch, zero
+    from tinygrad_llm.study.counting import Flops, Memory, flops, memory
+    from tinygrad_llm.study.tape import Tape, record
 
 __all__ = [
     "Activations",
@@ -22,3 +27,22 @@ __all__ = [
     "time",
     "zero",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.measure.timing": ("Times", "time"),  # the one name of a room above: `study.time` reads well
+        "tinygrad_llm.study.activations": (
+            "Activations",
+            "activation_names",
+            "cache",
+            "edit",
+            "mean",
+            "patch",
+            "zero",
+        ),
+        "tinygrad_llm.study.counting": ("Flops", "Memory", "flops", "memory"),
+        "tinygrad_llm.study.lens": (),
+        "tinygrad_llm.study.tape": ("Tape", "record"),
+    },
+)

@@ -18,10 +18,10 @@ import numpy as np
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.gradcheck import GradcheckReport, gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
-from tinygrad_llm.study.model_cases import LAYERS, ModuleCase, made, model_cases
-from tinygrad_llm.study.op_cases import CASES, Case
-from tinygrad_llm.study.primitive_cases import PRIMITIVES, PrimitiveCase
 from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.verify.model_cases import LAYERS, ModuleCase, made, model_cases
+from tinygrad_llm.verify.op_cases import CASES, Case
+from tinygrad_llm.verify.primitive_cases import PRIMITIVES, PrimitiveCase
 
 ELEMENTS = 64  # larger Tensors are moved in a few dense directions, which an error in any element shows in
 # Absolute and relative, fused beside composed. In float32 a sum of 500 rows, the longest, is 4e-6 off on either side.

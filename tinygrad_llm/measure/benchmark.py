@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure.peak_memory import HighWaterMark
+from tinygrad_llm.measure.products_alone import peak_speed, products_alone, seconds_of
+from tinygrad_llm.measure.timing import Stopwatch, Times
+from tinygrad_llm.measure.training_step import TrainingStep, Workload
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention import QUERY_ROWS
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
-from tinygrad_llm.study.peak_memory import HighWaterMark
-from tinygrad_llm.study.products_alone import peak_speed, products_alone, seconds_of
-from tinygrad_llm.study.timing import Stopwatch, Times
-from tinygrad_llm.study.training_step import TrainingStep, Workload
 from tinygrad_llm.tensor import observe
 
 OBSERVED_STEPS = 3

@@ -20,11 +20,11 @@ from tinygrad_llm.nn import Dropout, attention
 from tinygrad_llm.ops import composed_ops
 from tinygrad_llm.optim import AdamW
 from tinygrad_llm.random import Generator, manual_seed
-from tinygrad_llm.study.model_cases import give_weights
-from tinygrad_llm.study.op_cases import ids, normal
 from tinygrad_llm.tensor import Array, Tensor, no_grad
 from tinygrad_llm.train import trainer
 from tinygrad_llm.train.diagnosis import Finding
+from tinygrad_llm.verify.model_cases import give_weights
+from tinygrad_llm.verify.op_cases import ids, normal
 
 SMALL = GPTConfig(vocab_size=13, context_length=12, embedding_dim=8, num_heads=2, num_layers=2, dropout=0.0)
 TEXT = ids(13, 2, 8)

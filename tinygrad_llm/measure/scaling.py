@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure.products_alone import seconds_of
+from tinygrad_llm.measure.training_step import TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.study.counting import flops
-from tinygrad_llm.study.products_alone import seconds_of
-from tinygrad_llm.study.training_step import TrainingStep, Workload, gpt_like_nanogpt
 
 BASE = Workload(gpt_like_nanogpt(256, 128, 128, 4, 2), batch_size=2, steps=3)
 AXES: dict[str, tuple[int, ...]] = {

@@ -13,10 +13,10 @@ from tinygrad_llm.data import WindowBatches, WindowLoader, train_validation_spli
 from tinygrad_llm.errors import AnomalyError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator, manual_seed
-from tinygrad_llm.study.faults import Fault
 from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
+from tinygrad_llm.verify.faults import Fault
 
 STEPS = 250
 CHARACTERS = 60_000

@@ -7,8 +7,8 @@ import pytest
 
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.study import data_scaling
-from tinygrad_llm.study.data_scaling import BLOCK, made_up_text, measure_texts
+from tinygrad_llm.measure import data_scaling
+from tinygrad_llm.measure.data_scaling import BLOCK, made_up_text, measure_texts
 
 
 def test_made_up_text_has_its_size_and_uneven_words():

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tinygrad_llm.study.op_cases import Case, ids, normal
+from tinygrad_llm.verify.op_cases import Case, ids, normal
 
 Array = np.ndarray
 

@@ -8,8 +8,8 @@ from tiny_gpt import tiny
 
 from tinygrad_llm import manual_seed, nn, study
 from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.measure import timing
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.study import timing
 from tinygrad_llm.tensor import observe
 
 B, T = 2, 5

@@ -23,9 +23,9 @@ import numpy as np
 
 from tinygrad_llm.data import LongText, WindowLoader
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure.peak_memory import HighWaterMark
+from tinygrad_llm.measure.training_step import TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.random import Generator
-from tinygrad_llm.study.peak_memory import HighWaterMark
-from tinygrad_llm.study.training_step import TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.train import StatusLine
 from tinygrad_llm.train.encoding import encode_once

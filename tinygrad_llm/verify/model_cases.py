@@ -14,8 +14,8 @@ from tinygrad_llm.models import MODELS, GPTConfig
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.random import default_generator, manual_seed
-from tinygrad_llm.study.op_cases import ids, normal
 from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.verify.op_cases import ids, normal
 
 
 class ModuleCase(NamedTuple):

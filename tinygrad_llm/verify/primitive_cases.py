@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm import primitives as p
-from tinygrad_llm.study.op_cases import normal
 from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.verify.op_cases import normal
 
 
 class PrimitiveCase(NamedTuple):

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from tinygrad_llm.cli import main
-from tinygrad_llm.study.checks import CHECKS, run_check
-from tinygrad_llm.study.fault_curves import Curve, drawn, train_with
-from tinygrad_llm.study.faults import FAULTS
+from tinygrad_llm.verify.checks import CHECKS, run_check
+from tinygrad_llm.verify.fault_curves import Curve, drawn, train_with
+from tinygrad_llm.verify.faults import FAULTS
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -8,14 +8,14 @@ import pytest
 
 from tinygrad_llm import study
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure import benchmark
+from tinygrad_llm.measure.benchmark import PARTS, measure, predicted_activations, training_bytes
+from tinygrad_llm.measure.peak_memory import HighWaterMark
+from tinygrad_llm.measure.products_alone import products_alone
+from tinygrad_llm.measure.scaling import Growth, Point, fitted_exponent, grown, measure_growth
+from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.models import GPT
 from tinygrad_llm.ops.attention import QUERY_ROWS
-from tinygrad_llm.study import benchmark
-from tinygrad_llm.study.benchmark import PARTS, measure, predicted_activations, training_bytes
-from tinygrad_llm.study.peak_memory import HighWaterMark
-from tinygrad_llm.study.products_alone import products_alone
-from tinygrad_llm.study.scaling import Growth, Point, fitted_exponent, grown, measure_growth
-from tinygrad_llm.study.training_step import PRESETS, TrainingStep, Workload, gpt_like_nanogpt
 
 SMOKE = PRESETS["smoke"]
 

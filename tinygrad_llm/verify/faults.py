@@ -43,7 +43,7 @@ Replacement = tuple[Any, str, Any]  # what is changed, the name of its attribute
 class Fault:
     """A mistake: its name, what it is, the line as it is written wrongly and rightly, hints, and what it replaces.
 
-    `caught_by` is the check, of those in `study.checks`, that is meant for it.
+    `caught_by` is the check, of those in `verify.checks`, that is meant for it.
     """
 
     name: str

@@ -10,11 +10,11 @@ from tinygrad_llm import nn, ops, primitives
 from tinygrad_llm.cli import main
 from tinygrad_llm.models import MODELS
 from tinygrad_llm.ops.fusion import FUSED, Pair
-from tinygrad_llm.study import proof
-from tinygrad_llm.study.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases
-from tinygrad_llm.study.op_cases import CASES
-from tinygrad_llm.study.primitive_cases import NO_GRADIENT, PRIMITIVES
 from tinygrad_llm.tensor import record
+from tinygrad_llm.verify import proof
+from tinygrad_llm.verify.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases
+from tinygrad_llm.verify.op_cases import CASES
+from tinygrad_llm.verify.primitive_cases import NO_GRADIENT, PRIMITIVES
 
 
 def test_everything_has_a_case() -> None:
