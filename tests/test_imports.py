@@ -35,7 +35,7 @@ for lower, upper in itertools.pairwise(CHAIN):
     for room in upper:
         BELOW[room] = set(lower).union(*(BELOW[one] for one in lower))
 BELOW |= {room: BELOW["tensor"] | {"tensor"} for room in ("gradcheck", "anomaly")}
-BELOW |= {"random": {"errors"}, "formats": {"errors"}}
+BELOW |= {"checks": {"errors", "arrays"}, "random": {"errors"}, "formats": {"errors"}}
 BELOW |= {"text": {"errors", "random", "formats"}, "data": {"errors", "random", "formats"}}
 # The rooms beside the chain may be entered from those rooms of it that need them.
 BELOW["ops"] |= {"random"}
@@ -44,6 +44,8 @@ BELOW["models"] |= {"random", "formats", "text"}
 for room in ("optim", "generate", "interop", "train", "finetune", "study", "verify", "measure", "cli"):
     BELOW[room] |= {"random", "formats", "text", "data", "gradcheck", "anomaly"}
 BELOW["__main__"] = {"cli"}
+for room in ("random", "text", "data", *itertools.chain.from_iterable(CHAIN[CHAIN.index(["primitives"]) :])):
+    BELOW[room] |= {"checks", "arrays"}
 for room in BELOW:
     BELOW[room] |= {"lazy"}
 

@@ -86,9 +86,9 @@ def test_constant():
         (lambda: schedules.warmup_cosine(1.0, 1, 2, initial=-0.1), "initial"),
         (lambda: schedules.inverse_square_root(1.0, 0), "warmup_steps"),
         (lambda: schedules.inverse_square_root(-1.0, 1), "peak"),
-        (lambda: schedules.constant(1.0)(-1), "count from 0"),
-        (lambda: schedules.warmup_cosine(1.0, 1, 2)(-1), "count from 0"),
-        (lambda: schedules.inverse_square_root(1.0, 1)(-1), "count from 0"),
+        (lambda: schedules.constant(1.0)(-1), r"step \(0 is the first update\)"),
+        (lambda: schedules.warmup_cosine(1.0, 1, 2)(-1), r"step \(0 is the first update\)"),
+        (lambda: schedules.inverse_square_root(1.0, 1)(-1), r"step \(0 is the first update\)"),
     ],
 )
 def test_errors(make, message):

@@ -8,7 +8,7 @@ from tinygrad_llm import Tensor, buffers, manual_seed, nn, study
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, Llama, LlamaConfig
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
-from tinygrad_llm.ops.fusion import composed_ops
+from tinygrad_llm.ops.dispatch import composed_ops
 from tinygrad_llm.study.counting import owner_of, visible_pairs
 
 B, T = 3, 7

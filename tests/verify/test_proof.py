@@ -9,7 +9,7 @@ import pytest
 from tinygrad_llm import nn, ops, primitives
 from tinygrad_llm.cli import main
 from tinygrad_llm.models import MODELS
-from tinygrad_llm.ops.fusion import FUSED, Pair
+from tinygrad_llm.ops.dispatch import FUSED, Pair
 from tinygrad_llm.tensor import record
 from tinygrad_llm.verify import proof
 from tinygrad_llm.verify.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases

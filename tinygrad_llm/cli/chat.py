@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.instruct import STYLES, style_of
 from tinygrad_llm.cli.open_model import open_language_model
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import stream
-from tinygrad_llm.generate.sampling import Sampling, expect_count
+from tinygrad_llm.generate.sampling import Sampling
 from tinygrad_llm.generate.streaming import whole_characters
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator

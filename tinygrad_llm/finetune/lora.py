@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, FormatError, StateDictError
 from tinygrad_llm.formats import read_header, read_safetensors, write_safetensors
 from tinygrad_llm.nn import Linear, Module, Parameter, init
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops import linear
 from tinygrad_llm.tensor import Array, Tensor, TensorLike
 

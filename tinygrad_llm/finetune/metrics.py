@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.ops.expect import as_ids
 
 
 def confusion_matrix(classes: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
@@ -24,8 +24,8 @@ def confusion_matrix(classes: ArrayLike, predictions: ArrayLike, num_classes: in
     array([[1, 1],
            [0, 2]])
     """
-    true = as_ids("confusion_matrix", classes, num_classes)
-    predicted = as_ids("confusion_matrix", predictions, num_classes)
+    true = expect_ids("confusion_matrix", classes, num_classes)
+    predicted = expect_ids("confusion_matrix", predictions, num_classes)
     if true.ndim != 1 or true.shape != predicted.shape:
         raise ShapeError(f"confusion_matrix: needs one prediction per class (N,); got {predicted.shape}, {true.shape}")
     counts = np.zeros((num_classes, num_classes), np.int64)

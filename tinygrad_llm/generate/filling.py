@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.masking import MASK
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate.reading import evaluating
-from tinygrad_llm.generate.sampling import expect_count
 from tinygrad_llm.models import Bert
 from tinygrad_llm.ops import softmax
 from tinygrad_llm.tensor import no_grad

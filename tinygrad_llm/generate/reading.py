@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.models.encoder_decoder import Conditioned
 from tinygrad_llm.nn import KVCache
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.ops.expect import as_ids
 from tinygrad_llm.tensor import Array, no_grad
 
 
@@ -114,9 +114,9 @@ def prompts_of(owner: str, model: Any, ids: Any) -> list[Array]:
     """
     vocab_size = model.config.vocab_size
     if is_list_of_prompts(ids):
-        prompts = [as_ids(owner, prompt, vocab_size) for prompt in ids]
+        prompts = [expect_ids(owner, prompt, vocab_size) for prompt in ids]
     else:
-        array = as_ids(owner, ids, vocab_size)
+        array = expect_ids(owner, ids, vocab_size)
         prompts = list(array) if array.ndim == 2 else [array]
     for prompt in prompts:
         if prompt.ndim != 1:

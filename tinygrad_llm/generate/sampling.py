@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_count, is_number
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.random import Generator
 from tinygrad_llm.tensor import Array
@@ -155,15 +156,8 @@ class Sampling:
         return generator.multinomial(probabilities)[:, 0]
 
 
-def expect_count(owner: str, name: str, value: Any, at_least: int) -> None:
-    """Raises ConfigError unless `value` is an integer of at least `at_least`."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < at_least:
-        raise ConfigError(f"{owner}: {name} must be an integer of at least {at_least}; got {value!r}")
-
-
 def _expect(name: str, value: Any, allowed: str, fits: Any, optional: bool = False) -> None:
     if value is None and optional:
         return
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not is_number or not fits(value):
+    if not is_number(value) or not fits(value):
         raise ConfigError(f"generate: {name} must be {allowed}; got {value!r}")

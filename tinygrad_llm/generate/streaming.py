@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate.decoding import each_step
 from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import prompts_of
-from tinygrad_llm.generate.sampling import Sampling, expect_count
+from tinygrad_llm.generate.sampling import Sampling
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.padding import pad_right
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate.beam import beam_search
 from tinygrad_llm.generate.decoding import generate
-from tinygrad_llm.generate.sampling import expect_count
 from tinygrad_llm.models import EncoderDecoder
 from tinygrad_llm.text import Tokenizer
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
 from tinygrad_llm.models.bert_huggingface import read_bert, write_bert
 from tinygrad_llm.models.config import ModelConfig
@@ -28,7 +29,6 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import no_initial_values, normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
-from tinygrad_llm.ops.expect import as_ids
 from tinygrad_llm.tensor import Tensor, TensorLike
 from tinygrad_llm.text import Tokenizer
 
@@ -146,7 +146,7 @@ class Bert(Module):
         """
         head = self._expect_head()
         size = self.config.vocab_size
-        counts = np.bincount(as_ids("Bert", ids, size).reshape(-1), minlength=size) + 1
+        counts = np.bincount(expect_ids("Bert", ids, size).reshape(-1), minlength=size) + 1
         head.bias.data[...] = np.log(counts / counts.sum())
 
     def loss(self, ids: Any, targets: Any) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.nn.sizes import expect_sizes
 
 PROBABILITIES = ("dropout", "label_smoothing")
 

@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Embedding, KVCache, Linear, MixtureOfExperts, Module, ModuleList
 from tinygrad_llm.nn.init import no_initial_values, normal
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Tensor, TensorLike

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.nn.cache import LayerCache, MemoryCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.rotary import RotaryPositions
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
 

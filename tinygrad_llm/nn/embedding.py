@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.module import Module, Parameter
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.embedding import embedding
 from tinygrad_llm.tensor import Tensor
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import GraphError
 from tinygrad_llm.nn.cache import LayerCache
 from tinygrad_llm.nn.dropout import Dropout
@@ -22,7 +23,6 @@ from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.normalization import RMSNorm
 from tinygrad_llm.nn.rotary import RotaryPositions
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.primitives import cat
 from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.module import Module, Parameter
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.linear import linear
 from tinygrad_llm.tensor import Tensor, TensorLike
 

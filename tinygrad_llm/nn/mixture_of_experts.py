@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module, ModuleList
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.softmax import softmax
 from tinygrad_llm.primitives import cat
 from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor

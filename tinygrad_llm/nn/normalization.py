@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.nn.module import Module, Parameter
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.normalization import layer_norm, rms_norm
 from tinygrad_llm.tensor import Tensor, TensorLike
 

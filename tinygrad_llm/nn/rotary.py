@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.nn.sizes import expect_sizes
 from tinygrad_llm.ops.rotary import rotate
 from tinygrad_llm.tensor import Array, Tensor
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tinygrad_llm import buffers
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.ops.blocks import BLOCK_ELEMENTS
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.error_function import erf
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, is_grad_enabled, record
@@ -25,7 +25,7 @@ TANH_CUBIC = 0.044715  # fitted by Hendrycks and Gimpel 2016, arXiv:1606.08415
 
 def gelu_composed(x: TensorLike, approximate: str = "none") -> Tensor:
     """The definition: what `gelu` must equal, gradients included."""
-    _expect_approximation(approximate)
+    expect_choice("gelu", "approximate", approximate, ("none", "tanh"))
     x = as_float(x)
     if approximate == "tanh":
         return 0.5 * x * (1 + (TANH_SCALE * (x + TANH_CUBIC * x**3)).tanh())
@@ -47,7 +47,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     Saves:  dy/dx (...)
     Raises: ConfigError if `approximate` is neither "none" nor "tanh"
     """
-    _expect_approximation(approximate)
+    expect_choice("gelu", "approximate", approximate, ("none", "tanh"))
     x = as_float(x)
     fill = _gelu_tanh_block if approximate == "tanh" else _gelu_exact_block
     y, slope = _in_blocks(fill, x)
@@ -136,8 +136,3 @@ def _silu_block(x: Array, y: Array, slope: Array, between: Array) -> None:
         np.subtract(x, y, out=slope)  # x (1 - σ)
         slope += 1
         slope /= gate
-
-
-def _expect_approximation(approximate: str) -> None:
-    if approximate not in ("none", "tanh"):
-        raise ConfigError(f'gelu: approximate must be "none" or "tanh"; got {approximate!r}')

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.checks import expect_probability
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
+from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
 from tinygrad_llm.ops.dropout import dropout_scale
-from tinygrad_llm.ops.expect import expect_probability
-from tinygrad_llm.ops.fusion import fuses
 from tinygrad_llm.ops.softmax import softmax_composed
 from tinygrad_llm.primitives.operands import as_float, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
@@ -26,27 +25,27 @@ TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays
 SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
 
 
-class _Watch(threading.local):
-    watchers: tuple[Callable[[Tensor], Tensor], ...] = ()
-
-
-_watch = _Watch()
-
-
 @contextmanager
 def watch_attention_weights(watcher: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let every attention of this thread write its weights down, and go on with what `watcher` makes of them.
+    """Call `watcher(weights)` in every attention of this thread; the attention goes on with the weights it returns.
 
-    The definition runs in place of the tiles, which never hold all weights at once. Watchers inside others come after.
+    The definition runs in place of the tiles, which never hold all weights at once. Of nested watchers the outermost
+    is called first.
     """
-    before = _watch.watchers
-    _watch.watchers = (*before, watcher)
-    try:
+
+    def watch(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        result = call(*args, **kwargs)
+        return watcher(result) if op_name == attention_weights.__name__ else result
+
+    def run_attention_definition(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        is_attention = op_name == scaled_dot_product_attention.__name__
+        return (scaled_dot_product_attention_composed if is_attention else call)(*args, **kwargs)
+
+    with intercept(watch), intercept(run_attention_definition, replaces=True):
         yield
-    finally:
-        _watch.watchers = before
 
 
+@interceptable
 def attention_weights(
     query: Tensor,
     key: Tensor,
@@ -99,8 +98,6 @@ def scaled_dot_product_attention_composed(
     _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
-    for watcher in _watch.watchers:
-        weights = watcher(weights)
     if dropout_p:
         keep = (generator or default_generator()).dropout_mask(weights.shape, dropout_p)
         weights = weights * (keep * dropout_scale(dropout_p, weights.dtype))
@@ -140,8 +137,7 @@ def scaled_dot_product_attention(
     query, key, value = as_float(query), as_float(key), as_float(value)
     queries, keys, mask, scale = _operands(query, key, value, attn_mask, is_causal, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
-    if _watch.watchers or (mask is not None and mask.requires_grad):
-        # Somebody wants the weights, or the gradient of a learned bias: both are the definition's business.
+    if mask is not None and mask.requires_grad:  # the tiles have no gradient for a learned mask
         return scaled_dot_product_attention_composed(
             query, key, value, attn_mask, dropout_p, is_causal, scale, generator
         )

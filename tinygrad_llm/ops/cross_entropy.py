@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import buffers
-from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.checks import expect_axes, expect_choice, expect_ids, expect_probability, expect_shape
+from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.ops.blocks import as_rows, row_blocks
-from tinygrad_llm.ops.expect import as_ids, expect_axes, expect_probability, expect_shape
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.linear import linear_composed
 from tinygrad_llm.ops.softmax import log_softmax_composed
 from tinygrad_llm.primitives.operands import as_float
@@ -151,10 +151,9 @@ def _targets(
     """The targets as a flat array of class ids, every argument of the loss checked."""
     expect_axes(op, logits, 1)
     expect_probability(op, "label_smoothing", smoothing)
-    if reduction not in ("mean", "sum", "none"):
-        raise ConfigError(f'{op}: reduction must be "mean", "sum" or "none"; got {reduction!r}')
+    expect_choice(op, "reduction", reduction, ("mean", "sum", "none"))
     classes = logits.shape[-1] if classes < 0 else classes
-    ids = as_ids(op, targets, classes, ignored=ignore_index)
+    ids = expect_ids(op, targets, classes, ignored=ignore_index)
     if ids.shape != logits.shape[:-1]:
         raise ShapeError(
             f"{op}: targets must be {logits.shape[:-1]}, one class for each row of logits "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.ops.expect import expect_probability
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.checks import expect_probability
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.ops.expect import as_ids
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.tensor import Array, Gradients, Tensor, as_tensor, record
 
 
 def embedding_composed(ids: Any, weight: Tensor) -> Tensor:
     """The definition: what `embedding` must equal, gradients included."""
     weight = as_tensor(weight)
-    return weight[as_ids("embedding", ids, len(weight))]
+    return weight[expect_ids("embedding", ids, len(weight))]
 
 
 @fuses(embedding_composed)
@@ -36,7 +36,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight must be (V, C); got {weight.shape}")
     table_shape = weight.shape
-    rows = as_ids("embedding", ids, table_shape[0]).reshape(-1).astype(np.intp, copy=False)
+    rows = expect_ids("embedding", ids, table_shape[0]).reshape(-1).astype(np.intp, copy=False)
     y = weight.data[rows]
 
     def backward(dy: Array) -> Gradients:

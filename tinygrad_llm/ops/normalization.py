@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.checks import expect_axes, expect_shape
 from tinygrad_llm.ops.blocks import as_rows, room_for_block, row_blocks, sum_of_rows
-from tinygrad_llm.ops.expect import expect_axes, expect_shape
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives import cat
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_float, normalized_axis
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
 

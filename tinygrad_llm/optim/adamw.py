@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import blocks
-from tinygrad_llm.optim.hyperparameters import expect_number
 from tinygrad_llm.optim.optimizer import Optimizer
 
 

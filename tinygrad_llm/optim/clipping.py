@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import BLOCK
-from tinygrad_llm.optim.hyperparameters import expect_number
 from tinygrad_llm.tensor import Array, Tensor
 
 

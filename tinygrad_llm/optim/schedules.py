@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
+from tinygrad_llm.checks import expect_count, expect_number
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.optim.hyperparameters import expect_number
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -105,5 +105,4 @@ def inverse_square_root(peak: float, warmup_steps: int) -> Schedule:
 
 
 def _expect_step(schedule: str, step: int) -> None:
-    if step < 0:
-        raise ConfigError(f"{schedule}: steps count from 0, the first update; got {step}")
+    expect_count(schedule, "step (0 is the first update)", step, at_least=0)

@@ -34,11 +34,11 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Dropout, Module, TransformerBlock
 from tinygrad_llm.nn.cache import tokens_held
-from tinygrad_llm.ops.attention import visible_keys
+from tinygrad_llm.ops.attention import scaled_dot_product_attention, visible_keys
 from tinygrad_llm.ops.cross_entropy import cross_entropy
+from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.study.activations import running_modules
-from tinygrad_llm.study.attention_calls import attention_through
 from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, TensorLike, as_tensor, enable_grad, observe
 
 OPTIMIZER_MOMENTS = 2  # AdamW keeps two numbers per trainable parameter
@@ -178,12 +178,14 @@ class _Recorder:
         self.paths: dict[Node, str] = {}
         self.attending = False
 
-    def attend(self, real: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """Attention counts from its arguments, whatever operations it is worked out with."""
-        given = inspect.signature(real).bind(*args, **kwargs).arguments
+    def attend(self, op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Count attention from its arguments, whatever operations compute it."""
+        if op_name != ATTENTION:
+            return call(*args, **kwargs)
+        given = inspect.signature(scaled_dot_product_attention).bind(*args, **kwargs).arguments
         self.attending = True
         try:
-            output = real(*args, **kwargs)
+            output = call(*args, **kwargs)
         finally:
             self.attending = False
         if output.requires_grad:
@@ -219,7 +221,7 @@ class _Recorder:
 def watch_operations(running: Sequence[str] = ()) -> Iterator[_Recorder]:
     """Inside, each operation that is recorded is counted; `running` are the paths of the modules at work, if known."""
     recorder = _Recorder(running)
-    with enable_grad(), observe(recorder), attention_through(recorder.attend):
+    with enable_grad(), observe(recorder), intercept(recorder.attend):
         yield recorder
 
 

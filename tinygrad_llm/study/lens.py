@@ -25,7 +25,7 @@ from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention import repeat_heads, watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
-from tinygrad_llm.study.attention_calls import attention_through
+from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
 from tinygrad_llm.tensor import Array, Tensor, enable_grad, no_grad
 from tinygrad_llm.text import Tokenizer
@@ -56,12 +56,12 @@ def _attention_spelled_out() -> Iterator[list[_Attended]]:
 
     products: list[tuple[Array, float]] = []
 
-    def multiplied(
-        real: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, **rest: Any
-    ) -> Tensor:
-        q_times_k = query.data @ repeat_heads(key, query.shape[-3]).data.swapaxes(-1, -2)
-        products.append((q_times_k, 1 / math.sqrt(query.shape[-1]) if scale is None else scale))
-        return real(query, key, value, scale=scale, **rest)
+    def keep_products(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        if op_name == "scaled_dot_product_attention":
+            query, key, scale = args[0], args[1], kwargs.get("scale")
+            q_times_k = query.data @ repeat_heads(key, query.shape[-3]).data.swapaxes(-1, -2)
+            products.append((q_times_k, 1 / math.sqrt(query.shape[-1]) if scale is None else scale))
+        return call(*args, **kwargs)
 
     def keep(weights: Tensor) -> Tensor:
         if weights.requires_grad:
@@ -69,7 +69,7 @@ def _attention_spelled_out() -> Iterator[list[_Attended]]:
         seen.append(_Attended(*products.pop(), weights))
         return weights
 
-    with attention_through(multiplied), watch_attention_weights(keep):
+    with intercept(keep_products), watch_attention_weights(keep):
         yield seen
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tinygrad_llm import Tensor, ops
 from tinygrad_llm.gradcheck import gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
-from tinygrad_llm.ops.fusion import fuses
+from tinygrad_llm.ops.attention import watch_attention_weights
+from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
 from tinygrad_llm.verify.op_cases import CASES, Case
 from tinygrad_llm.verify.proof import ALLOWED
 
@@ -79,7 +80,7 @@ def definition(x: Tensor) -> Tensor:
 
 @pytest.fixture
 def op(monkeypatch):
-    monkeypatch.setattr("tinygrad_llm.ops.fusion.FUSED", {})
+    monkeypatch.setattr("tinygrad_llm.ops.dispatch.FUSED", {})
 
     @fuses(definition)
     def shortcut(x: Tensor) -> Tensor:
@@ -98,6 +99,88 @@ def test_composed_ops_runs_the_definitions(op) -> None:
             assert op(x).item() == 6
         assert op(x).item() == 6  # leaving the inner block leaves only that
     assert op(x).item() == 4
+
+
+def test_a_handler_sees_and_changes_calls_and_results(op) -> None:
+    calls = []
+
+    def handler(op_name, call, x, **options):
+        calls.append((op_name, x.item(), options))
+        return call(x * 10, **options) * 2
+
+    with intercept(handler):
+        assert op(Tensor(5.0)).item() == 98
+    assert op(Tensor(5.0)).item() == 4
+    assert calls == [("shortcut", 5.0, {})]
+
+
+def test_the_innermost_handler_meets_the_call_first(op) -> None:
+    order = []
+
+    def named(name):
+        def handler(op_name, call, *args):
+            order.append(name)
+            return call(*args)
+
+        return handler
+
+    with intercept(named("outer")), intercept(named("inner")):
+        op(Tensor(5.0))
+    assert order == ["inner", "outer"]
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_replaced_op_is_still_seen(op, outside: bool) -> None:
+    seen = []
+
+    def handler(op_name, call, *args):
+        seen.append(op_name)
+        return call(*args)
+
+    first, second = (composed_ops(), intercept(handler)) if outside else (intercept(handler), composed_ops())
+    with first, second:
+        assert op(Tensor(5.0)).item() == 6
+    assert seen == ["shortcut"]
+
+
+def test_a_handler_is_removed_by_an_error_and_other_threads_never_see_it(op) -> None:
+    def handler(op_name, call, *args):
+        raise ZeroDivisionError
+
+    elsewhere = []
+    with pytest.raises(ZeroDivisionError), intercept(handler):
+        thread = threading.Thread(target=lambda: elsewhere.append(op(Tensor(5.0)).item()))
+        thread.start()
+        thread.join()
+        op(Tensor(5.0))
+    assert elsewhere == [4] == [op(Tensor(5.0)).item()]
+
+
+def test_an_op_without_a_definition_can_be_intercepted() -> None:
+    @interceptable
+    def double(x: Tensor) -> Tensor:
+        return x * 2
+
+    with composed_ops(), intercept(lambda op_name, call, *args: call(*args) + 1):
+        assert double(Tensor(5.0)).item() == 11
+
+
+def test_attention_weights_pass_every_watcher_the_outermost_first() -> None:
+    q = Tensor(np.ones((1, 2, 3, 4), np.float32))
+    seen = []
+
+    def watcher(name):
+        def watch(weights: Tensor) -> Tensor:
+            seen.append((name, weights.shape, float(weights.data[0, 0, 0, 0])))
+            return weights * 3
+
+        return watch
+
+    with watch_attention_weights(watcher("outer")), watch_attention_weights(watcher("inner")):
+        o = ops.scaled_dot_product_attention(q, q, q)
+    third = np.float32(1) / np.float32(3)
+    assert seen == [("outer", (1, 2, 3, 3), third), ("inner", (1, 2, 3, 3), third * 3)]
+    np.testing.assert_allclose(o.data, 9, rtol=1e-6)
 
 
 def test_composed_ops_is_undone_by_an_error(op) -> None:
