@@ -14,9 +14,10 @@ from tiny_gpt import some_ids, tiny
 from tinygrad_llm import Tensor, composed_ops, manual_seed, nn, no_grad, study
 from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.ops import FUSED, cross_entropy
+from tinygrad_llm.study import call_stack, tape_recorder
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
-from tinygrad_llm.study.tape import numbers_of
+from tinygrad_llm.study.tape_entry import summarize
 from tinygrad_llm.tensor import observe, record
 from tinygrad_llm.verify.model_cases import made, model_cases
 from tinygrad_llm.verify.op_cases import CASES
@@ -242,17 +243,17 @@ def test_a_model_that_recomputes_knows_where_it_does() -> None:
     assert sum(entry.name == "recompute" and entry.backward is not None for entry in tape) == 2
 
 
-def test_the_numbers_of_an_array() -> None:
+def test_the_summarize_an_array() -> None:
     x = np.array([[3.0, -4.0, 0.0], [np.nan, 1.0, -np.inf]])
-    seen, finite = numbers_of(x), [3.0, -4.0, 0.0, 1.0]
+    seen, finite = summarize(x), [3.0, -4.0, 0.0, 1.0]
     assert (seen.mean, seen.std, seen.min, seen.max) == (0, pytest.approx(np.std(finite)), -4, 3)
     assert (seen.norm, seen.zeros, seen.not_finite) == (pytest.approx(math.sqrt(26)), 1 / 6, 1 / 3)
     assert (seen.largest, seen.largest_at, seen.shape, seen.dtype) == (-4, (0, 1), (2, 3), np.float64)
-    assert numbers_of(np.array(-2.5, np.float32))[2:] == (-2.5, 0, -2.5, -2.5, 2.5, 0, 0, -2.5, ())
-    assert numbers_of(np.array([True, False])).zeros == 0.5
-    assert numbers_of(np.array([3 + 4j])).max == 5
+    assert summarize(np.array(-2.5, np.float32))[2:] == (-2.5, 0, -2.5, -2.5, 2.5, 0, 0, -2.5, ())
+    assert summarize(np.array([True, False])).zeros == 0.5
+    assert summarize(np.array([3 + 4j])).max == 5
     for nothing in (np.zeros((0, 3)), np.array([np.nan])):
-        assert math.isnan(numbers_of(nothing).mean) and numbers_of(nothing).largest_at is None
+        assert math.isnan(summarize(nothing).mean) and summarize(nothing).largest_at is None
 
 
 def test_gradients_are_those_of_the_backward() -> None:
@@ -264,13 +265,13 @@ def test_gradients_are_those_of_the_backward() -> None:
         cross_entropy(logits, TARGETS).backward()
     own = gradients(model)
     head = tape[-2]
-    assert head.module == "head" and head.backward.dy == numbers_of(logits.grad)
+    assert head.module == "head" and head.backward.dy == summarize(logits.grad)
     seen = {}
     for entry in tape:
         for x, gradient in zip(entry.operands, entry.backward.gradients, strict=True):
             if x.parameter is not None:
                 seen[x.parameter] = gradient
-    assert seen == {name: numbers_of(gradient) for name, gradient in own.items()}
+    assert seen == {name: summarize(gradient) for name, gradient in own.items()}
     for name, gradient in seen.items():
         assert own[name][gradient.largest_at] == gradient.largest == max(own[name].ravel(), key=abs)
 
@@ -280,11 +281,11 @@ def test_what_stands_beside_the_largest_element_explains_it() -> None:
         x = Tensor([[0.5, -2.0]], requires_grad=True)
         y = Tensor([[3.0, 5.0]], requires_grad=True)
         (x * y).sum().backward()
-    passage = tape[0].backward
-    assert passage.incoming == "dz" and [g.largest for g in passage.gradients] == [5.0, -2.0]
+    call = tape[0].backward
+    assert call.incoming == "dz" and [g.largest for g in call.gradients] == [5.0, -2.0]
     # Their product is gone: nothing but `sum` read it, which does not need it.
-    assert passage.beside == ({"dz": 1.0, "x": -2.0, "y": 5.0},) * 2
-    assert "dx[0, 1] = 5, its largest element; there dz = 1, x = -2, y = 5" in str(tape[0])
+    assert call.at_largest == ({"dz": 1.0, "x": -2.0, "y": 5.0},) * 2
+    assert "largest element dx[0, 1] = 5; at this index dz = 1, x = -2, y = 5" in str(tape[0])
 
 
 def test_time_is_that_of_the_operation() -> None:
@@ -332,12 +333,49 @@ def test_a_model_made_and_changed_while_recording() -> None:
 
 def test_a_tensor_is_not_taken_for_one_that_is_gone(monkeypatch) -> None:
     """A Tensor may lie where another lay, and has its id then: here all have the same."""
-    monkeypatch.setattr(study.tape, "id", lambda x: 0 if isinstance(x, Tensor) else id(x), raising=False)
+    for module in (call_stack, tape_recorder):
+        monkeypatch.setattr(module, "id", lambda x: 0 if isinstance(x, Tensor) else id(x), raising=False)
     layer = nn.Linear(3, 3)
     with study.record(layer) as tape:
         layer(layer(np.ones((1, 3), np.float32)))
     assert tape[1].operands[0].made_by == 0 and tape[0].operands[0].made_by is None
     assert [x.parameter for x in tape[0].operands] == [None, "weight", None]  # the first of those with this id
+
+
+# -- keeping arrays
+
+
+def test_arrays_are_kept_as_copies() -> None:
+    with study.record(keep_arrays=True) as tape:
+        x = Tensor([[0.5, -2.0]], requires_grad=True)
+        y = Tensor([[3.0, 5.0]], requires_grad=True)
+        z = x * y
+        z.sum().backward()
+    x.data[:], x.grad[:] = 0, 0
+    mul, total = (entry.arrays for entry in tape)
+    kept = {name: array.tolist() for name, array in mul.items()}
+    assert kept == {
+        "x": [[0.5, -2]],
+        "y": [[3, 5]],
+        "z": [[1.5, -10]],
+        "dz": [[1, 1]],
+        "dx": [[3, 5]],
+        "dy": [[0.5, -2]],
+    }
+    assert total["x"] is mul["z"]  # one copy of what one operation made and another read
+    with pytest.raises(ValueError, match="read-only"):
+        mul["x"][0] = 1
+
+
+def test_arrays_are_kept_up_to_the_budget() -> None:
+    with study.record(keep_arrays=True, array_budget=10_000) as tape:
+        forward(tiny()).backward()
+    arrays = {id(array): array.nbytes for entry in tape for array in entry.arrays.values()}
+    assert 8_000 < sum(arrays.values()) <= 10_000
+    assert re.search(r"arrays of \d.* KB copied, \d+ arrays beyond the budget not kept", tape.title)
+    assert not any(entry.arrays for entry in recorded(tiny()))
+    with pytest.raises(ConfigError, match="array_budget must be at least 1 byte; got 0"), study.record(None, True, 0):
+        pass
 
 
 # -- formulas
@@ -394,9 +432,9 @@ def test_a_formula_is_the_docstring_s_and_where_that_is_silent_the_code_s(tape) 
 
 def test_the_table_is_aligned_and_not_too_wide() -> None:
     model = tiny(dtype=np.float32)
-    title, head, *lines = str(recorded(model)).splitlines()
+    title, head, *lines = recorded(model).table(160).splitlines()
     assert re.fullmatch(
-        r"50 operations, 50 gone back through; forward .+, backward .+; [\d.]+ KB made, [\d.]+ KB kept", title
+        r"50 operations, 50 backward calls; forward .+, backward .+; [\d.]+ KB made, [\d.]+ KB kept for backward", title
     )
     assert max(map(len, [head, *lines])) <= 160
     rows = [line for line in lines if line[:2].strip().isdigit()]
@@ -406,10 +444,25 @@ def test_the_table_is_aligned_and_not_too_wide() -> None:
     assert str(study.Tape()).startswith("0 operations")
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_table_fits_the_width_and_names_the_columns_left_out(tape, width: int) -> None:
+    table = tape.table(width)
+    assert max(map(len, table.splitlines())) <= width
+    left_out = re.findall(r"mean±std|reads|called at", table.partition("wider terminal also:")[2])
+    assert ("mean±std" in left_out) == (width < 160)
+    assert ("|dy|" in table.partition("terminal")[0]) == (width > 60)
+
+
+def test_the_width_is_that_of_the_terminal(tape, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert str(tape) == tape.table(80) != tape.table(160)
+    assert max(max(map(len, str(entry).splitlines())) for entry in tape) <= 80
+
+
 def test_what_is_not_finite_is_said() -> None:
     with study.record() as tape:
         Tensor([0.0, 1.0], requires_grad=True).log()
-    assert "50% not finite" in str(tape) and "50% not finite" in str(tape[0])
+    assert "50% not finite" in tape.table(40) and "50% not finite" in str(tape[0])
 
 
 def test_entries_are_reached_like_those_of_a_list(tape) -> None:
@@ -501,7 +554,7 @@ def test_what_no_gradient_reaches_is_passed_by() -> None:
     with pytest.raises(GraphError, match="all 5"):
         tape.step()
     assert x.grad.tolist() == [5.0] and tape[0].backward is None and loss.node.backward is None
-    assert "-" in str(tape)
+    assert "-" in tape.table(160)
 
 
 def test_playing_what_cannot_be_played() -> None:
@@ -524,7 +577,7 @@ def test_playing_what_cannot_be_played() -> None:
     with study.record() as outside:
         loss = forward(model)
     loss.backward()
-    with pytest.raises(GraphError, match="went back outside of the recording"):
+    with pytest.raises(GraphError, match="was walked outside of the recording"):
         outside.step()
     assert logits.requires_grad
 

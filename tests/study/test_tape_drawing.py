@@ -97,7 +97,7 @@ def check(tape: study.Tape) -> None:
     nodes = [node for node in canvas.iter(f"{SVG}g") if (node.get("class") or "").startswith("node")]
     assert sorted(int(node.get("id")[2:]) for node in nodes) == list(range(len(tape)))
     for node in nodes:
-        assert node.find(f"{SVG}title").text == str(tape[int(node.get("id")[2:])])
+        assert node.find(f"{SVG}title").text == tape[int(node.get("id")[2:])].describe(120)
     width, height = (float(drawing.get(name)) for name in ("width", "height"))
     right, down = map(float, re.findall(r"[\d.]+", canvas.get("transform")))
     assert all(inside(rectangle(part), (-right, -down, width - right, height - down)) for part in nodes)

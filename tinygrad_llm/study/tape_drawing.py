@@ -1,24 +1,23 @@
-"""The tape as a picture: operations in a box for each module, forward from top to bottom, as SVG or for Graphviz."""
+"""The tape as a graph, drawn as SVG or written for Graphviz: a box for each module, forward from top to bottom."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
+from tinygrad_llm.study.formatting import format_shape
 from tinygrad_llm.study.nested_layout import PAD, Box, Leaf, Line, lay_out
-from tinygrad_llm.study.tape_words import shape_in_words
+from tinygrad_llm.study.tape_entry import Entry
 
-if TYPE_CHECKING:
-    from tinygrad_llm.study.tape import Entry
-
-LETTER = 0.61  # of a monospaced font's size: the width of one letter, rounded up
+# Units: pixels.
+LETTER = 0.61  # width of a letter in a monospaced font, in font sizes, rounded up
 NAME, SMALL, HEADING = 12.0, 10.5, 14.0  # font sizes
 MARGIN = 20.0
-NARROWEST = 660.0  # picture: so that heading and legend have room
+MIN_WIDTH = 660.0  # of the picture, for its heading and legend
 NODE_HEIGHT = 40.0
-LEGEND = (("node weighs", "reads parameters"), ("node", "reads none"), ("node view", "a view, no numbers made"))
+LEGEND = (("node weighs", "reads parameters"), ("node", "reads none"), ("node view", "a view of its operand"))
+TITLE_WIDTH = 120  # columns of a node's description, which is shown under the pointer
 
 STYLE = """
 svg { background: #ffffff; --ink: #1c2330; --faint: #566072; --line: #7b8698; --box: #bfc7d4; --fill: #4a6fa50d;
@@ -40,14 +39,14 @@ text { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace
 
 
 def as_svg(entries: Sequence[Entry], root: str, title: str) -> str:
-    """The picture, self-contained, in the light or dark colours that the reader's system asks for.
+    """A self-contained SVG picture, in light or dark colours as the reader's system prefers.
 
-    A node is an operation with its output's shape; resting on it, or on a line, shows what is known of it.
+    A node is an operation with the shape of its output; its description appears under the pointer.
     """
     names = _names(entries)
     top = _tree(entries, root, names)
     lay_out(top, _edges(entries))
-    wide = max(top.width, NARROWEST)
+    wide = max(top.width, MIN_WIDTH)
     heading = [(root or "Operations", "heading")]
     heading += [(line, "") for line in textwrap.wrap(title, int(wide / (SMALL * LETTER)))]
     above = MARGIN + 18 * len(heading) + 34
@@ -87,19 +86,19 @@ def as_dot(entries: Sequence[Entry], root: str) -> str:
 
 
 def _edges(entries: Sequence[Entry]) -> list[tuple[int, int]]:
-    """From each operation to those that read what it made; each pair once."""
+    """Pairs from each operation to those that read its output, without repetitions."""
     return list({(x.made_by, entry.index): None for entry in entries for x in entry.operands if x.made_by is not None})
 
 
 def _names(entries: Sequence[Entry]) -> dict[int, str]:
-    """What stands on each node."""
+    """The label of each node."""
     return {entry.index: entry.name for entry in entries}
 
 
 def _tree(entries: Sequence[Entry], root: str, names: dict[int, str]) -> Box:
     """A box for each run of operations in one module, inside the box of the module that called it.
 
-    A module of one operation gets no box but lends the node its name, which is written into `names`.
+    A module of one operation gets no box; its name becomes part of the node's label in `names`.
     """
     top = Box("", 0.0, [])
     open_boxes: list[tuple[str, Box]] = []
@@ -138,8 +137,8 @@ def _leaves(box: Box) -> Iterator[Leaf]:
 
 
 def _numbers(entry: Entry) -> str:
-    """A node's second line: the output's shape, and the norm of the gradient that came back to it."""
-    shape = shape_in_words(entry.shape)
+    """The second line of a node: the shape of the output, and the norm of its gradient."""
+    shape = format_shape(entry.shape)
     return shape if entry.backward is None else f"{shape}  |d| {entry.backward.dy.norm:.2g}"
 
 
@@ -173,7 +172,7 @@ def _inside(box: Box, entries: Sequence[Entry], names: dict[int, str]) -> Iterat
 def _node(leaf: Leaf, entry: Entry, name: str) -> str:
     middle = leaf.x + leaf.width / 2
     return (
-        f'<g class="{_kind(entry)}" id="op{entry.index}"><title>{escape(str(entry))}</title>'
+        f'<g class="{_kind(entry)}" id="op{entry.index}"><title>{escape(entry.describe(TITLE_WIDTH))}</title>'
         f"<rect {_place(leaf.x, leaf.y, leaf.width, leaf.height)}/>"
         f'<text class="name" text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 17:.1f}">{escape(name)}</text>'
         f'<text text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 32:.1f}">{escape(_numbers(entry))}</text></g>'
@@ -184,7 +183,9 @@ def _line(line: Line, producer: Entry) -> str:
     (x1, y1), (_, y2), (x2, y3), (_, y4) = line.points
     bend = (y2 + y3) / 2
     first = "" if y1 == y2 else f" V{y2:.1f}"
-    last = "" if y3 == y4 else f" V{y4:.1f}"  # an arrow's head points as the last piece does, which must have a length
+    last = (
+        "" if y3 == y4 else f" V{y4:.1f}"
+    )  # the arrowhead takes its direction from the last piece, which needs a length
     curve = f" C{x1:.1f} {bend:.1f} {x2:.1f} {bend:.1f} {x2:.1f} {y3:.1f}"
     head = ' marker-end="url(#head)"' if line.arrives else ""
     return (
@@ -219,7 +220,7 @@ def _clusters(box: Box, entries: Sequence[Entry], names: dict[int, str], count: 
         else:
             entry = entries[child.key]
             label = _quoted(f"{names[child.key]}\n{_numbers(entry)}")
-            yield f'  "{child.key}" [label={label}, tooltip={_quoted(str(entry))}];'
+            yield f'  "{child.key}" [label={label}, tooltip={_quoted(entry.describe(TITLE_WIDTH))}];'
 
 
 def _quoted(text: str) -> str:
