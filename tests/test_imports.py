@@ -46,8 +46,9 @@ for room in ("optim", "generate", "interop", "train", "finetune", "study", "veri
 BELOW["__main__"] = {"cli"}
 for room in ("random", "text", "data", *itertools.chain.from_iterable(CHAIN[CHAIN.index(["primitives"]) :])):
     BELOW[room] |= {"checks", "arrays"}
-for room in BELOW:
-    BELOW[room] |= {"lazy"}
+BELOW["settings"] = {"errors"}
+for room in set(BELOW) - {"errors", "lazy", "settings"}:
+    BELOW[room] |= {"lazy", "settings"}
 
 THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py"}
 LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py"}

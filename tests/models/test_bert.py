@@ -176,7 +176,7 @@ def test_learns_which_word_is_hidden():
         (lambda m: m.pooled(m.hidden(IDS)), ConfigError, "has no pooler"),
         (lambda m: tiny(masked_word_head=False)(IDS), ConfigError, "has no masked-word head"),
         (lambda m: BertConfig(num_segments=0), ConfigError, "num_segments must be an integer of at least 1; got 0"),
-        (lambda m: BertConfig(gelu="relu"), ConfigError, 'gelu must be "tanh" or "none"'),
+        (lambda m: BertConfig(gelu="relu"), ConfigError, "gelu must be one of tanh, none; got 'relu'"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_says_so(call, error, message):

@@ -252,9 +252,9 @@ def test_frozen_models_and_empty_loaders_are_refused():
         ({"steps": -1}, "steps must be an integer of at least 0; got -1"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number"),
-        ({"beta2": 1.0}, "beta2 must be below 1"),
+        ({"beta2": 1.0}, r"beta2 must be a number in \[0, 1\); got 1.0"),
         ({"min_learning_rate": 1.0}, "min_learning_rate must be at most learning_rate"),
-        ({"seed": 2**40}, "seed must be below"),
+        ({"seed": 2**40}, r"seed must be an integer in \[0, 4294967296\)"),
     ],
 )
 def test_settings_out_of_range_are_named(wrong, message):

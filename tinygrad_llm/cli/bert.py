@@ -27,8 +27,8 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig, GPTConfig
-from tinygrad_llm.models.config import setting, setting_of
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
 from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating
@@ -37,7 +37,7 @@ JUDGED = 40  # batches of the validation part that figures are taken on, before 
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     data: str = setting("", "a UTF-8 text file (default: Python's own documentation)", metavar="FILE")
     vocab_size: int = setting(2048, "tokens of the BPE tokenizer, which is trained here")
     # Twice the paper's share: more to learn from in a short run (Wettig et al. 2022, arXiv:2202.08005). And few

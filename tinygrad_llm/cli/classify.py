@@ -22,8 +22,8 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
 from tinygrad_llm.models import GPT, Bert, Llama
-from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
@@ -31,7 +31,7 @@ MOST_SHOWN = 20  # classes whose confusion matrix a terminal holds
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     data: str = setting(
         "", "a CSV or TSV file with a text and a label in each row; needed for a new run", metavar="FILE"
     )
@@ -40,8 +40,8 @@ class Options:
     trainable: str = setting(
         "last_block", "what changes; last_block with the final norm", choices=("head", "last_block", "all")
     )
-    pooling: str = setting(
-        "", "the token that the head reads (default: last, but first of a BERT)", choices=("last", "first", "mean")
+    pooling: str | None = setting(
+        None, "the token that the head reads (default: last, but first of a BERT)", choices=("last", "first", "mean")
     )
     causal: bool = setting(True, "let each token see only those before it; a BERT's always see all")
     balance: bool = setting(True, "take as many texts of each class as the smallest has")
@@ -91,7 +91,7 @@ def prepare(
         for name, dataset in zip(names, datasets, strict=True)
     }
     causal = None if isinstance(base, Bert) else options.causal
-    model = Classifier(base, labels, options.pooling or None, options.trainable, causal)
+    model = Classifier(base, labels, options.pooling, options.trainable, causal)
     return Job(
         model,
         "classifier",

@@ -22,6 +22,7 @@ from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import manual_seed
+from tinygrad_llm.settings import Settings
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import (
     Loader,
@@ -35,7 +36,7 @@ from tinygrad_llm.train import (
     language_model_loss,
 )
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound=Settings)
 REPORT = "report.json"
 UNUSED_SETTINGS = ("sample_interval",)  # nothing is written on the way
 
@@ -121,7 +122,7 @@ class FineTuning(Generic[Options]):
             plan = self._new_plan(given)
             folder = RunFolder.create(out, keep)
         with folder:
-            options = dataclasses.replace(self.options, **plan["options"])  # type: ignore[type-var]
+            options = dataclasses.replace(self.options, **plan["options"])
             settings = TrainingSettings.from_dict(plan["training"])
             base, tokenizer = None, folder.tokenizer if resume else None
             if "base" in plan:
@@ -179,7 +180,7 @@ class FineTuning(Generic[Options]):
                     "--model must name the run folder of a pretrained model; `tinygrad-llm train` makes one"
                 )
             settings = self.from_nothing
-        options = dataclasses.asdict(self.options)  # type: ignore[call-overload]
+        options = dataclasses.asdict(self.options)
         if "model" in given:
             options |= self.suits(Path(given["model"]))
         training = settings.to_dict()
@@ -197,7 +198,7 @@ class FineTuning(Generic[Options]):
         Raises: ConfigError for a change that is none of CHANGEABLE, CheckpointError for a plan that this command did
                 not write
         """
-        defaults = dataclasses.asdict(self.options)  # type: ignore[call-overload]
+        defaults = dataclasses.asdict(self.options)
         expected: dict[str, Any] = {"options": defaults, "training": self.settings.to_dict()}
         if self.from_base and ("base" in config or self.from_nothing is None):
             expected |= {"base": "", "base_sha256": ""}
@@ -205,6 +206,9 @@ class FineTuning(Generic[Options]):
             if not _alike(config.get(name), example):
                 raise CheckpointError(f"the run's config.json: {name} must be what `{self.name} train` wrote")
         plan = {**config, "training": dict(config["training"])}
+        plan["options"] = {
+            name: value if defaults[name] is not None else value or None for name, value in config["options"].items()
+        }
         was = {**plan["options"], **plan["training"], "model": plan.get("base", "none")}
         for name, value in given.items():
             if name in CHANGEABLE:
@@ -232,7 +236,7 @@ def _alike(value: Any, example: Any) -> bool:
             and value.keys() == example.keys()
             and all(_alike(value[name], example[name]) for name in example)
         )
-    return type(value) is type(example) or (type(example) is float and type(value) is int)
+    return example is None or type(value) is type(example) or (type(example) is float and type(value) is int)
 
 
 def _expect_unchanged(plan: dict[str, Any], name: str, path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.settings import Settings, declaration, kind_of
 
 # The length of a run and how it is watched, not what is being trained.
 CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
@@ -22,26 +23,32 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if silent else super()._get_help_string(action)
 
 
-def add_flags(group: Any, settings: Any, leave_out: Sequence[str] = ()) -> None:
-    """One flag for each field of `settings`, a dataclass or, where its help shall show the defaults, an instance of it.
+def flag_of(name: str) -> str:
+    """The flag of a setting: `--batch-size` of `batch_size`."""
+    return "--" + name.replace("_", "-")
 
-    A field's metadata may hold `help`, `choices` and `metavar`.
-    """
-    parse: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
-    for field in dataclasses.fields(settings):
+
+def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequence[str] = ()) -> None:
+    """One flag for each setting of a `Settings` class, or of an object of one, whose values the help then tells."""
+    cls = settings if isinstance(settings, type) else type(settings)
+    for field in dataclasses.fields(cls):
         if field.name in leave_out:
             continue
-        default = "" if isinstance(settings, type) else getattr(settings, field.name)
-        note = " ".join(filter(None, (field.metadata.get("help"), f"(default: {default})" if default != "" else "")))
-        kind = str(field.type).removesuffix(" | None")
-        how: dict[str, Any] = {"type": parse.get(kind), "metavar": {"int": "N", "float": "X", "str": "NAME"}.get(kind)}
-        if kind == "bool":
+        declared, kind = declaration(field), kind_of(cls, field.name)
+        note = declared.help
+        if not isinstance(settings, type):
+            value = getattr(settings, field.name)
+            known = value is not None and value is not False and value != ""
+            note += f" (default: {' '.join(filter(None, (str(value), declared.unit)))})" if known else ""
+        how: dict[str, Any]
+        if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
-        elif "choices" in field.metadata:
-            how = {"choices": field.metadata["choices"]}
-        elif "metavar" in field.metadata:
-            how["metavar"] = field.metadata["metavar"]
-        group.add_argument("--" + field.name.replace("_", "-"), help=note or None, **how)
+        elif declared.choices:
+            how = {"choices": declared.choices}
+        else:
+            metavar = declared.metavar or {int: "N", float: "X"}.get(kind, "NAME")
+            how = {"type": kind if kind in (int, float) else str, "metavar": metavar}
+        group.add_argument(flag_of(field.name), help=note.replace("%", "%%") or None, **how)
 
 
 def expect_run_of(command: str, config: Mapping[str, Any], out: Path) -> None:

@@ -37,9 +37,9 @@ from tinygrad_llm.finetune import (
 )
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, model_type_of
-from tinygrad_llm.models.config import setting
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
@@ -61,7 +61,7 @@ KINDS_HELP = "of the generated records, separated by commas; empty for all"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     data: str = setting(
         "",
         "a JSON or JSON Lines file of records with instruction, input and output; without one, records "

@@ -20,14 +20,14 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.models import LanguageModel, model_type_of
-from tinygrad_llm.models.config import setting
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     data: str = setting(
         "",
         "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",

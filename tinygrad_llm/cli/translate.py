@@ -24,8 +24,8 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
-from tinygrad_llm.models.config import setting, setting_of
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate
 
@@ -38,7 +38,7 @@ MOST_BEAMS = 256
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     data: str = setting(
         "",
         "a file with a text, a tab and its translation on each line (default: numbers in English and "

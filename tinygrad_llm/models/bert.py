@@ -29,6 +29,7 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import no_initial_values, normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
+from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Tensor, TensorLike
 from tinygrad_llm.text import Tokenizer
 
@@ -42,18 +43,29 @@ class BertConfig(ModelConfig):
     guesses whether the second sentence follows the first reads it. `gelu` is "none", the exact form, or "tanh".
     """
 
-    vocab_size: int = 30522
-    context_length: int = 512
-    embedding_dim: int = 768
-    num_heads: int = 12
-    num_layers: int = 12
-    dropout: float = 0.1
-    num_segments: int = 2
-    feed_forward_dim: int | None = None
-    norm_eps: float = 1e-12
-    gelu: str = "none"
-    masked_word_head: bool = True
-    pooler: bool = False
+    vocab_size: int = setting(30522, "tokens in the vocabulary", least=1)
+    context_length: int = setting(512, "maximum sequence length, in tokens", least=1)
+    embedding_dim: int = setting(
+        768,
+        "embedding size (width of the residual stream); a multiple of the number of heads",
+        least=1,
+        multiple_of="num_heads",
+    )
+    num_heads: int = setting(12, "attention heads per layer", least=1)
+    num_layers: int = setting(12, "transformer blocks", least=1)
+    dropout: float = setting(
+        0.1, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
+    )
+    num_segments: int = setting(2, "token types (segments)", least=1)
+    feed_forward_dim: int | None = setting(
+        None, "hidden size of the feed-forward layers (default: 4 times the embedding size)", least=1
+    )
+    norm_eps: float = setting(1e-12, "epsilon: what normalisation adds to the variance", above=0, below=1)
+    gelu: str = setting(
+        "none", "form of GELU: tanh, GPT-2's approximation, or none, the exact one", choices=("tanh", "none")
+    )
+    masked_word_head: bool = setting(True, "give the model a head that predicts masked tokens")
+    pooler: bool = setting(False, "give the model a pooler: one vector per text, from its first token")
 
 
 class MaskedWordHead(Module):

@@ -31,6 +31,7 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.nn.init import normal, uniform
 from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
+from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Array, Tensor, TensorLike
 
 
@@ -41,15 +42,26 @@ class EncoderDecoderConfig(ModelConfig):
     One vocabulary serves both languages. `label_smoothing` is for the loss in training only.
     """
 
-    vocab_size: int = 37000
-    context_length: int = 512
-    embedding_dim: int = 512
-    num_heads: int = 8
-    num_layers: int = 6
-    feed_forward_dim: int | None = None
-    dropout: float = 0.1
-    label_smoothing: float = 0.1
-    norm_eps: float = 1e-5
+    vocab_size: int = setting(37000, "tokens in the shared vocabulary", least=1)
+    context_length: int = setting(512, "maximum sequence length, in tokens", least=1)
+    embedding_dim: int = setting(
+        512,
+        "embedding size (width of the residual stream); a multiple of the number of heads",
+        least=1,
+        multiple_of="num_heads",
+    )
+    num_heads: int = setting(8, "attention heads per layer", least=1)
+    num_layers: int = setting(6, "transformer blocks of the encoder, and of the decoder", least=1)
+    feed_forward_dim: int | None = setting(
+        None, "hidden size of the feed-forward layers (default: 4 times the embedding size)", least=1
+    )
+    dropout: float = setting(
+        0.1, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
+    )
+    label_smoothing: float = setting(
+        0.1, "share of each target's probability that is spread over all tokens, in training", least=0, below=1
+    )
+    norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the variance", above=0, below=1)
 
 
 class Memory(NamedTuple):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import ModelConfig, setting
+from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
+from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Array, Tensor
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -37,19 +38,28 @@ class GPTConfig(ModelConfig):
     Raises: ConfigError naming the setting that does not fit
     """
 
-    vocab_size: int = setting(50257, "how many tokens there are")
-    context_length: int = setting(1024, "tokens that the model reads at once, at most")
-    embedding_dim: int = setting(768, "numbers that stand for a token; a multiple of the heads")
-    num_heads: int = setting(12, "attentions side by side in each layer")
-    num_layers: int = setting(12, "blocks on top of each other")
-    dropout: float = setting(0.1, "share of activations that is left out at random in training")
-    qkv_bias: bool = setting(False, "add a bias to queries, keys and values")
-    tie_weights: bool = setting(False, "let the output head share the table of the token embedding")
-    feed_forward_dim: int | None = setting(
-        None, "width inside a feed-forward layer: unless given, 4 times the embedding's, 8/3 in a Llama"
+    vocab_size: int = setting(50257, "tokens in the vocabulary", least=1)
+    context_length: int = setting(1024, "maximum sequence length, in tokens", least=1)
+    embedding_dim: int = setting(
+        768,
+        "embedding size (width of the residual stream); a multiple of the number of heads",
+        least=1,
+        multiple_of="num_heads",
     )
-    norm_eps: float = setting(1e-5, "what a normalisation adds to the variance")
-    gelu: str = setting("tanh", "tanh, GPT-2's form of GELU, or none, the exact one")
+    num_heads: int = setting(12, "attention heads per layer", least=1)
+    num_layers: int = setting(12, "transformer blocks", least=1)
+    dropout: float = setting(
+        0.1, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
+    )
+    qkv_bias: bool = setting(False, "add a bias to queries, keys and values")
+    tie_weights: bool = setting(False, "weight tying: the output head shares the token embedding's matrix")
+    feed_forward_dim: int | None = setting(
+        None, "hidden size of the feed-forward layers (default: 4 times the embedding size)", least=1
+    )
+    norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the variance", above=0, below=1)
+    gelu: str = setting(
+        "tanh", "form of GELU: tanh, GPT-2's approximation, or none, the exact one", choices=("tanh", "none")
+    )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:

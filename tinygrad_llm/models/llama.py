@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import ModelConfig, setting
+from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.models.llama_huggingface import read_llama, write_llama
 from tinygrad_llm.nn import (
@@ -35,6 +34,7 @@ from tinygrad_llm.nn import (
     SiLU,
     TransformerBlock,
 )
+from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Array, Tensor
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
@@ -49,37 +49,55 @@ class LlamaConfig(ModelConfig):
     Raises: ConfigError naming the setting that does not fit
     """
 
-    vocab_size: int = 32000
-    context_length: int = 4096
-    embedding_dim: int = 4096
-    num_heads: int = 32
-    num_layers: int = 32
-    num_kv_heads: int | None = setting(None, "heads of keys and values, shared by groups of queries: unless given, all")
-    head_dim: int | None = setting(None, "width of a head: unless given, the embedding's divided by the heads")
-    feed_forward_dim: int | None = None  # 8/3 · embedding_dim, rounded up to a multiple of 8
-    dropout: float = 0.0
-    norm_eps: float = 1e-5
-    rope_base: float = setting(10000.0, "the larger, the more slowly rotary positions turn")
+    vocab_size: int = setting(32000, "tokens in the vocabulary", least=1)
+    context_length: int = setting(4096, "maximum sequence length, in tokens", least=1)
+    embedding_dim: int = setting(
+        4096,
+        "embedding size (width of the residual stream); a multiple of the number of heads",
+        least=1,
+        multiple_of="num_heads",
+        unless="head_dim",
+    )
+    num_heads: int = setting(32, "attention heads per layer", least=1)
+    num_layers: int = setting(32, "transformer blocks", least=1)
+    num_kv_heads: int | None = setting(
+        None, "heads of keys and values, each shared by a group of query heads (default: one per query head)", least=1
+    )
+    head_dim: int | None = setting(
+        None, "size of a head (default: the embedding size divided by the number of heads)", least=1
+    )
+    feed_forward_dim: int | None = setting(
+        None,
+        "hidden size of the feed-forward layers (default: 8/3 of the embedding size, rounded up to a multiple of 8)",
+        least=1,
+    )
+    dropout: float = setting(
+        0.0, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
+    )
+    norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the mean square", above=0, below=1)
+    rope_base: float = setting(
+        10000.0, "base of the rotary frequencies (theta); larger: slower rotation", above=0, metavar="X"
+    )
     rope_scaling: Mapping[str, float] | None = None
-    activation: str = setting("silu", "in the gated feed-forward layer: silu, gelu or gelu_tanh")
-    tie_weights: bool = False
-    qkv_bias: bool = False
-    output_bias: bool = setting(False, "add a bias to what attention gives")
-    qk_norm: bool = setting(False, "normalise each head's queries and keys, as Qwen3")
-    window: int | None = setting(None, "tokens that attention looks back, as Mistral: unless given, all")
-    norm_around_one: bool = setting(False, "normalise with 1 + weight, as Gemma")
-    scale_embeddings: bool = setting(False, "multiply embeddings by the root of their width, as Gemma")
-    num_experts: int | None = setting(None, "feed-forward layers to choose from, as Mixtral: unless given, one")
-    experts_per_token: int = setting(2, "how many of these a token goes through")
-    balance: float = setting(0.01, "weight of the loss that spreads tokens over them")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ConfigError(f"LlamaConfig: activation must be one of {known}; got {self.activation!r}")
-        if not isinstance(self.balance, int | float) or not 0 <= self.balance < math.inf:
-            raise ConfigError(f"LlamaConfig: balance must be a finite number of at least 0; got {self.balance!r}")
+    activation: str = setting("silu", "activation of the gated feed-forward layers", choices=tuple(ACTIVATIONS))
+    tie_weights: bool = setting(False, "weight tying: the output head shares the token embedding's matrix")
+    qkv_bias: bool = setting(False, "add a bias to queries, keys and values")
+    output_bias: bool = setting(False, "add a bias to attention's output projection")
+    qk_norm: bool = setting(False, "normalise each head's queries and keys, as Qwen3 does")
+    window: int | None = setting(
+        None,
+        "sliding-window attention: each token attends to the last N tokens, as in Mistral (default: to all)",
+        least=1,
+    )
+    norm_around_one: bool = setting(False, "RMSNorm multiplies by 1 + weight, as Gemma does")
+    scale_embeddings: bool = setting(False, "multiply embeddings by the square root of their size, as Gemma does")
+    num_experts: int | None = setting(
+        None,
+        "mixture of experts: feed-forward layers per block, as in Mixtral (default: one, without a router)",
+        least=1,
+    )
+    experts_per_token: int = setting(2, "experts that process each token", least=1)
+    balance: float = setting(0.01, "weight of the load-balancing loss over experts", least=0)
 
 
 class Llama(LanguageModel):

@@ -1,80 +1,44 @@
-"""The settings of a training run, checked once when they are made."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import setting
+from tinygrad_llm.settings import Settings, setting
 
 SCHEDULES = ("cosine", "inverse_square_root")
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """How to train: what a run folder records and a resumed run must share.
+class TrainingSettings(Settings):
+    """How to train: recorded in the run folder, and the same in a run that is resumed.
 
     Units: `steps`, `warmup_steps` and the intervals count optimizer steps; learning rates are per step; `grad_clip` is
-    a global norm, 0 for none. An interval of 0 means only at the end. `min_learning_rate` is where a cosine ends.
-    Raises ConfigError naming the setting that does not fit.
+    a global L2 norm. Raises: SettingError, a ConfigError, naming the setting
     """
 
-    steps: int = setting(600, "optimizer steps in all")
-    batch_size: int = setting(16, "examples that a step learns from at once")
-    grad_accumulation: int = setting(1, "batches whose gradients are summed for one step")
-    learning_rate: float = setting(1e-3, "the highest, after the warm-up")
-    min_learning_rate: float = setting(1e-4, "where a cosine ends")
-    schedule: str = setting("cosine", "after the warm-up: cosine, or inverse_square_root, the first Transformer's")
-    warmup_steps: int = setting(100, "steps in which the learning rate grows from 0")
-    beta1: float = setting(0.9, "AdamW's memory of gradients")
-    beta2: float = setting(0.99, "AdamW's memory of their squares")
-    weight_decay: float = setting(0.1, "AdamW's pull of the weights towards 0")
-    grad_clip: float = setting(1.0, "longest gradient of all parameters together, 0 for any")
-    eval_interval: int = setting(250, "steps between looks at the validation loss, 0 for one at the end")
-    eval_batches: int = setting(20, "batches of such a look")
-    sample_interval: int = setting(0, "steps between samples of what the model writes, 0 for one at the end")
-    seed: int = setting(0, "of all random numbers: the same seed gives the same run")
-    checkpoint_activations: bool = setting(False, "recompute each block in backward: less memory, a third more time")
-    skip_bad_steps: bool = setting(False, "go on after a loss or gradient that is no number, without that step")
-
-    def __post_init__(self) -> None:
-        lowest = {"steps": 0, "warmup_steps": 0, "eval_interval": 0, "sample_interval": 0, "seed": 0}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int":
-                least = lowest.get(field.name, 1)
-                if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-                    raise ConfigError(f"{field.name} must be an integer of at least {least}; got {value!r}")
-            elif field.type == "float":
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                if not number or not math.isfinite(value) or value < 0:
-                    raise ConfigError(f"{field.name} must be a finite number of at least 0; got {value!r}")
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
-        for name in ("beta1", "beta2"):
-            if getattr(self, name) >= 1:
-                raise ConfigError(f"{name} must be below 1; got {getattr(self, name)}")
-        if self.min_learning_rate > self.learning_rate:
-            raise ConfigError(
-                f"min_learning_rate must be at most learning_rate, {self.learning_rate}; got {self.min_learning_rate}"
-            )
-        if self.seed >= 2**32:
-            raise ConfigError(f"seed must be below 2**32; got {self.seed}")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> TrainingSettings:
-        """Raises ConfigError for a setting that does not exist."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = [name for name in settings if name not in known]
-        if unknown:
-            raise ConfigError(f"training settings are {', '.join(known)}; got {', '.join(map(str, unknown))}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    steps: int = setting(600, "number of optimizer steps", least=0)
+    batch_size: int = setting(16, "examples per batch", least=1)
+    grad_accumulation: int = setting(1, "gradient accumulation: batches summed for one optimizer step", least=1)
+    learning_rate: float = setting(1e-3, "peak learning rate, reached after warm-up", least=0)
+    min_learning_rate: float = setting(
+        1e-4, "final learning rate of the cosine schedule", least=0, most="learning_rate"
+    )
+    schedule: str = setting(
+        "cosine", "learning rate after warm-up; inverse_square_root as in the first Transformer", choices=SCHEDULES
+    )
+    warmup_steps: int = setting(100, "steps of linear warm-up from 0 to the peak learning rate", least=0)
+    beta1: float = setting(0.9, "AdamW: decay rate of the first moment", least=0, below=1)
+    beta2: float = setting(0.99, "AdamW: decay rate of the second moment", least=0, below=1)
+    weight_decay: float = setting(0.1, "AdamW: decoupled weight decay", least=0)
+    grad_clip: float = setting(1.0, "clip the global gradient norm to X; 0 turns clipping off", least=0)
+    eval_interval: int = setting(250, "evaluate on the validation data every N steps; 0: only after the last", least=0)
+    eval_batches: int = setting(20, "batches per evaluation", least=1)
+    sample_interval: int = setting(0, "print a sample of generated text every N steps; 0: only after the last", least=0)
+    seed: int = setting(
+        0, "seed of all random numbers: the same seed and settings give the same run", least=0, below=2**32
+    )
+    checkpoint_activations: bool = setting(
+        False, "recompute each block in the backward pass: less memory, about a third more time"
+    )
+    skip_bad_steps: bool = setting(False, "skip the steps whose loss or gradient is NaN or infinite, and go on")
