@@ -1,7 +1,6 @@
 """The rule of the house, read from the source: imports run one way, and nothing heavy is loaded unasked."""
 
 import ast
-import itertools
 import os
 import subprocess
 import sys
@@ -13,42 +12,49 @@ import tinygrad_llm
 PACKAGE = Path(tinygrad_llm.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# A room may import those before it in its line, and whatever they may.
-BELOW: dict[str, set[str]] = {"errors": set(), "lazy": set()}
+# A room may import the rooms of the lines above its own; where several stand in one line, they do not see each other.
 CHAIN = [
-    ["errors"],
+    ["errors", "lazy"],
     ["arrays"],
-    ["buffers"],
+    ["checks", "settings", "buffers"],
     ["tensor"],
     ["primitives"],
     ["ops"],
+    ["functions"],
     ["nn"],
+    ["layers"],
     ["models"],
     ["optim", "generate", "interop"],
     ["train"],
     ["finetune"],
+    ["architectures"],
+    ["runs"],
     ["study"],
     ["verify", "measure"],
     ["cli"],
+    ["__main__"],
 ]
-for lower, upper in itertools.pairwise(CHAIN):
-    for room in upper:
-        BELOW[room] = set(lower).union(*(BELOW[one] for one in lower))
-BELOW |= {room: BELOW["tensor"] | {"tensor"} for room in ("gradcheck", "anomaly")}
-BELOW |= {"checks": {"errors", "arrays"}, "random": {"errors"}, "formats": {"errors"}}
-BELOW |= {"text": {"errors", "random", "formats"}, "data": {"errors", "random", "formats"}}
-# The rooms beside the chain may be entered from those rooms of it that need them.
-BELOW["ops"] |= {"random"}
-BELOW["nn"] |= {"random"}
-BELOW["models"] |= {"random", "formats", "text"}
-for room in ("optim", "generate", "interop", "train", "finetune", "study", "verify", "measure", "cli"):
-    BELOW[room] |= {"random", "formats", "text", "data", "gradcheck", "anomaly"}
-BELOW["__main__"] = {"cli"}
-for room in ("random", "text", "data", *itertools.chain.from_iterable(CHAIN[CHAIN.index(["primitives"]) :])):
-    BELOW[room] |= {"checks", "arrays"}
-BELOW["settings"] = {"errors"}
-for room in set(BELOW) - {"errors", "lazy", "settings"}:
-    BELOW[room] |= {"lazy", "settings"}
+BELOW: dict[str, set[str]] = {}
+for lines_above, line in enumerate(CHAIN):
+    for room in line:
+        BELOW[room] = {one for above in CHAIN[:lines_above] for one in above}
+# Rooms beside the chain, what they may import, and the first line of the chain that may import them.
+FLOOR = {"errors", "lazy", "arrays", "checks", "settings"}
+BESIDE = [
+    ("random", FLOOR, "ops"),
+    ("formats", FLOOR, "models"),
+    ("text", FLOOR | {"random", "formats"}, "models"),
+    ("data", FLOOR | {"random", "formats"}, "optim"),
+    ("gradcheck", BELOW["primitives"] | {"primitives"}, "optim"),
+    ("anomaly", BELOW["primitives"] | {"primitives"}, "optim"),
+]
+for room, below, first in BESIDE:
+    BELOW[room] = below
+    for line in CHAIN[next(i for i, line in enumerate(CHAIN) if first in line) :]:
+        for above in line:
+            BELOW[above] |= {room}
+# They stand on the public names of the core, and nothing stands on them.
+BELOW |= {room: set.union(*BELOW.values()) for room in ("torch", "testing")}
 
 THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py"}
 LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py"}
@@ -109,6 +115,7 @@ def test_no_arrow_points_back() -> None:
         for where, room, name, _, top in each_import()
         if top == "tinygrad_llm"
         and room != "__init__"
+        and not offered_lazily(where)
         and (target := [*name.split("."), "__init__"][1]) != room
         and target not in BELOW[room]
         and not ("__init__.py:" in where and only_for_types(where))  # what a package offers lazily
@@ -147,6 +154,11 @@ def only_for_types(where: str) -> bool:
         and node.lineno < int(line) <= (node.end_lineno or 0)
         for node in ast.walk(tree)
     )
+
+
+def offered_lazily(where: str) -> bool:
+    """Whether the import tells type checkers about names that `lazy_names` imports on first use."""
+    return "= lazy_names(" in (PACKAGE / where.rsplit(":", 1)[0]).read_text("utf-8") and only_for_types(where)
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:

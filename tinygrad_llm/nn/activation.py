@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.functions.activation import silu
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.ops.activation import gelu, silu
+from tinygrad_llm.ops.gelu import gelu
 from tinygrad_llm.primitives import relu
 from tinygrad_llm.tensor import Tensor, TensorLike
 

@@ -1,5 +1,8 @@
 """The ops and primitives by PyTorch's usual name for this module: `import tinygrad_llm.nn.functional as F`."""
 
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
 from tinygrad_llm.ops import (
     cross_entropy,
     dropout,
@@ -9,13 +12,13 @@ from tinygrad_llm.ops import (
     linear,
     linear_cross_entropy,
     log_softmax,
-    rms_norm,
-    rotate,
     scaled_dot_product_attention,
-    silu,
     softmax,
 )
 from tinygrad_llm.primitives import logsumexp, pad, relu, sigmoid, tanh
+
+if TYPE_CHECKING:
+    from tinygrad_llm.functions import rms_norm, rotate, silu
 
 __all__ = [
     "cross_entropy",
@@ -37,3 +40,5 @@ __all__ = [
     "softmax",
     "tanh",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.functions": ("rms_norm", "rotate", "silu")})

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.functions.rotary import rotate
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.ops.rotary import rotate
 from tinygrad_llm.tensor import Array, Tensor
 
 LLAMA3_SCALING = ("factor", "low_freq_factor", "high_freq_factor", "original_context_length")

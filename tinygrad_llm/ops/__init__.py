@@ -1,15 +1,20 @@
-"""The ops of a language model, one file per idea: first the composed definition, then the fused op beside it."""
+"""The ops of a GPT, one file per idea: the composed definition above its fused form."""
 
-from tinygrad_llm.ops.activation import gelu, silu
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
 from tinygrad_llm.ops.attention import attention_weights, scaled_dot_product_attention
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
-from tinygrad_llm.ops.dispatch import FUSED, composed_ops
+from tinygrad_llm.ops.dispatch import FUSED, composed_ops, intercept
 from tinygrad_llm.ops.dropout import dropout
 from tinygrad_llm.ops.embedding import embedding
+from tinygrad_llm.ops.gelu import gelu
+from tinygrad_llm.ops.layer_norm import layer_norm
 from tinygrad_llm.ops.linear import linear
-from tinygrad_llm.ops.normalization import layer_norm, rms_norm
-from tinygrad_llm.ops.rotary import rotate
 from tinygrad_llm.ops.softmax import log_softmax, softmax
+
+if TYPE_CHECKING:
+    from tinygrad_llm.functions import rms_norm, rotate, silu
 
 __all__ = [
     "FUSED",
@@ -19,6 +24,7 @@ __all__ = [
     "dropout",
     "embedding",
     "gelu",
+    "intercept",
     "layer_norm",
     "linear",
     "linear_cross_entropy",
@@ -29,3 +35,5 @@ __all__ = [
     "silu",
     "softmax",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.functions": ("rms_norm", "rotate", "silu")})

@@ -9,9 +9,9 @@ import numpy as np
 from tinygrad_llm import buffers
 from tinygrad_llm.checks import expect_axes, expect_choice, expect_ids, expect_probability, expect_shape
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.ops.blocks import as_rows, row_blocks
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.linear import linear_composed
+from tinygrad_llm.ops.row_blocks import as_rows, row_blocks
 from tinygrad_llm.ops.softmax import log_softmax_composed
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record

@@ -6,8 +6,8 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.checks import expect_axes, expect_shape
-from tinygrad_llm.ops.blocks import as_rows, sum_of_rows
 from tinygrad_llm.ops.dispatch import fuses
+from tinygrad_llm.ops.row_blocks import as_rows, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
 

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import functions
 from tinygrad_llm.gradcheck import spread
 from tinygrad_llm.random import Generator
 from tinygrad_llm.tensor import Array, Tensor
+
+functions.load_all()  # so that FUSED lists every op
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ times. Over a block that fits the L2 cache, nine of those passes never leave it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tinygrad_llm import buffers
-from tinygrad_llm.tensor import Array
+from tinygrad_llm.tensor import Array, Tensor, is_grad_enabled
 
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
 
@@ -40,3 +40,25 @@ def room_for_block(x: Array) -> Array:
 
 def _rows_of_a_block(width: int) -> int:
     return max(1, BLOCK_ELEMENTS // max(1, width))
+
+
+def value_and_slope(fill: Callable[[Array, Array, Array, Array], None], x: Tensor) -> tuple[Array, Array]:
+    """The values of an elementwise function of x, computed in blocks, and its derivatives where backward needs them.
+
+    `fill(x, y, slope, scratch)` writes one block of each; `slope` is empty where no gradient will be asked for, and
+    `scratch` (2, block) is memory for intermediate results.
+    """
+    flat = x.data.reshape(-1)
+    y = buffers.empty_like(flat)
+    slope = buffers.empty_like(flat) if x.requires_grad and is_grad_enabled() else flat[:0]
+    scratch = buffers.empty((2, min(flat.size, BLOCK_ELEMENTS)), flat.dtype)
+    with np.errstate(over="ignore", under="ignore"):  # e⁻ᵘ may become infinite, and 1 / inf is the right 0
+        for start in range(0, flat.size, BLOCK_ELEMENTS):
+            block = slice(start, start + BLOCK_ELEMENTS)
+            fill(flat[block], y[block], slope[block], scratch[:, : flat.size - start])
+    return y.reshape(x.shape), slope.reshape(x.shape) if slope.size == x.size else slope
+
+
+def row_mean_of_product(a: Array, b: Array) -> Array:
+    """The mean of a ⊙ b along each row, without storing the product. Shapes: (rows, C), (rows, C) -> (rows, 1)"""
+    return np.vecdot(a, b)[:, None] * (1 / max(1, a.shape[-1]))

@@ -1,0 +1,60 @@
+"""Normalisations beyond a GPT's: RMSNorm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm import buffers
+from tinygrad_llm.checks import expect_axes, expect_shape
+from tinygrad_llm.ops.dispatch import fuses
+from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
+from tinygrad_llm.primitives.operands import as_float
+from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+
+
+def rms_norm_composed(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    """The definition: what `rms_norm` must equal, gradients included."""
+    x = as_tensor(x)
+    return x * ((x * x).mean(axis=-1, keepdims=True) + eps) ** -0.5 * weight
+
+
+@fuses(rms_norm_composed)
+def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    """Divide the last axis by its root mean square, then scale (Zhang and Sennrich 2019, arXiv:1910.07467).
+
+        x̂ = x · r,  r = 1/√(mean(x²) + eps),  y = x̂ ⊙ weight
+        dx = r · (g - x̂ · mean(g ⊙ x̂)),  g = dy ⊙ weight
+
+    Shapes: x (..., C), weight (C,) -> y (..., C)
+    Saves:  x̂ (..., C), r (rows, 1)
+    Raises: ShapeError if weight is not (C,)
+    """
+    x, weight = as_float(x), as_tensor(weight)
+    expect_axes("rms_norm", x, 1)
+    expect_shape("rms_norm", x, x.shape[-1:], weight=weight)
+    shape, width, scale = x.shape, x.shape[-1], weight.data
+    rows = as_rows(x.data)
+    x_hat, y = buffers.empty_like(rows), buffers.empty_like(rows)
+    reciprocal = np.empty((len(rows), 1), rows.dtype)
+    for block in row_blocks(*rows.shape):
+        reciprocal[block] = (row_mean_of_product(rows[block], rows[block]) + eps) ** -0.5
+        np.multiply(rows[block], reciprocal[block], out=x_hat[block])
+        np.multiply(x_hat[block], scale, out=y[block])
+
+    def backward(dy: Array) -> Gradients:
+        dy = as_rows(dy)
+        dx = buffers.empty_like(dy)
+        dweight = np.zeros(width, dy.dtype)
+        weight_share = scale[:, None] * (1 / max(1, width))
+        projection = room_for_block(dy)
+        for block in row_blocks(*dy.shape):
+            hat, g, d = x_hat[block], dx[block], dy[block]
+            np.multiply(d, hat, out=g)
+            dweight += sum_of_rows(g)
+            along = g @ weight_share  # the mean of dL/dx̂ ⊙ x̂
+            np.multiply(d, scale, out=g)  # dL/dx̂
+            g -= np.multiply(hat, along, out=projection[: len(hat)])
+            g *= reciprocal[block]
+        return dx.reshape(shape), dweight
+
+    return record(y.reshape(shape), (x, weight), backward)
