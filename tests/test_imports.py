@@ -222,3 +222,16 @@ def test_what_is_left_for_later_is_there_when_asked_for() -> None:
     names = "Tensor, no_grad, manual_seed, gradcheck, nn, optim, composed_ops, detect_anomaly"
     assert run(f"from tinygrad_llm import {names}; import tinygrad_llm.study; print(callable(gradcheck))") == "True"
     assert run("from tinygrad_llm import *; print(nn.Linear.__name__, load.__name__)") == "Linear load"
+
+
+def loaded_by(module: str) -> set[str]:
+    """The modules of the package that importing `module` loads beyond those of the package itself."""
+    program = f"import sys, tinygrad_llm; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
+    return {name for name in run(program).split() if name.startswith("tinygrad_llm.")}
+
+
+def test_the_tokenizers_interface_and_the_window_loader_load_nothing_else() -> None:
+    text, data = "tinygrad_llm.text", "tinygrad_llm.data"
+    assert loaded_by(f"{text}.tokenizer") == {text, f"{text}.tokenizer", f"{text}.special_tokens"}
+    own = {f"{data}.{name}" for name in ("window_loader", "windows", "random_order", "mapped")}
+    assert loaded_by(f"{data}.window_loader") == {data, *own}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.data import IdFile, IdWriter, WindowLoader
 from tinygrad_llm.data import id_file as module
-from tinygrad_llm.data.id_file import Progress, release_pages
+from tinygrad_llm.data.id_file import Progress
+from tinygrad_llm.data.mapped import release_pages
 from tinygrad_llm.errors import CheckpointError, FormatError
 from tinygrad_llm.random import Generator
 

@@ -1,35 +1,18 @@
-"""Byte pair encoding: training against a plain definition, encoding against tiktoken, and hard texts."""
-
-from collections import Counter
-from itertools import pairwise
+"""The byte pair encoding tokenizer, against tiktoken and on hard texts."""
 
 import numpy as np
 import pytest
 import regex
 import tiktoken
+from bpe_texts import GPT2_PATTERN, SCRIPTS, TOKENIZER, near_text
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import ConfigError, TokenizerError
 from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.text.bpe import (
-    SPLIT_PATTERN,
-    _parts_for_tiktoken,
-    count_pieces,
-    join_pairs,
-    split_pieces,
-    train_ranks,
-)
+from tinygrad_llm.text.bpe_encoding import SPLIT_PATTERN
 
-GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 SINGLE_BYTES = {bytes([byte]): byte for byte in range(256)}
-SCRIPTS = (
-    "The cat's hat, they've 1234 cats!  \n\n\t def f(x):\r\n    return x**2  # naïve café Straße "
-    "Привет, мир! Ελληνικά 漢字かな交じり文 한국어 العربية ١٢٣ עברית हिन्दी ไทย 🙂👩‍👩‍👧 e\u0301 \u00a0\u3000\u2028x "
-    "\x00\x1c\x85 ''s 'S aaaaaaaaaaaaaaaa '''ll we'll"
-)
-TOKENIZER = BPETokenizer.train([SCRIPTS, SCRIPTS * 2, "aaaa" * 9], 500, special_tokens=("<|endoftext|>", "<|pad|>"))
-near_text = st.text(st.sampled_from(SCRIPTS) | st.sampled_from(" \n'asdt1"), max_size=80)
 
 
 def characters_of_tiktoken(pattern: str, text: str) -> set[str]:
@@ -45,50 +28,6 @@ def classified_differently() -> set[str]:
     for pattern in (r"\p{L}", r"\p{N}", r"\s"):
         differing |= characters_of_tiktoken(pattern, every) ^ set(regex.findall(pattern, every))
     return differing
-
-
-def naive_training(pieces: dict[bytes, int], num_merges: int) -> list[bytes]:
-    """The definition of training, counting everything anew for each merge."""
-    words = [([*piece], count) for piece, count in pieces.items()]
-    tokens = [bytes([byte]) for byte in range(256)]
-    for _ in range(num_merges):
-        counts: Counter[tuple[int, int]] = Counter()
-        for word, count in words:
-            for pair in pairwise(word):
-                counts[pair] += count
-        if not counts or max(counts.values()) < 2:
-            break
-        best = min(counts, key=lambda pair: (-counts[pair], pair))
-        tokens.append(tokens[best[0]] + tokens[best[1]])
-        for word, _ in words:
-            place = 0
-            while place < len(word) - 1:
-                if (word[place], word[place + 1]) == best:
-                    word[place : place + 2] = [len(tokens) - 1]
-                place += 1
-    return tokens
-
-
-some_pieces = st.binary(min_size=1, max_size=4) | st.text("ab", min_size=1).map(str.encode)
-
-
-@given(
-    pieces=st.dictionaries(some_pieces, st.integers(1, 5)),
-    num_merges=st.integers(0, 40),
-)
-def test_training_is_its_definition(pieces, num_merges):
-    assert list(train_ranks(pieces, num_merges)) == naive_training(pieces, num_merges)
-
-
-def test_training_on_real_text_is_its_definition(data_folder):
-    text = (data_folder / "the-verdict.txt").read_text(encoding="utf-8")
-    pieces = count_pieces([text], [])
-    assert list(train_ranks(pieces, 120)) == naive_training(pieces, 120)
-
-
-def test_a_pair_is_joined_from_the_left_and_ties_go_to_the_lowest_ids():
-    assert list(train_ranks({b"aaaaa": 1}, 1))[256:] == [b"aa"]
-    assert list(train_ranks({b"zy": 2, b"ab": 2, b"ac": 2}, 3))[256:] == [b"ab", b"ac", b"zy"]
 
 
 def test_training_reports_and_counts_all_texts():
@@ -117,12 +56,6 @@ def test_what_cannot_be_trained_on_is_refused():
     for text in (None, 5, b"bytes", ["text", None], "\ud800"):
         with pytest.raises(TokenizerError):
             BPETokenizer.train(text, 300)
-
-
-@given(near_text)
-def test_the_pattern_splits_as_gpt2s(text):
-    assert split_pieces(text) == regex.findall(GPT2_PATTERN, text)
-    assert "".join(split_pieces(text)) == text
 
 
 @given(near_text)
@@ -170,11 +103,6 @@ def test_a_cut_off_character_becomes_the_replacement_character():
     assert TOKENIZER.decode(ids[:1]) == "\ufffd"
 
 
-@given(st.binary(max_size=40))
-def test_joining_gives_the_piece_back(piece):
-    assert b"".join(TOKENIZER.token_bytes(number) for number in join_pairs(piece, TOKENIZER.ranks)) == piece
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -194,24 +122,6 @@ def test_a_million_alike_are_encoded(text):
     assert TOKENIZER.decode(ids) == text
     short = text[-100_000:]
     assert TOKENIZER.encode_ordinary(short) == TOKENIZER.encode_readable(short)
-
-
-@given(
-    before=st.sampled_from(["", "x", "x ", "\n"]),
-    space=st.sampled_from([" ", "\n", "\u3000", " \n"]),
-    count=st.integers(4_900, 5_100) | st.integers(0, 20),
-    after=st.sampled_from(["", "x", "1", "!", "\x1c"]),
-)
-def test_cutting_a_long_run_of_whitespace_changes_no_id(before, space, count, after):
-    text = before + space * count + after
-    assert "".join(_parts_for_tiktoken(text)) == text
-    assert TOKENIZER.encode(text) == TOKENIZER.tiktoken_encoding.encode_ordinary(text)
-    assert TOKENIZER.encode(text) == TOKENIZER.encode_readable(text)
-
-
-def test_very_long_runs_are_cut_wherever_they_begin():
-    for start in range(0, 1200, 7):
-        assert len(_parts_for_tiktoken("x" * start + " " * 5_000 + "x")) == 2
 
 
 def test_one_long_piece_does_not_slow_training_down():

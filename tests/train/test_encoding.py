@@ -90,7 +90,7 @@ def test_ids_are_those_of_the_whole_even_after_an_interruption(tmp_path: Path, t
     fails_at, said = [stop], Said()
 
     class Interrupted(BPETokenizer):
-        encoders_at_once = 1
+        encoding_threads = 1
 
         def encode_to_array(self, *arguments):
             fails_at[0] -= 1

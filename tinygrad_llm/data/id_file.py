@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import mmap
 import os
 import time
 from contextlib import suppress
@@ -213,15 +212,3 @@ class IdWriter:
             raise cannot_write(self.file.path, problem) from problem
         self.file.write_manifest(done)
         self._state, self._recorded = (done, *self._state[1:]), time.monotonic()
-
-
-def release_pages(ids: NDArray[Any]) -> None:
-    """Give the pages of mapped ids back to the system, which keeps them while it has room; others come when looked at.
-
-    Every page once looked at counts as memory of the process until it is given back. Arrays in memory stay.
-    """
-    base: Any = ids
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)

@@ -1,15 +1,15 @@
-"""The numbers 0 .. n - 1 in random order: listed where there are few, worked out one by one where there are many.
+"""The numbers 0 .. n - 1 in random order: a list for small n, computed one by one for large n.
 
-A listed permutation takes memory for each of its numbers, and a text of a billion characters has millions of windows.
-An order that is a *function* of the place takes none: a small cipher over 0 .. n - 1. A Feistel network (Luby and
-Rackoff 1988, doi:10.1137/0217022) splits a number of b bits into two halves and changes one of them by a function of
+A permutation as a list needs memory for every number, and a text of a billion characters has millions of windows. A
+permutation as a *function* of the position needs none: a small block cipher over 0 .. n - 1. A Feistel network (Luby
+and Rackoff 1988, doi:10.1137/0217022) splits a number of b bits into two halves and changes one half by a function of
 the other, in turn:
 
     left ← left ⊕ F(right, key₁),   right ← right ⊕ F(left, key₂),   left ← left ⊕ F(right, key₃),   ...
 
-Each step can be undone whatever F is, so all of them together permute 0 .. 2ᵇ - 1. A number that comes out at n or
-above goes in again until it comes out below ("cycle walking", Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9);
-with the smallest b that will do that takes fewer than two passes on average.
+Each round can be undone whatever F is, so the network permutes 0 .. 2ᵇ - 1. A result of n or more is encrypted again
+until it is below n ("cycle walking", Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9); with the smallest possible
+b this takes fewer than two passes on average.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.random import Generator
 
-LONGEST_LIST = 1 << 18  # numbers; a list of so many takes about 14 MB while it is shuffled
-STEPS = 8  # 4 hide the order from any observer where the halves are long (Luby and Rackoff); ours have 9 bits or more
+LONGEST_LIST = 1 << 18  # numbers; shuffling a list of this length needs about 14 MB
+ROUNDS = 8  # 4 are enough where the halves are long (Luby and Rackoff); ours have 9 bits or more
 
 
 class RandomOrder:
-    """0 .. n - 1 in an order that eight words of `generator` decide; `order[start:stop]` are the numbers at places.
+    """0 .. n - 1 in an order set by eight words of `generator`; `order[start:stop]` are the numbers at those positions.
 
     >>> order = RandomOrder(10, Generator(1))
     >>> sorted(order[0:10].tolist())
@@ -36,34 +36,34 @@ class RandomOrder:
         bits = max(2, (n - 1).bit_length())
         self._right_bits = np.uint64(bits - bits // 2)
         self._masks = np.uint64((1 << bits // 2) - 1), np.uint64((1 << bits - bits // 2) - 1)
-        self._keys = [np.uint64(generator.seed_word()) for _ in range(STEPS)]
+        self._keys = [np.uint64(generator.seed_word()) for _ in range(ROUNDS)]
 
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, places: slice) -> NDArray[np.int64]:
-        numbers = self._permuted(np.arange(*places.indices(self.n), dtype=np.uint64))
+    def __getitem__(self, positions: slice) -> NDArray[np.int64]:
+        numbers = self._encrypt(np.arange(*positions.indices(self.n), dtype=np.uint64))
         while (outside := numbers >= self.n).any():
-            numbers[outside] = self._permuted(numbers[outside])
+            numbers[outside] = self._encrypt(numbers[outside])
         return numbers.astype(np.int64)
 
-    def _permuted(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def _encrypt(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
         left, right = numbers >> self._right_bits, numbers & self._masks[1]
-        for step, key in enumerate(self._keys):
-            if step % 2:
-                right = right ^ (_scattered(left + key) & self._masks[1])
+        for round_number, key in enumerate(self._keys):
+            if round_number % 2:
+                right = right ^ (_mix_bits(left + key) & self._masks[1])
             else:
-                left = left ^ (_scattered(right + key) & self._masks[0])
+                left = left ^ (_mix_bits(right + key) & self._masks[0])
         return (left << self._right_bits) | right
 
 
 def random_order(n: int, generator: Generator, longest_list: int = LONGEST_LIST) -> NDArray[np.int64] | RandomOrder:
-    """0 .. n - 1 in random order, to be sliced: PyTorch's `randperm` up to `longest_list`, beyond it no list at all."""
+    """0 .. n - 1 in random order, for slicing: PyTorch's `randperm` up to `longest_list`, a `RandomOrder` beyond."""
     return generator.randperm(n) if n <= longest_list else RandomOrder(n, generator)
 
 
-def _scattered(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each bit of a word changes about half of all bits (the finalizer of SplitMix64, Steele et al. 2014)."""
+def _mix_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each input bit changes about half of the output bits (the finalizer of SplitMix64, Steele et al. 2014)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

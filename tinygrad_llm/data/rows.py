@@ -1,4 +1,4 @@
-"""The rows of a batch: how many examples it has, and the batch of some of them."""
+"""The rows of a batch: count its examples, and take a part of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Batch = TypeVar("Batch")
 
 
 def count_rows(batch: Any) -> int:
-    """How many examples a batch has: the length that all its arrays and lists share.
+    """The number of examples in a batch: the length of each of its arrays and lists.
 
     >>> count_rows((np.zeros((3, 8)), np.zeros((3, 8))))
     3
 
-    Raises: ShapeError where they differ in length, or the batch is none of arrays
+    Raises: ShapeError if they differ in length, or the batch is not made of arrays
     """
     lengths = set(_lengths(batch))
     if len(lengths) != 1:
         raise ShapeError(
-            "a batch to be shared must be arrays (or tuples, lists or dicts of them) with one row for each example; "
+            "a batch must be arrays (or tuples, lists or dicts of them) with one row for each example; "
             f"got {type(batch).__name__} with {sorted(lengths) or 'no'} rows"
         )
     return lengths.pop()
 
 
 def take_rows(batch: Batch, rows: slice) -> Batch:
-    """The same batch with some of its examples: views, padded as the whole is.
+    """A part of the examples of a batch, as views with the padding of the whole batch.
 
-    Shapes: (B, ...) in every part -> (b, ...)
+    Shapes: each array (B, ...) -> (b, ...), b the number of rows taken
     """
     part: Any = batch
     if isinstance(part, np.ndarray) or _is_column(part):
@@ -50,9 +50,9 @@ def _lengths(batch: Any) -> Iterator[int]:
         for part in batch.values() if isinstance(batch, Mapping) else batch:
             yield from _lengths(part)
     else:
-        raise ShapeError(f"a batch to be shared must be made of arrays; got {type(batch).__name__} in it")
+        raise ShapeError(f"a batch must be made of arrays; got {type(batch).__name__} in it")
 
 
 def _is_column(part: Any) -> bool:
-    """Whether this is a list of one text for each example, as `collate` leaves them."""
+    """Whether this is a list of one string for each example, as `collate` returns strings."""
     return isinstance(part, list) and all(isinstance(value, str | bytes) for value in part)

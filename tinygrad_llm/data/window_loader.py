@@ -1,34 +1,35 @@
-"""Batches of windows for pretraining: every token once per epoch, cut at a different place each time."""
+"""Batches of windows for pretraining: each epoch reads every token once, cut into windows at a new offset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_llm.data.id_file import release_pages
+from tinygrad_llm.data.mapped import release_pages
 from tinygrad_llm.data.random_order import random_order
 from tinygrad_llm.data.windows import SlidingWindows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator, default_generator
 
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+WindowBatch: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets
 
 
 class WindowLoader:
-    """Each `iter()` is one epoch: neighbouring windows in random order, the first starting at a random offset.
+    """Inputs and targets in batches; each `iter()` is one epoch of adjacent windows in random order.
 
-    A fixed cut would show the model the same beginnings in every epoch; the offset, drawn below `context_length`, moves
-    all windows together, so that none overlap and nearly every token is still seen once. A last batch that is not
-    full is left out. Random numbers come from `generator`, else from the default one.
+    An epoch's first window starts at a random offset below `context_length`, so that windows begin at other tokens in
+    each epoch; windows never overlap, and nearly every token is read once. A last batch that is not full is dropped.
+    A text of fewer than `batch_size` windows gives one smaller batch per epoch: see `rows_per_batch`. Random numbers
+    come from `generator`, or from the default generator.
 
-    Memory does not grow with the text: ids may be mapped (see id_file.py), and the order of more than 262,144 windows
-    is worked out batch by batch (see random_order.py).
+    Memory does not grow with the text: ids may be memory-mapped (id_file.py), and the order of more than 262,144
+    windows is computed batch by batch (random_order.py).
 
-    Shapes: ids (N,), possibly memory-mapped -> per batch (batch_size, context_length) twice, the second shifted by one
-    Raises: DataError if the ids do not fill one batch; ConfigError for a batch_size below 1
+    Shapes: ids (N,) -> per batch inputs (B, T) and targets (B, T), T = context_length; targets are shifted by one
+    Raises: DataError if the ids do not fill one window; ConfigError for a batch_size below 1
     """
 
     def __init__(
@@ -39,35 +40,40 @@ class WindowLoader:
         if batch_size < 1:
             raise ConfigError(f"WindowLoader: batch_size must be at least 1; got {batch_size}")
         self.generator = default_generator() if generator is None else generator
-        self._epoch_start: dict[str, Any] | None = None  # the generator's state before the running epoch drew
-        self._batches = 0  # given out in the running epoch
+        self._epoch_start: dict[str, Any] | None = None  # the generator's state before the current epoch drew
+        self._batches = 0  # yielded in the current epoch
         self._resumed = False
 
-    def __iter__(self) -> Iterator[Batch]:
+    @property
+    def rows_per_batch(self) -> int:
+        """Windows in a batch: `batch_size`, or as many as the text has if those are fewer."""
+        return min(self.batch_size, len(self.windows))
+
+    def __iter__(self) -> Iterator[WindowBatch]:
         if not self._resumed:
             self._epoch_start, self._batches = self.generator.state(), 0
-        elif self._epoch_start is not None:  # draw the running epoch's order again, and leave the stream after it
+        elif self._epoch_start is not None:  # draw the current epoch's order again; the stream ends up after it
             self.generator.set_state(self._epoch_start)
         self._resumed = False
         return self._epoch()
 
-    def _epoch(self) -> Iterator[Batch]:
+    def _epoch(self) -> Iterator[WindowBatch]:
         ids, width = self.windows.ids, self.context_length
-        spare = ids.size - 1 - width  # a text of one window has no room to move
+        spare = ids.size - 1 - width  # 0 for a text of one window, which has no other offset
         offset = int(self.generator.randint(0, min(width, spare + 1)))
         order = random_order((ids.size - 1 - offset) // width, self.generator)
-        size = min(self.batch_size, len(order))
-        within = np.arange(width + 1)
-        while (self._batches + 1) * size <= len(order):
-            first = offset + width * order[self._batches * size : (self._batches + 1) * size]
-            batch = ids[first[:, None] + within].astype(np.int64)
+        rows = min(self.batch_size, len(order))
+        columns = np.arange(width + 1)
+        while (self._batches + 1) * rows <= len(order):
+            starts = offset + width * order[self._batches * rows : (self._batches + 1) * rows]
+            windows = ids[starts[:, None] + columns].astype(np.int64)
             self._batches += 1
             release_pages(ids)
-            yield batch[:, :-1], batch[:, 1:]
+            yield windows[:, :-1], windows[:, 1:]
         self._epoch_start = None
 
     def state(self) -> dict[str, Any]:
-        """The place in the epoch and in the random stream: the batch after the one in hand comes next."""
+        """The position in the epoch and in the random stream: after `set_state`, the next batch comes next."""
         running = self._epoch_start is not None
         return {
             "tokens": int(self.windows.ids.size),
@@ -77,12 +83,15 @@ class WindowLoader:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Stand where `state()` was taken. Raises ConfigError for other data, another batch_size, or no state."""
+        """Continue from where `state()` was taken.
+
+        Raises: ConfigError for a state of other data or another batch_size, or for what is no state
+        """
         try:
-            for name, here in (("tokens", self.windows.ids.size), ("batch_size", self.batch_size)):
-                if state[name] != here:
+            for name, now in (("tokens", self.windows.ids.size), ("batch_size", self.batch_size)):
+                if state[name] != now:
                     raise ConfigError(
-                        f"WindowLoader.set_state: {name} must be what it was, {state[name]}; got {here}: "
+                        f"WindowLoader.set_state: {name} must be what it was, {state[name]}; got {now}: "
                         "resume with the same text, tokenizer and settings"
                     )
             self.generator.set_state(state["epoch_start"])
@@ -91,26 +100,3 @@ class WindowLoader:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(f"WindowLoader.set_state: needs what state() gave; {error!r}") from error
-
-
-class WindowBatches:
-    """The windows of a text in order, as a sequence of batches: what a loss is measured on.
-
-    Shapes: ids (N,) -> item i: (B, context_length) twice, the second shifted by one; the last may have fewer rows
-    Raises: DataError if the ids are too few for one window
-    """
-
-    def __init__(self, ids: ArrayLike, context_length: int, batch_size: int) -> None:
-        self.windows = SlidingWindows(ids, context_length)
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.windows) // self.batch_size)
-
-    def __getitem__(self, index: int) -> Batch:
-        if not 0 <= index < len(self):
-            raise IndexError(index)  # ends a plain `for` over the sequence
-        stop = min((index + 1) * self.batch_size, len(self.windows))
-        pairs = [self.windows[i] for i in range(index * self.batch_size, stop)]
-        release_pages(self.windows.ids)
-        return np.stack([inputs for inputs, _ in pairs]), np.stack([targets for _, targets in pairs])

@@ -1,4 +1,4 @@
-"""Windows over one long sequence of token ids: what a language model is trained on."""
+"""Windows over one long sequence of token ids: the inputs and targets of a language model."""
 
 import operator
 from typing import Any, TypeVar
@@ -17,9 +17,9 @@ class SlidingWindows:
         inputs = ids[s : s + context_length],  targets = ids[s + 1 : s + 1 + context_length],  s = i · stride
 
     A stride of `context_length` (the default) uses each id once as an input; a smaller one overlaps the windows.
-    The ids may be any 1-D array of integers, a memory-mapped file included: only the window asked for is read.
+    The ids may be any 1-D array of integers, also a memory-mapped one: only the window that is indexed is read.
 
-    Shapes: ids (N,) -> per window (context_length,), (context_length,), both int64
+    Shapes: ids (N,) -> per window inputs (T,) and targets (T,), int64, T = context_length
     Units:  context_length and stride in tokens
     Raises: DataError if the ids are too few for one window; IdRangeError for a window that does not exist
 
@@ -57,9 +57,9 @@ class SlidingWindows:
 
 
 def train_validation_split(sequence: Sliceable, validation_fraction: float = 0.1) -> tuple[Sliceable, Sliceable]:
-    """The front of a text, list or array for training, and its last `validation_fraction` for validation.
+    """The first part of a text, list or array for training, and its last `validation_fraction` for validation.
 
-    Nothing is shuffled: neighbouring text in both parts would let the validation loss profit from memory.
+    Nothing is shuffled: with neighbouring text in both parts, memorising one would lower the loss on the other.
 
     Raises: ConfigError unless 0 <= validation_fraction < 1
     """

@@ -1,27 +1,32 @@
 """Bytes on disk, knowing nothing of models: strict JSON, safetensors, and files that are whole or not there."""
 
-from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
-from tinygrad_llm.formats.lock import RunLock
-from tinygrad_llm.formats.manifest import (
-    check_published,
-    newest_whole_snapshot,
-    prune_snapshots,
-    publish_files,
-    verify_snapshot,
-    write_snapshot,
-)
-from tinygrad_llm.formats.metrics_log import MetricsLog, read_metrics
-from tinygrad_llm.formats.regular_file import open_regular
-from tinygrad_llm.formats.safetensors import (
-    Header,
-    TensorInfo,
-    dump_safetensors,
-    read_header,
-    read_safetensors,
-    write_safetensors,
-)
-from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
-from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
+    from tinygrad_llm.formats.lock import RunLock
+    from tinygrad_llm.formats.manifest import (
+        check_published,
+        newest_whole_snapshot,
+        prune_snapshots,
+        publish_files,
+        verify_snapshot,
+        write_snapshot,
+    )
+    from tinygrad_llm.formats.metrics_log import MetricsLog, read_metrics
+    from tinygrad_llm.formats.regular_file import open_regular
+    from tinygrad_llm.formats.safetensors import (
+        Header,
+        TensorInfo,
+        dump_safetensors,
+        read_header,
+        read_safetensors,
+        write_safetensors,
+    )
+    from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
+    from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
 
 __all__ = [
     "Header",
@@ -49,3 +54,31 @@ __all__ = [
     "write_safetensors",
     "write_snapshot",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.formats.atomic": ("atomic_write", "remove_leftovers"),
+        "tinygrad_llm.formats.lock": ("RunLock",),
+        "tinygrad_llm.formats.manifest": (
+            "check_published",
+            "newest_whole_snapshot",
+            "prune_snapshots",
+            "publish_files",
+            "verify_snapshot",
+            "write_snapshot",
+        ),
+        "tinygrad_llm.formats.metrics_log": ("MetricsLog", "read_metrics"),
+        "tinygrad_llm.formats.regular_file": ("open_regular",),
+        "tinygrad_llm.formats.safetensors": (
+            "Header",
+            "TensorInfo",
+            "dump_safetensors",
+            "read_header",
+            "read_safetensors",
+            "write_safetensors",
+        ),
+        "tinygrad_llm.formats.sharded_safetensors": ("read_sharded_safetensors",),
+        "tinygrad_llm.formats.strict_json": ("json_bytes", "parse_json", "read_json", "read_json_object", "write_json"),
+    },
+)

@@ -1,13 +1,19 @@
 """Text to ids and back: characters, the book's words, byte pair encoding, GPT-2's own vocabulary, and WordPiece."""
 
-from tinygrad_llm.text.bpe import BPETokenizer
-from tinygrad_llm.text.characters import CharTokenizer
-from tinygrad_llm.text.gpt2 import GPT2Tokenizer
-from tinygrad_llm.text.saved import load_tokenizer
-from tinygrad_llm.text.streaming import StreamDecoder
-from tinygrad_llm.text.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer
-from tinygrad_llm.text.wordpiece import WordPieceTokenizer
-from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2, build_vocabulary, split_words
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tinygrad_llm.text.bpe import BPETokenizer
+    from tinygrad_llm.text.characters import CharTokenizer
+    from tinygrad_llm.text.gpt2 import GPT2Tokenizer
+    from tinygrad_llm.text.saved import load_tokenizer, save_tokenizer
+    from tinygrad_llm.text.special_tokens import END_OF_TEXT, UNKNOWN
+    from tinygrad_llm.text.streaming import StreamDecoder
+    from tinygrad_llm.text.tokenizer import Tokenizer
+    from tinygrad_llm.text.wordpiece import WordPieceTokenizer
+    from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2, build_vocabulary, split_words
 
 __all__ = [
     "END_OF_TEXT",
@@ -22,5 +28,30 @@ __all__ = [
     "WordPieceTokenizer",
     "build_vocabulary",
     "load_tokenizer",
+    "save_tokenizer",
     "split_words",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.text.bpe": ("BPETokenizer",),
+        "tinygrad_llm.text.characters": ("CharTokenizer",),
+        "tinygrad_llm.text.gpt2": ("GPT2Tokenizer",),
+        "tinygrad_llm.text.saved": ("load_tokenizer", "save_tokenizer"),
+        "tinygrad_llm.text.streaming": ("StreamDecoder",),
+        "tinygrad_llm.text.special_tokens": ("END_OF_TEXT", "UNKNOWN"),
+        "tinygrad_llm.text.tokenizer": ("Tokenizer",),
+        "tinygrad_llm.text.wordpiece": ("WordPieceTokenizer",),
+        "tinygrad_llm.text.words": ("SimpleTokenizerV1", "SimpleTokenizerV2", "build_vocabulary", "split_words"),
+        "tinygrad_llm.text.bpe_encoding": (),
+        "tinygrad_llm.text.bpe_training": (),
+        "tinygrad_llm.text.chunks": (),
+        "tinygrad_llm.text.corpora": (),
+        "tinygrad_llm.text.download": (),
+        "tinygrad_llm.text.huggingface_tokenizer": (),
+        "tinygrad_llm.text.plain_bpe": (),
+        "tinygrad_llm.text.vocabulary_files": (),
+        "tinygrad_llm.text.wordpiece_files": (),
+    },
+)

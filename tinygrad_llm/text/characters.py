@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.text.chunks import may_lie_inside
-from tinygrad_llm.text.tokenizer import (
-    UNKNOWN,
-    AllowedSpecial,
-    Tokenizer,
-    check_special_tokens,
-    check_text,
-    refuse_special_tokens,
-)
+from tinygrad_llm.text.special_tokens import UNKNOWN, AllowedSpecial, expect_allowed, expect_special_tokens, expect_text
+from tinygrad_llm.text.tokenizer import Tokenizer
 
 
 class CharTokenizer(Tokenizer):
@@ -40,11 +34,11 @@ class CharTokenizer(Tokenizer):
         Raises: TokenizerError for characters that are not single or not different, or are special tokens as well
         """
         self._characters = list(characters)
-        names = check_special_tokens(special_tokens)
+        names = expect_special_tokens(special_tokens)
         for character in self._characters:
             if not isinstance(character, str) or len(character) != 1:
                 raise TokenizerError(f"a character vocabulary holds single characters; got {character!r}")
-            check_text(character)
+            expect_text(character)
         self._id_of = {character: place for place, character in enumerate(self._characters)}
         if len(self._id_of) != len(self._characters):
             raise TokenizerError(f"characters must differ from each other; got {len(self._characters)} with repeats")
@@ -65,7 +59,7 @@ class CharTokenizer(Tokenizer):
         """
         characters: set[str] = set()
         for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
-            characters.update(check_text(part))
+            characters.update(expect_text(part))
         if not characters:
             raise TokenizerError("a character vocabulary needs at least one character; got an empty text")
         return cls(sorted(characters), special_tokens)
@@ -75,7 +69,7 @@ class CharTokenizer(Tokenizer):
 
         Raises: TokenizerError for a character outside the vocabulary where there is no `<|unk|>`
         """
-        check_text(text)
+        expect_text(text)
         id_of, unknown = self._id_of, self._special_tokens.get(UNKNOWN)
         if unknown is not None:
             return [id_of.get(character, unknown) for character in text]
@@ -95,7 +89,7 @@ class CharTokenizer(Tokenizer):
         Shapes: -> (T,)
         Raises: TokenizerError as `encode`
         """
-        allowed = refuse_special_tokens(text, self._special_tokens, allowed_special)
+        allowed = expect_allowed(text, self._special_tokens, allowed_special)
         if not any(token in text for token in allowed):
             ids = self._id_of_code_point[np.frombuffer(text.encode("utf-32-le"), "<u4")]
             if ids.min(initial=0) >= 0:

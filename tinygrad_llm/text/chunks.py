@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tinygrad_llm.text.tokenizer import AllowedSpecial, Tokenizer
+    from tinygrad_llm.text.special_tokens import AllowedSpecial
+    from tinygrad_llm.text.tokenizer import Tokenizer
 
 # Unicode's White_Space property, spelled out because Python's own \s adds four control characters. Three of its members
 # are controls to WordPiece, which takes them out and joins what they stood between: no place to cut a text.
@@ -50,7 +51,7 @@ def encode_chunks(
     """
     longest = max((len(token) for token in tokenizer.special_tokens), default=0)
     chunks = cut_into_chunks(blocks, tokenizer.last_cut, max(longest, _LOOK_BACK))
-    at_once = tokenizer.encoders_at_once
+    at_once = tokenizer.encoding_threads
     if at_once == 1:
         for chunk in chunks:
             yield chunk, tokenizer.encode_to_array(chunk, allowed_special)

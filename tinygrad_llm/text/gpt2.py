@@ -7,7 +7,7 @@ from typing import Self
 from tinygrad_llm.errors import DataError, DownloadError
 from tinygrad_llm.text import corpora
 from tinygrad_llm.text.bpe import BPETokenizer
-from tinygrad_llm.text.tokenizer import END_OF_TEXT
+from tinygrad_llm.text.special_tokens import END_OF_TEXT
 from tinygrad_llm.text.vocabulary_files import read_encoder_and_merges
 
 DOWNLOAD_TIME_LIMIT = 120.0  # seconds for tiktoken's own download, which sets itself no limit

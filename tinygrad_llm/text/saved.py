@@ -1,16 +1,18 @@
-"""Opening the tokenizer that a folder holds, whatever its kind."""
+"""Saving a tokenizer in a folder, and loading it again, whatever its kind."""
 
 import os
 from pathlib import Path
 
-from tinygrad_llm.errors import FormatError, TokenizerError
-from tinygrad_llm.formats import read_json_object
+from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.formats import read_json_object, write_json
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.gpt2 import GPT2Tokenizer
-from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, TOKENIZER_FILE_VERSION, Tokenizer
+from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
 from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2
+
+FILE_VERSION = 1
 
 KINDS: dict[str, type[Tokenizer]] = {
     tokenizer.kind: tokenizer
@@ -25,6 +27,20 @@ KINDS: dict[str, type[Tokenizer]] = {
 }
 
 
+def save_tokenizer(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Path:
+    """Write a tokenizer into `folder` (made if missing) as one JSON file, atomically; returns the path.
+
+    Raises: CheckpointError if the folder cannot be written
+    """
+    path = Path(folder) / TOKENIZER_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the folder's name
+        raise CheckpointError(f"a tokenizer's folder must be writable; {path}: {error}") from error
+    write_json(path, {"version": FILE_VERSION, "kind": tokenizer.kind, **tokenizer.state()}, indent=None)
+    return path
+
+
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer that `save` wrote into `folder`.
 
@@ -35,10 +51,10 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     version, kind = manifest.get("version"), manifest.get("kind")
     if type(version) is not int or version < 1:
         raise FormatError(f"{path}: 'version' must be a positive integer; got {version!r}")
-    if version > TOKENIZER_FILE_VERSION:
+    if version > FILE_VERSION:
         raise FormatError(
             f"{path}: written by a newer version of this package (file version {version}, known up to "
-            f"{TOKENIZER_FILE_VERSION}): update the package"
+            f"{FILE_VERSION}): update the package"
         )
     if not isinstance(kind, str) or kind not in KINDS:
         raise FormatError(f"{path}: 'kind' must be one of {', '.join(KINDS)}; got {kind!r}")

@@ -24,7 +24,8 @@ from typing import Any
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import atomic_write, open_regular, read_json_object
-from tinygrad_llm.text.bpe import BPETokenizer, join_pairs
+from tinygrad_llm.text.bpe import BPETokenizer
+from tinygrad_llm.text.bpe_encoding import encode_piece
 
 PathLike = str | os.PathLike[str]
 
@@ -78,7 +79,7 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
             lower[token] = rank
     for token, rank in sorted(tokenizer.ranks.items(), key=lambda item: item[1]):
         if len(token) > 1:
-            parts = [tokenizer.token_bytes(part) for part in join_pairs(token, lower)]
+            parts = [tokenizer.token_bytes(part) for part in encode_piece(token, lower)]
             if len(parts) != 2:
                 raise TokenizerError(
                     f"every token must be two of lower rank joined to be written as a merge; token {rank}, {token!r}, "

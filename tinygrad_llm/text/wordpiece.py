@@ -17,13 +17,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tinygrad_llm.errors import TokenizerError
-from tinygrad_llm.text.tokenizer import (
-    FRAME,
-    Tokenizer,
-    check_text,
-    checked_id,
-    checked_ids,
-)
+from tinygrad_llm.text.special_tokens import FRAME, expect_text
+from tinygrad_llm.text.tokenizer import Tokenizer, expect_id, expect_id_row
 
 UNKNOWN_WORD = "[UNK]"
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN_WORD, *FRAME, "[MASK]")
@@ -111,7 +106,7 @@ class WordPieceTokenizer(Tokenizer):
         """
         id_of: dict[str, int] = {}
         for number, piece in enumerate(pieces):
-            if not check_text(piece) or piece in id_of:
+            if not expect_text(piece) or piece in id_of:
                 raise TokenizerError(
                     f"WordPiece: pieces must be non-empty and differ from each other; the one with id {number} is "
                     f"{piece!r}{' again' if piece else ''}"
@@ -135,7 +130,7 @@ class WordPieceTokenizer(Tokenizer):
         >>> WordPieceTokenizer(["[UNK]"]).split_words("Naïve?! 漢字")
         ['naive', '?', '!', '漢', '字']
         """
-        text = check_text(text).translate(CLEAN_CHINESE if self.split_chinese else CLEAN)
+        text = expect_text(text).translate(CLEAN_CHINESE if self.split_chinese else CLEAN)
         if self.lowercase if self.strip_accents is None else self.strip_accents:
             text = unicodedata.normalize("NFD", text).translate(STRIP_ACCENTS)
         if self.lowercase:
@@ -170,7 +165,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def separator(self, token_id: int) -> str:
         """A space, but nothing before what goes on with a word, nor before `.`, `,`, `?` and `!`."""
-        piece = self.pieces[checked_id(token_id, self.vocab_size)]
+        piece = self.pieces[expect_id(token_id, self.vocab_size)]
         goes_on = piece.startswith(CONTINUES) and piece != CONTINUES
         return "" if goes_on or piece in (".", ",", "?", "!") else " "
 
@@ -180,7 +175,7 @@ class WordPieceTokenizer(Tokenizer):
         Shapes: ids (T,)
         Raises: IdRangeError, DTypeError, ShapeError as every tokenizer
         """
-        row = checked_ids(ids, self.vocab_size)
+        row = expect_id_row(ids, self.vocab_size)
         text = "".join([self.separator(number) + self._tokens[number].decode() for number in row])
         return text[len(self.separator(row[0])) :] if row else ""
 

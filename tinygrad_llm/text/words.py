@@ -12,17 +12,15 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 
 from tinygrad_llm.errors import TokenizerError
-from tinygrad_llm.text.tokenizer import (
+from tinygrad_llm.text.special_tokens import (
     END_OF_TEXT,
     UNKNOWN,
     AllowedSpecial,
-    Tokenizer,
-    check_special_tokens,
-    check_text,
-    checked_id,
-    checked_ids,
-    refuse_special_tokens,
+    expect_allowed,
+    expect_special_tokens,
+    expect_text,
 )
+from tinygrad_llm.text.tokenizer import Tokenizer, expect_id, expect_id_row
 
 _SPLIT = re.compile(r"""([,.:;?_!"()']|--|\s)""")
 
@@ -33,7 +31,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("Hello, world. Is this-- a test?")
     ['Hello', ',', 'world', '.', 'Is', 'this', '--', 'a', 'test', '?']
     """
-    return [item.strip() for item in _SPLIT.split(check_text(text)) if item.strip()]
+    return [item.strip() for item in _SPLIT.split(expect_text(text)) if item.strip()]
 
 
 def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = ()) -> dict[str, int]:
@@ -42,7 +40,7 @@ def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = 
     >>> build_vocabulary("to be, or not to be", special_tokens=("<|endoftext|>", "<|unk|>"))
     {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
     """
-    special = check_special_tokens(special_tokens)
+    special = expect_special_tokens(special_tokens)
     words: set[str] = set()
     for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
         words.update(split_words(part))
@@ -61,7 +59,7 @@ class _WordTokenizer(Tokenizer):
         if not isinstance(vocab, dict) or not vocab:
             raise TokenizerError("a word vocabulary must be a dict of at least one word; see build_vocabulary")
         for word in vocab:
-            if not check_text(word) or any(character.isspace() for character in word):
+            if not expect_text(word) or any(character.isspace() for character in word):
                 raise TokenizerError(f"a word must be non-empty and hold no whitespace; got {word!r}")
         numbers = list(vocab.values())
         if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
@@ -75,7 +73,7 @@ class _WordTokenizer(Tokenizer):
 
     def separator(self, token_id: int) -> str:
         """A space, but nothing before punctuation."""
-        return "" if self.int_to_str[checked_id(token_id, self.vocab_size)][0] in self.no_space_before else " "
+        return "" if self.int_to_str[expect_id(token_id, self.vocab_size)][0] in self.no_space_before else " "
 
     def decode(self, ids: ArrayLike) -> str:
         """The words with single spaces between them, and none before punctuation.
@@ -83,7 +81,7 @@ class _WordTokenizer(Tokenizer):
         Shapes: ids (T,)
         Raises: IdRangeError, DTypeError, ShapeError as every tokenizer
         """
-        words = [self.int_to_str[number] for number in checked_ids(ids, self.vocab_size)]
+        words = [self.int_to_str[number] for number in expect_id_row(ids, self.vocab_size)]
         return re.sub(rf"\s+([{self.no_space_before}])", r"\1", " ".join(words))
 
     def state(self) -> dict[str, Any]:
@@ -171,7 +169,7 @@ class SimpleTokenizerV2(_WordTokenizer):
 
         Raises: TokenizerError for a special token that is not allowed
         """
-        refuse_special_tokens(text, self._special_tokens, allowed_special)
+        expect_allowed(text, self._special_tokens, allowed_special)
         unknown = self.str_to_int[UNKNOWN]
         return [self.str_to_int.get(word, unknown) for word in split_words(text)]
 
