@@ -1,4 +1,4 @@
-"""Each fault is caught by the check that is meant for it, which a sound model passes; and nothing of it stays."""
+"""Each fault is found by the check that is meant for it, which correct code passes, and is undone after its block."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.verify.checks import CHECKS, run_check
-from tinygrad_llm.verify.fault_curves import Curve, drawn, train_with
+from tinygrad_llm.verify.fault_curves import Curve, plot, train_with
 from tinygrad_llm.verify.faults import FAULTS
 
 
@@ -27,7 +27,8 @@ def test_its_check_fails_with_it_and_passes_without(name: str) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_everything_is_restored_also_after_an_error(name: str) -> None:
     fault = FAULTS[name]
-    before = [(owner, attribute, vars(owner)[attribute]) for owner, attribute, _ in fault.replaces()]
+    before = [(owner, attribute, vars(owner)[attribute]) for owner, attribute, _ in fault.patches]
+    assert bool(before) != bool(fault.ops)  # an op is intercepted, only what is no op is patched
     with pytest.raises(ZeroDivisionError), fault.on():
         assert all(vars(owner)[attribute] is not value for owner, attribute, value in before)
         raise ZeroDivisionError
@@ -53,7 +54,7 @@ def test_the_same_seed_trains_the_same() -> None:
 
 
 def test_the_picture() -> None:
-    picture = drawn(Curve([4.0, 3.0, 2.0]), Curve([4.0, 4.0]), width=3, height=3)
+    picture = plot(Curve([4.0, 3.0, 2.0]), Curve([4.0, 4.0]), width=3, height=3)
     assert picture.splitlines()[:4] == ["  4.00 |#x", "  3.00 | .", "  2.00 |  .", "       +---"]
 
 
@@ -88,7 +89,7 @@ def test_the_hunt(ending: str | None, capsys, monkeypatch) -> None:
     assert "That was the last hint" in out
     assert "That is no check" in out
     assert ("The check `" in out) == (ending == "reveal")
-    assert ("`tinygrad-llm faults --blind --seed 4 --steps 2` brings it back" in out) != (ending == "reveal")
+    assert ("  tinygrad-llm faults --blind --seed 4 --steps 2\n" in out) != (ending == "reveal")
 
 
 def test_guessing_it_ends_the_hunt(capsys, monkeypatch) -> None:
@@ -113,6 +114,13 @@ def test_guessing_it_ends_the_hunt(capsys, monkeypatch) -> None:
 def test_misuse_is_one_line(arguments: list[str], capsys) -> None:
     assert main(["faults", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_printed_fits_the_terminal(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ([], ["loss-summed", "--steps", "2"], ["positions-forgotten", "--steps", "2"]):
+        assert main(["faults", *arguments]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.slow

@@ -1,156 +1,232 @@
-"""Make a classic mistake in the real code for a moment, and see which check finds it and how training looks."""
+"""Switch a classic mistake on in the real code; see which check finds it and how training looks with it."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
-from tinygrad_llm.verify.checks import CHECKS, question, run_check
-from tinygrad_llm.verify.fault_curves import STEPS, drawn, train_with
+from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.train import StatusLine
+from tinygrad_llm.verify.checks import CHECKS, claim, run_check
+from tinygrad_llm.verify.fault_curves import STEPS, plot, train_with
 from tinygrad_llm.verify.faults import FAULTS, Fault
 
-INTRODUCTION = """\
-A program that trains a model seldom crashes when it is wrong: it learns, only less well, and nobody knows why.
-Here are {count} mistakes that people make. Each can be switched on in this program for a moment, to see what gives it
-away: small checks that ask one question each, and the curve of a short training with it beside one without.
-"""
+INTRODUCTION = (
+    "A program that trains a model seldom crashes when it is wrong: it learns, but less well, and nobody notices. "
+    "Here are {count} common mistakes. Each can be switched on in this program for a moment. What reveals it are the "
+    "checks below, each with one claim, and the loss curve of a short training with it, next to one without."
+)
+NAME_WIDTH = max(map(len, (*FAULTS, *CHECKS)))
+MAX_STEPS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="the mistake to make; without it, the list of them")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="MISTAKE",
+        help="the mistake to switch on; without it, mistakes and checks are listed",
+    )
     parser.add_argument("--list", action="store_true", help="list the mistakes and the checks")
-    parser.add_argument("--all", action="store_true", help="make every mistake, and show which checks find it")
-    parser.add_argument("--blind", action="store_true", help="make one without saying which, and let you hunt it")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help="how long to train with and without")
-    parser.add_argument("--seed", type=int, metavar="N", help="with --blind: the same number hides the same mistake")
+    parser.add_argument(
+        "--all", action="store_true", help="switch on each mistake in turn; print the checks that find it"
+    )
+    parser.add_argument(
+        "--blind", action="store_true", help="switch on a random mistake and let you find out which it is"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, metavar="N", help="optimizer steps of each of the two trainings"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="with --blind: choose the mistake by this number (default: a random one)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    chosen = [flag for flag in ("list", "all", "blind") if getattr(arguments, flag)]
-    if len(chosen) + (arguments.name is not None) > 1:
-        raise ConfigError("give one of a name, --list, --all and --blind")
-    if not 2 <= arguments.steps <= 100_000:
-        raise ConfigError(f"--steps must be in 2..100000; got {arguments.steps}")
-    if arguments.seed is not None and arguments.seed < 0:
-        raise ConfigError(f"--seed must be at least 0; got {arguments.seed}")
-    if arguments.seed is not None and not arguments.blind:
-        raise ConfigError("--seed says which mistake --blind hides; give both, or neither")
-    if arguments.name is not None and arguments.name not in FAULTS:
-        raise ConfigError(f"the mistakes are {', '.join(FAULTS)}; got {arguments.name!r}")
+    _expect_arguments_that_agree(arguments)
     if arguments.all:
-        return _show_all()
+        return _check_all()
     if arguments.blind:
-        return _hunt(arguments.seed, arguments.steps)
+        seed = secrets.randbelow(10_000) if arguments.seed is None else arguments.seed
+        return _Hunt(seed, arguments.steps).run()
     if arguments.name is not None:
         return _show(FAULTS[arguments.name], arguments.steps)
     _list()
     return 0
 
 
+def _expect_arguments_that_agree(arguments: argparse.Namespace) -> None:
+    modes = [flag for flag in ("list", "all", "blind") if getattr(arguments, flag)]
+    if len(modes) + (arguments.name is not None) > 1:
+        raise ConfigError("give one of a mistake's name, --list, --all and --blind")
+    if not 2 <= arguments.steps <= MAX_STEPS:
+        raise ConfigError(f"--steps must be in 2..{MAX_STEPS}; got {arguments.steps}")
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ConfigError(f"--seed must be at least 0; got {arguments.seed}")
+    if arguments.seed is not None and not arguments.blind:
+        raise ConfigError("--seed chooses the mistake of --blind; give both, or neither")
+    if arguments.name is not None and arguments.name not in FAULTS:
+        raise ConfigError(f"the mistakes are {', '.join(FAULTS)}; got {arguments.name!r}")
+
+
+# -- listing and checking
+
+
 def _list() -> None:
-    print(INTRODUCTION.format(count=len(FAULTS)))
+    _print(INTRODUCTION.format(count=len(FAULTS)))
+    print("\nThe mistakes:")
     for fault in FAULTS.values():
-        print(f"{fault.name:28} {fault.story}")
-    print("\nThe checks:")
+        _print_row(fault.name, fault.story)
+    print("\nThe checks and their claims:")
     for name in CHECKS:
-        print(f"{name:28} {question(name)}")
-    print("\nOne of them in full: tinygrad-llm faults mask-forgotten    A riddle: tinygrad-llm faults --blind")
+        _print_row(name, claim(name))
+    print("\nOne mistake in full:  tinygrad-llm faults mask-forgotten")
+    print("A hidden one:         tinygrad-llm faults --blind")
 
 
 def _show(fault: Fault, steps: int) -> int:
-    print(f"{fault.name}: {fault.story}\n\n  wrong  {fault.wrong}\n  right  {fault.right}\n")
+    _print(f"{fault.name}: {fault.story}")
+    print(f"\n  wrong  {fault.wrong}\n  right  {fault.right}\n")
     found = _print_checks(fault)
     _print_curves(fault, steps)
     return 0 if fault.caught_by in found else 1
 
 
 def _print_checks(fault: Fault) -> list[str]:
-    """Every check with and without the mistake; returns the names of those that find it."""
+    """Run every check with and without the mistake; returns the names of those that find it."""
     found = []
     for name in CHECKS:
         sound = run_check(name)
         with fault.on():
-            finding = run_check(name)
-        if not finding.well:
+            faulty = run_check(name)
+        if not faulty.well:
             found.append(name)
-            print(f"  FOUND by {name}: {question(name)}")
-            print(f"    without  {sound.what}\n    with     {finding.what}")
-    silent = [name for name in CHECKS if name not in found]
-    print(f"  says nothing: {', '.join(silent)}\n")
+            _print(f"  FOUND by {name}: {claim(name)}")
+            _print(f"    without  {sound.what}", "         ")
+            _print(f"    with     {faulty.what}", "         ")
+    unaffected = [name for name in CHECKS if name not in found]
+    _print(f"  not found by: {', '.join(unaffected)}")
+    print()
     return found
 
 
 def _print_curves(fault: Fault, steps: int) -> None:
-    sound, faulty = train_with(None, steps), train_with(fault, steps)
-    print(f"The loss of {steps} steps of training, nats per character: . without the mistake, x with it, # both\n")
-    print(drawn(sound, faulty))
-    for label, curve in (("without", sound), ("with", faulty)):
-        print(f"  {label:8} last {curve.losses[-1]:.3f}, on unseen text {curve.validation:.3f} {curve.ended}".rstrip())
+    status = StatusLine()
+    curves = {}
+    for label, context in (("without", None), ("with", fault)):
+
+        def show(done: int, label: str = label) -> None:
+            if status.on_terminal:
+                status.renew(lambda: f"training {label} the mistake: step {done}/{steps}")
+
+        curves[label] = train_with(context, steps, show)
+    status.say(f"Loss of {steps} training steps, in nats per character:")
+    print("  . without the mistake   x with it   # both\n")
+    print(plot(curves["without"], curves["with"], width=min(60, terminal_width() - 9)))
+    for label, curve in curves.items():
+        _print(
+            f"  {label:8} last step {curve.losses[-1]:.3f}, validation {curve.validation:.3f} {curve.ended}".rstrip()
+        )
 
 
-def _show_all() -> int:
+def _check_all() -> int:
     missed = []
-    print(f"{'mistake':28} found by")
+    _print_row("mistake", "found by")
     for fault in FAULTS.values():
         with fault.on():
             found = [name for name in CHECKS if not run_check(name).well]
         others = [name for name in found if name != fault.caught_by]
         if fault.caught_by in found:
-            also = f", also {', '.join(others)}" if others else ""
-            print(f"{fault.name:28} {fault.caught_by}{also}", flush=True)
+            _print_row(fault.name, fault.caught_by + (f", also {', '.join(others)}" if others else ""))
         else:
             missed.append(fault.name)
-            print(f"{fault.name:28} MISSED by {fault.caught_by}", flush=True)
+            _print_row(fault.name, f"MISSED by {fault.caught_by}")
     print(f"\n{len(FAULTS) - len(missed)} of {len(FAULTS)} are found by the check that is meant for them")
     return 1 if missed else 0
 
 
-# -- the hunt
+# -- the hunt for a hidden mistake
 
 
-def _hunt(seed: int | None, steps: int) -> int:
-    seed = secrets.randbelow(10_000) if seed is None else seed
-    names = list(FAULTS)
-    fault = FAULTS[names[int(Generator(seed).randint(0, len(names)))]]
-    print(f"This program now has a mistake, number {seed}. So does its training look:\n")
-    _print_curves(fault, steps)
-    print("\nType the name of a check to run it, or of a mistake to guess it; `checks` and `mistakes` list them.")
-    print("`hint` helps, `reveal` tells, `quit` leaves it hidden.")
-    hints = iter(fault.hints)
-    asked = 0
-    commands: dict[str, Callable[[], str]] = {
-        "checks": lambda: "\n".join(f"{name:12} {question(name)}" for name in CHECKS),
-        "mistakes": lambda: "\n".join(FAULTS),
-        "hint": lambda: next(hints, "That was the last hint; the checks know more."),
-    }
-    while True:
-        try:
-            said = input("? ").strip().lower()
-        except EOFError:
-            said = "quit"
-            print()
-        if said == "quit":
-            as_long = f" --steps {steps}" * (steps != STEPS)
-            print(f"It stays hidden; `tinygrad-llm faults --blind --seed {seed}{as_long}` brings it back.")
-            return 0
-        if said == "reveal" or said == fault.name:
-            after = f"{asked} question" + ("" if asked == 1 else "s")
-            print(f"{'Found' if said == fault.name else 'It was'}: {fault.name}, after {after}.\n")
-            print(f"{fault.story}\n  wrong  {fault.wrong}\n  right  {fault.right}")
-            print(f"The check `{fault.caught_by}` is meant for it: {question(fault.caught_by)}")
-            return 0
-        asked += 1
-        if said in CHECKS:
-            with fault.on():
-                finding = run_check(said)
-            print(f"{'ok' if finding.well else 'WRONG'}: {finding.what}")
-        elif said in FAULTS:
-            print("No, that is not it.")
-        elif said in commands:
-            print(commands[said]())
+class _Hunt:
+    """A mistake chosen by `seed`, and a prompt at which checks are run and mistakes guessed."""
+
+    def __init__(self, seed: int, steps: int) -> None:
+        names = list(FAULTS)
+        self.fault = FAULTS[names[int(Generator(seed).randint(0, len(names)))]]
+        self.seed, self.steps = seed, steps
+        self.hints = iter(self.fault.hints)
+        self.questions = 0
+
+    def run(self) -> int:
+        print(f"This program now has a mistake, number {self.seed}. Its training:\n")
+        _print_curves(self.fault, self.steps)
+        print()
+        _print(
+            "Type the name of a check to run it, or of a mistake to guess it; `checks` and `mistakes` list them. "
+            "`hint` gives a hint, `reveal` names the mistake, `quit` leaves it hidden."
+        )
+        while True:
+            word = _next_word()
+            if word == "quit":
+                self._leave()
+                return 0
+            if word in ("reveal", self.fault.name):
+                self._reveal(guessed=word == self.fault.name)
+                return 0
+            self._answer(word)
+
+    def _answer(self, word: str) -> None:
+        lists: dict[str, Callable[[], Iterable[str]]] = {"checks": CHECKS.keys, "mistakes": FAULTS.keys}
+        self.questions += 1
+        if word in CHECKS:
+            with self.fault.on():
+                finding = run_check(word)
+            _print(f"{'ok' if finding.well else 'WRONG'}: {finding.what}")
+        elif word in FAULTS:
+            print("No, it is another mistake.")
+        elif word == "hint":
+            _print(next(self.hints, "That was the last hint; run the checks."))
+        elif word in lists:
+            for name in lists[word]():
+                _print_row(name, claim(name)) if word == "checks" else print(name)
         else:
-            asked -= 1
-            print("That is no check, no mistake and no command; `checks` and `mistakes` list them.")
+            self.questions -= 1
+            _print("That is no check, no mistake and no command; `checks` and `mistakes` list them.")
+
+    def _reveal(self, guessed: bool) -> None:
+        count = f"{self.questions} question" + ("" if self.questions == 1 else "s")
+        print(f"{'Found' if guessed else 'It was'}: {self.fault.name}, after {count}.\n")
+        _print(self.fault.story)
+        print(f"  wrong  {self.fault.wrong}\n  right  {self.fault.right}")
+        _print(f"The check `{self.fault.caught_by}` is meant for it: {claim(self.fault.caught_by)}")
+
+    def _leave(self) -> None:
+        steps = f" --steps {self.steps}" if self.steps != STEPS else ""
+        print("The mistake stays hidden. To continue with the same one:")
+        print(f"  tinygrad-llm faults --blind --seed {self.seed}{steps}")
+
+
+def _next_word() -> str:
+    try:
+        return input("? ").strip().lower()
+    except EOFError:
+        print()
+        return "quit"
+
+
+# -- printing within the terminal's width
+
+
+def _print(text: str, indent: str = "") -> None:
+    print("\n".join(wrap(text, terminal_width(), indent)), flush=True)
+
+
+def _print_row(name: str, text: str) -> None:
+    """A row of two columns; the second is wrapped."""
+    width = terminal_width() - NAME_WIDTH - 2
+    for i, line in enumerate(wrap(text, width, "")):
+        print(f"{'' if i else name:{NAME_WIDTH}}  {line}", flush=True)
