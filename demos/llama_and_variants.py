@@ -18,6 +18,7 @@ import numpy as np
 from tinygrad_llm import Generator, gradcheck, manual_seed, nn, no_grad, study
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.generate import generate
+from tinygrad_llm.layers import tokens_held
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, Llama, LlamaConfig
 from tinygrad_llm.text import CharTokenizer, corpora
 from tinygrad_llm.train import Trainer, TrainingSettings, duration, evaluate
@@ -158,7 +159,7 @@ for name, build in MODELS.items():
         f"{name:<24}{model.num_parameters():>11,}{in_use:>10,}{evaluate(model, held_out):>8.3f}{seconds:>9.1f}"
         f"{cached:>8}{cache.nbytes:>10,}"
     )
-held = nn.cache.tokens_held(CONTEXT, WINDOW)
+held = tokens_held(CONTEXT, WINDOW)
 print(f"(a window looks at {WINDOW} of {CONTEXT} letters; its cache has room for {held}: guesses may be taken back)")
 
 # %% [markdown]

@@ -247,7 +247,7 @@ def test_a_bert_classifier_comes_back_from_its_config(tmp_path):
 
 
 def test_a_bert_is_never_causal_and_no_other_body_is_known():
-    with pytest.raises(ConfigError, match="tokens see the whole text"):
+    with pytest.raises(ConfigError, match="attend to the whole text"):
         bert_classifier(causal=True)
     with pytest.raises(ConfigError, match="needs body, body_type"):
         ClassifierConfig.from_dict({**bert_classifier().config.to_dict(), "body_type": "encoder-decoder"})
@@ -262,7 +262,7 @@ def test_a_llama_is_a_body_like_a_gpt():
     assert trained == {"blocks", "final_norm", "head"}
     ids = np.array([[3, 4, 5, 6, 0, 0]])
     np.testing.assert_allclose(model(ids, [4]).data, model(ids[:, :4]).data, rtol=1e-5, atol=1e-7)
-    with pytest.raises(ConfigError, match="a window reaches into the past only"):
+    with pytest.raises(ConfigError, match="covers past tokens only"):
         Classifier(Llama(config), ["ham", "spam"], causal=False)
 
 

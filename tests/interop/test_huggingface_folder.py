@@ -15,9 +15,9 @@ from tinygrad_llm.interop import (
     logit_difference,
     save_huggingface,
 )
+from tinygrad_llm.interop.huggingface_tokenizer import read_huggingface_tokenizer
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
 from tinygrad_llm.text import BPETokenizer, CharTokenizer, SimpleTokenizerV2, WordPieceTokenizer
-from tinygrad_llm.text.huggingface_tokenizer import read_huggingface_tokenizer
 from tinygrad_llm.text.vocabulary_files import write_encoder_and_merges
 
 TEXT = "to and fro, to and fro, to and fro; "

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.generate.speculative import Pace
+from tinygrad_llm.layers.window_cache import MAX_ROLLBACK, tokens_held
 from tinygrad_llm.nn import DecoderCache, KVCache, MemoryCache, WindowCache
-from tinygrad_llm.nn.cache import TAKEN_BACK, tokens_held
 
 
 def filled(generator, cache, tokens, batch=2):
@@ -73,7 +73,7 @@ def test_a_window_cache_holds_what_a_window_needs(window, steps):
             whole.truncate(max(whole.length - back, 0))
             cache.truncate(whole.length)
             if cache.length < whole.length:  # as if never read: read again what all others still know
-                assert cache.length == 0 and back > TAKEN_BACK
+                assert cache.length == 0 and back > MAX_ROLLBACK
                 whole.truncate(0)
         elif step == "rows":
             rows = np.array([[1, 0], [0, 0]][size % 2])
@@ -85,7 +85,7 @@ def test_a_window_cache_holds_what_a_window_needs(window, steps):
 
 
 def test_a_pass_of_guesses_can_always_be_taken_back():
-    assert Pace.MOST < TAKEN_BACK
+    assert Pace.MOST < MAX_ROLLBACK
     for window in (1, 4, 40):
         cache, zeros = KVCache(1, 1000, [window]), np.zeros((1, 1, 16, 2))
         for _ in range(60):
@@ -106,7 +106,7 @@ def test_a_window_cache_that_lost_its_past_says_so():
     assert [layer.length for layer in cache.layers] == [0, 0]
     with pytest.raises(ConfigError, match=r"a length in 0\.\.0"):
         cache.truncate(-1)
-    with pytest.raises(ShapeError, match="room for 100 tokens; 0 are there, 101 came"):
+    with pytest.raises(ShapeError, match="room for 101 more tokens; 0 of its 100 are filled"):
         cache.layers[0].extend(np.zeros((1, 1, 101, 3)), np.zeros((1, 1, 101, 3)))
     assert isinstance(cache.layers[0], WindowCache) and cache.layers[0].nbytes < cache.layers[1].nbytes
 

@@ -257,9 +257,15 @@ def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation():
     np.testing.assert_array_equal(other(x).data, other.down(other.up(x).relu()).data)
 
 
+def block_of_gpt(width=4, heads=2, hidden=None, dropout=0.0):
+    """A block of GPT-2's parts."""
+    attention = nn.MultiHeadAttention(width, heads, dropout, causal=True)
+    return nn.TransformerBlock(attention, nn.FeedForward(width, hidden), lambda: nn.LayerNorm(width), dropout)
+
+
 def test_block_adds_each_part_to_the_residual_stream():
     manual_seed(1)
-    block = nn.TransformerBlock(4, 2, feed_forward_dim=6)
+    block = block_of_gpt(hidden=6)
     x = Tensor(Generator(0).randn(2, 3, 4))
     assert block.feed_forward.up.weight.shape == (6, 4)
     middle = x + block.attention(block.norm1(x))
@@ -271,7 +277,7 @@ def test_block_adds_each_part_to_the_residual_stream():
 
 
 def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds():
-    block, made, dropped = nn.TransformerBlock(4, 2, dropout=0.5), [], []
+    block, made, dropped = block_of_gpt(dropout=0.5), [], []
     block.attention.register_forward_hook(lambda module, args, output: made.append(output))
     block.feed_forward.register_forward_hook(lambda module, args, output: made.append(output))
     block.dropout.register_forward_hook(lambda module, args, output: dropped.append((args[0], output)))
@@ -346,7 +352,7 @@ def test_attention_gradients():
 
 def test_block_gradients():
     manual_seed(5)
-    block = nn.TransformerBlock(4, 2)
+    block = block_of_gpt()
     x = Tensor(Generator(1).randn(1, 3, 4), requires_grad=True)
     gradcheck(block, [x], parameters=dict(block.named_parameters()))
 
@@ -363,7 +369,7 @@ def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation():
 
 
 def test_dropout_draws_from_its_own_generator_and_leaves_the_default_alone():
-    model = nn.Sequential(nn.Dropout(0.5), nn.TransformerBlock(4, 2, dropout=0.5))
+    model = nn.Sequential(nn.Dropout(0.5), block_of_gpt(dropout=0.5))
     nn.draw_dropout_from(model, Generator(9))
     x = np.ones((1, 3, 4), np.float32)
     before = manual_seed(1).state()
@@ -394,7 +400,7 @@ def test_layer_cache_appends_and_returns_all_so_far():
     k, v = cache.extend(keys[..., 1:4, :], -keys[..., 1:4, :])
     np.testing.assert_array_equal(k, keys)
     np.testing.assert_array_equal(v, -keys)
-    with pytest.raises(ShapeError, match="cache: room for 4 tokens; 4 are there, 1 came"):
+    with pytest.raises(ShapeError, match="cache: must have room for 1 more tokens; 4 of its 4"):
         cache.extend(keys[..., :1, :], keys[..., :1, :])
     assert cache.length == 4
 
@@ -402,7 +408,7 @@ def test_layer_cache_appends_and_returns_all_so_far():
 def test_layer_cache_refuses_another_batch():
     cache = nn.LayerCache(4)
     cache.extend(np.zeros((2, 1, 1, 3)), np.zeros((2, 1, 1, 3)))
-    with pytest.raises(ShapeError, match=r"cache: holds \(B, G\) \(2, 1\); got \(3, 1\)"):
+    with pytest.raises(ShapeError, match=r"cache: \(B, G\) must stay \(2, 1\); got \(3, 1\)"):
         cache.extend(np.zeros((3, 1, 1, 3)), np.zeros((3, 1, 1, 3)))
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Generator, Tensor, gradcheck, manual_seed, nn, no_grad
 from tinygrad_llm.errors import ConfigError, GraphError, ShapeError
+from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.nn.attention import within_window
-from tinygrad_llm.nn.mixture_of_experts import MixtureOfExperts
 
 SCALING = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context_length": 100}
 
@@ -187,7 +187,7 @@ def test_attention_that_cannot_be(options, message):
 
 
 def test_rotary_attention_has_no_memory():
-    with pytest.raises(ConfigError, match="one sequence's own"):
+    with pytest.raises(ConfigError, match="one sequence; got a memory"):
         attention(**OPTIONS["rotary"])(randn(1, 2, 8), memory=randn(1, 3, 8))
 
 

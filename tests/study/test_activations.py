@@ -4,8 +4,7 @@ from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import manual_seed, no_grad, study
 from tinygrad_llm.errors import ConfigError, IdRangeError, ShapeError
-from tinygrad_llm.nn import RotaryPositions, TransformerBlock
-from tinygrad_llm.nn.attention import MultiHeadAttention
+from tinygrad_llm.nn import FeedForward, LayerNorm, MultiHeadAttention, RotaryPositions, TransformerBlock
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.tensor import Tensor
 
@@ -163,7 +162,7 @@ def test_a_layer_used_twice_has_two_names(ids):
 
 def test_other_blocks_and_several_outputs():
     attention = MultiHeadAttention(8, 2, causal=True, rotary=RotaryPositions(4, 16))
-    block = TransformerBlock(8, 2, attention=attention, cross_attention=True)
+    block = TransformerBlock(attention, FeedForward(8), lambda: LayerNorm(8), cross_attention=MultiHeadAttention(8, 2))
     x, memory = np.ones((1, 5, 8), np.float32), np.ones((1, 3, 8), np.float32)
     seen = study.cache(block, x, memory)
     assert seen["attention.weights"].shape == (1, 2, 5, 5)

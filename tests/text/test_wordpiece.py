@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
-from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
-from tinygrad_llm.text.huggingface_tokenizer import (
+from tinygrad_llm.interop.huggingface_tokenizer import (
     expect_huggingface_tokenizer,
     read_huggingface_tokenizer,
     write_huggingface_tokenizer,
 )
+from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
 from tinygrad_llm.text.wordpiece_files import read_vocab_txt, read_wordpiece_json
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

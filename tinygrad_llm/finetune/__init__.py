@@ -1,12 +1,6 @@
 """Fine-tuning: a classifier, LoRA, a model that follows instructions, and preferences."""
 
-from tinygrad_llm.finetune.classifier import (
-    Classifier,
-    ClassifierConfig,
-    classification_loss,
-    classify,
-    evaluate_classifier,
-)
+from tinygrad_llm.finetune.classifier import classification_loss, classify, evaluate_classifier
 from tinygrad_llm.finetune.dpo import (
     DPO,
     DPOOutcome,
@@ -33,6 +27,7 @@ from tinygrad_llm.finetune.lora import (
     unmerge_lora,
 )
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
+from tinygrad_llm.models import Classifier, ClassifierConfig
 
 __all__ = [
     "DPO",

@@ -1,46 +1,86 @@
-"""A model with its tokenizer in a Hugging Face folder.
+"""Models in Hugging Face folders, with and without their tokenizers.
 
-config.json, model.safetensors      see models/gpt_huggingface.py, llama_huggingface.py and bert_huggingface.py
-the tokenizer's files               see text/huggingface_tokenizer.py
+config.json, model.safetensors      see gpt2.py, llama.py and bert.py
+the tokenizer's files               see huggingface_tokenizer.py
 """
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, TypeVar
 
-from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+import numpy as np
+
+from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.models import GPT, Bert, LanguageModel, Llama
-from tinygrad_llm.models.huggingface_weights import CONFIG
-from tinygrad_llm.models.llama_huggingface import MEMBERS
+from tinygrad_llm.interop import bert, gpt2, llama
+from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokenizer, read_huggingface_tokenizer
+from tinygrad_llm.interop.huggingface_weights import CONFIG
+from tinygrad_llm.models import Bert, LanguageModel
+from tinygrad_llm.models.pretrained import Pretrained
+from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.huggingface_tokenizer import expect_huggingface_tokenizer, read_huggingface_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
-MODEL_OF_TYPE: dict[str, type[LanguageModel] | type[Bert]] = {
-    "gpt2": GPT,
-    "bert": Bert,
-    **dict.fromkeys(MEMBERS, Llama),
-}
+M = TypeVar("M", bound=Pretrained)
+
+FORMS: list[HuggingFaceForm] = [gpt2.FORM, bert.FORM, llama.FORM]
+
+
+def form_of(model_class: type[Pretrained]) -> HuggingFaceForm:
+    """The Hugging Face form of a model. Raises: ConfigError for a class that has none"""
+    for form in FORMS:
+        if issubclass(model_class, form.model_class):
+            return form
+    known = ", ".join(form.model_class.__name__ for form in FORMS)
+    raise ConfigError(f"the model must be a {known} to have a Hugging Face form; got a {model_class.__name__}")
+
+
+def load_pretrained(model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None) -> M:
+    """The model in a Hugging Face folder; see `Pretrained.from_pretrained`. Raises: FormatError"""
+    settings, state = form_of(model_class).read(folder, dropout)
+    try:
+        with no_initial_values():
+            model = model_class(model_class.config_class.from_dict(settings))
+    except ConfigError as error:
+        raise FormatError(f"{os.fspath(folder)}: config.json does not fit a {model_class.__name__}: {error}") from None
+    model.to(np.result_type(*state.values()))
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def save_pretrained(model: Pretrained, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
+    """Write a model and its tokenizer; see `Pretrained.save_pretrained`.
+
+    Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
+    """
+    settings, parts = model.config.to_dict(), vars(model)
+    if "tie_weights" in settings:
+        settings["tie_weights"] = parts["head"].weight is parts["token_embedding"].weight
+    form_of(type(model)).write(folder, settings, model.state_dict(), tokenizer)
 
 
 def load_huggingface(
     folder: str | os.PathLike[str], dropout: float | None = None
 ) -> tuple[LanguageModel | Bert, Tokenizer]:
-    """The GPT-2, Llama or BERT in a Hugging Face folder, in evaluation mode, and its tokenizer.
+    """The model in a Hugging Face folder, in evaluation mode, and its tokenizer.
 
-    `dropout` as in the model's own `from_pretrained`.
+    `dropout` as in `Pretrained.from_pretrained`.
 
-    Raises: FormatError for a file that is missing, damaged or asks for what is not computed here, and where the
-            tokenizer has ids that the model does not
+    Raises: FormatError for a file that is missing or damaged, or needs something that is not computed here, and where
+            the tokenizer has more tokens than the model
     """
-    tokenizer = read_huggingface_tokenizer(folder)  # first: it is quick, and weights may be large
+    tokenizer = read_huggingface_tokenizer(folder)  # first, because weights may take long to read
     model_type = read_json_object(Path(folder) / CONFIG).get("model_type")
-    if not isinstance(model_type, str) or model_type not in MODEL_OF_TYPE:
+    classes = {name: form.model_class for form in FORMS for name in form.model_types}
+    if not isinstance(model_type, str) or model_type not in classes:
         raise FormatError(
-            f"{Path(folder) / CONFIG}: model_type must be one of {', '.join(MODEL_OF_TYPE)}; got {shown(model_type)}"
+            f"{Path(folder) / CONFIG}: model_type must be one of {', '.join(classes)}; got {shown(model_type)}"
         )
-    model = MODEL_OF_TYPE[model_type].from_pretrained(folder, dropout)
+    model: Any = load_pretrained(classes[model_type], folder, dropout)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise FormatError(
             f"{os.fspath(folder)}: the model must have a row for each token; its vocab_size is "
@@ -50,12 +90,13 @@ def load_huggingface(
 
 
 def save_huggingface(folder: str | os.PathLike[str], model: LanguageModel | Bert, tokenizer: Tokenizer) -> str | None:
-    """Write model and tokenizer into a new or empty folder; says what transformers will miss, None if nothing.
+    """Write model and tokenizer into a new or empty folder; returns a warning where transformers cannot open all of
+    it, else None.
 
-    A tokenizer that Hugging Face's files cannot hold is kept in the file of this package.
+    A tokenizer that Hugging Face's files cannot hold is saved in this package's own file.
 
-    Raises: CheckpointError where the folder holds something already or cannot be written, and as
-            the model's own `save_pretrained`
+    Raises: CheckpointError where the folder is not empty or cannot be written, and the errors of
+            `Pretrained.save_pretrained`
     """
     folder = Path(folder)
     try:

@@ -1,40 +1,51 @@
-"""The models, each standing on the same blocks."""
+"""The models, all built from the same blocks. Each is imported when it is first used."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.bert import Bert, BertConfig
-from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.models.gpt import GPT, GPTConfig
-from tinygrad_llm.models.language_model import LanguageModel
-from tinygrad_llm.models.llama import Llama, LlamaConfig
+from tinygrad_llm.lazy import lazy_names
 
-MODELS: dict[str, tuple[Any, Any]] = {  # what a run folder's config names
-    "gpt": (GPT, GPTConfig),
-    "llama": (Llama, LlamaConfig),
-    "bert": (Bert, BertConfig),
-    "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
-}
+if TYPE_CHECKING:
+    from tinygrad_llm.interop.huggingface_folder import load_pretrained, save_pretrained
+    from tinygrad_llm.models.bert import Bert, BertConfig
+    from tinygrad_llm.models.classifier import Classifier, ClassifierConfig
+    from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+    from tinygrad_llm.models.gpt import GPT, GPTConfig
+    from tinygrad_llm.models.language_model import LanguageModel
+    from tinygrad_llm.models.llama import Llama, LlamaConfig
+    from tinygrad_llm.models.registry import MODELS, model_type_of
+    from tinygrad_llm.models.vocabulary import resize_token_embeddings
 
-
-def model_type_of(model: object) -> str:
-    """The name under which a run folder's config knows this kind of model. Raises: ConfigError for any other"""
-    for name, (kind, _) in MODELS.items():
-        if kind is type(model):
-            return name
-    raise ConfigError(f"models are of the types {', '.join(MODELS)}; got a {type(model).__name__}")
-
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.models.bert": ("Bert", "BertConfig"),
+        "tinygrad_llm.models.classifier": ("Classifier", "ClassifierConfig"),
+        "tinygrad_llm.models.encoder_decoder": ("EncoderDecoder", "EncoderDecoderConfig"),
+        "tinygrad_llm.models.gpt": ("GPT", "GPTConfig"),
+        "tinygrad_llm.models.language_model": ("LanguageModel",),
+        "tinygrad_llm.models.llama": ("Llama", "LlamaConfig"),
+        "tinygrad_llm.models.registry": ("MODELS", "model_type_of"),
+        "tinygrad_llm.models.vocabulary": ("resize_token_embeddings",),
+        # The bodies of the methods `from_pretrained` and `save_pretrained`.
+        "tinygrad_llm.interop.huggingface_folder": ("load_pretrained", "save_pretrained"),
+    },
+)
 
 __all__ = [
     "GPT",
     "MODELS",
     "Bert",
     "BertConfig",
+    "Classifier",
+    "ClassifierConfig",
     "EncoderDecoder",
     "EncoderDecoderConfig",
     "GPTConfig",
     "LanguageModel",
     "Llama",
     "LlamaConfig",
+    "load_pretrained",
     "model_type_of",
+    "resize_token_embeddings",
+    "save_pretrained",
 ]

@@ -1,46 +1,55 @@
-"""BERT: a stack of Transformer blocks that see the whole text, and fill in its hidden words (Devlin et al. 2018).
+"""BERT: a stack of Transformer blocks that reads a whole text and predicts its masked tokens (Devlin et al. 2018).
 
-Shape letters as in `gpt`.
+    mask            none: every token attends to every other
+    positions       a learned table
+    norm            LayerNorm after each sum
+    feed-forward    GELU
+    target          the masked tokens
+
+Shape letters as in `language_model`.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.checks import expect_ids
-from tinygrad_llm.errors import ConfigError, FormatError, ShapeError
-from tinygrad_llm.models.bert_huggingface import read_bert, write_bert
+from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.models.config import ModelConfig
+from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import (
     GELU,
     Dropout,
     Embedding,
+    FeedForward,
     LayerNorm,
     Linear,
     Module,
     ModuleList,
+    MultiHeadAttention,
     Parameter,
     TransformerBlock,
 )
-from tinygrad_llm.nn.init import no_initial_values, normal
+from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Tensor, TensorLike
-from tinygrad_llm.text import Tokenizer
 
 
 @dataclass(frozen=True)
 class BertConfig(ModelConfig):
-    """The shape of a BERT; the defaults are BERT-base's.
+    """The sizes and options of a BERT; the defaults are BERT-base's.
 
-    `num_segments` is how many kinds of token type there are: the paper's two sentences. Without `masked_word_head` the
-    model gives hidden states only; the `pooler` makes one vector of a text, and where both are there, the head that
-    guesses whether the second sentence follows the first reads it. `gelu` is "none", the exact form, or "tanh".
+    `num_segments` is the number of token types: in the paper two, one per sentence. Without `masked_word_head` the
+    model has hidden states only. The `pooler` makes one vector of a text; a model with both also has the head that
+    predicts from this vector whether the second sentence follows the first. `gelu` is "none", the exact form, or
+    "tanh".
+
+    Raises: ConfigError naming the setting that is out of range
     """
 
     vocab_size: int = setting(30522, "tokens in the vocabulary", least=1)
@@ -69,9 +78,10 @@ class BertConfig(ModelConfig):
 
 
 class MaskedWordHead(Module):
-    """Hidden states to the logits of the word at each place: dense, GELU, norm, then the embedding's own table.
+    """Hidden states to the logits of the token at each position: linear layer, GELU, LayerNorm, then a linear layer
+    whose weight is the token embedding's `table` (Devlin et al. 2018, arXiv:1810.04805).
 
-    Shapes: (..., C) -> (..., V)
+    Shapes: x (..., C), table (V, C) -> (..., V)
     """
 
     def __init__(self, config: BertConfig, table: Parameter) -> None:
@@ -85,37 +95,25 @@ class MaskedWordHead(Module):
         return linear(self.norm(self.activation(self.transform(x))), self.weight, self.bias)
 
 
-class Bert(Module):
-    """Token ids to the logits of the word at each place (Devlin et al. 2018, arXiv:1810.04805).
+class Bert(Pretrained):
+    """Token ids to the logits of the token at each position (Devlin et al. 2018, arXiv:1810.04805).
 
-    Every token sees every other: GPT's blocks without the mask, normalised after each sum. Weights start normal with
-    standard deviation 0.02, biases 0.
+    Weights start normal with standard deviation 0.02, biases 0.
 
-    Shapes: ids (B, T) integers, T at most context_length; segments (B, T) or (T,), the kind of each token, 0 for all
+    Shapes: ids (B, T) or (T,) integers, T at most context_length; segments (B, T) or (T,), the type of each token, 0
             unless given; mask as in `scaled_dot_product_attention` -> logits (B, T, V)
     """
+
+    model_type, config_class = "bert", BertConfig
 
     def __init__(self, config: BertConfig) -> None:
         self.config, width = config, config.embedding_dim
         self.token_embedding = Embedding(config.vocab_size, width)
         self.position_embedding = Embedding(config.context_length, width)
         self.segment_embedding = Embedding(config.num_segments, width)
-        self.embedding_norm = LayerNorm(width, config.norm_eps)
+        self.embedding_norm = self._norm()
         self.dropout = Dropout(config.dropout)
-        self.blocks = ModuleList(
-            TransformerBlock(
-                width,
-                config.num_heads,
-                config.dropout,
-                causal=False,
-                qkv_bias=True,
-                feed_forward_dim=config.feed_forward_dim,
-                norm_eps=config.norm_eps,
-                gelu=config.gelu,
-                norm_first=False,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = ModuleList(self._block() for _ in range(config.num_layers))
         self.pooler = Linear(width, width) if config.pooler else None
         self.head: Any = MaskedWordHead(config, self.token_embedding.weight) if config.masked_word_head else None
         self.next_sentence = Linear(width, 2) if config.pooler and config.masked_word_head else None
@@ -125,11 +123,29 @@ class Bert(Module):
             elif parameter.ndim == 2:
                 parameter.data = normal(parameter.shape, 0.02)
 
+    def _block(self) -> TransformerBlock:
+        config, width = self.config, self.config.embedding_dim
+        return TransformerBlock(
+            attention=MultiHeadAttention(width, config.num_heads, config.dropout, causal=False, qkv_bias=True),
+            feed_forward=FeedForward(width, config.feed_forward_dim, GELU(config.gelu)),
+            norm=self._norm,
+            dropout=config.dropout,
+            norm_first=False,
+        )
+
+    def _norm(self) -> LayerNorm:
+        return LayerNorm(self.config.embedding_dim, self.config.norm_eps)
+
     def forward(self, ids: Any, segments: Any = None, mask: TensorLike | None = None) -> Tensor:
+        """The logits of the token at each position; the arguments as in `hidden`. Shapes: ids (B, T) -> (B, T, V)"""
         return self._expect_head()(self.hidden(ids, segments, mask))
 
     def hidden(self, ids: Any, segments: Any = None, mask: TensorLike | None = None) -> Tensor:
-        """What the heads read: the output of the last block. Shapes: (B, T) -> (B, T, C)"""
+        """The output of the last block, which the heads read.
+
+        Shapes: ids (B, T), segments (B, T) or (T,), mask broadcasting to (B, H, T, T) -> (B, T, C)
+        Raises: ShapeError for ids of another rank, or more tokens than the context length
+        """
         ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
         if ids.ndim not in (1, 2) or ids.shape[-1] > self.config.context_length:
             raise ShapeError(
@@ -144,17 +160,21 @@ class Bert(Module):
         return x
 
     def pooled(self, hidden: Tensor) -> Tensor:
-        """One vector for each text, made of its first token. Shapes: (B, T, C) -> (B, C)"""
+        """One vector for each text, computed from its first token. Shapes: hidden (B, T, C) -> (B, C)
+
+        Raises: ConfigError where the model has no pooler
+        """
         if self.pooler is None:
             raise ConfigError("Bert.pooled: this model has no pooler; make it with pooler=True")
         return self.pooler(hidden[..., 0, :]).tanh()
 
     def begin_with_frequencies(self, ids: Any) -> None:
-        """Let the head guess from how often each token is in `ids` before it has learned anything: log of its share,
-        each token counted once more than it is there.
+        """Set the head's bias to the log of each token's frequency in `ids`, every count increased by 1.
 
-        What is learned after that is what the context says. Without it a small model spends its first hundreds of
-        steps on finding the frequencies through all its layers.
+        The model then starts from the best prediction without context, and learns what the context adds. Without this,
+        a small model spends its first hundreds of steps on the frequencies alone.
+
+        Shapes: ids (...) integers in [0, V)
         """
         head = self._expect_head()
         size = self.config.vocab_size
@@ -162,46 +182,19 @@ class Bert(Module):
         head.bias.data[...] = np.log(counts / counts.sum())
 
     def loss(self, ids: Any, targets: Any) -> Tensor:
-        """The mean cross-entropy of the hidden words, nats each: `targets` (B, T) hold -100 where none is hidden."""
+        """The mean cross-entropy of the masked tokens; `targets` are -100 elsewhere. Units: nats per masked token.
+
+        Shapes: ids, targets (B, T) -> ()
+        """
         targets = np.asarray(targets)
         hidden = self.hidden(ids)
         if targets.shape != hidden.shape[:-1]:
             raise ShapeError(f"Bert.loss: targets must be {hidden.shape[:-1]} to match ids; got {targets.shape}")
-        places = np.nonzero(targets != IGNORE_INDEX)  # the head is the costly part, and few places need it
-        return cross_entropy(self._expect_head()(hidden[places]), targets[places])
+        masked = np.nonzero(targets != IGNORE_INDEX)  # few positions need the head, which is most of the cost
+        return cross_entropy(self._expect_head()(hidden[masked]), targets[masked])
 
     def _expect_head(self) -> MaskedWordHead:
         if self.head is None:
             raise ConfigError("Bert: this model has no masked-word head; make it with masked_word_head=True")
         head: MaskedWordHead = self.head
         return head
-
-    # -- Hugging Face folders
-
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> Bert:
-        """The BERT in a Hugging Face folder of BertModel, BertForMaskedLM or BertForPreTraining, in evaluation mode.
-
-        Weights of 64 bits make a float64 model, all others a float32 one, exactly. `dropout` replaces what config.json
-        says, which has two numbers where this model has one.
-
-        Raises: FormatError, naming the file, for one that is missing or damaged, or asks for what this model is not
-        """
-        settings, state = read_bert(folder, dropout)
-        try:
-            with no_initial_values():
-                model = cls(BertConfig.from_dict(settings))
-        except ConfigError as error:
-            raise FormatError(f"{os.fspath(folder)}: config.json does not fit a Bert: {error}") from None
-        model.to(np.result_type(*state.values()))
-        model.load_state_dict(state)
-        return model.eval()
-
-    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
-        """Write config.json, model.safetensors and the tokenizer's files, which transformers opens as a BERT.
-
-        Raises: StateDictError where layers were added or replaced, TokenizerError for a tokenizer that Hugging Face's
-                files cannot hold, ConfigError where it has more tokens than the model, CheckpointError where the folder
-                holds something else or cannot be written
-        """
-        write_bert(folder, self.config.to_dict(), self.state_dict(), tokenizer)

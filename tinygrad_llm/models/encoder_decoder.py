@@ -1,9 +1,16 @@
-"""The encoder-decoder Transformer: one stack reads a text, another writes what it becomes (Vaswani et al. 2017).
+"""The encoder-decoder Transformer: the encoder reads a source text, the decoder writes a target text, such as its
+translation (Vaswani et al. 2017).
 
-    source ids -> encoder, every token sees every other -> memory
-    target ids -> decoder, causal, with attention to the memory -> logits of the next target token
+    source ids -> encoder -> memory
+    target ids, memory -> decoder -> logits of the next target token
 
-Shape letters as in `gpt`; S tokens in a source, T in a target.
+    mask            none in the encoder; causal in the decoder, which also attends to the memory
+    positions       sinusoidal, added to the embeddings
+    norm            LayerNorm after each sum
+    feed-forward    ReLU
+    target          the target text, one token later
+
+Shape letters as in `language_model`; S tokens in a source, T in a target.
 """
 
 from __future__ import annotations
@@ -22,9 +29,11 @@ from tinygrad_llm.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    LayerNorm,
     Linear,
     Module,
     ModuleList,
+    MultiHeadAttention,
     ReLU,
     SinusoidalPositions,
     TransformerBlock,
@@ -37,9 +46,12 @@ from tinygrad_llm.tensor import Array, Tensor, TensorLike
 
 @dataclass(frozen=True)
 class EncoderDecoderConfig(ModelConfig):
-    """The shape of an encoder-decoder; the defaults are the paper's base model, `num_layers` in each of both stacks.
+    """The sizes and options of an encoder-decoder; the defaults are the paper's base model, with `num_layers` in each
+    of the two stacks.
 
-    One vocabulary serves both languages. `label_smoothing` is for the loss in training only.
+    Source and target share one vocabulary. `label_smoothing` applies to the loss in training only.
+
+    Raises: ConfigError naming the setting that is out of range
     """
 
     vocab_size: int = setting(37000, "tokens in the shared vocabulary", least=1)
@@ -65,7 +77,10 @@ class EncoderDecoderConfig(ModelConfig):
 
 
 class Memory(NamedTuple):
-    """What the encoder made of the sources, (B, S, C), and which of it is real, (B, 1, 1, S), None where all is."""
+    """The output of the encoder, and a mask that is True at real tokens and False at padding; None without padding.
+
+    Shapes: states (B, S, C), mask (B, 1, 1, S)
+    """
 
     states: Tensor
     mask: Array | None
@@ -74,10 +89,10 @@ class Memory(NamedTuple):
 class EncoderDecoder(Module):
     """Source ids and the target so far to the logits of each next target token (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Post-norm blocks with ReLU, sinusoidal positions; one table embeds both languages, times √C, and is the head
-    (section 3.4). Weights start as Glorot and Bengio (2010) have them, the table normal with deviation 1/√C.
+    One table, scaled by √C, embeds source and target and is the weight of the head (section 3.4). Weights start
+    uniform as in Glorot and Bengio (2010), the table normal with standard deviation 1/√C.
 
-    Shapes: source (B, S), target (B, T), source_lengths (B,), the count of real tokens, S for each unless given
+    Shapes: source (B, S), target (B, T), source_lengths (B,), the number of real tokens, S unless given
             -> logits (B, T, V)
     """
 
@@ -86,8 +101,8 @@ class EncoderDecoder(Module):
         self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
         self.positions = SinusoidalPositions(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout)
-        self.encoder = ModuleList(self._block(causal=False) for _ in range(config.num_layers))
-        self.decoder = ModuleList(self._block(causal=True) for _ in range(config.num_layers))
+        self.encoder = ModuleList(self._block(decoder=False) for _ in range(config.num_layers))
+        self.decoder = ModuleList(self._block(decoder=True) for _ in range(config.num_layers))
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -97,30 +112,35 @@ class EncoderDecoder(Module):
         self.token_embedding.weight.data = normal(self.token_embedding.weight.shape, config.embedding_dim**-0.5)
         self.head.weight = self.token_embedding.weight
 
-    def _block(self, causal: bool) -> TransformerBlock:
-        config = self.config
+    def _block(self, decoder: bool) -> TransformerBlock:
+        config, width = self.config, self.config.embedding_dim
         return TransformerBlock(
-            config.embedding_dim,
-            config.num_heads,
-            config.dropout,
-            causal,
-            norm_eps=config.norm_eps,
-            feed_forward=FeedForward(config.embedding_dim, config.feed_forward_dim, ReLU()),
+            attention=MultiHeadAttention(width, config.num_heads, config.dropout, causal=decoder),
+            feed_forward=FeedForward(width, config.feed_forward_dim, ReLU()),
+            cross_attention=MultiHeadAttention(width, config.num_heads, config.dropout) if decoder else None,
+            norm=lambda: LayerNorm(width, config.norm_eps),
+            dropout=config.dropout,
             norm_first=False,
-            cross_attention=causal,
         )
 
     def forward(self, source: Any, target: Any, source_lengths: Any = None) -> Tensor:
         return self.head(self.decode(target, self.encode(source, source_lengths)))
 
     def loss(self, source: Any, source_lengths: Any, inputs: Any, targets: Any) -> Tensor:
-        """The mean cross-entropy of `targets` (B, T) given source and `inputs` (B, T), nats; -100 is not counted."""
+        """The mean cross-entropy of `targets` given `source` and `inputs`; a target of -100 is not counted. Units: nats
+        per target.
+
+        Shapes: source (B, S), source_lengths (B,), inputs, targets (B, T) -> ()
+        """
         hidden = self.decode(inputs, self.encode(source, source_lengths))
         smoothing = self.config.label_smoothing if self.training else 0.0
         return linear_cross_entropy(hidden, self.head.weight, targets, label_smoothing=smoothing)
 
     def encode(self, source: Any, source_lengths: Any = None) -> Memory:
-        """Shapes: (B, S) -> (B, S, C)"""
+        """The memory of the sources. Shapes: source (B, S), source_lengths (B,) -> states (B, S, C)
+
+        Raises: ShapeError and IdRangeError for lengths that do not fit the source
+        """
         source, mask = np.asarray(source), None
         if source_lengths is not None:
             lengths = np.asarray(source_lengths)
@@ -145,7 +165,11 @@ class EncoderDecoder(Module):
         mask: TensorLike | None = None,
         positions: Any = None,
     ) -> Tensor:
-        """What the head reads. With a `cache`, `target` continues what it has read. Shapes: (B, T) -> (B, T, C)"""
+        """The input of the head. With a `cache`, `target` continues the tokens that it has read.
+
+        Shapes: target (B, T), positions (T,) or (B, T) -> (B, T, C)
+        Raises: ShapeError for a target of another rank, or more tokens than the context length
+        """
         target, start = np.asarray(target), 0 if cache is None else cache.length
         if positions is None:
             positions = np.arange(start, start + target.shape[-1] if target.ndim else start)
@@ -166,12 +190,15 @@ class EncoderDecoder(Module):
         return self.dropout(self.positions(self.token_embedding(ids) * scale, positions))
 
     def reading(self, source: Any, source_lengths: Any = None) -> Conditioned:
-        """The decoder beside these sources, for `generate` and `beam_search`: prompt i goes on about source i."""
+        """The decoder with these sources, for `generate` and `beam_search`: prompt i is continued given source i.
+
+        Shapes: source (B, S) or (1, S) for all prompts, source_lengths (B,)
+        """
         return Conditioned(self, np.asarray(source), source_lengths)
 
 
 class Conditioned:
-    """A decoder and what it writes about: to those who generate text, a language model like any other."""
+    """A decoder with fixed sources, which generation uses like any language model."""
 
     def __init__(self, model: EncoderDecoder, source: Array, source_lengths: Any, memory: Memory | None = None) -> None:
         self.config, self.head = model.config, model.head
@@ -180,18 +207,21 @@ class Conditioned:
     def hidden(
         self, ids: Any, cache: DecoderCache | None = None, mask: TensorLike | None = None, positions: Any = None
     ) -> Tensor:
-        if self._memory is None:  # only now: whoever reads has turned dropout off
+        """As `EncoderDecoder.decode`; the first call encodes the sources. Shapes: ids (B, T) -> (B, T, C)"""
+        if self._memory is None:  # not in __init__: by now generation has turned dropout off
             self._memory = self._model.encode(self._source, self._lengths)
         return self._model.decode(ids, self._memory, cache, mask, positions)
 
     def modules(self) -> Iterator[Module]:
+        """The modules of the encoder-decoder."""
         return self._model.modules()
 
     def new_cache(self) -> DecoderCache:
+        """An empty cache for one whole context."""
         return DecoderCache(self.config.num_layers, self.config.context_length)
 
     def select(self, rows: Array) -> Conditioned:
-        """The same about source rows[i] as source i; one source for all texts stays as it is."""
+        """The same with source rows[i] as source i; one source for all prompts stays as it is. Shapes: rows (N,)"""
         if len(self._source) == 1:
             return self
         lengths = None if self._lengths is None else np.asarray(self._lengths)[rows]

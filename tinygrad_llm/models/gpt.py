@@ -1,5 +1,11 @@
 """GPT: a stack of causal Transformer blocks that predicts the next token (Radford et al. 2018, 2019).
 
+    mask            causal
+    positions       a learned table
+    norm            LayerNorm before each part
+    feed-forward    GELU
+    target          the text itself, one token later
+
 Shape letters as in `language_model`.
 """
 
@@ -8,11 +14,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.config import ModelConfig
-from tinygrad_llm.models.gpt_huggingface import read_gpt2, write_gpt2
 from tinygrad_llm.models.language_model import LanguageModel
-from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, ModuleList, TransformerBlock
+from tinygrad_llm.nn import (
+    GELU,
+    Dropout,
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    ModuleList,
+    MultiHeadAttention,
+    TransformerBlock,
+)
 from tinygrad_llm.settings import setting
 from tinygrad_llm.tensor import Array, Tensor
 
@@ -22,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpt2-medium": {"embedding_dim": 1024, "num_layers": 24, "num_heads": 16},
     "gpt2-large": {"embedding_dim": 1280, "num_layers": 36, "num_heads": 20},
     "gpt2-xl": {"embedding_dim": 1600, "num_layers": 48, "num_heads": 25},
-    # For a laptop: minutes of training on two cores, too short to need dropout.
+    # For a laptop: trained in minutes on two cores, too short a time to need dropout.
     "nano": {"embedding_dim": 128, "num_layers": 4, "num_heads": 4, "context_length": 64, "vocab_size": 65},
     "micro": {"embedding_dim": 192, "num_layers": 4, "num_heads": 4, "context_length": 128, "vocab_size": 2048},
     "mini": {"embedding_dim": 384, "num_layers": 6, "num_heads": 6, "context_length": 128, "vocab_size": 4096},
@@ -33,9 +49,9 @@ for _name in ("nano", "micro", "mini"):
 
 @dataclass(frozen=True)
 class GPTConfig(ModelConfig):
-    """The shape of a GPT; the defaults are the book's GPT-2 small. Sizes are counts of at least 1.
+    """The sizes and options of a GPT; the defaults are the book's GPT-2 small.
 
-    Raises: ConfigError naming the setting that does not fit
+    Raises: ConfigError naming the setting that is out of range
     """
 
     vocab_size: int = setting(50257, "tokens in the vocabulary", least=1)
@@ -63,49 +79,52 @@ class GPTConfig(ModelConfig):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:
-        """A named size, with `changes` to single settings."""
+        """The config of a named size, with `changes` to single settings. Raises: ConfigError for an unknown name"""
         if name not in PRESETS:
             raise ConfigError(f"GPTConfig.preset: known names are {', '.join(PRESETS)}; got {name!r}")
         return cls.from_dict({**PRESETS[name], **changes})
 
 
 class GPT(LanguageModel):
-    """Token ids to the logits of each next token.
+    """Token ids to the logits of each next token (Radford et al. 2019).
 
     `init="book"` starts with PyTorch's layer defaults in the book's order of construction, so that a seed gives the
-    book's model; `init="gpt2"` with GPT-2's, see `initialize_as_gpt2`.
+    book's model; `init="gpt2"` starts as GPT-2 does, see `initialize_as_gpt2`.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
+    Raises: ConfigError for another `init`
     """
 
+    model_type, config_class = "gpt", GPTConfig
+
     def __init__(self, config: GPTConfig, init: str = "book") -> None:
-        if init not in ("book", "gpt2"):
-            raise ConfigError(f'GPT: init must be "book" or "gpt2"; got {init!r}')
+        expect_choice("GPT", "init", init, ("book", "gpt2"))
         self.config = config
         self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
         self.position_embedding = Embedding(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout)
-        self.blocks = ModuleList(
-            TransformerBlock(
-                config.embedding_dim,
-                config.num_heads,
-                config.dropout,
-                qkv_bias=config.qkv_bias,
-                feed_forward_dim=config.feed_forward_dim,
-                norm_eps=config.norm_eps,
-                gelu=config.gelu,
-            )
-            for _ in range(config.num_layers)
-        )
-        self.final_norm = LayerNorm(config.embedding_dim, config.norm_eps)
+        self.blocks = ModuleList(self._block() for _ in range(config.num_layers))
+        self.final_norm = self._norm()
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
         if init == "gpt2":
             self.initialize_as_gpt2()
 
+    def _block(self) -> TransformerBlock:
+        config, width = self.config, self.config.embedding_dim
+        return TransformerBlock(
+            attention=MultiHeadAttention(
+                width, config.num_heads, config.dropout, causal=True, qkv_bias=config.qkv_bias
+            ),
+            feed_forward=FeedForward(width, config.feed_forward_dim, GELU(config.gelu)),
+            norm=self._norm,
+            dropout=config.dropout,
+            norm_first=True,
+        )
+
+    def _norm(self) -> LayerNorm:
+        return LayerNorm(self.config.embedding_dim, self.config.norm_eps)
+
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         return self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
-
-    config_class = GPTConfig
-    _read_folder, _write_folder = staticmethod(read_gpt2), staticmethod(write_gpt2)

@@ -1,9 +1,11 @@
 """The Llama family: GPT's blocks with other parts (Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024).
 
-    positions      turned into queries and keys (RoPE), instead of a learned table
-    norm           RMSNorm instead of LayerNorm
-    feed-forward   gated by SiLU (SwiGLU) instead of GELU
-    keys           shared by groups of queries; no biases
+    mask            causal
+    positions       rotation of queries and keys (RoPE)
+    norm            RMSNorm before each part
+    feed-forward    gated by SiLU (SwiGLU)
+    heads           keys and values shared by groups of queries; no biases
+    target          the text itself, one token later
 
 Mistral adds a window, Mixtral experts, Qwen2 biases, Qwen3 norms of queries and keys, Gemma scaled embeddings and norms
 around one: each is a setting here. Shape letters as in `language_model`.
@@ -18,7 +20,6 @@ from typing import Any
 
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.language_model import LanguageModel
-from tinygrad_llm.models.llama_huggingface import read_llama, write_llama
 from tinygrad_llm.nn import (
     GELU,
     Dropout,
@@ -42,11 +43,11 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gel
 
 @dataclass(frozen=True)
 class LlamaConfig(ModelConfig):
-    """The shape of a Llama; the defaults have the width and depth of Llama 2's smallest. Sizes are counts, at least 1.
+    """The sizes and options of a Llama; the defaults have the width and depth of the smallest Llama 2.
 
-    Settings of the same name are as in `GPTConfig`, and `rope_base` and `rope_scaling` as in `rotary_frequencies`.
+    `rope_base` and `rope_scaling` are those of `rotary_frequencies`.
 
-    Raises: ConfigError naming the setting that does not fit
+    Raises: ConfigError naming the setting that is out of range
     """
 
     vocab_size: int = setting(32000, "tokens in the vocabulary", least=1)
@@ -101,10 +102,15 @@ class LlamaConfig(ModelConfig):
 
 
 class Llama(LanguageModel):
-    """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma.
+    """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma
+    (Touvron et al. 2023, arXiv:2302.13971).
 
     Weights start as GPT-2's, see `initialize_as_gpt2`.
+
+    Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """
+
+    model_type, config_class = "llama", LlamaConfig
 
     def __init__(self, config: LlamaConfig) -> None:
         self.config = config
@@ -112,55 +118,50 @@ class Llama(LanguageModel):
         self.dropout = Dropout(config.dropout)
         head_dim = config.head_dim or config.embedding_dim // config.num_heads
         rotary = RotaryPositions(head_dim, config.rope_base, config.rope_scaling)
-        self.blocks = ModuleList(self._block(head_dim, rotary) for _ in range(config.num_layers))
-        self.final_norm = self._norm(config.embedding_dim)
+        self.blocks = ModuleList(self._block(rotary) for _ in range(config.num_layers))
+        self.final_norm = self._norm()
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
         self.initialize_as_gpt2()
 
-    def _block(self, head_dim: int, rotary: RotaryPositions) -> TransformerBlock:
+    def _block(self, rotary: RotaryPositions) -> TransformerBlock:
         config = self.config
-        attention = MultiHeadAttention(
-            config.embedding_dim,
-            config.num_heads,
-            config.dropout,
-            causal=True,
-            qkv_bias=config.qkv_bias,
-            num_kv_heads=config.num_kv_heads,
-            head_dim=head_dim,
-            output_bias=config.output_bias,
-            rotary=rotary,
-            head_norm=(lambda: self._norm(head_dim)) if config.qk_norm else None,
-            window=config.window,
-        )
-        feed_forward: Module = (
-            self._feed_forward()
-            if config.num_experts is None
-            else MixtureOfExperts(
-                config.embedding_dim, config.num_experts, config.experts_per_token, self._feed_forward, config.balance
-            )
-        )
         return TransformerBlock(
-            config.embedding_dim,
-            config.num_heads,
-            config.dropout,
-            attention=attention,
-            feed_forward=feed_forward,
-            norm=lambda: self._norm(config.embedding_dim),
+            attention=MultiHeadAttention(
+                config.embedding_dim,
+                config.num_heads,
+                config.dropout,
+                causal=True,
+                qkv_bias=config.qkv_bias,
+                num_kv_heads=config.num_kv_heads,
+                head_dim=rotary.head_dim,
+                output_bias=config.output_bias,
+                rotary=rotary,
+                head_norm=(lambda: self._norm(rotary.head_dim)) if config.qk_norm else None,
+                window=config.window,
+            ),
+            feed_forward=self._feed_forward() if config.num_experts is None else self._experts(config.num_experts),
+            norm=self._norm,
+            dropout=config.dropout,
+            norm_first=True,
         )
 
-    def _norm(self, width: int) -> RMSNorm:
-        return RMSNorm(width, self.config.norm_eps, around_one=self.config.norm_around_one)
+    def _norm(self, width: int | None = None) -> RMSNorm:
+        config = self.config
+        return RMSNorm(width or config.embedding_dim, config.norm_eps, around_one=config.norm_around_one)
 
     def _feed_forward(self) -> FeedForward:
         config = self.config
         activation = ACTIVATIONS[config.activation]()
         return FeedForward(config.embedding_dim, config.feed_forward_dim, activation, bias=False, gated=True)
 
+    def _experts(self, count: int) -> MixtureOfExperts:
+        config = self.config
+        return MixtureOfExperts(
+            config.embedding_dim, count, config.experts_per_token, self._feed_forward, config.balance
+        )
+
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         x = self.token_embedding(ids)
         return self.dropout(x * math.sqrt(self.config.embedding_dim) if self.config.scale_embeddings else x)
-
-    config_class = LlamaConfig
-    _read_folder, _write_folder = staticmethod(read_llama), staticmethod(write_llama)

@@ -1,41 +1,54 @@
 """Multi-head attention: the one attention core of every model here.
 
-What tells the models apart is only the mask (GPT's causal one, BERT's none) and where keys and values come from (the
-same sequence, or an encoder's). Llama's family adds options: shared heads, rotary positions, normalised queries and
+The models differ in the mask (causal in GPT, none in BERT) and in where keys and values come from (the same sequence,
+or an encoder's output). The Llama family adds options: shared key-value heads, rotary positions, normalised queries and
 keys, a window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
-from tinygrad_llm.nn.cache import LayerCache, MemoryCache
+from tinygrad_llm.nn.cache import AttentionCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.nn.rotary import RotaryPositions
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
 
 
+class Rotary(Protocol):
+    """Relative positions as attention uses them: `rotary(positions, queries, keys)` returns both rotated.
+
+    `nn.RotaryPositions` is one. Shapes: positions (T,) or (B, T), queries and keys (B, H, T, D) -> their shapes
+    """
+
+    @property
+    def head_dim(self) -> int: ...
+
+    def __call__(self, positions: Any, *tensors: Tensor) -> tuple[Tensor, ...]: ...
+
+
 class MultiHeadAttention(Module):
-    """Several attentions side by side, each on its own projection (Vaswani et al. 2017, arXiv:1706.03762).
+    """Several attention heads, each on its own projection of the tokens (Vaswani et al. 2017, arXiv:1706.03762).
 
-    `causal` hides the future. `num_kv_heads` fewer than `num_heads` are shared by groups of queries (Ainslie et al.
-    2023, arXiv:2305.13245). `input_dim` is the width of the tokens where it differs from `embedding_dim`; `head_dim` is
-    embedding_dim / num_heads unless given.
+        head_h = softmax(mask(Q_h x · K_h memory / √D)) · V_h memory,   y = W_o [head_1 ... head_H]
 
-    `rotary` turns queries and keys by their positions; `head_norm` makes a normalisation of every head's queries, and
-    one of its keys, before that (Henry et al. 2020, arXiv:2010.04245). With `window` a token sees only itself and the
-    window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150): what lies further back reaches it only through
-    the layers between. A `WindowCache` keeps no more than that.
+    `causal` hides the future. With `num_kv_heads` below `num_heads`, groups of query heads share one head of keys and
+    values (Ainslie et al. 2023, arXiv:2305.13245). `input_dim` is the width of the tokens where it differs from
+    `embedding_dim`; `head_dim` is embedding_dim / num_heads unless given.
 
-    Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim)
+    `rotary` rotates queries and keys by their positions. Before that, `head_norm`, called twice, makes a norm for every
+    head's queries and one for its keys (Henry et al. 2020, arXiv:2010.04245). With `window` a token attends to itself
+    and the window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150); a `WindowCache` keeps no more.
+
+    Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim); H = num_heads, D = head_dim
+    Raises: ConfigError for sizes that do not divide, a rotary for another head_dim, or a window without `causal`
     """
 
     def __init__(
@@ -50,7 +63,7 @@ class MultiHeadAttention(Module):
         *,
         head_dim: int | None = None,
         output_bias: bool = True,
-        rotary: RotaryPositions | None = None,
+        rotary: Rotary | None = None,
         head_norm: Callable[[], Module] | None = None,
         window: int | None = None,
     ) -> None:
@@ -70,10 +83,12 @@ class MultiHeadAttention(Module):
         expect_sizes("MultiHeadAttention", head_dim=head_dim, window=1 if window is None else window)
         if rotary is not None and rotary.head_dim != head_dim:
             raise ConfigError(
-                f"MultiHeadAttention: rotary must turn heads of {head_dim} features; got one for {rotary.head_dim}"
+                f"MultiHeadAttention: rotary must rotate heads of {head_dim} features; got one for {rotary.head_dim}"
             )
         if window is not None and not causal:
-            raise ConfigError("MultiHeadAttention: a window reaches into the past, so causal must be True; got False")
+            raise ConfigError(
+                "MultiHeadAttention: causal must be True with a window, which covers past tokens; got False"
+            )
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self.causal, self.window = causal, window
         self.query = Linear(input_dim, head_dim * num_heads, bias=qkv_bias)
@@ -90,23 +105,26 @@ class MultiHeadAttention(Module):
         x: TensorLike,
         memory: TensorLike | None = None,
         mask: TensorLike | None = None,
-        cache: LayerCache | MemoryCache | None = None,
+        cache: AttentionCache | None = None,
         positions: Any = None,
     ) -> Tensor:
         """Attend from x to `memory`, or to x itself; `mask` as in `scaled_dot_product_attention`.
 
-        With a `cache`, keys and values of x are appended to it, and x attends to all that it holds. Raises GraphError
-        if they are being recorded: a cache holds numbers, not their history. A `MemoryCache` keeps the keys and values
-        of `memory` from the first call, and no later one works them out again.
+        With a `cache`, the keys and values of x are appended to it, and x attends to all that it holds. A `MemoryCache`
+        keeps those of `memory` from the first call, and later calls do not compute them again. `positions` are read by
+        `rotary` only; unless given, x continues where the cache ends.
 
-        `positions`, (T,) or (B, T), matter to `rotary`; unless given, x goes on where the cache ends.
+        Shapes: x (B, T, input_dim), memory (B, S, input_dim), mask broadcasting to (B, H, T, S), positions (T,) or
+                (B, T) -> (B, T, embedding_dim)
+        Raises: GraphError for a cache while gradients are recorded: it holds arrays without a graph; ConfigError for a
+                memory with rotary positions
         """
         x = as_tensor(x)
         source = x if memory is None else as_tensor(memory)
         queries = self._heads(self.query(x), self.num_heads)
         if self.query_norm is not None:
             queries = self.query_norm(queries)
-        if isinstance(cache, MemoryCache) and cache.held is not None:
+        if cache is not None and cache.held is not None:
             keys, values = map(Tensor, cache.held)
         else:
             keys = self._heads(self.key(source), self.num_kv_heads)
@@ -115,9 +133,11 @@ class MultiHeadAttention(Module):
                 keys = self.key_norm(keys)
             if self.rotary is not None:
                 if memory is not None:
-                    raise ConfigError("MultiHeadAttention: rotary positions are one sequence's own; got a memory too")
+                    raise ConfigError(
+                        "MultiHeadAttention: rotary positions need queries and keys of one sequence; got a memory"
+                    )
                 if positions is None:
-                    start = cache.length if isinstance(cache, LayerCache) else 0
+                    start = 0 if cache is None else cache.length
                     positions = np.arange(start, start + x.shape[-2])
                 queries, keys = self.rotary(positions, queries, keys)
             if cache is not None:
@@ -139,7 +159,7 @@ class MultiHeadAttention(Module):
 
     @property
     def cache_width(self) -> int:
-        """How many numbers the cache keeps of each token: 2 · num_kv_heads · head_dim."""
+        """How many numbers a cache keeps per token: 2 · num_kv_heads · head_dim."""
         return 2 * self.num_kv_heads * self.head_dim
 
     def _heads(self, x: Tensor, count: int) -> Tensor:
@@ -153,11 +173,11 @@ class MultiHeadAttention(Module):
 
 
 def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:
-    """`mask` that also hides what lies `window` or more tokens before a query, of which the last sees the last key.
+    """`mask`, with the keys hidden that lie `window` or more tokens before a query. The last query sees the last key.
 
-    A mask of more keys loses the first of them, which a cache has dropped.
+    A mask over more keys than there are loses its first ones: a WindowCache has dropped those keys.
 
-    Shapes: mask broadcasting to (..., queries, keys) -> the same, None where nothing is hidden
+    Shapes: mask broadcasting to (..., queries, keys) -> the same; None where nothing is hidden
     """
     if mask is not None and as_tensor(mask).shape[-1] > keys:
         mask = as_tensor(mask).data[..., -keys:]

@@ -1,150 +1,116 @@
-"""The KV cache: keys and values of tokens already read, so that the next token need not read them again."""
+"""The KV cache: keys and values of the tokens read so far, so that the next token need not compute them again.
+
+Two more kinds of cache are in `layers/`: `WindowCache` for attention with a window, and `MemoryCache` for
+cross-attention.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
+from tinygrad_llm import nn
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.tensor import Array
 
-# Tokens that may be taken back without reading anew what a window has dropped: a pass of speculative decoding reads up
-# to 15 guesses (`generate.speculative.Pace`).
-TAKEN_BACK = 16
+
+class AttentionCache(Protocol):
+    """What an attention layer needs of its cache: a `LayerCache`, or another class with these three.
+
+    `held` is None where the layer must compute the keys and values of its input and call `extend`; otherwise the layer
+    attends to the keys and values in it, (B, G, S, D) each, and computes none. `length` is the number of tokens read.
+    """
+
+    @property
+    def held(self) -> tuple[Array, Array] | None: ...
+
+    @property
+    def length(self) -> int: ...
+
+    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]: ...
 
 
 class LayerCache:
-    """One attention layer's keys and values so far, in arrays allocated once.
+    """The keys and values of one attention layer so far, in arrays allocated once.
 
-    Shapes: (B, G, capacity, D), of which the first `length` tokens are filled
+    Shapes: two arrays (B, G, capacity, D) of G key-value heads; the first `length` tokens are filled
     """
+
+    held: tuple[Array, Array] | None = None  # each token's keys and values are new; see `AttentionCache`
+    length: int
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.length = capacity, 0
-        self._room, self._held = capacity, 0  # tokens that the arrays have room for, and that they hold
+        self._allocated, self._filled = capacity, 0  # both in tokens; a WindowCache allocates less than its capacity
         self._keys: Array | None = None
         self._values: Array | None = None
 
     def extend(self, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Append the new tokens (B, G, T, D), and return all keys and values so far (B, G, length, D), as views."""
+        """Append the keys and values of new tokens; return those of all tokens so far, as views.
+
+        Shapes: keys, values (B, G, T, D) -> two views (B, G, length, D)
+        Raises: ShapeError beyond the capacity, or for another number of sequences or heads than before
+        """
         if self.length + keys.shape[-2] > self.capacity:
-            raise ShapeError(f"cache: room for {self.capacity} tokens; {self.length} are there, {keys.shape[-2]} came")
+            raise ShapeError(
+                f"cache: must have room for {keys.shape[-2]} more tokens; {self.length} of its {self.capacity} are "
+                "filled: make a cache of a larger capacity"
+            )
         if self._keys is None or self._values is None:
-            self._keys = np.empty((*keys.shape[:-2], self._room, keys.shape[-1]), keys.dtype)
-            self._values = np.empty((*values.shape[:-2], self._room, values.shape[-1]), values.dtype)
+            self._keys = np.empty((*keys.shape[:-2], self._allocated, keys.shape[-1]), keys.dtype)
+            self._values = np.empty((*values.shape[:-2], self._allocated, values.shape[-1]), values.dtype)
         if self._keys.shape[:-2] != keys.shape[:-2]:
-            raise ShapeError(f"cache: holds (B, G) {self._keys.shape[:-2]}; got {keys.shape[:-2]}")
+            raise ShapeError(f"cache: (B, G) must stay {self._keys.shape[:-2]}; got {keys.shape[:-2]}")
         self.length += keys.shape[-2]
         return self._append(self._keys, self._values, keys, values)
 
-    def _append(self, held_keys: Array, held_values: Array, keys: Array, values: Array) -> tuple[Array, Array]:
-        stop = self._held + keys.shape[-2]
-        held_keys[..., self._held : stop, :] = keys
-        held_values[..., self._held : stop, :] = values
-        self._held = stop
-        return held_keys[..., :stop, :], held_values[..., :stop, :]
+    def _append(self, cached_keys: Array, cached_values: Array, keys: Array, values: Array) -> tuple[Array, Array]:
+        stop = self._filled + keys.shape[-2]
+        cached_keys[..., self._filled : stop, :] = keys
+        cached_values[..., self._filled : stop, :] = values
+        self._filled = stop
+        return cached_keys[..., :stop, :], cached_values[..., :stop, :]
 
     @property
     def nbytes(self) -> int:
-        """How much memory its arrays take, the part that is not filled yet included. Units: bytes."""
+        """The memory of its arrays, including the part that is not filled yet. Units: bytes."""
         return 0 if self._keys is None or self._values is None else self._keys.nbytes + self._values.nbytes
 
     def truncate(self, length: int) -> None:
-        """Forget all but the first `length` tokens."""
+        """Forget all but the first `length` tokens. Raises: ConfigError for more than the cache holds"""
         if not 0 <= length <= self.length:
             raise ConfigError(f"cache: can be cut to a length in 0..{self.length}, what it holds; got {length}")
-        self._held -= self.length - length
+        self._filled -= self.length - length
         self.length = length
 
     def select(self, rows: Array) -> None:
-        """Let sequence i go on from what sequence rows[i] has read; rows (N,) may repeat, and leave some out."""
+        """Make sequence rows[i] the new sequence i, as beam search does; rows may repeat, and may leave some out.
+
+        Shapes: rows (N,) integers in [0, B); B becomes N
+        """
         if self._keys is None or self._values is None:
             return
-        self._keys, self._values = (self._rows_of(filled, rows) for filled in (self._keys, self._values))
+        self._keys, self._values = (self._rows_of(cached, rows) for cached in (self._keys, self._values))
 
-    def _rows_of(self, filled: Array, rows: Array) -> Array:
-        chosen = np.empty((len(rows), *filled.shape[1:]), filled.dtype)
-        chosen[..., : self._held, :] = filled[rows, ..., : self._held, :]  # memory not used yet stays untouched
+    def _rows_of(self, cached: Array, rows: Array) -> Array:
+        chosen = np.empty((len(rows), *cached.shape[1:]), cached.dtype)
+        chosen[..., : self._filled, :] = cached[rows, ..., : self._filled, :]  # pages not used yet are not touched
         return chosen
 
 
-class WindowCache(LayerCache):
-    """A `LayerCache` for attention with a window, which holds the last tokens only: no later one sees further back.
-
-    When its arrays are full the last tokens move to their beginning; they have room for a quarter of a window beyond
-    what must stay, so that this costs little. What `extend` returns are the keys and values of the tokens before the
-    new ones that it still holds, a window's worth or more, and of the new ones.
-
-    Shapes: (B, G, room, D), room = `tokens_held(capacity, window)`
-    """
-
-    def __init__(self, capacity: int, window: int) -> None:
-        super().__init__(capacity)
-        self.window, self._room = window, tokens_held(capacity, window)
-
-    def _append(self, held_keys: Array, held_values: Array, keys: Array, values: Array) -> tuple[Array, Array]:
-        new = keys.shape[-2]
-        if self._held + new > self._room:
-            self._keep(held_keys, held_values, self.window - 1 + TAKEN_BACK)
-        if self._held + new <= self._room:
-            return super()._append(held_keys, held_values, keys, values)
-        # More than fit at once, such as a long prompt: they see each other now, and only the last of them stay.
-        keys = np.concatenate([held_keys[..., : self._held, :], keys], axis=-2)
-        values = np.concatenate([held_values[..., : self._held, :], values], axis=-2)
-        self._held = 0
-        super()._append(held_keys, held_values, keys[..., -self._room :, :], values[..., -self._room :, :])
-        return keys, values
-
-    def _keep(self, held_keys: Array, held_values: Array, last: int) -> None:
-        """Drop all but the `last` tokens held."""
-        kept = min(last, self._held)
-        for filled in (held_keys, held_values):
-            filled[..., :kept, :] = filled[..., self._held - kept : self._held, :]
-        self._held = kept
-
-    def truncate(self, length: int) -> None:
-        """Forget all but the first `length` tokens, or all where those that the next one needs to see are dropped.
-
-        `length` then says 0, and all must be read again.
-        """
-        lost = max(length - self.window + 1, 0) < self.length - self._held
-        super().truncate(length)
-        if lost:
-            self.length = self._held = 0
-
-
-def tokens_held(tokens: int, window: int | None = None) -> int:
-    """The tokens that a layer's cache has room for when `tokens` are to be read, with and without a window."""
-    return tokens if window is None else min(tokens, window - 1 + TAKEN_BACK + max(window // 4, 8))
-
-
-class MemoryCache:
-    """One cross-attention layer's keys and values of an encoder's output, which are the same for every new token.
-
-    Shapes: (B, G, S, D), once `extend` was given them
-    """
-
-    def __init__(self) -> None:
-        self.held: tuple[Array, Array] | None = None
-
-    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Keep them, and return them."""
-        self.held = (keys, values)
-        return self.held
-
-    def select(self, rows: Array) -> None:
-        """As `LayerCache.select`; a memory that all sequences share, a batch of one, stays as it is."""
-        if self.held is not None and len(self.held[0]) > 1:
-            self.held = (self.held[0][rows], self.held[1][rows])
-
-
 class KVCache:
-    """A `LayerCache` per layer, or a `WindowCache` where `windows` has one; `length` is how many tokens were read."""
+    """The cache of a model: a `LayerCache` per layer, or a `WindowCache` for each layer that has a window in `windows`.
+
+    `length` is the number of tokens read.
+    """
 
     def __init__(self, num_layers: int, capacity: int, windows: Sequence[int | None] | None = None) -> None:
         windows = [None] * num_layers if windows is None else windows
-        self.layers = [LayerCache(capacity) if w is None else WindowCache(capacity, w) for w in windows]
+        self.layers: list[LayerCache] = [
+            LayerCache(capacity) if window is None else nn.WindowCache(capacity, window) for window in windows
+        ]
 
     @property
     def length(self) -> int:
@@ -152,13 +118,15 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """As `LayerCache.nbytes`, of all layers."""
+        """The memory of all layers' arrays, including the part that is not filled yet. Units: bytes."""
         return sum(layer.nbytes for layer in self.layers)
 
     def truncate(self, length: int) -> None:
-        """Forget all but the first `length` tokens, such as guesses that came to nothing.
+        """Forget all but the first `length` tokens, such as rejected guesses of speculative decoding.
 
-        Where a window has dropped what the next token would have to see, all are forgotten: `length` then says 0.
+        If a window has dropped keys that the next token would have to see, everything is forgotten: `length` is then 0.
+
+        Raises: ConfigError for more than the cache holds
         """
         for layer in self.layers:
             layer.truncate(length)
@@ -167,19 +135,6 @@ class KVCache:
                 layer.truncate(0)
 
     def select(self, rows: Array) -> None:
-        """Let sequence i go on from what sequence rows[i] has read; rows (N,) may repeat, and leave some out."""
+        """Make sequence rows[i] the new sequence i in every layer; see `LayerCache.select`. Shapes: rows (N,)"""
         for layer in self.layers:
             layer.select(rows)
-
-
-class DecoderCache(KVCache):
-    """The cache of a decoder, whose layers also read a memory: a `MemoryCache` for each beside its `LayerCache`."""
-
-    def __init__(self, num_layers: int, capacity: int) -> None:
-        super().__init__(num_layers, capacity)
-        self.memories = [MemoryCache() for _ in range(num_layers)]
-
-    def select(self, rows: Array) -> None:
-        super().select(rows)
-        for memory in self.memories:
-            memory.select(rows)

@@ -10,9 +10,13 @@ from tinygrad_llm.tensor import Tensor, TensorLike
 
 
 class Dropout(Module):
-    """Zero each element with probability p while training, and scale the others by 1 / (1 - p).
+    """In training, set each element to 0 with probability p and scale the others by 1 / (1 - p), so that the expected
+    value is preserved (Srivastava et al. 2014, JMLR 15). In evaluation, return x.
 
-    Masks come from `generator`; while that is None, from the default one that `manual_seed` seeds.
+    Masks are drawn from `generator`, or from the default generator that `manual_seed` seeds while it is None.
+
+    Shapes: x (...) -> (...)
+    Raises: ConfigError for a p outside [0, 1]
     """
 
     def __init__(self, p: float = 0.5, generator: Generator | None = None) -> None:
@@ -27,7 +31,7 @@ class Dropout(Module):
 
 
 def draw_dropout_from(module: Module, generator: Generator) -> None:
-    """Let every dropout in `module` draw its masks from `generator`, a stream of their own."""
+    """Make every Dropout in `module` draw its masks from `generator` instead of the default generator."""
     for part in module.modules():
         if isinstance(part, Dropout):
             part.generator = generator

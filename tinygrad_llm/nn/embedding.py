@@ -12,10 +12,11 @@ from tinygrad_llm.tensor import Tensor
 
 
 class Embedding(Module):
-    """The row of the table for each id.
+    """The row of a learned table for each id (Bengio et al. 2003, JMLR 3). The table starts standard normal.
 
     Shapes: ids (...) integers in [0, num_embeddings) -> (..., embedding_dim); weight (num_embeddings, embedding_dim)
-    Starts standard normal.
+    Raises: ConfigError for a size that is not an integer of at least 1; in forward IdRangeError for an id outside the
+            table
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:

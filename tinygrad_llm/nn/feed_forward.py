@@ -11,7 +11,9 @@ from tinygrad_llm.tensor import Tensor, TensorLike
 
 
 def gated_hidden_dim(embedding_dim: int) -> int:
-    """8/3 of the width, so that three matrices come to GPT's two of 4 times the width; rounded up to a multiple of 8.
+    """The default width of a gated feed-forward layer: 8/3 of the embedding's, rounded up to a multiple of 8.
+
+    With it, three matrices have about as many parameters as the two of an ungated layer of 4 times the width.
 
     >>> gated_hidden_dim(768)
     2048
@@ -20,13 +22,17 @@ def gated_hidden_dim(embedding_dim: int) -> int:
 
 
 class FeedForward(Module):
-    """Widen, bend, narrow: down(activation(up(x))).
+    """Expand, apply the activation, project back (Vaswani et al. 2017, arXiv:1706.03762, section 3.3).
 
-    With `gated`, what is bent lets through what is not: down(activation(gate(x)) ⊙ up(x)), a GLU (Shazeer 2020,
-    arXiv:2002.05202), which Llama has with SiLU ("SwiGLU") and Gemma with GELU.
+        down(activation(up(x)))
+        down(activation(gate(x)) ⊙ up(x))       with `gated`
 
-    Shapes: x (..., embedding_dim) -> the same; inside (..., hidden_dim), which unless given is
-    4 · embedding_dim, or `gated_hidden_dim` of it
+    With `gated`, the activated branch multiplies the other: a GLU (Shazeer 2020, arXiv:2002.05202), which Llama uses
+    with SiLU ("SwiGLU") and Gemma with GELU. The activation is GPT-2's tanh GELU unless given. `hidden_dim` is
+    4 · embedding_dim unless given, or `gated_hidden_dim(embedding_dim)` with `gated`.
+
+    Shapes: x (..., C) -> (..., C); inside (..., hidden_dim), where C = embedding_dim
+    Raises: ConfigError for a size that is not an integer of at least 1
     """
 
     def __init__(

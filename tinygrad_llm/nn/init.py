@@ -1,7 +1,7 @@
-"""The first values of weights.
+"""Initial values of weights.
 
-Every layer draws from the default generator that `manual_seed` seeds, in the order in which layers are built, exactly
-as PyTorch's layers do: so a seed gives the book's model.
+Every layer draws them from the default generator that `manual_seed` seeds, in the order in which the layers are built,
+exactly as PyTorch's layers do: so a seed gives the book's model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _drawing = True
 
 @contextmanager
 def no_initial_values() -> Iterator[None]:
-    """Build layers without drawing: for a model whose weights are about to be loaded. Their values are zeros."""
+    """Inside, layers are built with zeros and nothing is drawn: for a model whose weights are about to be loaded."""
     global _drawing
     before, _drawing = _drawing, False
     try:
@@ -30,15 +30,15 @@ def no_initial_values() -> Iterator[None]:
 
 
 def uniform(bound: float, shape: tuple[int, ...]) -> Array:
-    """Uniform in [-bound, bound), float32."""
+    """Uniform in [-bound, bound), float32. Shapes: -> shape"""
     return default_generator().uniform(-bound, bound, shape) if _drawing else np.zeros(shape, np.float32)
 
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> Array:
-    """Normal with mean 0 and standard deviation `std`, float32."""
+    """Normal with mean 0 and standard deviation `std`, float32. Shapes: -> shape"""
     return default_generator().normal(0.0, std, shape) if _drawing else np.zeros(shape, np.float32)
 
 
 def fan_in_bound(fan_in: int) -> float:
-    """1/√fan_in: the bound of PyTorch's `nn.Linear`, from He et al. 2015 (arXiv:1502.01852) with a slope of √5."""
+    """1/√fan_in, the bound of PyTorch's `nn.Linear`: He et al. 2015 (arXiv:1502.01852) with a negative slope of √5."""
     return 1 / math.sqrt(fan_in) if fan_in else 0.0

@@ -1,4 +1,4 @@
-"""The affine layer."""
+"""The linear layer (an affine map)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from tinygrad_llm.tensor import Tensor, TensorLike
 class Linear(Module):
     """y = x Wᵀ + b.
 
+    Both start uniform in ±1/√in_features, the weight drawn before the bias, as PyTorch's `nn.Linear`.
+
     Shapes: x (..., in_features) -> (..., out_features); weight (out_features, in_features), bias (out_features,)
-    Starts uniform in ±1/√in_features, weight first, then bias.
+    Raises: ConfigError for a size that is not an integer of at least 1
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:

@@ -31,9 +31,9 @@ import numpy as np
 
 from tinygrad_llm.buffers import Buffer
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.layers.window_cache import tokens_held
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Dropout, Module, TransformerBlock
-from tinygrad_llm.nn.cache import tokens_held
 from tinygrad_llm.ops.attention import scaled_dot_product_attention, visible_keys
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.dispatch import intercept
@@ -301,14 +301,15 @@ def _watch_loss(model: Module, inputs: Sequence[Array], targets: Array) -> _Reco
 @contextmanager
 def _every_block_kept(model: Module) -> Iterator[None]:
     """Without checkpointing, inside which no operation is recorded."""
-    blocks = [part for part in model.modules() if isinstance(part, TransformerBlock) and part.checkpointed]
+    blocks = [part for part in model.modules() if isinstance(part, TransformerBlock)]
+    before = [block.recompute for block in blocks]
     for block in blocks:
-        block.checkpointed = False
+        block.recompute = None
     try:
         yield
     finally:
-        for block in blocks:
-            block.checkpointed = True
+        for block, recompute in zip(blocks, before, strict=True):
+            block.recompute = recompute
 
 
 def _count_inputs(model: Module) -> int:

@@ -24,9 +24,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_llm import nn
 from tinygrad_llm.data import count_rows, take_rows
 from tinygrad_llm.errors import AnomalyError, ConfigError
-from tinygrad_llm.nn import Module, checkpoint_activations, draw_dropout_from
+from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm
 from tinygrad_llm.optim.schedules import Schedule, inverse_square_root, warmup_cosine
 from tinygrad_llm.random import Generator
@@ -111,7 +112,7 @@ class Trainer:
         self.masks = SharedMasks(root.spawn("dropout").seed)
         draw_dropout_from(model, self.masks)
         if self.settings.checkpoint_activations:
-            checkpoint_activations(model)
+            nn.checkpoint_activations(model)
         self.generators: dict[str, Generator] = {"dropout": self.masks}
         self.generators |= {name: root.spawn(name) for name in ("evaluation", "sampling")}
         self.optimizer = self._new_optimizer()

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm import nn
-from tinygrad_llm.finetune import classifier
-from tinygrad_llm.models import MODELS, GPTConfig
+from tinygrad_llm.models import MODELS, ClassifierConfig, GPTConfig
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.random import default_generator, manual_seed
@@ -30,6 +29,12 @@ X = normal(2, 3, 8)
 MEMORY = normal(2, 5, 8)
 CONTAINERS = {"Module", "ModuleList", "Parameter", "Buffer"}  # no arithmetic of their own
 CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache", "WindowCache"}  # through which no gradient flows
+
+
+def _block(causal: bool = False, **options: Any) -> nn.TransformerBlock:
+    attention = nn.MultiHeadAttention(8, 2, causal=causal)
+    return nn.TransformerBlock(attention, nn.FeedForward(8), lambda: nn.LayerNorm(8), **options)
+
 
 LAYERS: dict[str, list[ModuleCase]] = {
     "Linear": [ModuleCase(lambda: nn.Linear(8, 5), (X,)), ModuleCase(lambda: nn.Linear(8, 5, bias=False), (X,))],
@@ -66,8 +71,8 @@ LAYERS: dict[str, list[ModuleCase]] = {
         ModuleCase(lambda: nn.SinusoidalPositions(9, 8), (X,), lambda add, x: add(x, np.arange(3)))
     ],
     "TransformerBlock": [
-        ModuleCase(lambda: nn.TransformerBlock(8, 2), (X,)),
-        ModuleCase(lambda: nn.TransformerBlock(8, 2, norm_first=False, cross_attention=True), (X, MEMORY)),
+        ModuleCase(lambda: _block(causal=True), (X,)),
+        ModuleCase(lambda: _block(norm_first=False, cross_attention=nn.MultiHeadAttention(8, 2)), (X, MEMORY)),
     ],
 }
 
@@ -93,7 +98,7 @@ SMALL: dict[str, Any] = {  # of whatever a config asks for
 
 def small_config(config: Any, **changes: Any) -> Any:
     """The config class `config` at its smallest, with `changes`."""
-    if config is classifier.ClassifierConfig:
+    if config is ClassifierConfig:
         return config(small_config(GPTConfig), ("ham", "spam"), **changes)
     known = {field.name for field in dataclasses.fields(config)}
     return config(**{name: value for name, value in (SMALL | changes).items() if name in known})

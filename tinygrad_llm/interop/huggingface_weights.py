@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError
 from tinygrad_llm.formats import read_json_object, write_json, write_safetensors
 from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokenizer, write_huggingface_tokenizer
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.huggingface_tokenizer import expect_huggingface_tokenizer, write_huggingface_tokenizer
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "lm_head.weight"

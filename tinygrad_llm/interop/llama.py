@@ -1,6 +1,6 @@
 """The Llama family's names and settings in Hugging Face folders.
 
-here                                      there
+ours                                      theirs
 token_embedding.weight                    model.embed_tokens.weight
 blocks.0.norm1                            model.layers.0.input_layernorm
 blocks.0.attention.query, key, value      model.layers.0.self_attn.q_proj, k_proj, v_proj
@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from tinygrad_llm.errors import ConfigError, FormatError
 from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.models.huggingface_weights import (
+from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     HEAD,
     Arrays,
@@ -39,8 +40,9 @@ from tinygrad_llm.models.huggingface_weights import (
     tensors_from,
     write_folder,
 )
+from tinygrad_llm.layers.rotary import LLAMA3_SCALING
+from tinygrad_llm.models import Llama
 from tinygrad_llm.nn.feed_forward import gated_hidden_dim
-from tinygrad_llm.nn.rotary import LLAMA3_SCALING
 from tinygrad_llm.text import Tokenizer
 
 FREQUENCY_BUFFER = re.compile(r"model\.layers\.[0-9]+\.self_attn\.rotary_emb\.inv_freq")  # which old versions saved
@@ -299,3 +301,6 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
         config["num_experts_per_tok"] = settings["experts_per_token"]
         config["router_aux_loss_coef"] = settings["balance"]
     return config
+
+
+FORM = HuggingFaceForm(Llama, tuple(MEMBERS), read_llama, write_llama)

@@ -1,4 +1,4 @@
-"""Mixture of experts: many feed-forward layers, of which every token uses only a few.
+"""Mixture of experts: many feed-forward layers, of which each token uses a few.
 
 For E experts of width F with k in use, beside one dense layer of width F (both gated, embedding width C):
 
@@ -22,17 +22,19 @@ from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
 
 
 class MixtureOfExperts(Module):
-    """Each token goes to the `experts_per_token` experts that a router finds most likely, and their outputs are mixed.
+    """A router sends each token to its `experts_per_token` most likely experts, and their outputs are mixed.
 
         p = softmax(router(x)),  y = Σ g_e · expert_e(x)  over the k most likely e
 
     With one expert per token its gate g is p itself, as in the Switch Transformer (Fedus et al. 2021,
-    arXiv:2101.03961): gradient reaches the router through it. With more, the k gates are scaled to sum to 1, as in
-    Mixtral (Jiang et al. 2024, arXiv:2401.04088). Which experts are chosen has no gradient. No expert is ever full.
+    arXiv:2101.03961): through it the router has a gradient. With more, the k gates are scaled to sum to 1, as in
+    Mixtral (Jiang et al. 2024, arXiv:2401.04088). The choice itself has no gradient. An expert has no capacity limit.
 
-    `expert` makes one. `balance` is what `balance_loss` is multiplied by; a language model's loss adds it in training.
+    `expert` is called once per expert and makes it. `balance` is the weight of `balance_loss`, which a language model
+    adds to its loss in training.
 
-    Shapes: x (..., embedding_dim) -> the same
+    Shapes: x (..., C) -> (..., C), where C = embedding_dim
+    Raises: ConfigError for a size that is not an integer of at least 1, or more experts per token than experts
     """
 
     def __init__(
@@ -70,30 +72,33 @@ class MixtureOfExperts(Module):
         outputs = cat(
             [expert(routed[end - count : end]) for expert, count, end in zip(self.experts, counts, ends, strict=True)]
         )
-        back = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, x.shape[-1])
+        unsorted = outputs[np.argsort(order, kind="stable")].reshape(*gates.shape, x.shape[-1])
         self._routed = (probabilities, counts) if self.training else None
-        return (back * gates.unsqueeze(-1)).sum(axis=1).reshape(x.shape)
+        return (unsorted * gates.unsqueeze(-1)).sum(axis=1).reshape(x.shape)
 
     def balance_loss(self) -> Tensor:
-        """How unevenly the last forward in training used the experts, times `balance`; asked for once.
+        """The load-balancing loss of the last forward in training, times `balance`; to be called once per forward.
 
             balance · E · Σ_e f_e · P_e
 
-        f_e is how many of the tokens chose expert e, as a share of all tokens, and P_e the mean of p_e (Fedus et al.,
-        equation 4; with k > 1 as in Mixtral). Even use gives balance · k. f has no gradient: P is pushed down where f
-        is high.
+        f_e is the number of tokens that chose expert e divided by the number of tokens, and P_e the mean of p_e (Fedus
+        et al., equation 4; with k > 1 as in Mixtral). Even use gives balance · k. f has no gradient: P is pushed down
+        where f is high.
 
+        Shapes: -> ()
         Raises: GraphError where there was no forward in training since the last call
         """
         if self._routed is None:
             raise GraphError("balance_loss: needs a forward in training mode first; there was none")
         probabilities, counts = self._routed
-        self._routed = None  # or the graph of this step would live until the next
+        self._routed = None  # so that the graph of this step is freed now
         share = (counts / max(1, len(probabilities))).astype(probabilities.dtype)
         return (probabilities.mean(axis=0) * share).sum() * (self.balance * self.num_experts)
 
+    extra_loss = balance_loss  # the name by which a model's loss and activation checkpointing find it
+
     def num_active_parameters(self) -> int:
-        """How many of the parameters one token meets: the router's and those of the experts it goes to."""
+        """How many parameters one token uses: the router's and those of its experts."""
         return self.router.num_parameters() + self.experts_per_token * self.experts[0].num_parameters()
 
     def extra_repr(self) -> str:

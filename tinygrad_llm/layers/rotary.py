@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys are turned by where they stand, and a score knows only how far apart that is."""
+"""Rotary positions (RoPE): queries and keys are rotated by their positions, so that a score depends on the distance."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ LLAMA3_SCALING = ("factor", "low_freq_factor", "high_freq_factor", "original_con
 
 
 def rotary_frequencies(head_dim: int, base: float = 10000.0, scaling: Mapping[str, float] | None = None) -> Array:
-    """How fast each pair of features turns, in radians per token (Su et al. 2021, arXiv:2104.09864).
+    """The rotation speed of each pair of features (Su et al. 2021, arXiv:2104.09864). Units: radians per token.
 
         w_i = base^(-2i / head_dim),  i = 0 .. head_dim / 2 - 1
 
-    `scaling` stretches a model that was trained on `original_context_length` tokens to more, as Llama 3.1 was
-    (Grattafiori et al. 2024, arXiv:2407.21783): pairs that turn more than `high_freq_factor` times within the original
-    context stay as they are; those that turn less than `low_freq_factor` times become `factor` times slower; in between
-    the two are mixed, in proportion to the turns.
+    `scaling` extends a model that was trained on `original_context_length` tokens to longer texts, as in Llama 3.1
+    (Grattafiori et al. 2024, arXiv:2407.21783): pairs that make more than `high_freq_factor` turns within the original
+    context keep their speed; those that make fewer than `low_freq_factor` become `factor` times slower; in between, the
+    two speeds are interpolated linearly in the number of turns.
 
     >>> rotary_frequencies(4)
     array([1.  , 0.01])
 
     Shapes: -> (head_dim / 2,), float64
-    Raises: ConfigError for an odd head_dim, a base that is not above 0, or a scaling that is not as described
+    Raises: ConfigError for an odd head_dim, a base that is not above 0, or a scaling without exactly these four
     """
     expect_sizes("rotary_frequencies", head_dim=head_dim)
     if head_dim % 2:
-        raise ConfigError(f"rotary_frequencies: head_dim must be even, for features turn in pairs; got {head_dim}")
+        raise ConfigError(
+            f"rotary_frequencies: head_dim must be even, since features are rotated in pairs; got {head_dim}"
+        )
     if not _is_positive(base):
         raise ConfigError(f"rotary_frequencies: base must be a finite number above 0; got {base!r}")
     frequencies = float(base) ** (-np.arange(0, head_dim, 2) / head_dim)
@@ -59,16 +61,18 @@ def _is_positive(value: Any) -> bool:
 
 
 class RotaryPositions(Module):
-    """Turns each token's features, in all `tensors` alike, by its position times `rotary_frequencies`.
+    """Rotate each token's pairs of features by its position times `rotary_frequencies` (Su et al. 2021,
+    arXiv:2104.09864), in all `tensors` alike.
 
     Angles are computed in float64 and rounded once, so that late positions are as exact as early ones.
 
     Shapes: positions (T,) or (B, T) integers, tensors (B, H, T, D) or (H, T, D) -> their shapes
+    Raises: ConfigError as `rotary_frequencies`
     """
 
     def __init__(self, head_dim: int, base: float = 10000.0, scaling: Mapping[str, float] | None = None) -> None:
         self.head_dim = head_dim
-        self.frequencies = rotary_frequencies(head_dim, base, scaling)  # no part of the state: a formula has it
+        self.frequencies = rotary_frequencies(head_dim, base, scaling)  # not in the state dict: a formula gives it
 
     def forward(self, positions: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         angles = np.asarray(positions)[..., None, :, None] * self.frequencies  # the same for all heads

@@ -1,6 +1,6 @@
 """GPT's names and settings in a Hugging Face folder of model type "gpt2".
 
-    here                                      there
+    ours                                      there
     token_embedding.weight                    transformer.wte.weight
     position_embedding.weight                 transformer.wpe.weight
     blocks.0.norm1                            transformer.h.0.ln_1
@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.models.huggingface_weights import (
+from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     HEAD,
     Arrays,
@@ -40,6 +41,7 @@ from tinygrad_llm.models.huggingface_weights import (
     tensors_from,
     write_folder,
 )
+from tinygrad_llm.models import GPT
 from tinygrad_llm.text import Tokenizer
 
 PREFIX = "transformer."
@@ -203,3 +205,6 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
     }
+
+
+FORM = HuggingFaceForm(GPT, ("gpt2",), read_gpt2, write_gpt2)

@@ -1,6 +1,6 @@
 """BERT's names and settings in a Hugging Face folder of model type "bert".
 
-    here                                      there
+    ours                                      there
     token_embedding.weight                    bert.embeddings.word_embeddings.weight
     position_embedding, segment_embedding     bert.embeddings.position_embeddings, token_type_embeddings
     embedding_norm                            bert.embeddings.LayerNorm
@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.models.huggingface_weights import (
+from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     Arrays,
     Place,
@@ -41,6 +42,7 @@ from tinygrad_llm.models.huggingface_weights import (
     tensors_from,
     write_folder,
 )
+from tinygrad_llm.models import Bert
 from tinygrad_llm.text import Tokenizer
 
 PREFIX, HEADS = "bert.", "cls."
@@ -211,3 +213,6 @@ def _their_config(settings: Mapping[str, Any]) -> dict[str, Any]:
         "tie_word_embeddings": True,
         "pad_token_id": 0,
     }
+
+
+FORM = HuggingFaceForm(Bert, ("bert",), read_bert, write_bert)

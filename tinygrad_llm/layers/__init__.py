@@ -1,0 +1,49 @@
+"""Layers beyond a GPT, one idea per file. `tinygrad_llm.nn` offers them all by name."""
+
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tinygrad_llm.layers.activation import ReLU, SiLU
+    from tinygrad_llm.layers.checkpoint import checkpoint, checkpoint_activations
+    from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
+    from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
+    from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
+    from tinygrad_llm.layers.rms_norm import RMSNorm
+    from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
+    from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
+    from tinygrad_llm.layers.window_cache import WindowCache, tokens_held
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.layers.activation": ("ReLU", "SiLU"),
+        "tinygrad_llm.layers.checkpoint": ("checkpoint", "checkpoint_activations"),
+        "tinygrad_llm.layers.latent_attention": ("MultiHeadLatentAttention",),
+        "tinygrad_llm.layers.memory_cache": ("DecoderCache", "MemoryCache"),
+        "tinygrad_llm.layers.mixture_of_experts": ("MixtureOfExperts",),
+        "tinygrad_llm.layers.rms_norm": ("RMSNorm",),
+        "tinygrad_llm.layers.rotary": ("RotaryPositions", "rotary_frequencies"),
+        "tinygrad_llm.layers.sinusoidal_positions": ("SinusoidalPositions", "sinusoidal_positions"),
+        "tinygrad_llm.layers.window_cache": ("WindowCache", "tokens_held"),
+    },
+)
+
+__all__ = [
+    "DecoderCache",
+    "MemoryCache",
+    "MixtureOfExperts",
+    "MultiHeadLatentAttention",
+    "RMSNorm",
+    "ReLU",
+    "RotaryPositions",
+    "SiLU",
+    "SinusoidalPositions",
+    "WindowCache",
+    "checkpoint",
+    "checkpoint_activations",
+    "rotary_frequencies",
+    "sinusoidal_positions",
+    "tokens_held",
+]
