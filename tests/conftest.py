@@ -1,15 +1,23 @@
-"""What all tests share: one deterministic Hypothesis profile, the folder of real texts, memory without a collector."""
+"""Shared by all tests: a deterministic Hypothesis profile, the folder of real texts, the CPU time of each test."""
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products of tests are small: a second thread would only wait
+
+# The same examples in every run: 40 for each property, or 400 with --hypothesis-profile=thorough, as in CI.
+settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True, max_examples=40)
+settings.register_profile("thorough", settings.get_profile("deterministic"), max_examples=400)
 settings.load_profile("deterministic")
+
+CPU_SECONDS = pytest.StashKey[dict[str, float]]()
+OVER_THE_LIMIT = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +31,58 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Only reference counts free memory: what lies in a cycle stays, and is caught."""
+    """Turn the cycle collector off: an object in a reference cycle is never freed, so a test can find it."""
     gc.disable()
     yield
     gc.enable()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-limit",
+        type=float,
+        metavar="SECONDS",
+        help="fail the run when a test that is marked neither slow nor soak takes more CPU time than this; "
+        "fixtures and child processes count",
+    )
+    parser.addoption("--cpu-slowest", type=int, default=10, metavar="N", help="list the N tests of most CPU time (10)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CPU_SECONDS] = {}
+    config.stash[OVER_THE_LIMIT] = []
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process with all its threads, and of its children that have ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure the CPU time of each test: setup, call and teardown together."""
+    started = cpu_seconds()
+    result = yield
+    seconds = item.config.stash[CPU_SECONDS][item.nodeid] = cpu_seconds() - started
+    limit = item.config.getoption("cpu_limit")
+    if limit is not None and seconds > limit and not any(map(item.get_closest_marker, ("slow", "soak"))):
+        item.config.stash[OVER_THE_LIMIT].append(item.nodeid)
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.stash[OVER_THE_LIMIT] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the whole CPU time, the tests that took most of it, and those that took more than the limit."""
+    seconds = config.stash[CPU_SECONDS]
+    slowest = sorted(seconds, key=seconds.__getitem__, reverse=True)[: config.getoption("cpu_slowest")]
+    terminalreporter.section(f"CPU time: {sum(seconds.values()):.1f} s in {len(seconds):,} tests; most of it in")
+    for test in slowest:
+        terminalreporter.write_line(f"{seconds[test]:6.2f} s  {test}")
+    limit = config.getoption("cpu_limit")
+    for test in config.stash[OVER_THE_LIMIT]:
+        terminalreporter.write_line(f"FAILED {test}: more than {limit:g} s of CPU; shrink it or mark it slow", red=True)

@@ -1,6 +1,7 @@
 """The rule of the house, read from the source: imports run one way, and nothing heavy is loaded unasked."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -65,6 +66,11 @@ def room_of(file: Path) -> str:
     return first.removesuffix(".py")
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
 def imported(node: ast.AST, file: Path) -> list[str]:
     """The dotted names that an import statement reads, relative ones spelled out."""
     if isinstance(node, ast.Import):
@@ -90,7 +96,7 @@ def imports(file: Path) -> Iterator[tuple[str, bool, int]]:
         for child in ast.iter_child_nodes(node):
             yield from visit(child, inside)
 
-    yield from visit(ast.parse(file.read_text("utf-8")), False)
+    yield from visit(parsed(file), False)
 
 
 def each_import() -> Iterator[tuple[str, str, str, bool, str]]:
@@ -147,7 +153,7 @@ def test_third_party_packages() -> None:
 def only_for_types(where: str) -> bool:
     """Whether the import stands under `if TYPE_CHECKING:`."""
     name, line = where.rsplit(":", 1)
-    tree = ast.parse((PACKAGE / name).read_text("utf-8"))
+    tree = parsed(PACKAGE / name)
     return any(
         isinstance(node, ast.If)
         and "TYPE_CHECKING" in ast.unparse(node.test)
@@ -163,7 +169,7 @@ def offered_lazily(where: str) -> bool:
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in ast.walk(parsed(file)):
             yield file, node
 
 

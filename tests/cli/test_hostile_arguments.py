@@ -15,7 +15,10 @@ from training_process import ENVIRONMENT, PROGRAM, SIZES, TEXT
 from tinygrad_llm.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes, devices and links")
-QUIETLY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Each example runs a command: half as many as for other properties.
+QUIETLY = settings(
+    max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 NUMBERS = [
     "",
     " ",

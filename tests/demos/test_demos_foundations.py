@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from demo_figures import BANNER, TORCH, Figure, check, run
 
-DEMOS = ("appendix_a_autograd", "ch02_text_data", "ch03_attention", "ch04_gpt")
+SLOW_CHAPTER_4 = pytest.param("ch04_gpt", marks=pytest.mark.slow)
 
 APPENDIX_A = [
     Figure("A.2.1", "after writing 999 into the array: copied", "1"),
@@ -347,7 +347,7 @@ TITLES = {
 }
 
 
-@pytest.mark.parametrize("demo", ["appendix_a_autograd", "ch03_attention", "ch04_gpt"])
+@pytest.mark.parametrize("demo", ["appendix_a_autograd", "ch03_attention", SLOW_CHAPTER_4])
 def test_prints_the_figures_of_the_book_without_any_text(demo: str, printed) -> None:
     for figure in FIGURES[demo]:
         check(printed(demo), figure)
@@ -358,14 +358,14 @@ def test_prints_the_figures_of_chapter_2_from_the_verdict(data_folder: Path, pri
         check(printed("ch02_text_data"), figure)
 
 
-@pytest.mark.parametrize("demo", TEXT)
+@pytest.mark.parametrize("demo", ["ch02_text_data", SLOW_CHAPTER_4])
 def test_prints_the_text_of_the_book(demo: str, data_folder: Path, printed) -> None:
     for text in TEXT[demo]:
         assert text in printed(demo)
     assert "NOTE" not in printed(demo)
 
 
-@pytest.mark.parametrize("demo", DEMOS)
+@pytest.mark.parametrize("demo", ["appendix_a_autograd", "ch02_text_data", "ch03_attention", SLOW_CHAPTER_4])
 def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
     assert BANNER.findall(printed(demo)) == TITLES[demo]
 
@@ -376,7 +376,7 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
         ("appendix_a_autograd", 2, 1),
         ("ch02_text_data", 1, 6),
         ("ch03_attention", 6, 0),
-        ("ch04_gpt", 3, 2),
+        pytest.param("ch04_gpt", 3, 2, marks=pytest.mark.slow),
     ],
 )
 def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int, equalities: int, printed) -> None:
@@ -402,7 +402,7 @@ def test_the_comparison_sees_a_wrong_figure() -> None:
             check(output, wrong)
 
 
-@pytest.mark.parametrize("demo", ["ch02_text_data", pytest.param("ch04_gpt", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("demo", ["ch02_text_data", SLOW_CHAPTER_4])
 def test_says_so_where_no_text_is_at_hand(demo: str, empty_cache: dict[str, str]) -> None:
     output = run(demo, **{**empty_cache, "TINYGRAD_LLM_DATA": ""})
     assert re.search(r"^NOTE: the text '[a-z0-9-]+' is not at hand .*corpora\.download", output, re.MULTILINE)
@@ -425,6 +425,7 @@ def test_full_size_counts_the_parameters_of_every_gpt2(printed) -> None:
     assert counted == [163_009_536, 406_212_608, 838_220_800, 1_637_792_000]
 
 
+@pytest.mark.slow
 def test_full_size_attention_agrees_at_the_whole_context() -> None:
     output = run("ch03_attention", "--full")
     assert "12 heads, 1024 tokens, package's" in output

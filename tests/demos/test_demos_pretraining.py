@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from demo_figures import BANNER, Figure, check, run, section
 
+pytestmark = pytest.mark.slow
+
 PLOTTED = "the book's plot, by its formula"
 CHAPTER_5 = [
     Figure("5.1.2", "likeliest tokens:", "16657 339 42826 49906 29669 41751"),
@@ -80,9 +82,7 @@ TITLES = {
 FIGURES = {"ch05_pretraining": CHAPTER_5, "appendix_d_training_loop": APPENDIX_D}
 ON_THE_VERDICT = {"ch05_pretraining": CHAPTER_5_ON_THE_VERDICT, "appendix_d_training_loop": APPENDIX_D_ON_THE_VERDICT}
 LOSSES = re.compile(r"^epoch \d+ \(step (\d+)\): training loss ([\d.]+), validation loss ([\d.]+)$", re.MULTILINE)
-both_demos = pytest.mark.parametrize(
-    "demo", ["appendix_d_training_loop", pytest.param("ch05_pretraining", marks=pytest.mark.slow)]
-)
+both_demos = pytest.mark.parametrize("demo", FIGURES)
 
 
 @both_demos
@@ -98,7 +98,6 @@ def test_prints_the_figures_of_the_book_from_the_verdict(demo: str, data_folder:
     assert "NOTE" not in printed(demo)
 
 
-@pytest.mark.slow
 def test_the_untrained_model_writes_what_the_book_shows(data_folder: Path, printed) -> None:
     output = printed("ch05_pretraining")
     assert "Every effort moves you rentingetic wasnم refres RexMeCHicular stren\n" in section(output, "5.1.1")
@@ -115,7 +114,7 @@ def test_follows_the_sections_of_the_book(demo: str, printed) -> None:
     ("demo", "comparisons", "equalities"),
     [
         ("appendix_d_training_loop", 2, 0),
-        pytest.param("ch05_pretraining", 4, 3, marks=pytest.mark.slow),
+        ("ch05_pretraining", 4, 3),
     ],
 )
 def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int, equalities: int, printed) -> None:
@@ -130,7 +129,7 @@ def test_the_written_out_steps_and_the_package_agree(demo: str, comparisons: int
     ("demo", "title"),
     [
         ("appendix_d_training_loop", "D.4"),
-        pytest.param("ch05_pretraining", "5.2", marks=pytest.mark.slow),
+        ("ch05_pretraining", "5.2"),
     ],
 )
 def test_the_small_model_learns_the_text_by_heart(demo: str, title: str, printed) -> None:
@@ -144,7 +143,6 @@ def test_the_small_model_learns_the_text_by_heart(demo: str, title: str, printed
     assert validation[0] > validation[lowest] + 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("demo", FIGURES)
 def test_says_so_where_no_text_is_at_hand_and_stays_small(
     demo: str, tmp_path: Path, empty_cache: dict[str, str]

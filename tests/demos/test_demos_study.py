@@ -23,7 +23,7 @@ def test_the_gpt_s_gradient_is_what_moving_the_number_shows(printed) -> None:
 def test_the_tape_is_a_table_steps_and_a_picture(tmp_path) -> None:
     output = run("tape", str(tmp_path / "tape.svg"))
     first, second, third, fourth = re.split(r"^\d\. ", output, flags=re.MULTILINE)[1:]
-    operations = int(re.search(r"^(\d+) operations, \1 gone back through", first, re.MULTILINE)[1])
+    operations = int(re.search(r"^(\d+) operations, \1 backward calls", first, re.MULTILINE)[1])
     assert len(re.findall(r"^ *\d+  \w+", first, re.MULTILINE)) == operations > 40
     assert re.findall(r"^backward, step \d: #(\d+) (\w+),", second, re.MULTILINE) == [
         (str(operations - i), name) for i, name in enumerate(["linear_cross_entropy", "layer_norm", "add"], 1)

@@ -33,8 +33,8 @@ def some_ids(*shape, seed=1, vocab_size=TINY.vocab_size):
 GPT2_COUNTS = [
     ("gpt2-small", 163_009_536, 124_412_160, 621.83),
     ("gpt2-medium", 406_212_608, 354_749_440, 1549.58),
-    ("gpt2-large", 838_220_800, 773_891_840, 3197.56),
-    ("gpt2-xl", 1_637_792_000, 1_557_380_800, 6247.68),
+    pytest.param("gpt2-large", 838_220_800, 773_891_840, 3197.56, marks=pytest.mark.slow),
+    pytest.param("gpt2-xl", 1_637_792_000, 1_557_380_800, 6247.68, marks=pytest.mark.slow),
 ]
 
 

@@ -204,8 +204,7 @@ def test_half_a_character_is_one_line(tmp_path, capsys) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-@pytest.mark.parametrize("prompt", [HOSTILE * 2, "abc abcdefgh"])
-@pytest.mark.parametrize("width", [800, 1920])
+@pytest.mark.parametrize(("prompt", "width"), [(HOSTILE * 2, 800), ("abc abcdefgh", 1920)])
 def test_the_page_tries_itself(tmp_path, prompt: str, width: int) -> None:
     page = tmp_path / "page.html"
     page.write_text(lens.as_page(lens.look(model(), TOKENIZER, prompt)), "utf-8")

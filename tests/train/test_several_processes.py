@@ -88,7 +88,7 @@ def alone():
     return {dtype: train(1, dtype)[0] for dtype in (np.float64, np.float32)}
 
 
-@pytest.mark.parametrize("size", [2, 4, 6])
+@pytest.mark.parametrize("size", [2, 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_the_number_of_processes_changes_only_rounding(alone, size):
     """In float64 nothing but rounding is left to differ; in float32 the bound that the README states."""
     records, trainers = train(size)
