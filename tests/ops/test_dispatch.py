@@ -14,7 +14,7 @@ from tinygrad_llm.ops import FUSED, composed_ops
 from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
 from tinygrad_llm.verify.op_cases import CASES, Case
-from tinygrad_llm.verify.proof import ALLOWED
+from tinygrad_llm.verify.proof import TOLERANCES
 
 
 def assert_fused_equals_composed(case: Case, dtype: type) -> None:
@@ -22,7 +22,7 @@ def assert_fused_equals_composed(case: Case, dtype: type) -> None:
     (y, gradients), (expected, expected_gradients) = case.run(pair.fused, dtype), case.run(pair.composed, dtype)
     for got, right in zip([y, *gradients], [expected, *expected_gradients], strict=True):
         assert got.dtype == right.dtype == dtype
-        absolute, relative = ALLOWED[dtype]
+        absolute, relative = TOLERANCES[dtype]
         np.testing.assert_allclose(got, right, atol=absolute, rtol=relative, strict=True)
 
 

@@ -11,7 +11,7 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.models import MODELS
 from tinygrad_llm.ops.dispatch import FUSED, Pair
 from tinygrad_llm.tensor import record
-from tinygrad_llm.verify import proof
+from tinygrad_llm.verify import proof, proof_report
 from tinygrad_llm.verify.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases
 from tinygrad_llm.verify.op_cases import CASES
 from tinygrad_llm.verify.primitive_cases import NO_GRADIENT, PRIMITIVES
@@ -80,17 +80,17 @@ def test_an_op_without_a_case_does_not_count_as_proven(monkeypatch) -> None:
 
 def test_nan_is_no_agreement() -> None:
     nan, one = np.array([np.nan, 1.0]), np.array([1.0, 1.0])
-    assert proof._distance([nan], [one], np.float64) == (np.inf, True)
-    assert proof._distance([nan], [nan], np.float64) == (0.0, False)
-    assert proof._distance([None], [one], np.float64)[1]
+    assert proof._difference([nan], [one], np.float64) == (np.inf, True)
+    assert proof._difference([nan], [nan], np.float64) == (0.0, False)
+    assert proof._difference([None], [one], np.float64)[1]
 
 
 def test_the_command(tmp_path, capsys) -> None:
     page = tmp_path / "proof.html"
     assert main(["gradcheck", "silu", "--html", str(page)]) == 0
     out = capsys.readouterr().out
-    assert "slopes in" in out and out.rstrip().endswith("all hold")
-    assert "<h1>All 1 hold</h1>" in page.read_text("utf-8")
+    assert "slopes in" in out and out.rstrip().endswith("all right")
+    assert "<h1>All 1 are right</h1>" in page.read_text("utf-8")
     assert main(["gradcheck", "silu", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["ok"] and said["proofs"][0]["name"] == "silu"
@@ -104,7 +104,7 @@ def test_misuse_is_one_line(arguments, capsys) -> None:
 
 def test_the_page_shows_problems_as_text() -> None:
     (one,) = proof.prove("silu")
-    page = proof.as_html([dataclasses.replace(one, problem="<script>alert(1)</script>")])
+    page = proof_report.as_html([dataclasses.replace(one, problem="<script>alert(1)</script>")])
     assert "<script" not in page and "1 of 1 are wrong" in page
 
 

@@ -1,59 +1,67 @@
-"""Prove every gradient: ops, layers and whole models against measured slopes, fused ops against their definitions."""
+"""Verify every gradient: primitives, ops, layers and models against measured slopes and definitions."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats.atomic import atomic_write
-from tinygrad_llm.verify import proof
+from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.verify import proof_report
+from tinygrad_llm.verify.proof import Proof, prove
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", default="", help="only what has this in its name, such as layer_norm")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the table as a page")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "name", nargs="?", default="", help="verify only what has this in its name, such as layer_norm (default: all)"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the table as a page with links to the source"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    proofs = []
     expect_file_can_be_made("--html", arguments.html)
+    started = time.perf_counter()
     if not arguments.json:
-        print(f"{textwrap.fill(proof.EXPLANATION, 100)}\n")
-        print(_line(proof.HEAD))
-    for one in proof.prove(arguments.name):
-        proofs.append(one)
+        _print(proof_report.EXPLANATION)
+        print(f"\n{proof_report.table_head()}")
+    proofs = []
+    for proof in prove(arguments.name):
+        proofs.append(proof)
         if not arguments.json:
-            print(_line(proof.row(one)), flush=True)
-            if one.problem:
-                print(f"    {one.problem}")
+            print(proof_report.table_row(proof), flush=True)
+            if proof.problem:
+                _print(f"    {proof.problem}")
     if not proofs:
-        raise ConfigError(f"nothing has {arguments.name!r} in its name; without a name, all are tried")
+        raise ConfigError(f"nothing has {arguments.name!r} in its name; without a name, everything is verified")
     if arguments.html is not None:
         with atomic_write(arguments.html) as file:
-            file.write(proof.as_html(proofs).encode())
-    wrong = [one.name for one in proofs if not one.ok]
+            file.write(proof_report.as_html(proofs).encode())
     if arguments.json:
-        print(json.dumps(proof.as_json(proofs), indent=1))
+        print(json.dumps(proof_report.as_json(proofs), indent=1))
     else:
-        seconds = time.perf_counter() - started
-        cases, slopes = sum(one.cases for one in proofs), sum(one.slopes for one in proofs)
-        print(f"\n{len(proofs)} proofs, {cases} cases, {slopes} slopes in {seconds:.0f} s: ", end="")
-        print(f"WRONG: {', '.join(wrong)}" if wrong else "all hold")
+        _print_sums(proofs, time.perf_counter() - started)
+    wrong = [proof.name for proof in proofs if not proof.ok]
     if wrong:
         print(f"tinygrad-llm gradcheck: {len(wrong)} of {len(proofs)} are wrong: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0
 
 
-def _line(cells: tuple[str, ...]) -> str:
-    widths = (10, 29, 6, 7, 7, 12, 22, 6)
-    left = {0, 1, 7}
-    texts = zip(cells, widths, strict=True)
-    return " ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(texts)).rstrip()
+def _print_sums(proofs: Sequence[Proof], seconds: float) -> None:
+    cases, slopes = sum(proof.cases for proof in proofs), sum(proof.slopes for proof in proofs)
+    wrong = [proof.name for proof in proofs if not proof.ok]
+    verdict = f"WRONG: {', '.join(wrong)}" if wrong else "all right"
+    print()
+    _print(f"{len(proofs)} verified, {cases} cases, {slopes} slopes in {seconds:.0f} s: {verdict}")
+
+
+def _print(text: str) -> None:
+    print("\n".join(wrap(text, terminal_width(), "")))

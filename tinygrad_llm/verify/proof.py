@@ -1,20 +1,22 @@
-"""The proof that the gradients are right: every primitive, op, layer and model, against slopes and against each other.
+"""Verification of all gradients: every primitive, op, layer and model.
 
-Two independent witnesses. The slope of a function when its input is moved a little (`gradcheck`: the complex step where
-the function is analytic, central differences elsewhere) judges what backward says; and every fused op is held beside
-its composed definition, outputs and gradients, in float64 and in float32.
+Two independent methods. `gradcheck` compares the gradients of backward with measured slopes (the complex step where
+the function is analytic, central differences elsewhere). And every fused op is compared with its composed definition,
+outputs and gradients, in float64 and in float32.
 """
 
 from __future__ import annotations
 
-import html
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import nn, primitives
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.gradcheck import GradcheckReport, gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
@@ -23,22 +25,23 @@ from tinygrad_llm.verify.model_cases import LAYERS, ModuleCase, made, model_case
 from tinygrad_llm.verify.op_cases import CASES, Case
 from tinygrad_llm.verify.primitive_cases import PRIMITIVES, PrimitiveCase
 
-ELEMENTS = 64  # larger Tensors are moved in a few dense directions, which an error in any element shows in
-# Absolute and relative, fused beside composed. In float32 a sum of 500 rows, the longest, is 4e-6 off on either side.
-ALLOWED = {np.float64: (1e-13, 1e-11), np.float32: (2e-5, 2e-5)}
+ELEMENTS = 64  # larger Tensors are moved in a few dense directions, which reveal an error in any element
+# Absolute and relative tolerance, fused against composed. In float32 a sum of 500 rows, the longest, is off by 4e-6.
+TOLERANCES = {np.float64: (1e-13, 1e-11), np.float32: (2e-5, 2e-5)}
 
 
 @dataclass(frozen=True)
 class Proof:
-    """One line of the proof: what was tried, how often, and the worst that was found.
+    """The result for one primitive, op, layer or model, defined at `source`, a file and line.
 
     `slopes` were measured, `exact` of them by the complex step. `worst_slope` is the largest relative difference
-    between backward and a slope; `worst_fused` that between a fused op and its definition in float64, None where
-    nothing is fused. `problem` says what is wrong, and is empty where nothing is.
+    between a gradient and its slope; `worst_fused` the largest between fused and composed in float64, None where
+    nothing is fused. `problem` says what is wrong; it is empty where nothing is.
     """
 
     group: str
     name: str
+    source: str
     cases: int
     slopes: int
     exact: int
@@ -52,39 +55,40 @@ class Proof:
 
 
 def prove(only: str = "") -> Iterator[Proof]:
-    """Every line of the proof, one after the other; `only` those whose name contains it."""
+    """Verify one after the other; with `only`, those whose name contains it."""
     for name, primitive_cases in PRIMITIVES.items():
         if only in name:
-            yield _prove("primitive", name, [_Trial(partial(_of_primitive, case)) for case in primitive_cases])
-    for name in FUSED:
+            trials = [_Trial(partial(_slopes_of_primitive, case)) for case in primitive_cases]
+            yield _prove("primitive", name, getattr(primitives, name), trials)
+    for name, pair in FUSED.items():
         if only in name:
-            yield _prove("fused op", name, [_Trial(*_of_op(case)) for case in CASES if case.op == name])
+            yield _prove("fused op", name, pair.fused, [_op_trial(case) for case in CASES if case.op == name])
     for name, layer_cases in LAYERS.items():
         if only in name:
-            yield _prove("layer", name, [_Trial(*_of_module(case)) for case in layer_cases])
-    for name, model_case in model_cases().items():
+            yield _prove("layer", name, getattr(nn, name), [_module_trial(case) for case in layer_cases])
+    for name, case in model_cases().items():
         if only in name:
-            yield _prove("model", name, [_Trial(*_of_module(model_case))])
+            yield _prove("model", name, type(case.make()), [_module_trial(case)])
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What is asked of one case: its slopes, and how far fused and composed are apart."""
+    """The measurements of one case: its slopes, and the difference between fused and composed, with the problem."""
 
     slopes: Callable[[], list[GradcheckReport]]
-    apart: Callable[[], tuple[float, str]] | None = None
+    fused_difference: Callable[[], tuple[float, str]] | None = None
 
 
-def _prove(group: str, name: str, trials: Sequence[_Trial]) -> Proof:
+def _prove(group: str, name: str, definition: Any, trials: Sequence[_Trial]) -> Proof:
     reports: list[GradcheckReport] = []
-    problems: list[str] = [] if trials else ["nothing tries it"]
-    fused: float | None = None
+    problems: list[str] = [] if trials else ["it has no case"]
+    worst_fused: float | None = None
     for trial in trials:
         try:
             reports += trial.slopes()
-            if trial.apart is not None:
-                distance, problem = trial.apart()
-                fused = max(distance, fused or 0.0)
+            if trial.fused_difference is not None:
+                difference, problem = trial.fused_difference()
+                worst_fused = max(difference, worst_fused or 0.0)
                 problems += [problem] if problem else []
         except (TinygradLLMError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{type(error).__name__}: {error}")
@@ -93,58 +97,70 @@ def _prove(group: str, name: str, trials: Sequence[_Trial]) -> Proof:
     return Proof(
         group,
         name,
+        _source_of(definition),
         cases=len(trials),
         slopes=sum(one.cases for one in compared),
         exact=sum(one.cases for one in compared if one.method == "complex"),
         worst_slope=max((one.worst_relative for one in compared), default=0.0),
-        worst_fused=fused,
+        worst_fused=worst_fused,
         problem="; ".join(dict.fromkeys(problems)),
     )
 
 
-def _of_primitive(case: PrimitiveCase) -> list[GradcheckReport]:
+def _source_of(definition: Any) -> str:
+    """The file and line where a function or class begins; "" for one without a file."""
+    definition = inspect.unwrap(definition)
+    try:
+        return f"{Path(inspect.getsourcefile(definition) or '').resolve()}:{inspect.getsourcelines(definition)[1]}"
+    except (OSError, TypeError):
+        return ""
+
+
+# -- the trials
+
+
+def _slopes_of_primitive(case: PrimitiveCase) -> list[GradcheckReport]:
     inputs = [Tensor(x, requires_grad=True) for x in case.inputs]
     return [gradcheck(case.function, inputs, raise_exception=False)]
 
 
-def _of_op(case: Case) -> tuple[Callable[[], list[GradcheckReport]], Callable[[], tuple[float, str]]]:
+def _op_trial(case: Case) -> _Trial:
     pair = FUSED[case.op]
 
     def slopes() -> list[GradcheckReport]:
         if not case.measurable:
             return []
         return [
-            gradcheck(partial(_call, case, side), case.tensors(), elements=ELEMENTS, raise_exception=False)
-            for side in pair
+            gradcheck(partial(_call, case, form), case.tensors(), elements=ELEMENTS, raise_exception=False)
+            for form in pair
         ]
 
-    def apart() -> tuple[float, str]:
-        distance, problem = 0.0, ""
-        for dtype in ALLOWED:
-            got, expected = (case.run(side, dtype) for side in pair)
-            far, wrong = _distance([got[0], *got[1]], [expected[0], *expected[1]], dtype)
-            distance = max(distance, far) if dtype is np.float64 else distance
+    def fused_difference() -> tuple[float, str]:
+        worst, problem = 0.0, ""
+        for dtype in TOLERANCES:
+            got, expected = (case.run(form, dtype) for form in pair)
+            difference, wrong = _difference([got[0], *got[1]], [expected[0], *expected[1]], dtype)
+            worst = max(worst, difference) if dtype is np.float64 else worst
             if wrong:
-                problem = f"fused and composed differ by {far:.1e} in {np.dtype(dtype)} ({case.name})"
-        return distance, problem
+                problem = f"fused and composed differ by {difference:.1e} in {np.dtype(dtype)} ({case.name})"
+        return worst, problem
 
-    return slopes, apart
-
-
-def _call(case: Case, side: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    return case.call(side, inputs)
+    return _Trial(slopes, fused_difference)
 
 
-def _of_module(case: ModuleCase) -> tuple[Callable[[], list[GradcheckReport]], Callable[[], tuple[float, str]]]:
+def _call(case: Case, form: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    return case.call(form, inputs)
+
+
+def _module_trial(case: ModuleCase) -> _Trial:
     def slopes() -> list[GradcheckReport]:
         module = made(case)
         inputs = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in case.inputs]
-        parameters = dict(module.named_parameters())
         return [
             gradcheck(
                 lambda *inputs: case.call(module, *inputs),
                 inputs,
-                parameters=parameters,
+                parameters=dict(module.named_parameters()),
                 elements=ELEMENTS,
                 raise_exception=False,
             )
@@ -159,20 +175,20 @@ def _of_module(case: ModuleCase) -> tuple[Callable[[], list[GradcheckReport]], C
             output.backward(np.cos(np.arange(output.size, dtype=np.float64)).reshape(output.shape))
         return [*(y.data for y in outputs), *(x.grad for x in inputs), *(p.grad for p in module.parameters())]
 
-    def apart() -> tuple[float, str]:
+    def fused_difference() -> tuple[float, str]:
         got = run()
         with composed_ops():
             expected = run()
-        far, wrong = _distance(got, expected, np.float64)
-        return far, f"fused and composed differ by {far:.1e}" if wrong else ""
+        difference, wrong = _difference(got, expected, np.float64)
+        return difference, f"fused and composed differ by {difference:.1e}" if wrong else ""
 
-    return slopes, apart
+    return _Trial(slopes, fused_difference)
 
 
-def _distance(got: Sequence[Array | None], expected: Sequence[Array | None], dtype: Any) -> tuple[float, bool]:
-    """The largest difference of two lists of arrays, relative to numbers of 1 and more, and whether it is too large."""
-    absolute, relative = ALLOWED[dtype]
-    farthest, wrong = 0.0, False
+def _difference(got: Sequence[Array | None], expected: Sequence[Array | None], dtype: Any) -> tuple[float, bool]:
+    """The largest difference of two lists of arrays, relative to elements above 1, and whether it is too large."""
+    absolute, relative = TOLERANCES[dtype]
+    largest, wrong = 0.0, False
     for one, other in zip(got, expected, strict=True):
         if one is None or other is None:
             wrong |= one is not other
@@ -182,87 +198,6 @@ def _distance(got: Sequence[Array | None], expected: Sequence[Array | None], dty
             difference = np.where(same, 0.0, np.abs(one - other))
         size = np.where(same, 0.0, np.abs(other))
         wrong |= not bool((difference <= absolute + relative * size).all()) or one.dtype != other.dtype
-        far = difference / np.maximum(1.0, size)
-        farthest = max(farthest, float(np.where(np.isnan(far), np.inf, far).max(initial=0.0)))
-    return farthest, wrong
-
-
-# -- showing it
-
-HEAD = ("what", "name", "cases", "slopes", "exact", "worst slope", "fused beside composed", "")
-
-
-def row(proof: Proof) -> tuple[str, ...]:
-    """The cells of a line, in the order of HEAD."""
-    return (
-        proof.group,
-        proof.name,
-        str(proof.cases),
-        str(proof.slopes),
-        str(proof.exact),
-        f"{proof.worst_slope:.1e}",
-        "" if proof.worst_fused is None else f"{proof.worst_fused:.1e}",
-        "ok" if proof.ok else "WRONG",
-    )
-
-
-def as_json(proofs: Sequence[Proof]) -> dict[str, Any]:
-    return {"ok": all(proof.ok for proof in proofs), "proofs": [asdict(proof) for proof in proofs]}
-
-
-EXPLANATION = (
-    "A gradient says how much the result changes when an input is moved a little. So it can be measured: move the "
-    "input, look at the result, and compare the slope with what backward says. Worst slope is the largest relative "
-    "difference found; exact counts the slopes measured by the complex step, which has no error of its own, the others "
-    "by central differences. A fused op is also held beside its definition, written in primitives."
-)
-
-
-def as_html(proofs: Sequence[Proof]) -> str:
-    """The proof as a page of its own, without scripts."""
-    wrong = [proof for proof in proofs if not proof.ok]
-    verdict = f"{len(wrong)} of {len(proofs)} are wrong" if wrong else f"All {len(proofs)} hold"
-    head = "".join(f'<th scope="col">{html.escape(cell) or "verdict"}</th>' for cell in HEAD)
-    lines = []
-    for proof in proofs:
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row(proof))
-        lines.append(f'<tr class="{"ok" if proof.ok else "wrong"}">{cells}</tr>')
-        if proof.problem:
-            lines.append(f'<tr class="wrong"><td colspan="{len(HEAD)}">{html.escape(proof.problem)}</td></tr>')
-    return PAGE.format(
-        verdict=verdict,
-        explanation=html.escape(EXPLANATION),
-        head=head,
-        lines="\n".join(lines),
-        cases=sum(proof.cases for proof in proofs),
-        slopes=sum(proof.slopes for proof in proofs),
-    )
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{verdict}: the gradients of tinygrad_llm</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-th {{ text-align: left; border-bottom: 2px solid; vertical-align: bottom; }}
-th, td {{ padding: .2rem .6rem .2rem 0; }}
-td {{ border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }}
-td:nth-child(n+3):nth-child(-n+7), th:nth-child(n+3):nth-child(-n+7) {{ text-align: right; }}
-td:last-child, th:last-child {{ padding-left: .6rem; padding-right: 0; }}
-tr.wrong {{ background: light-dark(#ffd9d6, #5c1a16); font-weight: 600; }}
-</style>
-<h1>{verdict}</h1>
-<p>{explanation}</p>
-<p>{cases} cases, {slopes} slopes.</p>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{lines}
-</tbody>
-</table>
-</html>
-"""
+        scaled = difference / np.maximum(1.0, size)
+        largest = max(largest, float(np.where(np.isnan(scaled), np.inf, scaled).max(initial=0.0)))
+    return largest, wrong
