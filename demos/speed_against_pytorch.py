@@ -30,7 +30,7 @@ from tinygrad_llm import manual_seed
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.products_alone import products_alone
-from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, made_up_tokens
+from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, arbitrary_tokens
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
 from tinygrad_llm.study.counting import flops
@@ -108,7 +108,7 @@ def pytorch_step(workload: Workload) -> Callable[[], None]:
 
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
-    ids, targets = (torch.from_numpy(array) for array in made_up_tokens(workload))
+    ids, targets = (torch.from_numpy(array) for array in arbitrary_tokens(workload))
 
     def step() -> None:
         model(ids, targets).backward()

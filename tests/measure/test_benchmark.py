@@ -51,7 +51,7 @@ def test_the_parts_add_up_to_the_step_that_was_watched(result):
     assert list(result.parts) == list(PARTS)
     told = sum(map(sum, result.parts.values())) + result.optimizer + result.engine + result.watching
     assert told == pytest.approx(result.observed_seconds, rel=1e-9)
-    assert all(there > 0 and back > 0 for there, back in result.parts.values())
+    assert all(forward > 0 and backward > 0 for forward, backward in result.parts.values())
 
 
 def test_every_operation_of_a_gpt_has_its_part():

@@ -8,13 +8,13 @@ import pytest
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure import data_scaling
-from tinygrad_llm.measure.data_scaling import BLOCK, made_up_text, measure_texts
+from tinygrad_llm.measure.data_scaling import BLOCK, measure_texts, random_text
 
 
-def test_made_up_text_has_its_size_and_uneven_words():
-    blocks = list(made_up_text(BLOCK + 1234, Generator(3)))
+def test_random_text_has_its_size_and_uneven_words():
+    blocks = list(random_text(BLOCK + 1234, Generator(3)))
     assert list(map(len, blocks)) == [BLOCK, 1234]
-    assert blocks == list(made_up_text(BLOCK + 1234, Generator(3))) != list(made_up_text(BLOCK + 1234, Generator(4)))
+    assert blocks == list(random_text(BLOCK + 1234, Generator(3))) != list(random_text(BLOCK + 1234, Generator(4)))
     counts = sorted(Counter(blocks[0].split()).values(), reverse=True)
     assert counts[0] > 50 * counts[len(counts) // 2]
     assert blocks[0].count("\n") > 1000

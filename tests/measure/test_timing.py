@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from tiny_gpt import tiny
 
-from tinygrad_llm import manual_seed, nn, study
+from tinygrad_llm import composed_ops, manual_seed, nn, study
 from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.measure import timing
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.tensor import observe
 
 B, T = 2, 5
 IDS = np.zeros((B, T), np.int64)
@@ -21,7 +20,7 @@ def test_every_module_has_its_forward_and_backward():
     assert {"token_embedding", "blocks.0.attention.query", "blocks.1.feed_forward.down", "final_norm", "loss"} <= (
         times.by_module.keys()
     )
-    assert all(there > 0 and back > 0 for there, back in times.by_module.values())
+    assert all(forward > 0 and backward > 0 for forward, backward in times.by_module.values())
     assert times.by_module.keys() >= times.counted.by_module.keys()
     printed = str(times).splitlines()
     assert printed[0].split() == ["forward", "backward", "time", "operations"]
@@ -29,13 +28,13 @@ def test_every_module_has_its_forward_and_backward():
     assert shares == [f"{times.counted.by_module['blocks.0.feed_forward.up'] / times.counted.forward:.1%}"]
 
 
-def test_every_tick_of_the_clock_is_given_to_somebody(monkeypatch):
+def test_every_tick_of_the_clock_is_counted_once(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(timing, "perf_counter", lambda: float(next(ticks)))
     model = tiny()
     with timing.running_modules(model) as (running, _):
         watch = timing.Stopwatch(running)
-        with observe(watch):
+        with watch.watch():
             loss = model.loss(IDS, IDS)
             watch.times.engine += watch.lap()
             loss.backward()
@@ -56,6 +55,14 @@ def test_what_is_recomputed_belongs_to_the_backward():
     assert plain.forward[inside] and plain.backward[inside]
     assert not recomputed.forward[inside] and recomputed.backward[inside]
     assert not any(place == timing.UNKNOWN for place in recomputed.backward)
+
+
+def test_a_definition_in_primitives_counts_for_its_op():
+    with composed_ops():
+        times = study.time(tiny(), B, T, repeats=1)
+    operations = {operation for path, operation in times.forward if path == "blocks.0.norm1"}
+    assert operations == {"layer_norm"} == {op for path, op in times.backward if path == "blocks.0.norm1"}
+    assert ("blocks.0.attention", "scaled_dot_product_attention") in times.backward
 
 
 def test_the_model_is_left_as_it_was():

@@ -1,8 +1,8 @@
-"""How fast a training step is, beside what this machine's products allow, and where its time and memory go.
+"""The speed of a training step, compared with its matrix products alone, and where its time and memory go.
 
     print(measure(PRESETS["0.8M"]).to_dict())
 
-Steps, and the step's own matrix products alone, take turns, so that whatever else the machine does slows both.
+Training steps and runs of the products alone alternate, so that other programs of the machine slow both alike.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention import QUERY_ROWS
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
-from tinygrad_llm.tensor import observe
 
 OBSERVED_STEPS = 3
-BACKWARD = 1.1  # what a step holds at most, of all these together: 0.94 to 1.14 was measured
+PEAK_FACTOR = 1.1  # peak memory of a step, relative to the sum of its parts: 0.94 to 1.14 was measured
 PARTS = ("embedding", "attention", "norms", "feed-forward", "residual sums", "loss")
 
 
 @dataclass
 class Benchmark:
-    """What was measured of a training step. Units: seconds, bytes, floating-point operations (of products) a second.
+    """Measurements of a training step. Units: seconds, bytes, floating-point operations (of products) per second.
 
-    `step_seconds` are those of undisturbed steps; `product_seconds` those of the step's own products alone, one for
-    each step. The `parts` are those of one more step, which was watched: (forward, backward) of each; with `optimizer`
-    and `engine` they are `observed_seconds` but for what watching took. `peak_memory` is how far the process's memory
-    rose above what it held before the model, None where the system does not tell.
+    `step_seconds` are those of steps that were not observed; `product_seconds` those of the step's products alone, one
+    for each step. `parts` are the (forward, backward) times of one more step, which was observed: with `optimizer`,
+    `engine` and `watching`, the time of observing, they add up to `observed_seconds`. `peak_memory` is how far the
+    process's memory rose above what it held before the model; None where the system does not report it.
     """
 
     workload: Workload
@@ -54,12 +53,12 @@ class Benchmark:
 
     @property
     def operations(self) -> int:
-        """Of one step's products, forward and backward."""
+        """Floating-point operations of one step's products, forward and backward."""
         return self.counted.forward + self.counted.backward
 
     @property
     def tokens_per_second(self) -> tuple[float, float, float]:
-        """Median, least and most."""
+        """Median, minimum and maximum."""
         tokens, times = self.workload.tokens, self.step_seconds
         return tokens / statistics.median(times), tokens / max(times), tokens / min(times)
 
@@ -73,19 +72,19 @@ class Benchmark:
 
     @property
     def product_share(self) -> float:
-        """How much of a step its own products would take alone: the median over the pairs that were timed together."""
+        """The share of a step that its products take alone: the median over the pairs that were timed together."""
         pairs = zip(self.product_seconds, self.step_seconds, strict=True)
         return statistics.median(products / step for products, step in pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON holds it."""
-        median, least, most = self.tokens_per_second
+        """Everything, in types that JSON has."""
+        median, minimum, maximum = self.tokens_per_second
         return {
             "model": self.workload.config.to_dict(),
             "parameters": self.parameters,
             "batch_size": self.workload.batch_size,
             "step_seconds": self.step_seconds,
-            "tokens_per_second": {"median": median, "min": least, "max": most},
+            "tokens_per_second": {"median": median, "min": minimum, "max": maximum},
             "operations": {"forward": self.counted.forward, "backward": self.counted.backward},
             "gflops": {
                 "peak": self.peak_speed / 1e9,
@@ -95,7 +94,9 @@ class Benchmark:
             },
             "product_seconds": self.product_seconds,
             "product_share_of_step": self.product_share,
-            "parts": {name: {"forward": there, "backward": back} for name, (there, back) in self.parts.items()},
+            "parts": {
+                name: {"forward": forward, "backward": backward} for name, (forward, backward) in self.parts.items()
+            },
             "optimizer": self.optimizer,
             "engine": self.engine,
             "watching": self.watching,
@@ -119,11 +120,11 @@ def measure(
     progress: Callable[[str], None] = lambda _: None,
     mark: HighWaterMark | None = None,
 ) -> Benchmark:
-    """Train for `warmup` and then `steps` steps (the workload's own number, unless given), and measure.
+    """Train for `warmup` and then `steps` steps (unless given, the workload's own number), and measure.
 
-    Memory is what has been added since the `mark`, which is made here unless it was before.
+    Memory is what was added since `mark`; without it, since this call.
 
-    Raises: ConfigError for numbers below 1: the first step makes what later ones use again, so one must warm up
+    Raises: ConfigError for numbers below 1: the first step fills the buffers that later ones reuse, so it is warm-up
     """
     steps = workload.steps if steps is None else steps
     if steps < 1 or warmup < 1:
@@ -133,7 +134,7 @@ def measure(
     for done in range(warmup):
         progress(f"warming up: step {done + 1} of {warmup}")
         step()
-    times = [seconds_of(step)]  # alone: after it the mark is that of nothing but steps
+    times = [seconds_of(step)]  # before anything else is measured, so that the peak is that of training steps
     peak_memory = mark.risen
     sizes = workload.batch_size, workload.config.context_length
     counted, kept = flops(step.model, *sizes), memory(step.model, *sizes)
@@ -150,8 +151,8 @@ def measure(
         progress(f"step {done + 1} of {steps}")
         times.append(seconds_of(step))
         times_alone.append(seconds_of(all_products))
-    peak = max(peak, peak_speed())  # something else may have run beside the first
-    progress("watching where the time goes")
+    peak = max(peak, peak_speed())  # another program may have disturbed the first
+    progress("timing the parts of a step")
     watch, optimizer = _observed(step)
     return Benchmark(
         workload,
@@ -170,16 +171,16 @@ def measure(
     )
 
 
-# -- where the time goes
+# -- the time of each part
 
 
 def _observed(step: TrainingStep) -> tuple[Stopwatch, float]:
-    """The stopwatch of a whole step, and the optimizer's seconds: of several steps, the one in the middle."""
+    """The stopwatch of a step, and the optimizer's seconds: the median of several steps."""
     observed = []
     with running_modules(step.model) as (running, _):
         for _ in range(OBSERVED_STEPS):
             watch = Stopwatch(running)
-            with observe(watch):
+            with watch.watch():
                 loss = step.forward()
                 watch.times.engine += watch.lap()
                 loss.backward()
@@ -191,12 +192,12 @@ def _observed(step: TrainingStep) -> tuple[Stopwatch, float]:
 
 
 def parts_of(times: Times) -> dict[str, tuple[float, float]]:
-    """A GPT's times, (forward, backward), by the part that each operation belongs to."""
+    """The (forward, backward) times of a model by the part that each operation belongs to."""
     parts = dict.fromkeys(PARTS, (0.0, 0.0))
     for place in times.forward | times.backward:
         part = _part(*place)
-        there, back = parts[part]
-        parts[part] = there + times.forward.get(place, 0.0), back + times.backward.get(place, 0.0)
+        forward, backward = parts[part]
+        parts[part] = forward + times.forward.get(place, 0.0), backward + times.backward.get(place, 0.0)
     return parts
 
 
@@ -212,29 +213,29 @@ def _part(path: str, operation: str) -> str:
         return "residual sums"
     if path == "head" or "cross_entropy" in operation:
         return "loss"
-    return "embedding"  # both tables, and their sum
+    return "embedding"  # the tables of tokens and positions, and their sum
 
 
-# -- what it will need
+# -- memory, before training
 
 
 def predicted_activations(model: Module, batch_size: int, tokens: int) -> int:
-    """About how many bytes of activations a forward on (batch_size, tokens) will keep, without running it.
+    """An estimate of the activations, in bytes, that a forward on (batch_size, tokens) keeps, without running it.
 
-    One short text is run in place of the batch: what is kept grows with the batch, and with tokens as a polynomial of
-    second degree, because of attention.
+    One short sequence is run instead of the batch. Activations grow linearly with the batch and, because of attention,
+    as a polynomial of second degree with the tokens.
     """
     lengths = [tokens] if tokens <= 3 * QUERY_ROWS else [QUERY_ROWS, 2 * QUERY_ROWS, 3 * QUERY_ROWS]
     kept = [float(memory(model, 1, length).activations) for length in lengths]
     if len(kept) == 1:
         return batch_size * round(kept[0])
     x = tokens / QUERY_ROWS  # Newton's form through x = 1, 2, 3
-    slope, bend = kept[1] - kept[0], kept[2] - 2 * kept[1] + kept[0]
-    return batch_size * round(kept[0] + (x - 1) * (slope + (x - 2) * bend / 2))
+    slope, curvature = kept[1] - kept[0], kept[2] - 2 * kept[1] + kept[0]
+    return batch_size * round(kept[0] + (x - 1) * (slope + (x - 2) * curvature / 2))
 
 
 def training_bytes(model: Module, workload: Workload) -> int:
-    """About how many bytes training holds at most: weights, gradients, AdamW's two moments, and the activations."""
+    """An estimate of the peak memory of training, in bytes: weights, gradients, AdamW's two moments, activations."""
     parameters = sum(parameter.data.nbytes for parameter in model.parameters())
     activations = predicted_activations(model, workload.batch_size, workload.config.context_length)
-    return round(BACKWARD * ((2 + OPTIMIZER_MOMENTS) * parameters + activations))
+    return round(PEAK_FACTOR * ((2 + OPTIMIZER_MOMENTS) * parameters + activations))

@@ -1,11 +1,11 @@
-"""Whether a long text costs more than a short one: memory and speed of encoding it, and of training on it.
+"""How memory and speed depend on the length of the text: when it is encoded, and when a model trains on it.
 
     for point in measure_texts([1, 10, 100]):
         print(point)
 
-The texts are made up, of words that are as unevenly frequent as those of a language, and written to a temporary folder.
-Each goes the way of `tinygrad-llm train`: read once for its length and hash, encoded once into a file of ids, and
-trained on through a memory map.
+The texts are random words whose frequencies are as uneven as those of a language, written to a temporary folder. Each
+is treated as by `tinygrad-llm train`: read once for its length and hash, encoded once into a file of ids, and read
+through a memory map while training.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from tinygrad_llm.train import StatusLine
 from tinygrad_llm.train.encoding import encode_once
 
 MEGABYTE = 10**6
-SMALLEST = 0.1  # MB: less would not fill the batches
-BLOCK = MEGABYTE  # bytes that are made up at a time
+SMALLEST = 0.1  # MB; less would not fill the batches
+BLOCK = MEGABYTE  # bytes of text that are generated at a time
 WORDS = 5000
-SKEW = 4  # of the words' frequencies: the most frequent one in a hundred makes a third of the text
+SKEW = 4  # of the words' frequencies: the most frequent 1% of the words make a third of the text
 VOCABULARY = 512
 SAMPLE = 300_000  # characters that the tokenizer is trained on
 STEPS = 20
-ROOM = 2.5  # bytes on the disk for each of the text: itself and its ids
+ROOM = 2.5  # bytes on the disk per byte of text, for it and its ids
 
 
 @dataclass
 class TextPoint:
-    """A text of `bytes`. Units: seconds, bytes; memory is all that the process held at most, None where unknown.
+    """The measurements of one text. Units: bytes, seconds. Memory is the peak of the process, None where unknown.
 
-    `encoding_memory` is from the first reading to the last id, `training_memory` while the model was made and trained,
-    the mapped ids that were looked at included. `tokens_per_second` is the median of steps that draw their batch first.
+    `encoding_memory` is the peak from the first reading to the last id; `training_memory` that of making and training
+    the model, with the mapped ids that were read. `tokens_per_second` is the median over steps, each with the drawing
+    of its batch.
     """
 
     bytes: int
@@ -61,20 +62,20 @@ class TextPoint:
 def measure_texts(
     megabytes: Sequence[float], seed: int = 0, progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[TextPoint]:
-    """Each size as soon as it is measured; the temporary folder is gone when all are, or the work is broken off.
+    """Yields each size once it is measured. Temporary folders are removed, also after an error or interruption.
 
-    Raises: ConfigError for a size that is too small, or for which the disk has no room
+    Raises: ConfigError for a size that is too small, or too large for the disk
     """
     for size in megabytes:
         if not size >= SMALLEST:
-            raise ConfigError(f"a text to measure with must have at least {SMALLEST} MB; got {size:g}")
+            raise ConfigError(f"a text must have at least {SMALLEST} MB to be measured; got {size:g}")
     free, needed = shutil.disk_usage(tempfile.gettempdir()).free, ROOM * MEGABYTE * max(megabytes, default=0)
     if needed > free:
         raise ConfigError(
             f"a text of {max(megabytes):g} MB and its ids need {needed / 1e9:,.1f} GB in {tempfile.gettempdir()}; "
             f"{free / 1e9:,.1f} GB are free: choose a smaller one, or another folder by TMPDIR"
         )
-    sample = "".join(made_up_text(SAMPLE, Generator(seed)))
+    sample = "".join(random_text(SAMPLE, Generator(seed)))
     tokenizer = BPETokenizer.train(sample, VOCABULARY)
     workload = Workload(gpt_like_nanogpt(tokenizer.vocab_size, 64, 128, 4, 4), batch_size=12, steps=STEPS)
     for size in megabytes:
@@ -82,12 +83,12 @@ def measure_texts(
             path = Path(folder, "text.txt")
             progress(f"{size:g} MB: writing")
             with path.open("w", encoding="ascii") as file:
-                file.writelines(made_up_text(round(size * MEGABYTE), Generator(seed)))
+                file.writelines(random_text(round(size * MEGABYTE), Generator(seed)))
             yield _measured(path, tokenizer, workload, seed, _prefixed(f"{size:g} MB: ", progress))
 
 
 def _prefixed(prefix: str, progress: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda what: progress(prefix + what)
+    return lambda status: progress(prefix + status)
 
 
 def _measured(
@@ -118,12 +119,12 @@ def _measured(
             step()
             times.append(perf_counter() - started)
     tokens = len(encoded.train) + len(encoded.validation)
-    speed = workload.tokens / statistics.median(times[1:])  # the first step makes what later ones use again
+    speed = workload.tokens / statistics.median(times[1:])  # the first step fills the buffers that later ones reuse
     return TextPoint(size, tokens, reading_seconds, encoding_seconds, encoding_memory, speed, mark.highest)
 
 
-def made_up_text(size: int, generator: Generator) -> Iterator[str]:
-    """`size` letters, spaces and line ends in all, block by block, never held whole."""
+def random_text(size: int, generator: Generator) -> Iterator[str]:
+    """Random words of `size` characters together, block by block: the whole text is never in memory."""
     letters = np.frombuffer(b"etaoinshrdlu", np.uint8)
     lengths = generator.randint(2, 11, (WORDS,))
     words = [letters[generator.randint(0, len(letters), (int(n),))].tobytes().decode() for n in lengths]

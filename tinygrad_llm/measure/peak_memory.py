@@ -1,4 +1,4 @@
-"""The most memory that this process has held, as the system saw it."""
+"""The peak memory of this process, as the operating system reports it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class HighWaterMark:
-    """How far memory has risen since this was made, at most. Units: bytes.
+    """The peak of resident memory since this object was made. Units: bytes.
 
-    Linux tells the mark of one program's life and lets it be set back to what is held now. Elsewhere it only rises, so
-    make this before anything large; where no mark is kept (Windows), `risen` is None.
+    Linux lets a process reset its peak to the present size. Elsewhere the peak is that of the whole process, so make
+    this object before anything large. Where the system reports no peak (Windows), `risen` and `highest` are None.
     """
 
     def __init__(self) -> None:
-        with contextlib.suppress(OSError):  # not Linux, or not allowed: the mark stays where it is
+        with contextlib.suppress(OSError):  # not Linux, or not allowed: the peak is not reset
             RESET.write_text("5")
-        self._before = self.highest
+        self._at_start = self.highest
 
     @property
     def highest(self) -> int | None:
-        """What the process has held at most since this was made, all that it held before included."""
-        return _mark()
+        """The peak since this object was made, with the memory held before."""
+        return _peak()
 
     @property
     def risen(self) -> int | None:
+        """The peak above what was held when this object was made."""
         now = self.highest
-        return None if now is None or self._before is None else now - self._before
+        return None if now is None or self._at_start is None else now - self._at_start
 
 
-def _mark() -> int | None:
-    """The highest resident size so far: from Linux's own file, as `getrusage` also counts who started this program."""
+def _peak() -> int | None:
+    """The peak resident size: on Linux from /proc, because getrusage includes the parent process."""
     try:
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return 1024 * int(line.split()[1])

@@ -1,4 +1,4 @@
-"""The matrix products of a training step, and nothing else: how long they take is what a step cannot be faster than.
+"""The matrix products of a training step alone: their time is a lower bound of the step's.
 
 for product in products_alone(flops(model, batch_size, tokens).products):
     product()
@@ -17,27 +17,27 @@ from tinygrad_llm.ops.attention import QUERY_ROWS, TILE_SCORES
 from tinygrad_llm.study.counting import ATTENTION, Product
 from tinygrad_llm.tensor import Array
 
-PEAK_SIZE = 1024  # rows and columns of the square product whose speed is the machine's best
+PEAK_SIZE = 1024  # rows and columns of the square product that measures the machine's peak speed
 PEAK_REPEATS = 10
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """The time of one call."""
     started = perf_counter()
     work()
     return perf_counter() - started
 
 
 def peak_speed() -> float:
-    """Floating-point operations a second of one large square float32 product: the best of several."""
+    """Floating-point operations per second of a large square float32 product: the fastest of several."""
     a, b, out = (np.full((PEAK_SIZE, PEAK_SIZE), 0.5, np.float32) for _ in range(3))
     return 2 * PEAK_SIZE**3 / min(seconds_of(lambda: np.matmul(a, b, out=out)) for _ in range(PEAK_REPEATS))
 
 
 def products_alone(products: list[Product]) -> Iterator[Callable[[], None]]:
-    """For each product of a forward, a function that does it with the two of its backward, on arrays of those shapes.
+    """Yields a function for each product of a forward: it computes the product and the two of its backward.
 
-    Products of the same shapes share their arrays.
+    Arrays have the shapes of the product's operands; products of the same shapes share theirs.
     """
     made: dict[tuple[Any, ...], Callable[[], None]] = {}
     for product in products:
@@ -62,27 +62,27 @@ def _linear_alone(product: Product) -> Callable[[], None]:
 
 
 def _attention_alone(product: Product) -> Callable[[], None]:
-    """The six products of attention, in blocks of queries with the keys that these may see, for some sequences at once.
+    """The six products of attention, in blocks of queries and the keys that these may see, as the fused op has them.
 
-    A block's hidden pairs are in them, for no block is without any on the diagonal; in the count they are not.
+    Blocks on the diagonal include pairs that the causal mask hides; the count of operations does not.
     """
     query, key, value = product.operands
     *batch, heads, length, width = query
     count, sequences = key[-2], math.prod(batch)
     causal = product.factors[1] < sequences * heads * length * count
     rows_step = QUERY_ROWS if causal else length
-    together = max(1, TILE_SCORES // (heads * min(rows_step, length) * count))
+    sequences_at_once = max(1, TILE_SCORES // (heads * min(rows_step, length) * count))
     q, dq = (_heads(sequences, heads, length, width) for _ in range(2))
     k, dk = (_heads(sequences, heads, count, width) for _ in range(2))
     v, dv = (_heads(sequences, heads, count, value[-1]) for _ in range(2))
-    k_t, v_t = (_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v))  # attention lays them out so, once per call
+    k_t, v_t = (_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v))  # as the fused op transposes them, once per call
     o = _heads(sequences, heads, length, value[-1])
     blocks = []
-    for first in range(0, sequences, together):
+    for first in range(0, sequences, sequences_at_once):
         for stop in range(length, 0, -rows_step):
             rows = slice(max(stop - rows_step, 0), stop)
             seen = slice(0, stop + count - length if causal else count)
-            at = slice(first, min(first + together, sequences))
+            at = slice(first, min(first + sequences_at_once, sequences))
             scores = _numbers(at.stop - at.start, heads, rows.stop - rows.start, seen.stop)
             of_queries = (x[at, :, rows] for x in (q, dq, o))
             of_keys = (x[at, :, seen] for x in (k, dk, v, dv))
@@ -101,10 +101,10 @@ def _attention_alone(product: Product) -> Callable[[], None]:
 
 
 def _numbers(*shape: int) -> Array:
-    """Small enough that no product of them overflows."""
+    """An array of small equal numbers, so that no product overflows."""
     return np.full(shape, 1e-3, np.float32)
 
 
 def _heads(sequences: int, heads: int, length: int, width: int) -> Array:
-    """(B, H, T, D) laid out with tokens first, as projections leave it."""
+    """(B, H, T, D), in memory as the projections leave it: tokens before heads."""
     return _numbers(sequences, length, heads, width).swapaxes(1, 2)

@@ -1,11 +1,11 @@
-"""How the cost of a training step grows with the model's and the batch's sizes.
+"""How the cost of a training step grows with the sizes of the model and the batch.
 
     for growth in measure_growth():
         print(growth.axis, growth.exponent)
 
-One size grows at a time, the others stay. If a cost is c · sizeⁿ, its logarithm is a straight line of slope n over the
-logarithm of the size: `exponent` is the slope of the line with the least squares. Counted operations show what the
-model asks for; time shows it too where the products are large enough to outweigh everything else.
+One size grows at a time, the others stay. Where a cost is c · sizeⁿ, its logarithm is a straight line of slope n over
+the logarithm of the size; `exponent` is the slope of the least-squares line. The counted operations are the model's;
+time grows like them where matrix products are large enough to dominate.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ AXES: dict[str, tuple[int, ...]] = {
 
 @dataclass
 class Point:
-    """One size: seconds of a step (the median), tokens a second, operations of its products forward and backward."""
+    """One size: median seconds of a step, tokens per second, operations of its products forward and backward."""
 
     size: int
     seconds: float
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass
 class Growth:
-    """The points along one axis, and the exponents of the power laws that fit seconds and operations best."""
+    """The points along one axis, and the exponents of the power laws fitted to seconds and operations."""
 
     axis: str
     points: list[Point]
@@ -71,9 +71,9 @@ def measure_growth(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Growth]:
-    """Each axis as soon as all of its sizes are measured.
+    """Yields each axis once all of its sizes are measured; `progress` is told which size is being measured.
 
-    Raises: ConfigError for an axis that is none
+    Raises: ConfigError for an unknown axis
     """
     for axis, sizes in axes.items():
         points = []
@@ -96,14 +96,14 @@ def grown(base: Workload, axis: str, size: int) -> Workload:
 
 def _measured(size: int, workload: Workload, seed: int) -> Point:
     step = TrainingStep(workload, seed)
-    step()  # makes what later steps use again
+    step()  # fills the buffers that later steps reuse
     seconds = statistics.median(seconds_of(step) for _ in range(workload.steps))
     counted = flops(step.model, workload.batch_size, workload.config.context_length)
     return Point(size, seconds, workload.tokens / seconds, counted.forward + counted.backward)
 
 
 def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """n of the c · sizeⁿ that fits best: the slope of ln(cost) over ln(size).
+    """The exponent n of the least-squares fit of c · sizeⁿ: the slope of ln(cost) over ln(size).
 
     >>> round(fitted_exponent([1, 2, 4], [3, 12, 48]), 6)
     2.0

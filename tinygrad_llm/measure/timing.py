@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the seconds of every operation, forward and backward, by module.
+"""The time of a training step by module and operation, forward and backward.
 
 print(time(model, batch_size, tokens))
 """
@@ -6,27 +6,30 @@ print(time(model, batch_size, tokens))
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
+from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.counting import LOSS, Flops, flops, loss_of, zeros_to_read
 from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, enable_grad, observe
 
-REPEATS = 3  # runs, of which the fastest is told: the others were disturbed
+REPEATS = 3  # runs, of which the fastest is returned: other programs disturbed the others
 UNKNOWN = (LOSS, "recorded before")
 
 
 @dataclass
 class Times:
-    """Seconds of one forward and backward, by (path of the module, operation). Together they are `total`.
+    """Seconds of one forward and backward, by (path of the module, operation); their sum is `total`.
 
-    Forward, an operation's time begins where the one before ended, so the Python that leads to it is in it. Backward it
-    is that of its own backward. `engine` is what is left: finding the order of the walk, handing gradients on and
-    adding them up, letting activations go. `counted` are the operations of the same run's forward.
+    Forward, an operation's time begins where the one before ended, so it includes the Python code that leads to it.
+    Backward, it is the time of its own backward. `engine` is the rest: ordering the graph, passing gradients on and
+    adding them up, freeing activations. `counted` are the floating-point operations of the same forward.
     """
 
     forward: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
@@ -43,31 +46,33 @@ class Times:
         """(forward, backward) by module path, in the order of the forward."""
         sums: dict[str, tuple[float, float]] = {}
         for place in self.forward | self.backward:
-            there, back = sums.get(place[0], (0.0, 0.0))
-            sums[place[0]] = there + self.forward.get(place, 0.0), back + self.backward.get(place, 0.0)
+            forward, backward = sums.get(place[0], (0.0, 0.0))
+            sums[place[0]] = forward + self.forward.get(place, 0.0), backward + self.backward.get(place, 0.0)
         return sums
 
     def __str__(self) -> str:
-        """A table that puts each module's share of the time beside its share of the operations."""
+        """A table of each module's time, its share of the time and its share of the operations."""
         by_module, total = self.by_module, max(self.total, 1e-9)
         operations = self.counted.by_module if self.counted else {}
         counted = max(sum(operations.values()), 1)
         width = max(map(len, [*by_module, "forward and backward"]))
         rows = [f"{'':{width}} {'forward':>11} {'backward':>11} {'time':>7} {'operations':>11}"]
-        for path, (there, back) in by_module.items():
-            share = f"{(there + back) / total:7.1%}"
+        for path, (forward, backward) in by_module.items():
+            share = f"{(forward + backward) / total:7.1%}"
             if operations:
                 share += f" {operations.get(path, 0) / counted:11.1%}"
-            rows.append(f"{path or '(itself)':{width}} {there * 1e3:8.3f} ms {back * 1e3:8.3f} ms {share}")
+            rows.append(f"{path or '(itself)':{width}} {forward * 1e3:8.3f} ms {backward * 1e3:8.3f} ms {share}")
         rows.append(f"{'the engine':{width}} {'':11} {self.engine * 1e3:8.3f} ms {self.engine / total:7.1%}")
         rows.append(f"{'forward and backward':{width}} {'':11} {self.total * 1e3:8.3f} ms")
         return "\n".join(rows)
 
 
 class Stopwatch:
-    """An observer that times a forward and a backward: each moment of them is given to an operation or the engine.
+    """Times a forward and a backward: each moment counts for one operation, the engine, or the stopwatch itself.
 
-    Its own work is left out, and told as `watching`. `running` are the paths of the modules at work.
+    It is an observer of the engine, which sees operations forward and backward, and a handler of the ops, which knows
+    the op that an operation is a part of. `running` are the paths of the modules at work, innermost last;
+    `watching` is the time of the stopwatch's own work.
     """
 
     def __init__(self, running: Sequence[str]) -> None:
@@ -75,32 +80,48 @@ class Stopwatch:
         self.watching = 0.0
         self._running = running
         self._places: dict[Node, tuple[str, str]] = {}
-        self._going_back = False
+        self._in_backward = False
+        self._op = ""  # the op at work, "" outside of ops
         self._started = self._since = perf_counter()
 
     @property
     def seconds(self) -> float:
-        """From its making to the last event or lap."""
+        """From the start to the last event or lap."""
         return self._since - self._started
 
     def lap(self) -> float:
-        """The seconds since the last event, which are then nobody's."""
+        """The seconds since the last event; the caller decides what they count for."""
         now = perf_counter()
         taken, self._since = now - self._since, now
         return taken
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Time what runs inside the block."""
+        with observe(self), intercept(self._run_op):
+            yield
+
+    def _run_op(self, op_name: str, op: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Name the operations inside an op after it: a definition in primitives counts for its op."""
+        outer, self._op = self._op, self._op or op_name
+        try:
+            return op(*args, **kwargs)
+        finally:
+            self._op = outer
 
     def recorded(self, output: Tensor, parents: Sequence[Tensor]) -> None:
         if output.node is None:
             return  # its time goes to the next one that is recorded
         taken = self.lap()
-        place = self._running[-1] if self._running else LOSS, output.node.name
+        place = self._running[-1] if self._running else LOSS, self._op or output.node.name
         self._places[output.node] = place
-        (self.times.backward if self._going_back else self.times.forward)[place] += taken  # in backward: recomputed
+        seconds = self.times.backward if self._in_backward else self.times.forward  # in backward: recomputed
+        seconds[place] += taken
         self._watched()
 
     def before_backward(self, node: Node, dy: Array) -> None:
         self.times.engine += self.lap()
-        self._going_back = True
+        self._in_backward = True
         self._watched()
 
     def after_backward(self, node: Node, gradients: Gradients) -> None:
@@ -115,8 +136,8 @@ class Stopwatch:
 def time(model: Module, batch_size: int, tokens: int, repeats: int = REPEATS) -> Times:
     """How long the forward, loss and backward of `model` take on ids (batch_size, tokens), by module. Units: seconds.
 
-    Of `repeats` runs it tells the fastest; one more goes before them, which makes what later ones use again. The
-    parameters' gradients are left as they were.
+    The fastest of `repeats` runs, after one that fills the buffers which later runs reuse. The parameters' gradients
+    are left unchanged.
 
     Raises: ConfigError for numbers below 1; what the model raises for ids that do not fit it; GraphError where nothing
             requires a gradient
@@ -135,7 +156,7 @@ def time(model: Module, batch_size: int, tokens: int, repeats: int = REPEATS) ->
             for _ in range(1 + repeats):
                 model.zero_grad()
                 watch = Stopwatch(running)
-                with observe(watch):
+                with watch.watch():
                     loss = loss_of(model, inputs, targets)
                     watch.times.engine += watch.lap()
                     loss.backward()

@@ -1,4 +1,4 @@
-"""The training step that speed is measured with, at sizes that have a name."""
+"""The training step whose speed is measured, and named presets of its sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_llm.tensor import Array, Tensor
 
 @dataclass(frozen=True)
 class Workload:
-    """A GPT, the batch of one step (sequences of a whole context), and how many steps are a fair sample."""
+    """A GPT, the batch of one step (sequences of the full context length), and the number of steps to measure."""
 
     config: GPTConfig
     batch_size: int
@@ -33,7 +33,7 @@ def gpt_like_nanogpt(vocab_size: int, context_length: int, embedding_dim: int, h
 
 
 PRESETS = {
-    "smoke": Workload(gpt_like_nanogpt(65, 16, 32, 2, 2), batch_size=2, steps=3),  # to see that all works
+    "smoke": Workload(gpt_like_nanogpt(65, 16, 32, 2, 2), batch_size=2, steps=3),  # a test of the command itself
     "0.8M": Workload(gpt_like_nanogpt(65, 64, 128, 4, 4), batch_size=12, steps=30),
     "12M": Workload(gpt_like_nanogpt(4096, 128, 384, 6, 6), batch_size=32, steps=5),
     "124M": Workload(gpt_like_nanogpt(50257, 256, 768, 12, 12), batch_size=4, steps=3),  # GPT-2 small
@@ -41,9 +41,9 @@ PRESETS = {
 
 
 class TrainingStep:
-    """Calling it trains a GPT for one step on tokens that stay the same: forward, backward, clipping, AdamW; float32.
+    """Calling it trains a GPT for one step on the same tokens: forward, backward, clipping, AdamW, in float32.
 
-    It is made of the public classes, as any training loop is. `seed` seeds the default generator, for the weights.
+    It uses the public classes, like any training loop. `seed` seeds the default generator, for the initial weights.
     """
 
     def __init__(self, workload: Workload, seed: int = 0) -> None:
@@ -51,7 +51,7 @@ class TrainingStep:
         self.model = GPT(workload.config, init="gpt2")
         self.parameters = list(self.model.parameters())
         self.optimizer = AdamW(self.parameters, lr=1e-4, weight_decay=0.1)
-        self.ids, self.targets = made_up_tokens(workload)
+        self.ids, self.targets = arbitrary_tokens(workload)
 
     def __call__(self) -> None:
         self.forward().backward()
@@ -66,8 +66,11 @@ class TrainingStep:
         self.optimizer.zero_grad()
 
 
-def made_up_tokens(workload: Workload) -> tuple[Array, Array]:
-    """Ids and targets (batch_size, context_length), all over the vocabulary: what a step costs depends on no text."""
+def arbitrary_tokens(workload: Workload) -> tuple[Array, Array]:
+    """Ids and targets all over the vocabulary: the cost of a step does not depend on the text.
+
+    Shapes: -> ids (B, T), targets (B, T)
+    """
     shape, size = (workload.batch_size, workload.config.context_length), workload.config.vocab_size
     ids = np.arange(workload.tokens).reshape(shape) * 7919 % size
     return ids, (ids + 1) % size
