@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,23 @@ def test_the_command(tmp_path, capsys) -> None:
 def test_misuse_is_one_line(arguments, capsys) -> None:
     assert main(["gradcheck", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_links_each_row_to_its_source(tmp_path) -> None:
+    for name, file, definition in [("silu", "functions/activation.py", "def silu("), ("SiLU", "", "class SiLU(")]:
+        (one,) = proof.prove(name)
+        path, _, line = one.source.rpartition(":")
+        assert definition in "".join(Path(path).read_text("utf-8").splitlines()[int(line) - 1 : int(line) + 1])
+        page = proof_report.as_html([one])
+        assert f'<a href="{Path(path).as_uri()}#L{line}">tinygrad_llm/' in page and f"{file}:{line}</a>" in page
+
+
+def test_what_is_printed_fits_80_columns(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setitem(FUSED, "silu", broken("silu", 1.001))
+    for name in ("scaled_dot", "MultiHeadLatent", "silu"):
+        main(["gradcheck", name])
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_the_page_shows_problems_as_text() -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import tinygrad_llm
+from tinygrad_llm.anomaly import PACKAGE
 from tinygrad_llm.verify.proof import Proof
 
 EXPLANATION = (
@@ -97,7 +97,7 @@ def _link(source: str) -> str:
     if not source:
         return ""
     file, _, line = source.rpartition(":")
-    package = Path(tinygrad_llm.__file__).resolve().parent.parent
+    package = Path(PACKAGE).resolve().parent
     shown = Path(file).relative_to(package).as_posix() if Path(file).is_relative_to(package) else Path(file).name
     return f'<a href="{html.escape(Path(file).as_uri())}#L{line}">{html.escape(shown)}:{line}</a>'
 
