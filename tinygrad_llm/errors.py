@@ -37,6 +37,10 @@ class GradcheckError(TinygradLLMError, AssertionError):
     """A hand-written gradient that disagrees with the numerical one."""
 
 
+class CheckError(TinygradLLMError, AssertionError):
+    """A property that a check of `tinygrad_llm.testing` found not to hold."""
+
+
 class ConfigError(TinygradLLMError, ValueError):
     """A setting outside its allowed range, or settings that exclude each other."""
 

@@ -1,6 +1,26 @@
-"""Differentiable functions beyond those of a GPT, one file per family: the definition above its fast form.
+"""Differentiable functions beyond what a GPT needs, one file per family, each with its hand-written backward.
 
 A family's file must not have the name of one of its functions, because the package offers both under one roof.
+
+    elementwise      sin, cos, square, rsqrt, log1p, expm1, softplus, logsigmoid, logaddexp
+    statistics       prod, std, norm, normalize
+    gathering        gather, scatter_add, take_along_axis
+    sorting          sort, argsort, topk, argmin
+    contraction      einsum, outer
+    rearranging      repeat_interleave, expand, chunk, flip, roll, diagonal
+    logic            isnan, isfinite, isinf, any, all, bitwise_and, bitwise_or, bitwise_xor, remainder
+    losses           cross_entropy (class weights, probabilities), nll_loss, mse_loss, kl_div, binary_cross_entropy,
+                     binary_cross_entropy_with_logits, one_hot
+    normalization    rms_norm; layer_norm without weight and over several axes
+    activation       silu
+    rotary           rotate
+    lookup           embedding with padding_idx
+
+>>> from tinygrad_llm import Tensor, functions
+>>> x = Tensor([[1.0, 4.0], [3.0, 2.0]], requires_grad=True)
+>>> functions.topk(x, 1).values.sum().backward()
+>>> x.grad.tolist()
+[[0.0, 1.0], [1.0, 0.0]]
 """
 
 from typing import TYPE_CHECKING
@@ -9,19 +29,123 @@ from tinygrad_llm.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tinygrad_llm.functions.activation import silu
-    from tinygrad_llm.functions.normalization import rms_norm
+    from tinygrad_llm.functions.contraction import einsum, outer
+    from tinygrad_llm.functions.elementwise import (
+        cos,
+        expm1,
+        log1p,
+        logaddexp,
+        logsigmoid,
+        rsqrt,
+        sin,
+        softplus,
+        square,
+    )
+    from tinygrad_llm.functions.gathering import gather, scatter_add, take_along_axis
+    from tinygrad_llm.functions.logic import (
+        all,
+        any,
+        bitwise_and,
+        bitwise_or,
+        bitwise_xor,
+        isfinite,
+        isinf,
+        isnan,
+        remainder,
+    )
+    from tinygrad_llm.functions.lookup import embedding
+    from tinygrad_llm.functions.losses import (
+        binary_cross_entropy,
+        binary_cross_entropy_with_logits,
+        cross_entropy,
+        kl_div,
+        mse_loss,
+        nll_loss,
+        one_hot,
+    )
+    from tinygrad_llm.functions.normalization import layer_norm, rms_norm
+    from tinygrad_llm.functions.rearranging import chunk, diagonal, expand, flip, repeat_interleave, roll
     from tinygrad_llm.functions.rotary import rotate
+    from tinygrad_llm.functions.sorting import argmin, argsort, sort, topk
+    from tinygrad_llm.functions.statistics import norm, normalize, prod, std
 
-__all__ = ["rms_norm", "rotate", "silu"]
+__all__ = [
+    "all",
+    "any",
+    "argmin",
+    "argsort",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "chunk",
+    "cos",
+    "cross_entropy",
+    "diagonal",
+    "einsum",
+    "embedding",
+    "expand",
+    "expm1",
+    "flip",
+    "gather",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "kl_div",
+    "layer_norm",
+    "log1p",
+    "logaddexp",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "norm",
+    "normalize",
+    "one_hot",
+    "outer",
+    "prod",
+    "remainder",
+    "repeat_interleave",
+    "rms_norm",
+    "roll",
+    "rotate",
+    "rsqrt",
+    "scatter_add",
+    "silu",
+    "sin",
+    "softplus",
+    "sort",
+    "square",
+    "std",
+    "take_along_axis",
+    "topk",
+]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.functions.activation": ("silu",),
-        "tinygrad_llm.functions.normalization": ("rms_norm",),
-        "tinygrad_llm.functions.rotary": ("rotate",),
-    },
-)
+_NAMES = {
+    "tinygrad_llm.functions.activation": ("silu",),
+    "tinygrad_llm.functions.contraction": ("einsum", "outer"),
+    "tinygrad_llm.functions.elementwise": (
+        *("sin", "cos", "square", "rsqrt", "log1p", "expm1"),
+        *("softplus", "logsigmoid", "logaddexp"),
+    ),
+    "tinygrad_llm.functions.gathering": ("gather", "scatter_add", "take_along_axis"),
+    "tinygrad_llm.functions.logic": (
+        *("isnan", "isfinite", "isinf", "any", "all"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor", "remainder"),
+    ),
+    "tinygrad_llm.functions.losses": (
+        *("cross_entropy", "nll_loss", "mse_loss", "kl_div"),
+        *("binary_cross_entropy", "binary_cross_entropy_with_logits", "one_hot"),
+    ),
+    "tinygrad_llm.functions.lookup": ("embedding",),
+    "tinygrad_llm.functions.normalization": ("layer_norm", "rms_norm"),
+    "tinygrad_llm.functions.rearranging": ("repeat_interleave", "expand", "chunk", "flip", "roll", "diagonal"),
+    "tinygrad_llm.functions.rotary": ("rotate",),
+    "tinygrad_llm.functions.sorting": ("sort", "argsort", "topk", "argmin"),
+    "tinygrad_llm.functions.statistics": ("prod", "std", "norm", "normalize"),
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
 
 def load_all() -> None:

@@ -1,11 +1,15 @@
-"""Normalisations beyond a GPT's: RMSNorm."""
+"""Normalisations beyond a GPT's: RMSNorm, and LayerNorm without a weight or over several axes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from tinygrad_llm import buffers
+from tinygrad_llm import buffers, ops
 from tinygrad_llm.checks import expect_axes, expect_shape
+from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float
@@ -58,3 +62,33 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
         return dx.reshape(shape), dweight
 
     return record(y.reshape(shape), (x, weight), backward)
+
+
+def layer_norm(
+    x: TensorLike,
+    normalized_shape: int | Sequence[int],
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over the last axes together, then scale and shift where given (Ba et al. 2016).
+
+    The axes are made one, and the core's `layer_norm` normalises it: the formulas of its backward hold here.
+
+    Shapes: x (..., *normalized_shape), weight and bias normalized_shape -> as x
+    Saves:  as the core's `layer_norm`
+    Raises: ShapeError if x does not end in normalized_shape, or weight or bias has another shape
+    """
+    x = as_float(x)
+    axes = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    if not axes or len(axes) > x.ndim or x.shape[x.ndim - len(axes) :] != axes:
+        raise ShapeError(f"layer_norm: x must end in normalized_shape {axes}, of one axis or more; got {x.shape}")
+    scale = Tensor(np.ones(axes, x.dtype)) if weight is None else as_tensor(weight)
+    shift = None if bias is None else as_tensor(bias)
+    for name, one in (("weight", scale), ("bias", shift)):
+        if one is not None and one.shape != axes:
+            raise ShapeError(f"layer_norm: {name} must have normalized_shape {axes}; got {one.shape}")
+    width = math.prod(axes)
+    rows = x.reshape(*x.shape[: x.ndim - len(axes)], width)
+    y = ops.layer_norm(rows, scale.reshape(width), None if shift is None else shift.reshape(width), eps)
+    return y.reshape(x.shape)

@@ -1,0 +1,84 @@
+"""Property-based tests for differentiable functions: strategies that draw the inputs, and checks that examine the op.
+
+A test by example tries the inputs that its author thought of. A property-based test states what holds for *all* inputs,
+and Hypothesis searches for one where it does not; what it finds, it shrinks to the smallest that still fails. This is a
+test of one's own op, in ten lines (`pip install 'tinygrad-llm[test]'`):
+
+    import numpy as np
+    from hypothesis import given
+    from tinygrad_llm.testing import arrays, check_op
+    from my_project import cube
+
+    @given(arrays())
+    def test_cube(x):
+        check_op(cube, lambda x: x**3, x)
+
+`arrays()` draws float64 arrays, 0-d and empty ones too. `check_op` asks: is the value NumPy's, does float32 stay
+float32, do strided arrays give the same, and is the gradient that of finite differences? demos/property_testing.py
+shows a wrong op, and how its counterexample shrinks.
+
+    strategies    shapes, filled_shapes, shapes_with_axes, arrays, arrays_with_axis, arrays_with_one_axis,
+                  broadcast_pairs; the elements tame (away from kinks), positive, probabilities, distinct, special
+    checks        check_op = check_value + check_dtype + check_layout + check_gradient; check_broadcasting, check_error
+
+The checks need NumPy alone, the strategies Hypothesis.
+"""
+
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from tinygrad_llm.testing.checks import (
+        check_broadcasting,
+        check_dtype,
+        check_error,
+        check_gradient,
+        check_layout,
+        check_op,
+        check_value,
+    )
+    from tinygrad_llm.testing.strategies import (
+        arrays,
+        arrays_with_axis,
+        arrays_with_one_axis,
+        broadcast_pairs,
+        distinct,
+        filled_shapes,
+        positive,
+        probabilities,
+        shapes,
+        shapes_with_axes,
+        special,
+        tame,
+    )
+
+__all__ = [
+    "arrays",
+    "arrays_with_axis",
+    "arrays_with_one_axis",
+    "broadcast_pairs",
+    "check_broadcasting",
+    "check_dtype",
+    "check_error",
+    "check_gradient",
+    "check_layout",
+    "check_op",
+    "check_value",
+    "distinct",
+    "filled_shapes",
+    "positive",
+    "probabilities",
+    "shapes",
+    "shapes_with_axes",
+    "special",
+    "tame",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tinygrad_llm.testing.checks": [name for name in __all__ if name.startswith("check_")],
+        "tinygrad_llm.testing.strategies": [name for name in __all__ if not name.startswith("check_")],
+    },
+)
