@@ -11,7 +11,7 @@ from tinygrad_llm import Generator, Tensor, gradcheck, manual_seed, nn, no_grad
 from tinygrad_llm.errors import ConfigError, GraphError, ShapeError
 from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
 from tinygrad_llm.nn import functional as F
-from tinygrad_llm.nn.attention import within_window
+from tinygrad_llm.nn import within_window
 
 SCALING = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context_length": 100}
 

@@ -1,4 +1,4 @@
-"""Layers beyond a GPT, one idea per file. `tinygrad_llm.nn` offers them all by name."""
+"""Layers beyond what training a GPT needs, one idea per file. `tinygrad_llm.nn` offers them by name."""
 
 from typing import TYPE_CHECKING
 
@@ -7,12 +7,14 @@ from tinygrad_llm.lazy import lazy_names
 if TYPE_CHECKING:
     from tinygrad_llm.layers.activation import ReLU, SiLU
     from tinygrad_llm.layers.checkpoint import checkpoint, checkpoint_activations
+    from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
+    from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache, tokens_held
 
 __getattr__, __dir__ = lazy_names(
@@ -20,18 +22,22 @@ __getattr__, __dir__ = lazy_names(
     {
         "tinygrad_llm.layers.activation": ("ReLU", "SiLU"),
         "tinygrad_llm.layers.checkpoint": ("checkpoint", "checkpoint_activations"),
+        "tinygrad_llm.layers.kv_cache": ("KVCache", "LayerCache"),
         "tinygrad_llm.layers.latent_attention": ("MultiHeadLatentAttention",),
         "tinygrad_llm.layers.memory_cache": ("DecoderCache", "MemoryCache"),
         "tinygrad_llm.layers.mixture_of_experts": ("MixtureOfExperts",),
         "tinygrad_llm.layers.rms_norm": ("RMSNorm",),
         "tinygrad_llm.layers.rotary": ("RotaryPositions", "rotary_frequencies"),
         "tinygrad_llm.layers.sinusoidal_positions": ("SinusoidalPositions", "sinusoidal_positions"),
+        "tinygrad_llm.layers.window": ("within_window",),
         "tinygrad_llm.layers.window_cache": ("WindowCache", "tokens_held"),
     },
 )
 
 __all__ = [
     "DecoderCache",
+    "KVCache",
+    "LayerCache",
     "MemoryCache",
     "MixtureOfExperts",
     "MultiHeadLatentAttention",
@@ -46,4 +52,5 @@ __all__ = [
     "rotary_frequencies",
     "sinusoidal_positions",
     "tokens_held",
+    "within_window",
 ]

@@ -18,9 +18,9 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import GraphError
+from tinygrad_llm.layers.kv_cache import LayerCache
 from tinygrad_llm.layers.rms_norm import RMSNorm
 from tinygrad_llm.layers.rotary import RotaryPositions
-from tinygrad_llm.nn.cache import LayerCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygrad_llm.nn.cache import KVCache
+from tinygrad_llm.layers.kv_cache import KVCache
 from tinygrad_llm.tensor import Array
 
 

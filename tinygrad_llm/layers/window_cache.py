@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.nn.cache import LayerCache
+from tinygrad_llm.layers.kv_cache import LayerCache
 from tinygrad_llm.tensor import Array
 
 # How many of the last tokens `truncate` can always drop without forgetting everything. A pass of speculative decoding

@@ -1,16 +1,15 @@
 """Layers: modules with parameters, the one attention core, and the block that Transformers stack.
 
-The files of this room are what a GPT needs. Other layers are in `layers/`; they are offered here by name, and imported
-when they are first used.
+The files of this room are what training a GPT needs. The layers in `layers/` are offered here by name as well, and
+imported when they are first used.
 """
 
 from typing import TYPE_CHECKING
 
 from tinygrad_llm.lazy import lazy_names
-from tinygrad_llm.nn import functional, init
+from tinygrad_llm.nn import init
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
-from tinygrad_llm.nn.cache import KVCache, LayerCache
 from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
 from tinygrad_llm.nn.embedding import Embedding
 from tinygrad_llm.nn.feed_forward import FeedForward
@@ -22,26 +21,32 @@ from tinygrad_llm.nn.transformer_block import TransformerBlock
 if TYPE_CHECKING:
     from tinygrad_llm.layers.activation import ReLU, SiLU
     from tinygrad_llm.layers.checkpoint import checkpoint, checkpoint_activations
+    from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
+    from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache
+    from tinygrad_llm.nn import functional
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "tinygrad_llm.layers.activation": ("ReLU", "SiLU"),
         "tinygrad_llm.layers.checkpoint": ("checkpoint", "checkpoint_activations"),
+        "tinygrad_llm.layers.kv_cache": ("KVCache", "LayerCache"),
         "tinygrad_llm.layers.latent_attention": ("MultiHeadLatentAttention",),
         "tinygrad_llm.layers.memory_cache": ("DecoderCache", "MemoryCache"),
         "tinygrad_llm.layers.mixture_of_experts": ("MixtureOfExperts",),
         "tinygrad_llm.layers.rms_norm": ("RMSNorm",),
         "tinygrad_llm.layers.rotary": ("RotaryPositions", "rotary_frequencies"),
         "tinygrad_llm.layers.sinusoidal_positions": ("SinusoidalPositions", "sinusoidal_positions"),
+        "tinygrad_llm.layers.window": ("within_window",),
         "tinygrad_llm.layers.window_cache": ("WindowCache",),
+        "tinygrad_llm.nn.functional": (),
     },
 )
 
@@ -78,4 +83,5 @@ __all__ = [
     "init",
     "rotary_frequencies",
     "sinusoidal_positions",
+    "within_window",
 ]

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_llm import nn
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
-from tinygrad_llm.nn.cache import AttentionCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
-from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
+from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
 
 
 class Rotary(Protocol):
@@ -32,6 +32,22 @@ class Rotary(Protocol):
     def head_dim(self) -> int: ...
 
     def __call__(self, positions: Any, *tensors: Tensor) -> tuple[Tensor, ...]: ...
+
+
+class AttentionCache(Protocol):
+    """What an attention layer needs of its cache, such as `nn.LayerCache`.
+
+    `held` is None where the layer must compute the keys and values of its input and call `extend`; otherwise the layer
+    attends to the keys and values in it, (B, G, S, D) each, and computes none. `length` is the number of tokens read.
+    """
+
+    @property
+    def held(self) -> tuple[Array, Array] | None: ...
+
+    @property
+    def length(self) -> int: ...
+
+    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]: ...
 
 
 class MultiHeadAttention(Module):
@@ -145,7 +161,7 @@ class MultiHeadAttention(Module):
                     raise GraphError("MultiHeadAttention: no gradient flows through a cache; use it under no_grad()")
                 keys, values = map(Tensor, cache.extend(keys.data, values.data))
         if self.window is not None:
-            mask = within_window(self.window, x.shape[-2], keys.shape[-2], mask)
+            mask = nn.within_window(self.window, x.shape[-2], keys.shape[-2], mask)
         attended = scaled_dot_product_attention(
             queries,
             keys,
@@ -170,21 +186,3 @@ class MultiHeadAttention(Module):
         window = "" if self.window is None else f", window={self.window}"
         shared = "" if self.num_kv_heads == self.num_heads else f", num_kv_heads={self.num_kv_heads}"
         return f"num_heads={self.num_heads}{shared}, causal={self.causal}{window}"
-
-
-def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:
-    """`mask`, with the keys hidden that lie `window` or more tokens before a query. The last query sees the last key.
-
-    A mask over more keys than there are loses its first ones: a WindowCache has dropped those keys.
-
-    Shapes: mask broadcasting to (..., queries, keys) -> the same; None where nothing is hidden
-    """
-    if mask is not None and as_tensor(mask).shape[-1] > keys:
-        mask = as_tensor(mask).data[..., -keys:]
-    if keys <= window:
-        return mask
-    near = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries - window)
-    if mask is None:
-        return near
-    mask = as_tensor(mask)
-    return mask.data & near if mask.dtype.kind == "b" else mask + np.where(near, 0, -np.inf).astype(mask.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_llm.nn.cache import AttentionCache
+from tinygrad_llm.nn.attention import AttentionCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor

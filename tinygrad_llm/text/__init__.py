@@ -49,7 +49,6 @@ __getattr__, __dir__ = lazy_names(
         "tinygrad_llm.text.chunks": (),
         "tinygrad_llm.text.corpora": (),
         "tinygrad_llm.text.download": (),
-        "tinygrad_llm.text.huggingface_tokenizer": (),
         "tinygrad_llm.text.plain_bpe": (),
         "tinygrad_llm.text.vocabulary_files": (),
         "tinygrad_llm.text.wordpiece_files": (),

@@ -1,35 +1,17 @@
-"""The KV cache: keys and values of the tokens read so far, so that the next token need not compute them again.
+"""The KV cache: keys and values of the tokens read so far, so that generation computes them once per token.
 
-Two more kinds of cache are in `layers/`: `WindowCache` for attention with a window, and `MemoryCache` for
-cross-attention.
+`WindowCache` is the form for attention with a window, and `MemoryCache` the one for cross-attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
-from tinygrad_llm import nn
+from tinygrad_llm import layers
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.tensor import Array
-
-
-class AttentionCache(Protocol):
-    """What an attention layer needs of its cache: a `LayerCache`, or another class with these three.
-
-    `held` is None where the layer must compute the keys and values of its input and call `extend`; otherwise the layer
-    attends to the keys and values in it, (B, G, S, D) each, and computes none. `length` is the number of tokens read.
-    """
-
-    @property
-    def held(self) -> tuple[Array, Array] | None: ...
-
-    @property
-    def length(self) -> int: ...
-
-    def extend(self, keys: Array, values: Array) -> tuple[Array, Array]: ...
 
 
 class LayerCache:
@@ -38,7 +20,7 @@ class LayerCache:
     Shapes: two arrays (B, G, capacity, D) of G key-value heads; the first `length` tokens are filled
     """
 
-    held: tuple[Array, Array] | None = None  # each token's keys and values are new; see `AttentionCache`
+    held: tuple[Array, Array] | None = None  # the layer always computes new ones; see `AttentionCache`
     length: int
 
     def __init__(self, capacity: int) -> None:
@@ -109,7 +91,7 @@ class KVCache:
     def __init__(self, num_layers: int, capacity: int, windows: Sequence[int | None] | None = None) -> None:
         windows = [None] * num_layers if windows is None else windows
         self.layers: list[LayerCache] = [
-            LayerCache(capacity) if window is None else nn.WindowCache(capacity, window) for window in windows
+            LayerCache(capacity) if window is None else layers.WindowCache(capacity, window) for window in windows
         ]
 
     @property

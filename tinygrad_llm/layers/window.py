@@ -1,0 +1,25 @@
+"""The mask of attention with a window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_llm.tensor import TensorLike, as_tensor
+
+
+def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:
+    """`mask`, with the keys hidden that lie `window` or more tokens before a query. The last query sees the last key.
+
+    A mask over more keys than there are loses its first ones: a WindowCache has dropped those keys.
+
+    Shapes: mask broadcasting to (..., queries, keys) -> the same; None where nothing is hidden
+    """
+    if mask is not None and as_tensor(mask).shape[-1] > keys:
+        mask = as_tensor(mask).data[..., -keys:]
+    if keys <= window:
+        return mask
+    near = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries - window)
+    if mask is None:
+        return near
+    mask = as_tensor(mask)
+    return mask.data & near if mask.dtype.kind == "b" else mask + np.where(near, 0, -np.inf).astype(mask.dtype)
