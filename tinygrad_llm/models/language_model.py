@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import models
+from tinygrad_llm import models, nn
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.models.pretrained import Pretrained
-from tinygrad_llm.nn import Embedding, KVCache, Linear, Module, ModuleList
+from tinygrad_llm.nn import Embedding, Linear, Module, ModuleList
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator
@@ -53,13 +53,13 @@ class LanguageModel(Pretrained):
         raise NotImplementedError(f"{type(self).__name__} must define _embed")
 
     def forward(
-        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
+        self, ids: Any, cache: nn.KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
     ) -> Tensor:
         """Logits of the token after each of `ids`; the arguments as in `hidden`. Shapes: ids (B, T) -> (B, T, V)"""
         return self.head(self.hidden(ids, cache, mask, positions))
 
     def hidden(
-        self, ids: Any, cache: KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
+        self, ids: Any, cache: nn.KVCache | None = None, mask: TensorLike | None = None, positions: Any = None
     ) -> Tensor:
         """The input of the head: the residual stream after the last block, normalised.
 
@@ -104,10 +104,10 @@ class LanguageModel(Pretrained):
                     loss = loss + part.extra_loss()
         return loss
 
-    def new_cache(self) -> KVCache:
+    def new_cache(self) -> nn.KVCache:
         """An empty KV cache for one whole context; for a layer with a window, for what the window sees."""
         windows = [getattr(block.attention, "window", None) for block in self.blocks]
-        return KVCache(len(windows), self.config.context_length, windows)
+        return nn.KVCache(len(windows), self.config.context_length, windows)
 
     def resize_token_embeddings(self, new_size: int, generator: Generator | None = None) -> None:
         """Resize the vocabulary in place; see `tinygrad_llm.models.resize_token_embeddings`."""

@@ -1,0 +1,40 @@
+"""The cache of cross-attention, and the decoder's cache that holds it."""
+
+import numpy as np
+
+from tinygrad_llm import Generator
+from tinygrad_llm.nn import DecoderCache, MemoryCache
+
+
+def filled(generator, cache, tokens, batch=2):
+    """What the layers hold after `tokens` more."""
+    views = []
+    for layer in cache.layers:
+        keys, values = (generator.randn(batch, 3, tokens, 4) for _ in range(2))
+        views.append([view.copy() for view in layer.extend(keys, values)])
+    return np.array(views)
+
+
+def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows():
+    generator, memory = Generator(0), MemoryCache()
+    keys, values = generator.randn(3, 2, 5, 4), generator.randn(3, 2, 5, 4)
+    memory.select(np.array([0]))  # nothing is there yet
+    memory.extend(keys, values)
+    memory.select(np.array([2, 0, 2]))
+    np.testing.assert_array_equal(memory.held[0], keys[[2, 0, 2]])
+    np.testing.assert_array_equal(memory.held[1], values[[2, 0, 2]])
+    shared = MemoryCache()
+    shared.extend(keys[:1], values[:1])
+    shared.select(np.array([0, 0, 0]))  # one memory for all rows
+    assert len(shared.held[0]) == 1
+
+
+def test_a_decoder_s_cache_selects_in_both_parts():
+    cache, generator = DecoderCache(2, 6), Generator(1)
+    filled(generator, cache, 3)
+    for memory in cache.memories:
+        memory.extend(generator.randn(2, 3, 4, 4), generator.randn(2, 3, 4, 4))
+    first = cache.memories[1].held[0].copy()
+    cache.select(np.array([1]))
+    np.testing.assert_array_equal(cache.memories[1].held[0], first[1:])
+    assert cache.layers[0].extend(np.zeros((1, 3, 1, 4)), np.zeros((1, 3, 1, 4)))[0].shape == (1, 3, 4, 4)

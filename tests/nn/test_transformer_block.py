@@ -1,0 +1,42 @@
+"""The block: its parts, what it adds to the residual stream, its gradients."""
+
+import numpy as np
+
+from tinygrad_llm import Generator, Tensor, gradcheck, manual_seed, nn
+
+
+def block_of_gpt(width=4, heads=2, hidden=None, dropout=0.0):
+    """A block of GPT-2's parts."""
+    attention = nn.MultiHeadAttention(width, heads, dropout, causal=True)
+    return nn.TransformerBlock(attention, nn.FeedForward(width, hidden), lambda: nn.LayerNorm(width), dropout)
+
+
+def test_block_adds_each_part_to_the_residual_stream():
+    manual_seed(1)
+    block = block_of_gpt(hidden=6)
+    x = Tensor(Generator(0).randn(2, 3, 4))
+    assert block.feed_forward.up.weight.shape == (6, 4)
+    middle = x + block.attention(block.norm1(x))
+    np.testing.assert_array_equal(block(x).data, (middle + block.feed_forward(block.norm2(middle))).data)
+    for part in (block.attention.output, block.feed_forward.down):
+        for parameter in part.parameters():
+            parameter.data[...] = 0
+    np.testing.assert_array_equal(block(x).data, x.data)  # nothing added: the stream passes unchanged
+
+
+def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds():
+    block, made, dropped = block_of_gpt(dropout=0.5), [], []
+    block.attention.register_forward_hook(lambda module, args, output: made.append(output))
+    block.feed_forward.register_forward_hook(lambda module, args, output: made.append(output))
+    block.dropout.register_forward_hook(lambda module, args, output: dropped.append((args[0], output)))
+    x = Tensor(Generator(0).randn(1, 3, 4))
+    y = block(x)
+    assert [id(read) for read, _ in dropped] == [id(output) for output in made]
+    np.testing.assert_array_equal(y.data, ((x + dropped[0][1]) + dropped[1][1]).data)
+
+
+def test_block_gradients():
+    manual_seed(5)
+    block = block_of_gpt()
+    x = Tensor(Generator(1).randn(1, 3, 4), requires_grad=True)
+    gradcheck(block, [x], parameters=dict(block.named_parameters()))
