@@ -20,12 +20,12 @@ import time
 import numpy as np
 
 from tinygrad_llm import Generator, manual_seed, no_grad
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.data import DataLoader, NumberPairs, TranslationDataset, collate_translation, french_words
 from tinygrad_llm.generate import beam_search, translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.attention import attention_weights
-from tinygrad_llm.tensor import Array
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.train import ProgressLog, Trainer, TrainingSettings, duration, evaluate
 

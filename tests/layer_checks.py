@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import Generator, Tensor, gradcheck, nn, no_grad
-from tinygrad_llm.tensor import Array
+from tinygrad_llm.arrays import Array
 
 
 def randn(*shape: int, seed: int = 0) -> Array:

@@ -10,8 +10,8 @@ import pytest
 from tinygrad_llm import Tensor, composed_ops, nn, no_grad, where
 from tinygrad_llm.anomaly import detect_anomaly
 from tinygrad_llm.errors import AnomalyError, GraphError
+from tinygrad_llm.graph import record_operation
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.tensor import record
 
 
 def leaf(*numbers: float) -> Tensor:
@@ -114,7 +114,7 @@ def test_backward_names_the_operation_and_the_operand() -> None:
         def backward(dz):
             return None, dz * np.nan
 
-        return record(x.data + y.data, (x, y), backward)
+        return record_operation(x.data + y.data, (x, y), backward)
 
     with pytest.raises(AnomalyError, match=r"backward of `broken` made NaN.*operand 1"), detect_anomaly():
         broken(leaf(1), leaf(2)).backward()

@@ -152,8 +152,8 @@ def test_add_is_the_sum(a, b):
 def test_a_leaf_takes_a_large_gradient_without_a_copy():
     weight = Tensor(np.ones((ROWS, COLUMNS), np.float32), requires_grad=True)
     given = large()
-    weight._collect(given)
+    weight.collect(given)
     assert weight.grad is given
     other = Tensor(np.ones((ROWS, COLUMNS), np.float32), requires_grad=True)
-    other._collect(given[:])
+    other.collect(given[:])
     assert not np.shares_memory(other.grad, given)

@@ -9,7 +9,7 @@ from strategies import arrays, shapes
 from tinygrad_llm import Tensor, nn
 from tinygrad_llm.errors import ConfigError, DTypeError, GradcheckError
 from tinygrad_llm.gradcheck import GradcheckReport, gradcheck, spread
-from tinygrad_llm.tensor import is_grad_enabled, record
+from tinygrad_llm.graph import is_grad_enabled, record_operation
 
 
 def leaf(*shape: int) -> Tensor:
@@ -25,7 +25,7 @@ def matmul_with(break_dx, break_dy=lambda dy: dy):
         def backward(dz):
             return break_dx(dz @ b.T), break_dy(a.T @ dz)
 
-        return record(a @ b, (x, y), backward)
+        return record_operation(a @ b, (x, y), backward)
 
     return broken
 
@@ -77,7 +77,7 @@ def test_a_gradient_that_is_overwritten_instead_of_accumulated() -> None:
             dx[ids] = dy
             return (dx,)
 
-        return record(table.data[ids], (table,), backward)
+        return record_operation(table.data[ids], (table,), backward)
 
     with pytest.raises(GradcheckError, match="assigned instead of accumulated"):
         gradcheck(read_rows, [leaf(3, 2)])
@@ -85,10 +85,10 @@ def test_a_gradient_that_is_overwritten_instead_of_accumulated() -> None:
 
 def test_a_broadcast_that_is_not_summed() -> None:
     def add(x: Tensor, bias: Tensor) -> Tensor:
-        return record(x.data + bias.data, (x, bias), lambda dy: (dy, dy))
+        return record_operation(x.data + bias.data, (x, bias), lambda dy: (dy, dy))
 
     def first_row_only(x: Tensor, bias: Tensor) -> Tensor:
-        return record(x.data + bias.data, (x, bias), lambda dy: (dy, dy[0]))
+        return record_operation(x.data + bias.data, (x, bias), lambda dy: (dy, dy[0]))
 
     for broken in (add, first_row_only):
         with pytest.raises(GradcheckError):
@@ -98,7 +98,7 @@ def test_a_broadcast_that_is_not_summed() -> None:
 def test_a_backward_that_is_right_only_for_a_gradient_of_ones() -> None:
     def square(x: Tensor) -> Tensor:
         a = x.data
-        return record(a * a, (x,), lambda dy: (2 * a,))
+        return record_operation(a * a, (x,), lambda dy: (2 * a,))
 
     with pytest.raises(GradcheckError):
         gradcheck(square, [leaf(4)])
@@ -110,7 +110,7 @@ def test_a_backward_that_writes_into_what_is_not_its_own() -> None:
             dy *= 2
             return (dy,)
 
-        return record(2 * x.data, (x,), backward)
+        return record_operation(2 * x.data, (x,), backward)
 
     def into_input(x: Tensor) -> Tensor:
         a = x.data
@@ -119,7 +119,7 @@ def test_a_backward_that_writes_into_what_is_not_its_own() -> None:
             a[0] = 7
             return (dy,)
 
-        return record(a.copy(), (x,), backward)
+        return record_operation(a.copy(), (x,), backward)
 
     with pytest.raises(GradcheckError, match="wrote into dy"):
         gradcheck(into_dy, [leaf(3)])
@@ -217,7 +217,7 @@ def test_several_outputs_are_all_weighed() -> None:
     assert gradcheck(halves, [leaf(4)]).ok
 
     def second_is_broken(x):
-        return x * 2, record(3 * x.data, (x,), lambda dy: (dy,))
+        return x * 2, record_operation(3 * x.data, (x,), lambda dy: (dy,))
 
     with pytest.raises(GradcheckError):
         gradcheck(second_is_broken, [leaf(4)])
@@ -237,7 +237,7 @@ def test_the_complex_step_sees_what_central_differences_cannot() -> None:
     def almost(x: Tensor) -> Tensor:
         a = x.data
         z = np.exp(a)
-        return record(z, (x,), lambda dy: (dy * z * (1 + 1e-8),))
+        return record_operation(z, (x,), lambda dy: (dy * z * (1 + 1e-8),))
 
     assert gradcheck(almost, [leaf(3)], method="central").ok
     with pytest.raises(GradcheckError, match="the complex step"):

@@ -10,10 +10,11 @@ array([2., 4.], dtype=float32)
 from typing import TYPE_CHECKING
 
 from tinygrad_llm.gradcheck import gradcheck  # not when first used: its module, once loaded, would take the name
+from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.lazy import lazy_names
 from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
 from tinygrad_llm.random import Generator, default_generator, manual_seed
-from tinygrad_llm.tensor import Tensor, enable_grad, no_grad
+from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_llm import nn, optim

@@ -24,11 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import AnomalyError, GraphError
-from tinygrad_llm.tensor import Array, Backward, Gradients, Node, Tensor, observe
+from tinygrad_llm.graph import Backward, Gradients, Node, observe
+from tinygrad_llm.tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent)
-ENGINE = tuple(str(Path(PACKAGE, part)) for part in ("primitives", "ops", "tensor.py", "anomaly.py"))
+ENGINE = tuple(str(Path(PACKAGE, part)) for part in ("primitives", "ops", "graph.py", "tensor.py", "anomaly.py"))
 
 # Operations that put a number of the caller's choice in place; the infinity of a mask is meant.
 PLACES_VALUES = frozenset({"masked_fill", "pad"})
@@ -132,7 +134,7 @@ class _Detector:
 def _judge_forward(name: str, frame: FrameType, result: Array, parents: Sequence[Tensor]) -> None:
     """Raise unless the result's NaN or infinity came from, or was put there by, the caller."""
     for i, parent in enumerate(parents):
-        if np.isnan(parent.data).any() or (parent._is_parameter and not _is_finite(parent.data)):
+        if np.isnan(parent.data).any() or (parent.collects_gradient and not _is_finite(parent.data)):
             raise AnomalyError(
                 f"detect_anomaly: operand {i} of `{name}` came in holding {_what_and_where(parent.data)}; "
                 f"{_place(frame)}; the data, a loaded weight or an optimizer step before this one made it"

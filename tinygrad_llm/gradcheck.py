@@ -21,8 +21,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, GradcheckError, GraphError, TinygradLLMError
-from tinygrad_llm.tensor import Array, Tensor, no_grad, record
+from tinygrad_llm.graph import no_grad, record_operation
+from tinygrad_llm.tensor import Tensor
 
 Method: TypeAlias = Literal["auto", "central", "complex"]
 Used: TypeAlias = Literal["central", "complex"]
@@ -233,7 +235,7 @@ def _walk_backward(outputs: Outputs, tensors: Mapping[str, Tensor]) -> tuple[lis
     def contract(dy: Array) -> list[Array | None]:
         return [None if weight is None else weight * dy for weight in cotangents]
 
-    total = record(np.zeros(()), results, contract)  # only its gradient is wanted, so its value is left out
+    total = record_operation(np.zeros(()), results, contract)  # only its gradient is wanted, so its value is left out
     try:
         if total.requires_grad:
             total.backward()

@@ -11,7 +11,7 @@ from tiny_gpt import tiny
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError, IdRangeError
 from tinygrad_llm.generate import generate, stream, stream_text, until_stop
-from tinygrad_llm.tensor import is_grad_enabled
+from tinygrad_llm.graph import is_grad_enabled
 from tinygrad_llm.text import BPETokenizer, SimpleTokenizerV1, build_vocabulary
 
 SETTINGS = {"temperature": 1.3, "top_k": 6, "eos_id": 7}

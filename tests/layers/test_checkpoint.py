@@ -8,11 +8,12 @@ import pytest
 
 from tinygrad_llm import buffers, nn
 from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import checkpoint, checkpoint_activations
 from tinygrad_llm.optim import AdamW
 from tinygrad_llm.random import Generator, default_generator, manual_seed
-from tinygrad_llm.tensor import Tensor, no_grad
+from tinygrad_llm.tensor import Tensor
 
 CONFIG = GPTConfig(vocab_size=31, context_length=16, embedding_dim=24, num_heads=3, num_layers=3, dropout=0.2)
 

@@ -13,12 +13,12 @@ from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import Tensor, composed_ops, manual_seed, nn, no_grad, study
 from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
+from tinygrad_llm.graph import observe, record_operation
 from tinygrad_llm.ops import FUSED, cross_entropy
 from tinygrad_llm.study import call_stack, tape_recorder
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
 from tinygrad_llm.study.tape_entry import summarize
-from tinygrad_llm.tensor import observe, record
 from tinygrad_llm.verify.model_cases import made, model_cases
 from tinygrad_llm.verify.op_cases import CASES
 from tinygrad_llm.verify.primitive_cases import PRIMITIVES
@@ -296,7 +296,7 @@ def test_time_is_that_of_the_operation() -> None:
             time.sleep(0.05)
             return (dy,)
 
-        return record(x.data.copy(), (x,), backward)
+        return record_operation(x.data.copy(), (x,), backward)
 
     began = time.perf_counter()
     with study.record() as tape:
@@ -420,7 +420,7 @@ def test_a_formula_is_the_docstring_s_and_where_that_is_silent_the_code_s(tape) 
         def backward(dy):
             return (7 * dy,)
 
-        return record(7 * x.data, (x,), backward)
+        return record_operation(7 * x.data, (x,), backward)
 
     with study.record() as ours:
         own(Tensor([1.0], requires_grad=True))
@@ -545,7 +545,7 @@ def test_what_no_gradient_reaches_is_passed_by() -> None:
         def backward(dy):
             return (None,)
 
-        return record(x.data.copy(), (x,), backward)
+        return record_operation(x.data.copy(), (x,), backward)
 
     x = Tensor([2.0], requires_grad=True)
     with study.record() as tape:
@@ -596,7 +596,7 @@ def test_a_backward_that_fails_leaves_the_tape_readable() -> None:
         def backward(dy):
             raise ZeroDivisionError
 
-        return record(x.data.copy(), (x,), backward)
+        return record_operation(x.data.copy(), (x,), backward)
 
     with study.record() as tape, pytest.raises(ZeroDivisionError):
         broken(Tensor([1.0], requires_grad=True) * 2).sum().backward()

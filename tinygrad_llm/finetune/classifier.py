@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.data.padding import Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix
 from tinygrad_llm.models import Classifier
 from tinygrad_llm.ops import cross_entropy, softmax
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import evaluating
 
 

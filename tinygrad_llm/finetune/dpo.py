@@ -16,12 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.data.preferences import PreferenceBatch
 from tinygrad_llm.errors import ConfigError, DataError, ShapeError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.primitives import stack
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import evaluating
 
 M = TypeVar("M", bound=Module)

@@ -16,12 +16,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, FormatError, StateDictError
 from tinygrad_llm.formats import read_header, read_safetensors, write_safetensors
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn import Linear, Module, Parameter, init
 from tinygrad_llm.ops import linear
-from tinygrad_llm.tensor import Array, Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 M = TypeVar("M", bound=Module)
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.data.instructions import PromptStyle
 from tinygrad_llm.data.multiple_choice import Question, question_ids
 from tinygrad_llm.data.padding import pad_right
 from tinygrad_llm.errors import AnomalyError, DataError
 from tinygrad_llm.finetune import sequence_log_probs
-from tinygrad_llm.tensor import Array
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import evaluating
 

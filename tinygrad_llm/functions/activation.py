@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import value_and_slope
 from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+from tinygrad_llm.tensor import Tensor
 
 
 def silu_composed(x: TensorLike) -> Tensor:
@@ -32,7 +34,7 @@ def silu(x: TensorLike) -> Tensor:
     def backward(dy: Array) -> Gradients:
         return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)
 
-    return record(y, (x,), backward)
+    return record_operation(y, (x,), backward)
 
 
 def _silu_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:

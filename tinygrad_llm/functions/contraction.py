@@ -6,9 +6,11 @@ import string
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.primitives.operands import operands_of_one_dtype, unbroadcast
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_tensor, operands_of_one_dtype, unbroadcast
+from tinygrad_llm.tensor import Tensor
 
 
 def einsum(subscripts: str, *tensors: TensorLike) -> Tensor:
@@ -48,7 +50,7 @@ def einsum(subscripts: str, *tensors: TensorLike) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return [_einsum_gradient(dz, output, letters, arrays, i) if wants else None for i, wants in enumerate(wanted)]
 
-    return record(np.array(z), parts, backward)  # a copy: "ii->i" gives a view that cannot be written
+    return record_operation(np.array(z), parts, backward)  # a copy: "ii->i" gives a view that cannot be written
 
 
 def _einsum_gradient(dz: Array, output: str, letters: list[str], arrays: list[Array], i: int) -> Array:
@@ -118,4 +120,4 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return dz @ b if wants_dx else None, dz.T @ a if wants_dy else None
 
-    return record(a[:, None] * b, (x, y), backward)
+    return record_operation(a[:, None] * b, (x, y), backward)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.primitives.operands import as_float, operands, unbroadcast, wanted_shape
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_float, as_tensor, operands, unbroadcast, wanted_shape
+from tinygrad_llm.tensor import Tensor
 
 
 def sin(x: TensorLike) -> Tensor:
@@ -22,7 +24,7 @@ def sin(x: TensorLike) -> Tensor:
             return (dz * np.cos(a),)
 
     with np.errstate(invalid="ignore"):
-        return record(np.sin(a), (x,), backward)
+        return record_operation(np.sin(a), (x,), backward)
 
 
 def cos(x: TensorLike) -> Tensor:
@@ -38,7 +40,7 @@ def cos(x: TensorLike) -> Tensor:
             return (-dz * np.sin(a),)
 
     with np.errstate(invalid="ignore"):
-        return record(np.cos(a), (x,), backward)
+        return record_operation(np.cos(a), (x,), backward)
 
 
 def square(x: TensorLike) -> Tensor:
@@ -54,7 +56,7 @@ def square(x: TensorLike) -> Tensor:
             return (dz * 2 * a,)
 
     with np.errstate(over="ignore"):
-        return record(a * a, (x,), backward)
+        return record_operation(a * a, (x,), backward)
 
 
 def rsqrt(x: TensorLike) -> Tensor:
@@ -70,7 +72,7 @@ def rsqrt(x: TensorLike) -> Tensor:
         with np.errstate(over="ignore", invalid="ignore"):
             return (dz * -0.5 * z * z * z,)
 
-    return record(z, (x,), backward)
+    return record_operation(z, (x,), backward)
 
 
 def log1p(x: TensorLike) -> Tensor:
@@ -86,7 +88,7 @@ def log1p(x: TensorLike) -> Tensor:
             return (dz / (1 + a),)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        return record(np.log1p(a), (x,), backward)
+        return record_operation(np.log1p(a), (x,), backward)
 
 
 def expm1(x: TensorLike) -> Tensor:
@@ -102,7 +104,7 @@ def expm1(x: TensorLike) -> Tensor:
         with np.errstate(invalid="ignore"):
             return (dz * (z + 1),)
 
-    return record(z, (x,), backward)
+    return record_operation(z, (x,), backward)
 
 
 def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -123,7 +125,7 @@ def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     def backward(dz: Array) -> Gradients:
         return (np.where(linear, dz, dz * _sigmoid(a * beta)),)
 
-    return record(z, (x,), backward)
+    return record_operation(z, (x,), backward)
 
 
 def logsigmoid(x: TensorLike) -> Tensor:
@@ -137,7 +139,7 @@ def logsigmoid(x: TensorLike) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return (dz * _sigmoid(-a),)
 
-    return record(-_softplus(-a), (x,), backward)
+    return record_operation(-_softplus(-a), (x,), backward)
 
 
 def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
@@ -158,7 +160,7 @@ def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
             )
 
     with np.errstate(invalid="ignore"):
-        return record(np.logaddexp(a, b), (x, y), backward)
+        return record_operation(np.logaddexp(a, b), (x, y), backward)
 
 
 def _softplus(a: Array) -> Array:

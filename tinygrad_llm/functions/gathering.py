@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
-from tinygrad_llm.primitives.operands import normalized_axis
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_tensor, normalized_axis
+from tinygrad_llm.tensor import Tensor
 
 
 def gather(x: TensorLike, axis: int, index: TensorLike) -> Tensor:
@@ -31,7 +33,7 @@ def gather(x: TensorLike, axis: int, index: TensorLike) -> Tensor:
         np.add.at(dx, where, dz.reshape(where[axis].shape))
         return (dx.reshape(shape),)
 
-    return record(z, (x,), backward)
+    return record_operation(z, (x,), backward)
 
 
 def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike) -> Tensor:
@@ -65,7 +67,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
         dsource[used] = np.atleast_1d(dz)[where].reshape(places.shape)
         return dz, dsource
 
-    return record(z.reshape(shape), (x, source), backward)
+    return record_operation(z.reshape(shape), (x, source), backward)
 
 
 def take_along_axis(x: TensorLike, index: TensorLike, axis: int) -> Tensor:

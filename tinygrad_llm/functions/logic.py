@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import AnomalyError, DTypeError
-from tinygrad_llm.primitives.operands import normalized_axes, operands, unbroadcast, wanted_shape
-from tinygrad_llm.tensor import Array, Axis, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Axis, Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_tensor, normalized_axes, operands, unbroadcast, wanted_shape
+from tinygrad_llm.tensor import Tensor
 
 
 def isnan(x: TensorLike) -> Tensor:
@@ -110,4 +112,4 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
             )
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        return record(np.remainder(a, b), (x, y), backward)
+        return record_operation(np.remainder(a, b), (x, y), backward)

@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_llm import ops
 from tinygrad_llm.errors import IdRangeError
 from tinygrad_llm.primitives import where
-from tinygrad_llm.tensor import Tensor, as_tensor
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import ops
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import AnomalyError, ConfigError, DTypeError, IdRangeError, ShapeError
-from tinygrad_llm.primitives.operands import as_float, operands, unbroadcast, wanted_shape
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_float, as_tensor, operands, unbroadcast, wanted_shape
+from tinygrad_llm.tensor import Tensor
 
 IGNORE_INDEX = -100
 
@@ -82,7 +84,7 @@ def cross_entropy(
             dq = (-w * (1 - label_smoothing) * log_p * per_row).reshape(shape) if wants_dq else None
         return (dx,) if by_class else (dx, dq)
 
-    return record(np.asarray(value), (logits,) if by_class else (logits, targets), backward)
+    return record_operation(np.asarray(value), (logits,) if by_class else (logits, targets), backward)
 
 
 def nll_loss(
@@ -123,7 +125,7 @@ def nll_loss(
         dx[rows, columns] = -factors * (dz.reshape(-1)[rows] if reduction == "none" else dz)
         return (dx.reshape(shape),)
 
-    return record(np.asarray(value), (x,), backward)
+    return record_operation(np.asarray(value), (x,), backward)
 
 
 def mse_loss(x: TensorLike, y: TensorLike, reduction: str = "mean") -> Tensor:
@@ -148,7 +150,7 @@ def mse_loss(x: TensorLike, y: TensorLike, reduction: str = "mean") -> Tensor:
             None if y_shape is None else unbroadcast(-dx, y_shape),
         )
 
-    return record(value, (x, y), backward)
+    return record_operation(value, (x, y), backward)
 
 
 def kl_div(log_q: TensorLike, p: TensorLike, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -186,7 +188,7 @@ def kl_div(log_q: TensorLike, p: TensorLike, reduction: str = "mean", log_target
                 dp = unbroadcast(dz * slope, p_shape)
             return None if q_shape is None else unbroadcast(-chance * dz, q_shape), dp
 
-    return record(value, (log_q, p), backward)
+    return record_operation(value, (log_q, p), backward)
 
 
 def binary_cross_entropy(
@@ -220,7 +222,7 @@ def binary_cross_entropy(
             None if y_shape is None else unbroadcast(dz * (log_not_p - log_p), y_shape),
         )
 
-    return record(value, (p, target), backward)
+    return record_operation(value, (p, target), backward)
 
 
 def binary_cross_entropy_with_logits(
@@ -264,7 +266,7 @@ def binary_cross_entropy_with_logits(
                 None if y_shape is None else unbroadcast(dz * (log_not_p - positive * log_p), y_shape),
             )
 
-    return record(value, (x, target), backward)
+    return record_operation(value, (x, target), backward)
 
 
 def one_hot(ids: TensorLike, num_classes: int = -1) -> Tensor:

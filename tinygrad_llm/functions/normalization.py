@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygrad_llm import buffers, ops
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_shape
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
-from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.primitives.operands import as_float, as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def rms_norm_composed(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
@@ -61,7 +63,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
             g *= reciprocal[block]
         return dx.reshape(shape), dweight
 
-    return record(y.reshape(shape), (x, weight), backward)
+    return record_operation(y.reshape(shape), (x, weight), backward)
 
 
 def layer_norm(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
-from tinygrad_llm.primitives.operands import as_sizes, normalized_axes, normalized_axis
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.operands import as_sizes, as_tensor, normalized_axes, normalized_axis
+from tinygrad_llm.tensor import Tensor
 
 
 def repeat_interleave(x: TensorLike, repeats: TensorLike, axis: int | None = None) -> Tensor:
@@ -41,7 +43,7 @@ def repeat_interleave(x: TensorLike, repeats: TensorLike, axis: int | None = Non
         np.add.at(np.moveaxis(dx, axis, 0), source, np.moveaxis(dz, axis, 0))
         return (dx,)
 
-    return record(x.data.take(source, axis), (x,), backward)
+    return record_operation(x.data.take(source, axis), (x,), backward)
 
 
 def expand(x: TensorLike, *sizes: int | Sequence[int]) -> Tensor:
@@ -87,7 +89,7 @@ def flip(x: TensorLike, axes: int | Sequence[int]) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return (np.flip(dz, named),)
 
-    return record(np.flip(x.data, named), (x,), backward)
+    return record_operation(np.flip(x.data, named), (x,), backward)
 
 
 def roll(x: TensorLike, shifts: int | Sequence[int], axes: int | Sequence[int] | None = None) -> Tensor:
@@ -111,7 +113,7 @@ def roll(x: TensorLike, shifts: int | Sequence[int], axes: int | Sequence[int] |
     def backward(dz: Array) -> Gradients:
         return (np.roll(dz, backwards, along),)
 
-    return record(np.roll(x.data, forward, along), (x,), backward)
+    return record_operation(np.roll(x.data, forward, along), (x,), backward)
 
 
 def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -135,4 +137,4 @@ def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
         np.moveaxis(dx, (first, second), (-2, -1))[..., rows, columns] = dz
         return (dx,)
 
-    return record(np.moveaxis(x.data, (first, second), (-2, -1))[..., rows, columns], (x,), backward)
+    return record_operation(np.moveaxis(x.data, (first, second), (-2, -1))[..., rows, columns], (x,), backward)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives import cat
 from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+from tinygrad_llm.tensor import Tensor
 
 
 def rotate_composed(x: TensorLike, cos: Array, sin: Array) -> Tensor:
@@ -50,7 +52,7 @@ def rotate(x: TensorLike, cos: Array, sin: Array) -> Tensor:
     def backward(dy: Array) -> Gradients:
         return (turned(dy, -sin),)
 
-    return record(turned(x.data, sin), (x,), backward)
+    return record_operation(turned(x.data, sin), (x,), backward)
 
 
 def _angles_like(x: Tensor, cos: Array, sin: Array) -> tuple[Array, Array]:

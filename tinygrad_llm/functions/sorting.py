@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.functions.gathering import take_along_axis
-from tinygrad_llm.primitives.operands import count_along, normalized_axes, normalized_axis
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
+from tinygrad_llm.graph import TensorLike
+from tinygrad_llm.primitives.operands import as_tensor, count_along, normalized_axes, normalized_axis
+from tinygrad_llm.tensor import Tensor
 
 
 class Sorted(NamedTuple):

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.graph import Axis, Gradients, TensorLike, record_operation
 from tinygrad_llm.primitives import maximum
-from tinygrad_llm.primitives.operands import as_float, count_along, kept_shape, normalized_axes
-from tinygrad_llm.tensor import Array, Axis, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.primitives.operands import as_float, as_tensor, count_along, kept_shape, normalized_axes
+from tinygrad_llm.tensor import Tensor
 
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -40,7 +42,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
             return (dz.reshape(kept) * others,)
 
     with np.errstate(over="ignore", invalid="ignore"):
-        return record(np.asarray(a.prod(axis=axes, keepdims=keepdims)), (x,), backward)
+        return record_operation(np.asarray(a.prod(axis=axes, keepdims=keepdims)), (x,), backward)
 
 
 def std(
@@ -69,7 +71,7 @@ def std(
         with np.errstate(invalid="ignore", divide="ignore"):
             return (centred * np.where(z == 0, 0, dz.reshape(kept) / (divisor * z)),)
 
-    return record(z if keepdims else z.squeeze(axes), (x,), backward)
+    return record_operation(z if keepdims else z.squeeze(axes), (x,), backward)
 
 
 def norm(x: TensorLike, p: float = 2.0, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -105,7 +107,7 @@ def norm(x: TensorLike, p: float = 2.0, axis: Axis = None, keepdims: bool = Fals
             flat = (z == 0) | ((sizes == 0) & (p < 2))  # the kinks
             return (np.where(flat, 0, dz * slopes),)
 
-    return record(z if keepdims else z.squeeze(axes), (x,), backward)
+    return record_operation(z if keepdims else z.squeeze(axes), (x,), backward)
 
 
 def _norm(sizes: Array, p: float, axes: tuple[int, ...]) -> Array:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import Reading, prompts_of
-from tinygrad_llm.tensor import Array
 
 
 class Beam(NamedTuple):

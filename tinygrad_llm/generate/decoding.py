@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import Reading, is_list_of_prompts, prompts_of
 from tinygrad_llm.generate.sampling import Sampling
 from tinygrad_llm.generate.speculative import Pace, PromptLookup, passes
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Array
 
 
 def generate(

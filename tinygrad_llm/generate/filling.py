@@ -10,9 +10,9 @@ from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.masking import MASK
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate.reading import evaluating
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models import Bert
 from tinygrad_llm.ops import softmax
-from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import Tokenizer
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models.encoder_decoder import Conditioned
 from tinygrad_llm.nn import KVCache
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.tensor import Array, no_grad
 
 
 class Reading:

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count, is_number
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.random import Generator
-from tinygrad_llm.tensor import Array
 
 
 def penalize_repetition(logits: Array, texts: Sequence[Array], penalty: float) -> Array:

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate.ending import EndOfText, end_ids
 from tinygrad_llm.generate.reading import Reading, prompts_of
 from tinygrad_llm.generate.sampling import Sampling
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Array
 
 
 class Draft(Protocol):

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import MissingPackageError
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models import Bert, LanguageModel
 from tinygrad_llm.random import Generator
-from tinygrad_llm.tensor import Tensor, no_grad
+from tinygrad_llm.tensor import Tensor
 
 ROWS, LONGEST = 2, 64  # tokens enough to meet every weight but late positions, and a matter of seconds
 

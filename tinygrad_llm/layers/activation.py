@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tinygrad_llm.functions.activation import silu
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.primitives import relu
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.primitives import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class SiLU(Module):
@@ -25,4 +26,4 @@ class ReLU(Module):
     """
 
     def forward(self, x: TensorLike) -> Tensor:
-        return relu(x)
+        return as_tensor(x).relu()

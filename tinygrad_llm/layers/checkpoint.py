@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.graph import Gradients, enable_grad, is_grad_enabled, no_grad, record_operation
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.transformer_block import TransformerBlock
 from tinygrad_llm.random import default_generator
-from tinygrad_llm.tensor import Array, Gradients, Tensor, enable_grad, is_grad_enabled, no_grad, record
+from tinygrad_llm.tensor import Tensor
 
 
 def checkpoint(module: Module, *args: Any, **kwargs: Any) -> Tensor:
@@ -83,7 +85,7 @@ def recompute(module: Module, forward: Callable[..., Any], *args: Any, **kwargs:
         return [leaf.grad for leaf in fresh if isinstance(leaf, Tensor)] + [None for _ in parameters]
 
     parents = [value for value in values if isinstance(value, Tensor)]
-    return record(output.data, [*parents, *parameters], backward)
+    return record_operation(output.data, [*parents, *parameters], backward)
 
 
 def _without_graph(values: list[Any]) -> list[Any]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygrad_llm import layers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, ShapeError
-from tinygrad_llm.tensor import Array
 
 
 class LayerCache:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import GraphError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.layers.kv_cache import LayerCache
 from tinygrad_llm.layers.rms_norm import RMSNorm
 from tinygrad_llm.layers.rotary import RotaryPositions
@@ -26,7 +27,8 @@ from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.primitives import cat
-from tinygrad_llm.tensor import Tensor, TensorLike, as_tensor
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class MultiHeadLatentAttention(Module):

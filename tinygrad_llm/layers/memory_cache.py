@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.layers.kv_cache import KVCache
-from tinygrad_llm.tensor import Array
 
 
 class MemoryCache:

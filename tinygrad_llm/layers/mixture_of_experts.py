@@ -12,13 +12,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module, ModuleList
 from tinygrad_llm.ops.softmax import softmax
 from tinygrad_llm.primitives import cat
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class MixtureOfExperts(Module):

@@ -6,8 +6,9 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.functions.normalization import rms_norm
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module, Parameter
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class RMSNorm(Module):

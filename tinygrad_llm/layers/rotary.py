@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.functions.rotary import rotate
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 LLAMA3_SCALING = ("factor", "low_freq_factor", "high_freq_factor", "original_context_length")
 

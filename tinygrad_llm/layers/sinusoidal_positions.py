@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def sinusoidal_positions(num_positions: int, embedding_dim: int) -> Array:

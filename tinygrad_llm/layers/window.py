@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_llm.tensor import TensorLike, as_tensor
+from tinygrad_llm.graph import TensorLike
+from tinygrad_llm.primitives.operands import as_tensor
 
 
 def within_window(window: int, queries: int, keys: int, mask: TensorLike | None = None) -> TensorLike | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.layers.kv_cache import LayerCache
-from tinygrad_llm.tensor import Array
 
 # How many of the last tokens `truncate` can always drop without forgetting everything. A pass of speculative decoding
 # reads up to 15 guesses (`generate.speculative.Pace`).

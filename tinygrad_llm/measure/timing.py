@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.graph import Gradients, Node, enable_grad, observe
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.counting import LOSS, Flops, flops, loss_of, zeros_to_read
-from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, enable_grad, observe
+from tinygrad_llm.tensor import Tensor
 
 REPEATS = 3  # runs, of which the fastest is returned: other programs disturbed the others
 UNKNOWN = (LOSS, "recorded before")

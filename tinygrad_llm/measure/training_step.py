@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.optim import AdamW, clip_grad_norm_
 from tinygrad_llm.random import manual_seed
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import (
@@ -37,7 +38,7 @@ from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.settings import setting
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import models
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.errors import ConfigError, IdRangeError, ShapeError
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.ops import cross_entropy
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_llm.models.bert import Bert

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import IdRangeError, ShapeError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import (
     DecoderCache,
@@ -41,7 +43,7 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import normal, uniform
 from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
 from tinygrad_llm.settings import setting
-from tinygrad_llm.tensor import Array, Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 @dataclass(frozen=True)

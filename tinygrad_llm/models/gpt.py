@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.config import ModelConfig
@@ -30,7 +31,7 @@ from tinygrad_llm.nn import (
     TransformerBlock,
 )
 from tinygrad_llm.settings import setting
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 PRESETS: dict[str, dict[str, Any]] = {
     # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.

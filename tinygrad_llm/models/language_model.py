@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import models, nn
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import Embedding, Linear, Module, ModuleList
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.random import Generator
-from tinygrad_llm.tensor import Array, Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class LanguageModel(Pretrained):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
@@ -36,7 +37,7 @@ from tinygrad_llm.nn import (
     TransformerBlock,
 )
 from tinygrad_llm.settings import setting
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.gelu import gelu
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class GELU(Module):

@@ -13,13 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_llm import nn
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class Rotary(Protocol):

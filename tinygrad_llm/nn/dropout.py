@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tinygrad_llm.checks import expect_probability
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.dropout import dropout
 from tinygrad_llm.random import Generator
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class Dropout(Module):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.nn.module import Module
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 def gated_hidden_dim(embedding_dim: int) -> int:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from tinygrad_llm.graph import Axis, TensorLike
 from tinygrad_llm.lazy import lazy_names
 from tinygrad_llm.ops import (
     cross_entropy,
@@ -15,7 +16,8 @@ from tinygrad_llm.ops import (
     scaled_dot_product_attention,
     softmax,
 )
-from tinygrad_llm.primitives import logsumexp, pad, relu, sigmoid, tanh
+from tinygrad_llm.primitives import as_tensor, pad
+from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_llm.functions import rms_norm, rotate, silu
@@ -42,3 +44,23 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.functions": ("rms_norm", "rotate", "silu")})
+
+
+def relu(x: TensorLike) -> Tensor:
+    """`x.relu()`: max(x, 0)."""
+    return as_tensor(x).relu()
+
+
+def sigmoid(x: TensorLike) -> Tensor:
+    """`x.sigmoid()`: 1 / (1 + e⁻ˣ)."""
+    return as_tensor(x).sigmoid()
+
+
+def tanh(x: TensorLike) -> Tensor:
+    """`x.tanh()`: the hyperbolic tangent."""
+    return as_tensor(x).tanh()
+
+
+def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """`x.logsumexp(axis, keepdims)`: ln Σ eˣ along `axis`."""
+    return as_tensor(x).logsumexp(axis, keepdims)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.random import default_generator
-from tinygrad_llm.tensor import Array
 
 _drawing = True
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tinygrad_llm.checks import expect_sizes
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.module import Module, Parameter
 from tinygrad_llm.ops.linear import linear
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class Linear(Module):

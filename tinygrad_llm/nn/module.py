@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, StateDictError
-from tinygrad_llm.tensor import Array, Tensor, TensorLike
+from tinygrad_llm.graph import TensorLike
+from tinygrad_llm.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 T = TypeVar("T", bound=Tensor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm.checks import expect_sizes
+from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module, Parameter
 from tinygrad_llm.ops.layer_norm import layer_norm
-from tinygrad_llm.tensor import Tensor, TensorLike
+from tinygrad_llm.tensor import Tensor
 
 
 class LayerNorm(Module):

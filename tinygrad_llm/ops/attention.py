@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_probability
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
+from tinygrad_llm.graph import Gradients, TensorLike, is_grad_enabled, record_operation
 from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
 from tinygrad_llm.ops.dropout import dropout_scale
 from tinygrad_llm.ops.softmax import softmax_composed
-from tinygrad_llm.primitives.operands import as_float, unbroadcast
+from tinygrad_llm.primitives.operands import as_float, as_tensor, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record
+from tinygrad_llm.tensor import Tensor
 
 QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
 TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
@@ -216,7 +218,7 @@ def scaled_dot_product_attention(
             _sum_shared_heads(dv.reshape(*heads, *v.shape[-2:]), value_shape),
         )
 
-    return record(o.reshape(*heads, *o.shape[-2:]), (query, key, value), backward)
+    return record_operation(o.reshape(*heads, *o.shape[-2:]), (query, key, value), backward)
 
 
 def _operands(

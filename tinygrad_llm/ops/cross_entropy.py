@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_choice, expect_ids, expect_probability, expect_shape
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.graph import Gradients, TensorLike, is_grad_enabled, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.linear import linear_composed
 from tinygrad_llm.ops.row_blocks import as_rows, row_blocks
 from tinygrad_llm.ops.softmax import log_softmax_composed
-from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, is_grad_enabled, record
+from tinygrad_llm.primitives.operands import as_float, as_tensor
+from tinygrad_llm.tensor import Tensor
 
 IGNORE_INDEX = -100
 
@@ -83,7 +85,7 @@ def cross_entropy(
         return (dx.reshape(shape),)
 
     losses *= weights
-    return record(losses.reshape(shape[:-1]) if reduction == "none" else losses.sum(), (logits,), backward)
+    return record_operation(losses.reshape(shape[:-1]) if reduction == "none" else losses.sum(), (logits,), backward)
 
 
 def linear_cross_entropy_composed(
@@ -142,7 +144,7 @@ def linear_cross_entropy(
         dw = buffers.matmul(g.T, dy * rows) if wants_dw else None
         return dx, dw
 
-    return record(losses.sum(), (x, weight), backward)
+    return record_operation(losses.sum(), (x, weight), backward)
 
 
 def _targets(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_probability
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+from tinygrad_llm.tensor import Tensor
 
 
 def dropout_composed(
@@ -50,7 +52,7 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
         dx *= keep
         return (dx,)
 
-    return record(y, (x,), backward)
+    return record_operation(y, (x,), backward)
 
 
 def dropout_scale(p: float, dtype: np.dtype) -> Array:

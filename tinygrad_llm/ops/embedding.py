@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.graph import Gradients, record_operation
 from tinygrad_llm.ops.dispatch import fuses
-from tinygrad_llm.tensor import Array, Gradients, Tensor, as_tensor, record
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def embedding_composed(ids: Any, weight: Tensor) -> Tensor:
@@ -54,4 +57,4 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
         return (dweight,)
 
     shape = np.shape(ids.data if isinstance(ids, Tensor) else ids)
-    return record(y.reshape(*shape, table_shape[1]), (weight,), backward)
+    return record_operation(y.reshape(*shape, table_shape[1]), (weight,), backward)

@@ -11,12 +11,14 @@ import math
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import value_and_slope
 from tinygrad_llm.primitives.error_function import erf
 from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+from tinygrad_llm.tensor import Tensor
 
 TANH_SCALE = math.sqrt(2 / math.pi)  # so that the slope at 0 is that of the exact GELU
 TANH_CUBIC = 0.044715  # fitted by Hendrycks and Gimpel 2016, arXiv:1606.08415
@@ -54,7 +56,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     def backward(dy: Array) -> Gradients:
         return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)
 
-    return record(y, (x,), backward)
+    return record_operation(y, (x,), backward)
 
 
 def _gelu_tanh_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:

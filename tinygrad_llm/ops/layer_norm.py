@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_shape
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
-from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.primitives.operands import as_float, as_tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def layer_norm_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -71,4 +73,4 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         dx = dx.reshape(shape)
         return (dx, dweight) if bias is None else (dx, dweight, dbias)
 
-    return record(y.reshape(shape), (x, weight) if bias is None else (x, weight, bias), backward)
+    return record_operation(y.reshape(shape), (x, weight) if bias is None else (x, weight, bias), backward)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_shape
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import as_rows, sum_of_rows
-from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record
+from tinygrad_llm.primitives.operands import as_float, as_tensor
+from tinygrad_llm.tensor import Tensor
 
 FEW_ROWS = 16  # up to here W xᵀ is up to a quarter faster than x Wᵀ: BLAS then lays out the weights anew at less cost
 
@@ -51,4 +53,4 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return (dx, dw) if bias is None else (dx, dw, sum_of_rows(dy))
 
     parents = (x, weight) if bias is None else (x, weight, bias)
-    return record(y.reshape(*x_shape[:-1], weight.shape[0]), parents, backward)
+    return record_operation(y.reshape(*x_shape[:-1], weight.shape[0]), parents, backward)

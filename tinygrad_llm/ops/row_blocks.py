@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinygrad_llm import buffers
-from tinygrad_llm.tensor import Array, Tensor, is_grad_enabled
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import is_grad_enabled
+from tinygrad_llm.tensor import Tensor
 
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
 

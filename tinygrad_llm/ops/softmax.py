@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_float, normalized_axis
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record
+from tinygrad_llm.tensor import Tensor
 
 
 def softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
@@ -40,7 +42,7 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
         dx -= p * np.add.reduce(dx, axis=axis, keepdims=True)
         return (dx,)
 
-    return record(p, (x,), backward)
+    return record_operation(p, (x,), backward)
 
 
 def log_softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
@@ -72,7 +74,7 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
         dx *= np.add.reduce(dy, axis=axis, keepdims=True)
         return (np.subtract(dy, dx, out=dx),)
 
-    return record(y, (x,), backward)
+    return record_operation(y, (x,), backward)
 
 
 def _largest(x: Array, axis: int) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygrad_llm.tensor import Array
+from tinygrad_llm.arrays import Array
 
 # Elements per piece. An update touches five arrays: 5 × 64K × 4 bytes = 1.25 MB. Measured flat from 32K to 128K.
 BLOCK = 65_536

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import BLOCK
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 
 def grad_norm(parameters: Iterable[Tensor] | Tensor) -> float:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
 from tinygrad_llm.optim.blocks import BLOCK
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class Optimizer:

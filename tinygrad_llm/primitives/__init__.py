@@ -1,68 +1,34 @@
 """The primitives: each forward with its hand-written backward, one file per family.
 
-Importing this package gives Tensor its operators and methods.
+A file's class holds the methods that Tensor inherits, so that `x.exp` leads to the body of `exp`. Functions that are
+not methods of one Tensor (`cat`, `stack`, `where`, ...) stand below the class.
 """
 
-from tinygrad_llm.primitives.arithmetic import add, div, mul, neg, pow, sub
-from tinygrad_llm.primitives.comparison import clip, logical_not, masked_fill, maximum, minimum, where
-from tinygrad_llm.primitives.elementwise import abs, erf, exp, log, relu, sigmoid, sqrt, tanh
-from tinygrad_llm.primitives.indexing import getitem, setitem, tril, triu
-from tinygrad_llm.primitives.joining import cat, pad, split, stack
-from tinygrad_llm.primitives.matmul import matmul
-from tinygrad_llm.primitives.reduction import argmax, cumsum, logsumexp, max_, mean, min_, sum, var
-from tinygrad_llm.primitives.shape import (
-    astype,
-    broadcast_to,
-    permute,
-    reshape,
-    squeeze,
-    transpose,
-    unsqueeze,
-)
+from tinygrad_llm.primitives.arithmetic import Arithmetic
+from tinygrad_llm.primitives.comparison import Comparison, maximum, minimum, where
+from tinygrad_llm.primitives.elementwise import Elementwise
+from tinygrad_llm.primitives.indexing import Indexing
+from tinygrad_llm.primitives.joining import Joining, cat, pad, split, stack
+from tinygrad_llm.primitives.matmul import Matmul
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.primitives.reduction import Reduction
+from tinygrad_llm.primitives.shape import Shape
 
 __all__ = [
-    "abs",
-    "add",
-    "argmax",
-    "astype",
-    "broadcast_to",
+    "Arithmetic",
+    "Comparison",
+    "Elementwise",
+    "Indexing",
+    "Joining",
+    "Matmul",
+    "Reduction",
+    "Shape",
+    "as_tensor",
     "cat",
-    "clip",
-    "cumsum",
-    "div",
-    "erf",
-    "exp",
-    "getitem",
-    "log",
-    "logical_not",
-    "logsumexp",
-    "masked_fill",
-    "matmul",
-    "max_",
     "maximum",
-    "mean",
-    "min_",
     "minimum",
-    "mul",
-    "neg",
     "pad",
-    "permute",
-    "pow",
-    "relu",
-    "reshape",
-    "setitem",
-    "sigmoid",
     "split",
-    "sqrt",
-    "squeeze",
     "stack",
-    "sub",
-    "sum",
-    "tanh",
-    "transpose",
-    "tril",
-    "triu",
-    "unsqueeze",
-    "var",
     "where",
 ]

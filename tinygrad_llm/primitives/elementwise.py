@@ -2,111 +2,106 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from tinygrad_llm.primitives.error_function import erf as erf_values
-from tinygrad_llm.primitives.error_function import erf_derivative as erf_slope
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import Gradients, Variable, record_operation
+from tinygrad_llm.primitives import error_function
 from tinygrad_llm.primitives.operands import as_float
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
 
 
-@tensor_method("exp")
-def exp(x: TensorLike) -> Tensor:
-    """z = eˣ;  dx = dz ⊙ z. Overflow gives infinity."""
-    x = as_float(x)
-    with np.errstate(over="ignore"):
-        z = np.asarray(np.exp(x.data))
+class Elementwise(Variable):
+    """exp, log, sqrt, tanh, sigmoid, relu, abs, erf."""
 
-    def backward(dz: Array) -> Gradients:
-        return (dz * z,)
+    __slots__ = ()
 
-    return record(z, (x,), backward)
+    def exp(self) -> Tensor:
+        """z = eˣ;  dx = dz ⊙ z. Overflow gives infinity."""
+        x = as_float(self)
+        with np.errstate(over="ignore"):
+            z = np.asarray(np.exp(x.data))
 
+        def backward(dz: Array) -> Gradients:
+            return (dz * z,)
 
-@tensor_method("log")
-def log(x: TensorLike) -> Tensor:
-    """z = ln x;  dx = dz / x. The logarithm of 0 is -infinity, of a negative number NaN."""
-    x = as_float(x)
-    a = x.data
+        return record_operation(z, (x,), backward)
 
-    def backward(dz: Array) -> Gradients:
+    def log(self) -> Tensor:
+        """z = ln x;  dx = dz / x. The logarithm of 0 is -infinity, of a negative number NaN."""
+        x = as_float(self)
+        a = x.data
+
+        def backward(dz: Array) -> Gradients:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return (dz / a,)
+
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (dz / a,)
+            return record_operation(np.log(a), (x,), backward)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return record(np.log(a), (x,), backward)
+    def sqrt(self) -> Tensor:
+        """z = √x;  dx = dz / 2z: infinite at 0, NaN below."""
+        x = as_float(self)
+        with np.errstate(invalid="ignore"):
+            z = np.asarray(np.sqrt(x.data))
 
+        def backward(dz: Array) -> Gradients:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return (dz * 0.5 / z,)
 
-@tensor_method("sqrt")
-def sqrt(x: TensorLike) -> Tensor:
-    """z = √x;  dx = dz / 2z: infinite at 0, NaN below."""
-    x = as_float(x)
-    with np.errstate(invalid="ignore"):
-        z = np.asarray(np.sqrt(x.data))
+        return record_operation(z, (x,), backward)
 
-    def backward(dz: Array) -> Gradients:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return (dz * 0.5 / z,)
+    def tanh(self) -> Tensor:
+        """z = tanh x;  dx = dz (1 - z²)."""
+        x = as_float(self)
+        z = np.asarray(np.tanh(x.data))
 
-    return record(z, (x,), backward)
+        def backward(dz: Array) -> Gradients:
+            return (dz * (1 - z * z),)
 
+        return record_operation(z, (x,), backward)
 
-@tensor_method("tanh")
-def tanh(x: TensorLike) -> Tensor:
-    """z = tanh x;  dx = dz (1 - z²)."""
-    x = as_float(x)
-    z = np.asarray(np.tanh(x.data))
+    def sigmoid(self) -> Tensor:
+        """z = 1 / (1 + e⁻ˣ);  dx = dz z (1 - z)."""
+        x = as_float(self)
+        with np.errstate(over="ignore"):  # e⁻ˣ may become infinite, and 1 / inf is the right 0
+            z = np.asarray(1 / (1 + np.exp(-x.data)))
 
-    def backward(dz: Array) -> Gradients:
-        return (dz * (1 - z * z),)
+        def backward(dz: Array) -> Gradients:
+            return (dz * z * (1 - z),)
 
-    return record(z, (x,), backward)
+        return record_operation(z, (x,), backward)
 
+    def relu(self) -> Tensor:
+        """z = max(x, 0);  dx = dz where x > 0, else 0."""
+        positive = self.data > 0
 
-@tensor_method("sigmoid")
-def sigmoid(x: TensorLike) -> Tensor:
-    """z = 1 / (1 + e⁻ˣ);  dx = dz z (1 - z)."""
-    x = as_float(x)
-    with np.errstate(over="ignore"):  # e⁻ˣ may become infinite, and 1 / inf is the right 0
-        z = np.asarray(1 / (1 + np.exp(-x.data)))
+        def backward(dz: Array) -> Gradients:
+            return (dz * positive,)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz * z * (1 - z),)
+        return record_operation(np.maximum(self.data, 0), (self,), backward)
 
-    return record(z, (x,), backward)
+    def abs(self) -> Tensor:
+        """z = |x|;  dx = dz sign(x), which is 0 at 0."""
+        sign = np.sign(self.data)
 
+        def backward(dz: Array) -> Gradients:
+            return (dz * sign,)
 
-@tensor_method("relu")
-def relu(x: TensorLike) -> Tensor:
-    """z = max(x, 0);  dx = dz where x > 0, else 0."""
-    x = as_tensor(x)
-    positive = x.data > 0
+        return record_operation(np.abs(self.data), (self,), backward)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz * positive,)
+    __abs__ = abs
 
-    return record(np.maximum(x.data, 0), (x,), backward)
+    def erf(self) -> Tensor:
+        """z = 2/√π ∫₀ˣ exp(-t²) dt;  dx = dz 2/√π exp(-x²)."""
+        x = as_float(self)
+        a = x.data
 
+        def backward(dz: Array) -> Gradients:
+            return (dz * error_function.erf_derivative(a),)
 
-@tensor_method("abs", "__abs__")
-def abs(x: TensorLike) -> Tensor:
-    """z = |x|;  dx = dz sign(x), which is 0 at 0."""
-    x = as_tensor(x)
-    sign = np.sign(x.data)
-
-    def backward(dz: Array) -> Gradients:
-        return (dz * sign,)
-
-    return record(np.abs(x.data), (x,), backward)
-
-
-@tensor_method("erf")
-def erf(x: TensorLike) -> Tensor:
-    """z = 2/√π ∫₀ˣ exp(-t²) dt;  dx = dz 2/√π exp(-x²)."""
-    x = as_float(x)
-    a = x.data
-
-    def backward(dz: Array) -> Gradients:
-        return (dz * erf_slope(a),)
-
-    return record(erf_values(a), (x,), backward)
+        return record_operation(error_function.erf(a), (x,), backward)

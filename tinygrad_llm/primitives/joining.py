@@ -4,13 +4,57 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.primitives.indexing import getitem
-from tinygrad_llm.primitives.operands import normalized_axis
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.primitives.indexing import Indexing
+from tinygrad_llm.primitives.operands import as_tensor, normalized_axis
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
+
+
+class Joining(Indexing):
+    """split and pad."""
+
+    __slots__ = ()
+
+    def split(self, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+        """Pieces along `axis`: of `size` each (the last may be shorter), or of the sizes listed, as in PyTorch."""
+        axis = normalized_axis("split", axis, self.ndim)
+        whole = self.shape[axis]
+        if isinstance(size, int | np.integer):
+            if size < 1:
+                raise ShapeError(f"split: the size of a piece must be at least 1; got {size}")
+            sizes = [min(int(size), whole - start) for start in range(0, max(whole, 1), int(size))]
+        else:
+            sizes = [int(one) for one in size]
+            if sum(sizes) != whole or min(sizes, default=0) < 0:
+                raise ShapeError(f"split: sizes must add up to axis {axis} of shape {self.shape}; got {sizes}")
+        ends = list(itertools.accumulate(sizes))
+        before = (slice(None),) * axis
+        return tuple(self[*before, slice(end - one, end)] for one, end in zip(sizes, ends, strict=True))
+
+    def pad(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+        """x with `value` around it: `pad_width` is (before, after) for each axis, as in NumPy;  dx is dz inside."""
+        widths = [tuple(int(width) for width in pair) for pair in pad_width]
+        if len(widths) != self.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+            raise ShapeError(
+                f"pad: pad_width must be one (before, after) pair of counts for each of the {self.ndim} axes; "
+                f"got {pad_width}"
+            )
+        inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, self.shape, strict=True))
+
+        def backward(dz: Array) -> Gradients:
+            return (dz[inside],)
+
+        return record_operation(
+            np.pad(self.data, widths, constant_values=value) if widths else self.data, (self,), backward
+        )
 
 
 def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -30,7 +74,7 @@ def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return np.split(dz, ends[:-1], axis)
 
-    return record(z, parts, backward)
+    return record_operation(z, parts, backward)
 
 
 def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -45,40 +89,14 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     def backward(dz: Array) -> Gradients:
         return [dz.take(i, axis) for i in range(len(parts))]
 
-    return record(np.stack([part.data for part in parts], axis), parts, backward)
+    return record_operation(np.stack([part.data for part in parts], axis), parts, backward)
 
 
-@tensor_method("split")
 def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Pieces along `axis`: of `size` each (the last may be shorter), or of the sizes listed, as in PyTorch."""
-    x = as_tensor(x)
-    axis = normalized_axis("split", axis, x.ndim)
-    whole = x.shape[axis]
-    if isinstance(size, int | np.integer):
-        if size < 1:
-            raise ShapeError(f"split: the size of a piece must be at least 1; got {size}")
-        sizes = [min(int(size), whole - start) for start in range(0, max(whole, 1), int(size))]
-    else:
-        sizes = [int(one) for one in size]
-        if sum(sizes) != whole or min(sizes, default=0) < 0:
-            raise ShapeError(f"split: sizes must add up to axis {axis} of shape {x.shape}; got {sizes}")
-    ends = list(itertools.accumulate(sizes))
-    before = (slice(None),) * axis
-    return tuple(getitem(x, (*before, slice(end - one, end))) for one, end in zip(sizes, ends, strict=True))
+    """`x.split(size, axis)`, where x may be any array."""
+    return as_tensor(x).split(size, axis)
 
 
-@tensor_method("pad")
 def pad(x: TensorLike, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """`value` around x: `pad_width` is (before, after) for every axis, as in NumPy;  the gradient is cut back out."""
-    x = as_tensor(x)
-    widths = [tuple(int(width) for width in pair) for pair in pad_width]
-    if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
-        raise ShapeError(
-            f"pad: pad_width must be one (before, after) pair of counts for each of the {x.ndim} axes; got {pad_width}"
-        )
-    inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
-
-    def backward(dz: Array) -> Gradients:
-        return (dz[inside],)
-
-    return record(np.pad(x.data, widths, constant_values=value) if widths else x.data, (x,), backward)
+    """`x.pad(pad_width, value)`, where x may be any array."""
+    return as_tensor(x).pad(pad_width, value)

@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.primitives.operands import operands_of_one_dtype, unbroadcast, wanted_shape
-from tinygrad_llm.tensor import Array, Gradients, Tensor, TensorLike, record, tensor_method
+from tinygrad_llm.graph import Gradients, TensorLike, Variable, record_operation
+from tinygrad_llm.primitives.operands import as_tensor, operands_of_one_dtype, unbroadcast, wanted_shape
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
 
 
-@tensor_method("__matmul__", "matmul")
-def matmul(x: TensorLike, y: TensorLike) -> Tensor:
-    """z = x y;  dx = dz yᵀ, dy = xᵀ dz.
+class Matmul(Variable):
+    """`x @ y`."""
 
-    Shapes: (..., N, K) and (..., K, M) -> (..., N, M), the leading axes broadcast. A vector on the left is a row, on
-    the right a column, and its axis is left out of the result.
-    Raises: ShapeError if the inner sizes differ, the leading axes do not broadcast, or an operand is 0-d.
-    """
-    x, y = operands_of_one_dtype(x, y)
-    a, b = x.data, y.data
-    if not a.ndim or not b.ndim:
-        raise ShapeError(f"matmul: operands need at least one axis; got {a.shape} and {b.shape}; use * for numbers")
-    rows = a[None, :] if a.ndim == 1 else a
-    columns = b[:, None] if b.ndim == 1 else b
-    if rows.shape[-1] != columns.shape[-2]:
-        raise ShapeError(f"matmul: the last axis of x must match the last but one of y; got {a.shape} and {b.shape}")
-    try:
-        np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
-    except ValueError:
-        raise ShapeError(f"matmul: the leading axes must broadcast; got {a.shape} and {b.shape}") from None
-    x_shape, y_shape = wanted_shape(x), wanted_shape(y)
+    __slots__ = ()
 
-    def backward(dz: Array) -> Gradients:
-        if a.ndim == 1:
-            dz = np.expand_dims(dz, -1 if b.ndim == 1 else -2)
-        if b.ndim == 1:
-            dz = np.expand_dims(dz, -1)
-        dx = dy = None
-        if x_shape is not None:
-            dx = unbroadcast(dz @ columns.swapaxes(-1, -2), rows.shape).reshape(x_shape)
-        if y_shape is not None:
-            dy = unbroadcast(rows.swapaxes(-1, -2) @ dz, columns.shape).reshape(y_shape)
-        return dx, dy
+    def matmul(self, other: TensorLike) -> Tensor:
+        """z = x y;  dx = dz yᵀ, dy = xᵀ dz.
 
-    return record(np.asarray(a @ b), (x, y), backward)
+        A vector on the left is a row, on the right a column, and its axis is left out of the result.
 
+        Shapes: x (..., N, K), y (..., K, M) -> (..., N, M), the leading axes broadcast
+        Raises: ShapeError if the inner sizes differ, the leading axes do not broadcast, or an operand is 0-d.
+        """
+        x, y = operands_of_one_dtype(self, other)
+        a, b = x.data, y.data
+        if not a.ndim or not b.ndim:
+            raise ShapeError(f"matmul: operands need at least one axis; got {a.shape} and {b.shape}; use * for numbers")
+        rows = a[None, :] if a.ndim == 1 else a
+        columns = b[:, None] if b.ndim == 1 else b
+        if rows.shape[-1] != columns.shape[-2]:
+            raise ShapeError(
+                f"matmul: the last axis of x must match the last but one of y; got {a.shape} and {b.shape}"
+            )
+        try:
+            np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+        except ValueError:
+            raise ShapeError(f"matmul: the leading axes must broadcast; got {a.shape} and {b.shape}") from None
+        x_shape, y_shape = wanted_shape(x), wanted_shape(y)
 
-@tensor_method("__rmatmul__")
-def _reflected_matmul(x: Tensor, other: TensorLike) -> Tensor:
-    return matmul(other, x)
+        def backward(dz: Array) -> Gradients:
+            if a.ndim == 1:
+                dz = np.expand_dims(dz, -1 if b.ndim == 1 else -2)
+            if b.ndim == 1:
+                dz = np.expand_dims(dz, -1)
+            dx = dy = None
+            if x_shape is not None:
+                dx = unbroadcast(dz @ columns.swapaxes(-1, -2), rows.shape).reshape(x_shape)
+            if y_shape is not None:
+                dy = unbroadcast(rows.swapaxes(-1, -2) @ dz, columns.shape).reshape(y_shape)
+            return dx, dy
+
+        return record_operation(np.asarray(a @ b), (x, y), backward)
+
+    __matmul__ = matmul
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return as_tensor(other).matmul(self)

@@ -7,12 +7,21 @@ over its copies.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.tensor import Array, Axis, Tensor, TensorLike, as_tensor
+from tinygrad_llm.graph import Axis, TensorLike, Variable, plain_tensor
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
+
+
+def as_tensor(value: TensorLike) -> Tensor:
+    """`value` itself if it is a Tensor, else wrapped as one."""
+    return cast("Tensor", value) if isinstance(value, Variable) else plain_tensor(as_array(value))
 
 
 def operands_of_one_dtype(x: TensorLike, y: TensorLike, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
@@ -21,17 +30,14 @@ def operands_of_one_dtype(x: TensorLike, y: TensorLike, *, to_float: bool = Fals
     A bare number takes the dtype of the other operand, so that `x * 0.5` never promotes float32 to float64; integers
     beside floats become floats of the same width. With `to_float`, two integer operands become float32.
     """
-    if not isinstance(x, Tensor):
-        x = _beside(x, y)
-    if not isinstance(y, Tensor):
-        y = _beside(y, x)
+    x, y = beside(x, y), beside(y, x)
     if x.dtype != y.dtype:
         if x.dtype.kind in "fc" and y.dtype.kind in "biu":
-            y = Tensor(y.data.astype(x.dtype))
+            y = plain_tensor(y.data.astype(x.dtype))
         elif y.dtype.kind in "fc" and x.dtype.kind in "biu":
-            x = Tensor(x.data.astype(y.dtype))
+            x = plain_tensor(x.data.astype(y.dtype))
     if to_float and x.dtype.kind in "biu":
-        x, y = Tensor(x.data.astype(np.float32)), Tensor(y.data.astype(np.float32))
+        x, y = plain_tensor(x.data.astype(np.float32)), plain_tensor(y.data.astype(np.float32))
     return x, y
 
 
@@ -49,24 +55,26 @@ def operands(name: str, x: TensorLike, y: TensorLike, *, to_float: bool = False)
     return x, y
 
 
-def _beside(value: TensorLike, other: TensorLike) -> Tensor:
+def beside(value: TensorLike, other: TensorLike) -> Tensor:
     """`value` as a Tensor; a bare number in the dtype of `other`, where that can hold it."""
+    if isinstance(value, Variable):
+        return cast("Tensor", value)
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bool | int | float) and isinstance(other, Tensor):
+    if isinstance(value, bool | int | float) and isinstance(other, Variable):
         kind = other.dtype.kind
         if kind in "fc" or (kind in "iu" and isinstance(value, int)):
-            return Tensor(np.asarray(value, dtype=other.dtype))
+            return plain_tensor(np.asarray(value, dtype=other.dtype))
     return as_tensor(value)
 
 
 def as_float(x: TensorLike) -> Tensor:
     """`x` as a Tensor of real numbers: integers and booleans become float32."""
     x = as_tensor(x)
-    return Tensor(x.data.astype(np.float32)) if x.dtype.kind in "biu" else x
+    return plain_tensor(x.data.astype(np.float32)) if x.dtype.kind in "biu" else x
 
 
-def wanted_shape(x: Tensor) -> tuple[int, ...] | None:
+def wanted_shape(x: Variable) -> tuple[int, ...] | None:
     """The shape of the gradient that `x` wants, or None where it wants none and the work can be saved."""
     return x.data.shape if x.requires_grad else None
 

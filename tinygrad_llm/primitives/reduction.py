@@ -2,64 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.primitives.operands import as_float, count_along, kept_shape, normalized_axes, normalized_axis
-from tinygrad_llm.tensor import Array, Axis, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
+from tinygrad_llm.graph import Axis, Gradients, Variable, plain_tensor, record_operation
+from tinygrad_llm.primitives.operands import (
+    as_float,
+    count_along,
+    kept_shape,
+    normalized_axes,
+    normalized_axis,
+)
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
 
 
-@tensor_method("sum")
-def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = Σ x along `axis` (all axes where None);  every element that was summed gets dz."""
-    x = as_tensor(x)
-    axes = normalized_axes("sum", axis, x.ndim)
-    shape, kept = x.shape, kept_shape(x.shape, axes)
+class Reduction(Variable):
+    """sum, mean, var, max, min, logsumexp, cumsum, argmax."""
 
-    def backward(dz: Array) -> Gradients:
-        return (np.broadcast_to(dz.reshape(kept), shape),)
+    __slots__ = ()
 
-    return record(np.asarray(x.data.sum(axis=axes, keepdims=keepdims)), (x,), backward)
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """z = Σ x along `axis` (all axes where None);  every element that was summed gets dz."""
+        axes = normalized_axes("sum", axis, self.ndim)
+        shape, kept = self.shape, kept_shape(self.shape, axes)
 
+        def backward(dz: Array) -> Gradients:
+            return (np.broadcast_to(dz.reshape(kept), shape),)
 
-@tensor_method("mean")
-def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = Σ x / n along `axis`;  every element gets dz / n. The mean of nothing is NaN."""
-    x = as_float(x)
-    axes = normalized_axes("mean", axis, x.ndim)
-    shape, kept, count = x.shape, kept_shape(x.shape, axes), count_along(x.shape, axes)
+        return record_operation(np.asarray(self.data.sum(axis=axes, keepdims=keepdims)), (self,), backward)
 
-    def backward(dz: Array) -> Gradients:
-        return (np.broadcast_to((dz / max(count, 1)).reshape(kept), shape),)
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """z = Σ x / n along `axis`;  every element gets dz / n. The mean of nothing is NaN."""
+        x = as_float(self)
+        axes = normalized_axes("mean", axis, x.ndim)
+        shape, kept, count = x.shape, kept_shape(x.shape, axes), count_along(x.shape, axes)
 
-    with np.errstate(invalid="ignore"):
-        return record(np.asarray(x.data.sum(axis=axes, keepdims=keepdims) / _divisor(x, count)), (x,), backward)
+        def backward(dz: Array) -> Gradients:
+            return (np.broadcast_to((dz / max(count, 1)).reshape(kept), shape),)
 
+        with np.errstate(invalid="ignore"):
+            return record_operation(
+                np.asarray(x.data.sum(axis=axes, keepdims=keepdims) / _divisor(x, count)), (x,), backward
+            )
 
-@tensor_method("var")
-def var(
-    x: TensorLike, axis: Axis = None, keepdims: bool = False, correction: int = 1, unbiased: bool | None = None
-) -> Tensor:
-    """z = Σ (x - mean)² / (n - correction) along `axis`;  dx = dz · 2 (x - mean) / (n - correction).
+    def var(
+        self, axis: Axis = None, keepdims: bool = False, correction: int = 1, unbiased: bool | None = None
+    ) -> Tensor:
+        """z = Σ (x - mean)² / (n - correction) along `axis`;  dx = dz · 2 (x - mean) / (n - correction).
 
-    As in PyTorch, the default is the unbiased estimate (correction 1, Bessel's); `correction=0`, or `unbiased=False`,
-    is the variance of the numbers themselves. NaN where n ≤ correction.
-    """
-    x = as_float(x)
-    if unbiased is not None:
-        correction = int(unbiased)
-    axes = normalized_axes("var", axis, x.ndim)
-    count = count_along(x.shape, axes)
-    kept, divisor = kept_shape(x.shape, axes), _divisor(x, max(count - correction, 0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = np.asarray(x.data - x.data.sum(axis=axes, keepdims=True) / _divisor(x, count))
-        z = np.asarray((centred * centred).sum(axis=axes, keepdims=keepdims) / divisor)
-
-    def backward(dz: Array) -> Gradients:
+        As in PyTorch, the default is the unbiased estimate (correction 1, Bessel's); `correction=0`, or
+        `unbiased=False`, is the variance of the numbers themselves. NaN where n ≤ correction.
+        """
+        x = as_float(self)
+        if unbiased is not None:
+            correction = int(unbiased)
+        axes = normalized_axes("var", axis, x.ndim)
+        count = count_along(x.shape, axes)
+        kept, divisor = kept_shape(x.shape, axes), _divisor(x, max(count - correction, 0))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (centred * (dz * 2 / divisor).reshape(kept),)
+            centred = np.asarray(x.data - x.data.sum(axis=axes, keepdims=True) / _divisor(x, count))
+            z = np.asarray((centred * centred).sum(axis=axes, keepdims=keepdims) / divisor)
 
-    return record(z, (x,), backward)
+        def backward(dz: Array) -> Gradients:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return (centred * (dz * 2 / divisor).reshape(kept),)
+
+        return record_operation(z, (x,), backward)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """z = the largest element along `axis`; elements that tie for it share dz evenly."""
+        return _extreme("max", np.max, self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """z = the smallest element along `axis`; elements that tie for it share dz evenly."""
+        return _extreme("min", np.min, self, axis, keepdims)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """z = ln Σ eˣ along `axis`, shifted by the largest x so that nothing overflows;  dx = dz · e^(x - z).
+
+        The logsumexp of nothing, and of elements that are all -infinity, is -infinity (with gradient 0).
+        """
+        x = as_float(self)
+        axes = normalized_axes("logsumexp", axis, x.ndim)
+        kept = kept_shape(x.shape, axes)
+        shift = np.asarray(np.max(x.data.real, axis=axes, keepdims=True, initial=-np.inf))
+        shift[~np.isfinite(shift)] = 0
+        with np.errstate(over="ignore", divide="ignore"):
+            powers = np.asarray(np.exp(x.data - shift))
+            total = np.asarray(powers.sum(axis=axes, keepdims=True))
+            z = np.asarray(np.log(total) + shift)
+
+        def backward(dz: Array) -> Gradients:
+            with np.errstate(invalid="ignore"):
+                return (powers * (dz.reshape(kept) / np.where(total == 0, 1, total)),)
+
+        return record_operation(z if keepdims else np.squeeze(z, axes), (x,), backward)
+
+    def cumsum(self, axis: int) -> Tensor:
+        """zₜ = x₀ + … + xₜ along `axis`;  dxₜ = dzₜ + dzₜ₊₁ + …, the running sum from the other end."""
+        axis = normalized_axis("cumsum", axis, self.ndim)
+
+        def backward(dz: Array) -> Gradients:
+            return (np.flip(np.flip(dz, axis).cumsum(axis), axis),)
+
+        return record_operation(
+            self.data.cumsum(axis, dtype=self.dtype if self.dtype.kind in "fc" else None), (self,), backward
+        )
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The position of the (first) largest element along `axis`, as integers; positions have no gradient."""
+        axes = normalized_axes("argmax", axis, self.ndim)
+        if not count_along(self.shape, axes):
+            raise ShapeError(f"argmax: needs at least one element along {axes}; got shape {self.shape}")
+        return plain_tensor(np.argmax(self.data, axis=axis, keepdims=keepdims))
 
 
 def _divisor(x: Tensor, count: int) -> Array:
@@ -67,70 +128,18 @@ def _divisor(x: Tensor, count: int) -> Array:
     return np.asarray(count, dtype=x.dtype)
 
 
-@tensor_method("max")
-def max_(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = the largest element along `axis`; elements that tie for it share dz evenly."""
-    x = as_tensor(x)
-    axes = normalized_axes("max", axis, x.ndim)
+def _extreme(name: str, reduce: Callable[..., Array], x: Variable, axis: Axis, keepdims: bool) -> Tensor:
+    """The largest or smallest element along `axis`, by `reduce`."""
+    axes = normalized_axes(name, axis, x.ndim)
     kept = kept_shape(x.shape, axes)
     if not count_along(x.shape, axes):
-        raise ShapeError(f"max: needs at least one element along {axes}; got shape {x.shape}")
-    largest = np.asarray(x.data.max(axis=axes, keepdims=True))
-    is_largest = x.data == largest
+        raise ShapeError(f"{name}: needs at least one element along {axes}; got shape {x.shape}")
+    chosen = np.asarray(reduce(x.data, axis=axes, keepdims=True))
+    is_chosen = x.data == chosen
 
     def backward(dz: Array) -> Gradients:
-        share = is_largest.sum(axis=axes, keepdims=True)
-        return (np.where(is_largest, dz.reshape(kept) / share, 0),)
+        share = is_chosen.sum(axis=axes, keepdims=True)
+        return (np.where(is_chosen, dz.reshape(kept) / share, 0),)
 
-    return record(largest if keepdims else np.squeeze(largest, axes), (x,), backward)
-
-
-@tensor_method("min")
-def min_(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = the smallest element along `axis`: the largest of the negatives."""
-    return -max_(-as_tensor(x), axis, keepdims)
-
-
-@tensor_method("logsumexp")
-def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = ln Σ eˣ along `axis`, shifted by the largest x so that nothing overflows;  dx = dz · e^(x - z).
-
-    The logsumexp of nothing, and of elements that are all -infinity, is -infinity (with gradient 0).
-    """
-    x = as_float(x)
-    axes = normalized_axes("logsumexp", axis, x.ndim)
-    kept = kept_shape(x.shape, axes)
-    shift = np.asarray(np.max(x.data.real, axis=axes, keepdims=True, initial=-np.inf))
-    shift[~np.isfinite(shift)] = 0
-    with np.errstate(over="ignore", divide="ignore"):
-        powers = np.asarray(np.exp(x.data - shift))
-        total = np.asarray(powers.sum(axis=axes, keepdims=True))
-        z = np.asarray(np.log(total) + shift)
-
-    def backward(dz: Array) -> Gradients:
-        with np.errstate(invalid="ignore"):
-            return (powers * (dz.reshape(kept) / np.where(total == 0, 1, total)),)
-
-    return record(z if keepdims else np.squeeze(z, axes), (x,), backward)
-
-
-@tensor_method("cumsum")
-def cumsum(x: TensorLike, axis: int) -> Tensor:
-    """zₜ = x₀ + … + xₜ along `axis`;  dxₜ = dzₜ + dzₜ₊₁ + …, the running sum from the other end."""
-    x = as_tensor(x)
-    axis = normalized_axis("cumsum", axis, x.ndim)
-
-    def backward(dz: Array) -> Gradients:
-        return (np.flip(np.flip(dz, axis).cumsum(axis), axis),)
-
-    return record(x.data.cumsum(axis, dtype=x.dtype if x.dtype.kind in "fc" else None), (x,), backward)
-
-
-@tensor_method("argmax")
-def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The position of the (first) largest element along `axis`, as integers; positions have no gradient."""
-    x = as_tensor(x)
-    axes = normalized_axes("argmax", axis, x.ndim)
-    if not count_along(x.shape, axes):
-        raise ShapeError(f"argmax: needs at least one element along {axes}; got shape {x.shape}")
-    return Tensor(np.asarray(np.argmax(x.data, axis=axis, keepdims=keepdims)))
+    backward.__qualname__ = f"Reduction.{name}.<locals>.backward"
+    return record_operation(chosen if keepdims else np.squeeze(chosen, axes), (x,), backward)

@@ -3,122 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, ShapeError
+from tinygrad_llm.graph import Axis, Gradients, Variable, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import as_sizes, normalized_axes, normalized_axis, unbroadcast
-from tinygrad_llm.tensor import Array, Axis, Gradients, Tensor, TensorLike, as_tensor, record, tensor_method
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor
 
 
-@tensor_method("reshape")
-def reshape(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
-    """The elements in row-major order, in `shape`; one size may be -1 and is worked out."""
-    x = as_tensor(x)
-    sizes, before = as_sizes("reshape", shape), x.shape
-    try:
-        z = x.data.reshape(sizes)
-    except ValueError:
-        raise ShapeError(f"reshape: {x.size} elements of shape {x.shape} do not fit {sizes}") from None
+class Shape(Variable):
+    """reshape, permute, transpose, T, squeeze, unsqueeze, broadcast_to, astype."""
 
-    def backward(dz: Array) -> Gradients:
-        return (dz.reshape(before),)
+    __slots__ = ()
 
-    return record(z, (x,), backward)
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """The elements in row-major order, in `shape`; one size may be -1 and is worked out."""
+        sizes, before = as_sizes("reshape", shape), self.shape
+        try:
+            z = self.data.reshape(sizes)
+        except ValueError:
+            raise ShapeError(f"reshape: {self.size} elements of shape {self.shape} do not fit {sizes}") from None
 
+        def backward(dz: Array) -> Gradients:
+            return (dz.reshape(before),)
 
-@tensor_method("permute")
-def permute(x: TensorLike, *axes: int | Sequence[int]) -> Tensor:
-    """The axes in a new order: axis i of the result is axis `axes[i]` of x."""
-    x = as_tensor(x)
-    order = as_sizes("permute", axes)
-    if len(normalized_axes("permute", order, x.ndim)) != x.ndim:
-        raise ShapeError(f"permute: all {x.ndim} axes must be named; got {order} for shape {x.shape}")
-    back = np.argsort([axis % x.ndim for axis in order])
+        return record_operation(z, (self,), backward)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz.transpose(back),)
+    def permute(self, *axes: int | Sequence[int]) -> Tensor:
+        """The axes in a new order: axis i of the result is axis `axes[i]` of x."""
+        order = as_sizes("permute", axes)
+        if len(normalized_axes("permute", order, self.ndim)) != self.ndim:
+            raise ShapeError(f"permute: all {self.ndim} axes must be named; got {order} for shape {self.shape}")
+        back = np.argsort([axis % self.ndim for axis in order])
 
-    return record(x.data.transpose(order), (x,), backward)
+        def backward(dz: Array) -> Gradients:
+            return (dz.transpose(back),)
 
+        return record_operation(self.data.transpose(order), (self,), backward)
 
-@tensor_method("transpose")
-def transpose(x: TensorLike, first: int, second: int) -> Tensor:
-    """Swap two axes, as in PyTorch."""
-    x = as_tensor(x)
-    first, second = normalized_axis("transpose", first, x.ndim), normalized_axis("transpose", second, x.ndim)
+    def transpose(self, first: int, second: int) -> Tensor:
+        """Swap two axes, as in PyTorch."""
+        first, second = normalized_axis("transpose", first, self.ndim), normalized_axis("transpose", second, self.ndim)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz.swapaxes(first, second),)
+        def backward(dz: Array) -> Gradients:
+            return (dz.swapaxes(first, second),)
 
-    return record(x.data.swapaxes(first, second), (x,), backward)
+        return record_operation(self.data.swapaxes(first, second), (self,), backward)
 
+    @property
+    def T(self) -> Tensor:
+        """All axes in reverse order: the transpose of a matrix."""
+        return self.permute(*reversed(range(self.ndim)))
 
-def _reversed_axes(x: Tensor) -> Tensor:
-    """All axes in reverse order: the transpose of a matrix."""
-    return permute(x, *reversed(range(x.ndim)))
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Drop axes of size 1: all of them, or those named. Raises ShapeError if a named axis is not 1."""
+        named = normalized_axes("squeeze", axis, self.ndim)
+        dropped = tuple(i for i in named if self.shape[i] == 1)
+        if axis is not None and dropped != named:
+            raise ShapeError(f"squeeze: the axes named must have size 1; got {axis} of shape {self.shape}")
+        before = self.shape
 
+        def backward(dz: Array) -> Gradients:
+            return (dz.reshape(before),)
 
-tensor_method("T")(property(_reversed_axes))  # type: ignore[arg-type]
+        return record_operation(self.data.squeeze(dropped), (self,), backward)
 
+    def unsqueeze(self, axis: int) -> Tensor:
+        """Insert an axis of size 1 at `axis` of the result."""
+        axis = normalized_axis("unsqueeze", axis, self.ndim + 1)
 
-@tensor_method("squeeze")
-def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
-    """Drop axes of size 1: all of them, or those named. Raises ShapeError if a named axis is not 1."""
-    x = as_tensor(x)
-    named = normalized_axes("squeeze", axis, x.ndim)
-    dropped = tuple(i for i in named if x.shape[i] == 1)
-    if axis is not None and dropped != named:
-        raise ShapeError(f"squeeze: the axes named must have size 1; got {axis} of shape {x.shape}")
-    before = x.shape
+        def backward(dz: Array) -> Gradients:
+            return (dz.squeeze(axis),)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz.reshape(before),)
+        return record_operation(np.expand_dims(self.data, axis), (self,), backward)
 
-    return record(x.data.squeeze(dropped), (x,), backward)
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
+        """Repeat x along new axes and axes of size 1 up to `shape`;  the gradient sums over the copies."""
+        before = self.shape
+        try:
+            z = np.broadcast_to(self.data, as_sizes("broadcast_to", (shape,)))
+        except ValueError:
+            raise ShapeError(f"broadcast_to: {self.shape} does not broadcast to {tuple(shape)}") from None
 
+        def backward(dz: Array) -> Gradients:
+            return (unbroadcast(dz, before),)
 
-@tensor_method("unsqueeze")
-def unsqueeze(x: TensorLike, axis: int) -> Tensor:
-    """Insert an axis of size 1 at `axis` of the result."""
-    x = as_tensor(x)
-    axis = normalized_axis("unsqueeze", axis, x.ndim + 1)
+        return record_operation(z, (self,), backward)
 
-    def backward(dz: Array) -> Gradients:
-        return (dz.squeeze(axis),)
+    def astype(self, dtype: Any) -> Tensor:
+        """The same numbers in another dtype;  the gradient returns in x's own. Integers end the graph."""
+        try:
+            target = np.dtype(dtype)
+        except TypeError:
+            raise DTypeError(f"astype: dtype must be a NumPy dtype; got {dtype!r}") from None
+        if target.kind not in "fc":
+            return plain_tensor(self.data.astype(target))
 
-    return record(np.expand_dims(x.data, axis), (x,), backward)
+        def backward(dz: Array) -> Gradients:
+            return (dz,)  # the walk casts it to the parent's dtype
 
-
-@tensor_method("broadcast_to")
-def broadcast_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
-    """Repeat x along new axes and axes of size 1 up to `shape`;  the gradient sums over the copies."""
-    x = as_tensor(x)
-    before = x.shape
-    try:
-        z = np.broadcast_to(x.data, as_sizes("broadcast_to", (shape,)))
-    except ValueError:
-        raise ShapeError(f"broadcast_to: {x.shape} does not broadcast to {tuple(shape)}") from None
-
-    def backward(dz: Array) -> Gradients:
-        return (unbroadcast(dz, before),)
-
-    return record(z, (x,), backward)
-
-
-@tensor_method("astype")
-def astype(x: TensorLike, dtype: Any) -> Tensor:
-    """The same numbers in another dtype;  the gradient returns in x's own. Integers end the graph."""
-    x = as_tensor(x)
-    try:
-        target = np.dtype(dtype)
-    except TypeError:
-        raise DTypeError(f"astype: dtype must be a NumPy dtype; got {dtype!r}") from None
-    if target.kind not in "fc":
-        return Tensor(x.data.astype(target))
-
-    def backward(dz: Array) -> Gradients:
-        return (dz,)  # the walk casts it to the parent's dtype
-
-    return record(x.data.astype(target), (x,), backward)
+        return record_operation(self.data.astype(target), (self,), backward)

@@ -22,12 +22,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeError
+from tinygrad_llm.graph import TensorLike, enable_grad, no_grad
 from tinygrad_llm.nn import Module, MultiHeadAttention, MultiHeadLatentAttention
 from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.primitives.comparison import where
-from tinygrad_llm.tensor import Array, Tensor, TensorLike, as_tensor, enable_grad, no_grad
+from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.tensor import Tensor
 
 Change: TypeAlias = "Callable[[Tensor], TensorLike]"
 Places: TypeAlias = "int | slice | list[int] | Array | None"

@@ -118,10 +118,11 @@ def source_line(frame: FrameType | None) -> str:
 def operand_names(frame: FrameType, parents: Sequence[Tensor]) -> list[str]:
     """The names of the operation's local variables that hold its operands; `x0`, `x1`, ... for those in none."""
     variables = [(name, value) for name, value in frame.f_locals.items() if isinstance(value, Tensor)]
+    variables.sort(key=lambda variable: variable[0] in ("self", "other"))  # x and y, where the method names them so
     names = []
     for i, parent in enumerate(parents):
         found = next((variable for variable in variables if variable[1] is parent), None)
         if found is not None:
             variables.remove(found)
-        names.append(f"x{i}" if found is None else found[0])
+        names.append(f"x{i}" if found is None else "x" if found[0] == "self" else found[0])
     return names

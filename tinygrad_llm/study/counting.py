@@ -29,17 +29,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.buffers import Buffer
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.graph import Gradients, Node, TensorLike, enable_grad, observe
 from tinygrad_llm.layers.window_cache import tokens_held
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Dropout, Module, TransformerBlock
 from tinygrad_llm.ops.attention import scaled_dot_product_attention, visible_keys
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.dispatch import intercept
+from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.study.activations import running_modules
-from tinygrad_llm.tensor import Array, Gradients, Node, Tensor, TensorLike, as_tensor, enable_grad, observe
+from tinygrad_llm.tensor import Tensor
 
 OPTIMIZER_MOMENTS = 2  # AdamW keeps two numbers per trainable parameter
 ATTENTION = "scaled_dot_product_attention"

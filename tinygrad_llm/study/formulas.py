@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from tinygrad_llm.tensor import Backward
+from tinygrad_llm.graph import Backward
 
 SAYS_THE_GRADIENT = re.compile(r"\bd[^\s=]+ = ")  # dx = ..., dweight[i] = ...
 

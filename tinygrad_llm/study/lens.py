@@ -20,14 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention import repeat_heads, watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
-from tinygrad_llm.tensor import Array, Tensor, enable_grad, no_grad
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 
 MOST_TOKENS = 128

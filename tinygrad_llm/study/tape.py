@@ -23,6 +23,7 @@ from typing import overload
 
 from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.graph import observe
 from tinygrad_llm.nn import Module
 from tinygrad_llm.study.call_stack import ModulePaths
 from tinygrad_llm.study.formatting import format_bytes, format_time, terminal_width
@@ -30,7 +31,7 @@ from tinygrad_llm.study.tape_drawing import as_dot, as_svg
 from tinygrad_llm.study.tape_entry import Entry
 from tinygrad_llm.study.tape_recorder import Recorder
 from tinygrad_llm.study.tape_table import as_table
-from tinygrad_llm.tensor import Tensor, observe
+from tinygrad_llm.tensor import Tensor
 
 ARRAY_BUDGET = 100_000_000  # bytes of arrays that `keep_arrays` keeps
 

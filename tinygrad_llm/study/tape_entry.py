@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.study.formatting import format_bytes, format_time, terminal_width, wrap
-from tinygrad_llm.tensor import Array
 
 
 class Summary(NamedTuple):

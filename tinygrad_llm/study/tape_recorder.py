@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import Gradients, Node
 from tinygrad_llm.study.call_stack import ModulePaths, operand_names, source_line
 from tinygrad_llm.study.counting import arrays_held, owner_of
 from tinygrad_llm.study.formulas import formula_of, operation_behind
 from tinygrad_llm.study.tape_entry import BackwardCall, Entry, Operand, Summary, summarize
-from tinygrad_llm.tensor import Array, Gradients, Node, Tensor
+from tinygrad_llm.tensor import Tensor
 
 
 class ArrayStore:
@@ -147,7 +149,7 @@ class Recorder:
 
     def _newly_kept(self, backward: Callable[..., Any], parents: Sequence[Tensor]) -> int:
         """Bytes that `backward` keeps and no earlier one does, without parameters."""
-        parameters = {id(owner_of(x.data)) for x in parents if x._is_parameter}
+        parameters = {id(owner_of(x.data)) for x in parents if x.collects_gradient}
         size = 0
         for array in arrays_held(backward):
             owner = owner_of(array)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from tinygrad_llm.tensor import Array
+from tinygrad_llm.arrays import Array
 
 Value = TypeVar("Value")
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
-from tinygrad_llm.tensor import Tensor, no_grad
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.communicator import Communicator, SingleProcess
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]

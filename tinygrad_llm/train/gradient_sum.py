@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.communicator import Communicator
 
 

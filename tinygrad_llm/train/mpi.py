@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, MissingPackageError
-from tinygrad_llm.tensor import Array
 from tinygrad_llm.train.communicator import Communicator, SingleProcess, Value
 from tinygrad_llm.train.environment import available_cores
 

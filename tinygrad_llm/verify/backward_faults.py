@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import Gradients, record_operation
 from tinygrad_llm.primitives import arithmetic
-from tinygrad_llm.tensor import Array, Gradients, Tensor, record
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.verify.fault import Fault, Patch
 
 
@@ -19,7 +21,7 @@ def _embedding_assigning_rows(_: Any, ids: Any, weight: Tensor) -> Tensor:
         dweight[rows] = dy
         return (dweight,)
 
-    return record(weight.data[rows], (weight,), backward)
+    return record_operation(weight.data[rows], (weight,), backward)
 
 
 def _first_of_the_copies(gradient: Array, shape: tuple[int, ...]) -> Array:

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.gradcheck import gradcheck
+from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import Dropout
 from tinygrad_llm.ops import composed_ops, scaled_dot_product_attention
 from tinygrad_llm.optim import AdamW
 from tinygrad_llm.random import Generator, manual_seed
-from tinygrad_llm.tensor import Array, Tensor, no_grad
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import trainer
 from tinygrad_llm.train.diagnosis import Finding
 from tinygrad_llm.verify.model_cases import give_weights

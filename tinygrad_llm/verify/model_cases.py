@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm import nn
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.models import MODELS, ClassifierConfig, GPTConfig
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.random import default_generator, manual_seed
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.verify.op_cases import ids, normal
 
 

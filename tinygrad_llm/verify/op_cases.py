@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import functions
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.gradcheck import spread
 from tinygrad_llm.random import Generator
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 
 functions.load_all()  # so that FUSED lists every op
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_llm import primitives as p
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.primitives import cat, stack, where
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.verify.op_cases import normal
 
 
@@ -19,7 +20,7 @@ class PrimitiveCase(NamedTuple):
     inputs: tuple[Array, ...]
 
 
-NO_GRADIENT = {"argmax", "logical_not", "setitem"}  # positions, truth values, and writing, have none
+NO_GRADIENT = {"argmax"}  # positions have none
 
 
 def _distinct(*shape: int) -> Array:
@@ -65,18 +66,18 @@ def _reduced(function: Callable[..., Any]) -> list[PrimitiveCase]:
 _CONDITION = (np.arange(12) % 3 == 0).reshape(3, 4)
 
 PRIMITIVES: dict[str, list[PrimitiveCase]] = {
-    "add": _two(p.add),
-    "sub": _two(p.sub),
-    "mul": _two(p.mul),
-    "div": _two(p.div, _above_zero),
-    "neg": _one(p.neg),
+    "add": _two(Tensor.add),
+    "sub": _two(Tensor.sub),
+    "mul": _two(Tensor.mul),
+    "div": _two(Tensor.div, _above_zero),
+    "neg": _one(Tensor.neg),
     "pow": [
-        _case(lambda x: p.pow(x, 3), _distinct(2, 3)),
-        _case(lambda x: p.pow(x, -0.5), _above_zero(2, 3)),
-        _case(p.pow, _above_zero(2, 3), _distinct(3)),
+        _case(lambda x: x.pow(3), _distinct(2, 3)),
+        _case(lambda x: x.pow(-0.5), _above_zero(2, 3)),
+        _case(Tensor.pow, _above_zero(2, 3), _distinct(3)),
     ],
     "matmul": [
-        _case(p.matmul, normal(*a), normal(*b))
+        _case(Tensor.matmul, normal(*a), normal(*b))
         for a, b in (
             ((3,), (3,)),
             ((2, 3), (3, 4)),
@@ -87,24 +88,24 @@ PRIMITIVES: dict[str, list[PrimitiveCase]] = {
             ((0, 3), (3, 2)),
         )
     ],
-    "exp": _one(p.exp),
-    "log": _one(p.log, _above_zero),
-    "sqrt": _one(p.sqrt, _above_zero),
-    "tanh": _one(p.tanh),
-    "sigmoid": _one(p.sigmoid),
-    "relu": _one(p.relu),
-    "abs": _one(p.abs),
-    "erf": _one(p.erf),
-    "maximum": _two(p.maximum),
-    "minimum": _two(p.minimum),
-    "clip": [_case(lambda x: p.clip(x, -0.5, 0.5), _distinct(3, 4)), _case(lambda x: p.clip(x, low=0.0), _distinct(5))],
+    "exp": _one(Tensor.exp),
+    "log": _one(Tensor.log, _above_zero),
+    "sqrt": _one(Tensor.sqrt, _above_zero),
+    "tanh": _one(Tensor.tanh),
+    "sigmoid": _one(Tensor.sigmoid),
+    "relu": _one(Tensor.relu),
+    "abs": _one(Tensor.abs),
+    "erf": _one(Tensor.erf),
+    "maximum": _two(Tensor.maximum),
+    "minimum": _two(Tensor.minimum),
+    "clip": [_case(lambda x: x.clip(-0.5, 0.5), _distinct(3, 4)), _case(lambda x: x.clip(low=0.0), _distinct(5))],
     "where": [
-        _case(lambda x, y: p.where(_CONDITION, x, y), normal(3, 4), normal(4)),
-        _case(lambda x, y: p.where(_CONDITION, x, y), normal(), normal(3, 1)),
+        _case(lambda x, y: where(_CONDITION, x, y), normal(3, 4), normal(4)),
+        _case(lambda x, y: where(_CONDITION, x, y), normal(), normal(3, 1)),
     ],
     "masked_fill": [
-        _case(lambda x: p.masked_fill(x, _CONDITION, 2.0), normal(3, 4)),
-        _case(lambda x: p.masked_fill(x, _CONDITION, 0.0), normal(2, 3, 4)),
+        _case(lambda x: x.masked_fill(_CONDITION, 2.0), normal(3, 4)),
+        _case(lambda x: x.masked_fill(_CONDITION, 0.0), normal(2, 3, 4)),
     ],
     "getitem": [
         _case(lambda x: x[1], normal(3, 4)),
@@ -113,27 +114,27 @@ PRIMITIVES: dict[str, list[PrimitiveCase]] = {
         _case(lambda x: x[_CONDITION], normal(3, 4)),
         _case(lambda x: x[None, ..., [1, 1]], normal(2, 3)),
     ],
-    "tril": [_case(p.tril, normal(2, 3, 4)), _case(lambda x: p.tril(x, -1), normal(3, 3))],
-    "triu": [_case(p.triu, normal(2, 3, 4)), _case(lambda x: p.triu(x, 1), normal(3, 3))],
-    "cat": [_case(lambda x, y: p.cat([x, y, x], axis=1), normal(2, 3), normal(2, 1))],
-    "stack": [_case(lambda x, y: p.stack([x, y, x], axis=-1), normal(2, 3), normal(2, 3) + 1)],
-    "split": [_case(lambda x: p.split(x, 2, axis=1), normal(2, 5)), _case(lambda x: p.split(x, [1, 3]), normal(4, 2))],
-    "pad": [_case(lambda x: p.pad(x, [(1, 0), (0, 2)], 3.0), normal(2, 3))],
-    "sum": _reduced(p.sum),
-    "mean": _reduced(p.mean),
-    "var": _reduced(p.var),
-    "max_": _reduced(p.max_),
-    "min_": _reduced(p.min_),
-    "logsumexp": _reduced(p.logsumexp),
-    "cumsum": [_case(lambda x, a=axis: p.cumsum(x, a), normal(2, 3, 4)) for axis in (0, 1, -1)],
-    "reshape": [_case(lambda x: p.reshape(x, 4, -1), normal(2, 3, 2))],
-    "permute": [_case(lambda x: p.permute(x, 2, 0, 1), normal(2, 3, 4))],
-    "transpose": [_case(lambda x: p.transpose(x, 0, -1), normal(2, 3, 4))],
-    "squeeze": [_case(p.squeeze, normal(1, 3, 1)), _case(lambda x: p.squeeze(x, 0), normal(1, 3, 1))],
-    "unsqueeze": [_case(lambda x: p.unsqueeze(x, 1), normal(2, 3))],
+    "tril": [_case(Tensor.tril, normal(2, 3, 4)), _case(lambda x: x.tril(-1), normal(3, 3))],
+    "triu": [_case(Tensor.triu, normal(2, 3, 4)), _case(lambda x: x.triu(1), normal(3, 3))],
+    "cat": [_case(lambda x, y: cat([x, y, x], axis=1), normal(2, 3), normal(2, 1))],
+    "stack": [_case(lambda x, y: stack([x, y, x], axis=-1), normal(2, 3), normal(2, 3) + 1)],
+    "split": [_case(lambda x: x.split(2, axis=1), normal(2, 5)), _case(lambda x: x.split([1, 3]), normal(4, 2))],
+    "pad": [_case(lambda x: x.pad([(1, 0), (0, 2)], 3.0), normal(2, 3))],
+    "sum": _reduced(Tensor.sum),
+    "mean": _reduced(Tensor.mean),
+    "var": _reduced(Tensor.var),
+    "max": _reduced(Tensor.max),
+    "min": _reduced(Tensor.min),
+    "logsumexp": _reduced(Tensor.logsumexp),
+    "cumsum": [_case(lambda x, a=axis: x.cumsum(a), normal(2, 3, 4)) for axis in (0, 1, -1)],
+    "reshape": [_case(lambda x: x.reshape(4, -1), normal(2, 3, 2))],
+    "permute": [_case(lambda x: x.permute(2, 0, 1), normal(2, 3, 4))],
+    "transpose": [_case(lambda x: x.transpose(0, -1), normal(2, 3, 4))],
+    "squeeze": [_case(Tensor.squeeze, normal(1, 3, 1)), _case(lambda x: x.squeeze(0), normal(1, 3, 1))],
+    "unsqueeze": [_case(lambda x: x.unsqueeze(1), normal(2, 3))],
     "broadcast_to": [
-        _case(lambda x: p.broadcast_to(x, (4, 2, 3)), normal(2, 1)),
-        _case(lambda x: p.broadcast_to(x, (2, 2)), normal()),
+        _case(lambda x: x.broadcast_to((4, 2, 3)), normal(2, 1)),
+        _case(lambda x: x.broadcast_to((2, 2)), normal()),
     ],
-    "astype": [_case(lambda x: p.astype(x, np.float64), normal(2, 3))],
+    "astype": [_case(lambda x: x.astype(np.float64), normal(2, 3))],
 }

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import nn, primitives
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.gradcheck import GradcheckReport, gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
-from tinygrad_llm.tensor import Array, Tensor
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.verify.model_cases import LAYERS, ModuleCase, made, model_cases
 from tinygrad_llm.verify.op_cases import CASES, Case
 from tinygrad_llm.verify.primitive_cases import PRIMITIVES, PrimitiveCase

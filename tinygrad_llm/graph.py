@@ -1,0 +1,356 @@
+"""The engine: how operations are recorded, and how `backward` walks back through them. No mathematics lives here.
+
+Reverse-mode differentiation in four steps:
+
+1. An operation computes its result with NumPy and hands it to `record_operation`, together with the Tensors it read
+   and a function `backward(dy)` that turns the gradient of the result into the gradients of what it read.
+2. `record_operation` returns the result as a Tensor and, where a gradient may be asked for, gives it a `Node` that
+   points at the nodes of its parents. So the graph of a computation exists as a by-product of running it.
+3. `loss.backward()` visits the nodes from the last recorded to the first. A node is recorded after all its parents, so
+   this order meets every node when its gradient is complete, and meets it once: no recursion, no revisits.
+4. Each node is taken apart as the walk leaves it. What only the graph kept alive (activations) is freed on the way.
+
+    >>> from tinygrad_llm import Tensor
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = (x * x).sum()
+    >>> loss.backward()
+    >>> x.grad
+    array([2., 4., 6.], dtype=float32)
+
+Who owns a gradient: `dy` is shared, several branches may hold the same array, so nobody writes into it (it is made
+read-only before it is handed out). A backward returns `dy` itself, a view, or an array it allocated, each of those
+once. The walk borrows the first gradient that reaches a node, sums the second into a fresh array, and adds later ones
+in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array, as_array
+from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
+
+if TYPE_CHECKING:
+    from tinygrad_llm.tensor import Tensor  # for annotations alone: the class stands above the graph
+
+Gradients: TypeAlias = "Sequence[Array | None]"
+Backward: TypeAlias = "Callable[[Array], Gradients]"
+TensorLike: TypeAlias = "Variable | Array | np.generic | float | int | bool | Sequence[Any]"
+Axis: TypeAlias = "int | tuple[int, ...] | None"
+C = TypeVar("C", bound="type[Variable]")
+
+# -- modes and observers, of each thread
+
+
+class Observer(Protocol):
+    """An object that is shown every operation, such as the tape or `detect_anomaly`. See `observe`."""
+
+    def recorded(self, output: Tensor, parents: Sequence[Tensor]) -> None:
+        """After an operation ran forward (its node, if any, is `output.node`)."""
+
+    def before_backward(self, node: Node, dy: Array) -> None:
+        """Before a node's backward runs on its complete gradient."""
+
+    def after_backward(self, node: Node, gradients: Gradients) -> None:
+        """After a node's backward returned one gradient per parent."""
+
+
+class _Mode(threading.local):
+    """Each thread records for itself, so evaluation in one never switches off training in another."""
+
+    recording = True
+    observers: tuple[Observer, ...] = ()
+
+
+_mode = _Mode()
+_next_order = itertools.count().__next__
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside: no graph, no activations kept. Also a decorator: `@no_grad()`."""
+    before, _mode.recording = _mode.recording, False
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record again inside a `no_grad` block, as a recomputed forward must."""
+    before, _mode.recording = _mode.recording, True
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on this thread are being recorded."""
+    return _mode.recording
+
+
+@contextmanager
+def observe(observer: Observer) -> Iterator[None]:
+    """Show `observer` every operation of this thread, forward and backward."""
+    before = _mode.observers
+    _mode.observers = (*before, observer)
+    try:
+        yield
+    finally:
+        _mode.observers = before
+
+
+# -- recording
+
+
+class Variable:
+    """The part of a Tensor that the graph knows: its array, its gradient and the operation that made it.
+
+    `Tensor` adds the operations (a class for each file of primitives/), construction, printing and conversion.
+    """
+
+    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "node")
+
+    data: Array
+    grad: Array | None  # dL/d(data), of the same shape, once a backward has reached it
+    node: Node | None  # the operation that made it, or None for a leaf
+    collects_gradient: bool  # a leaf whose `grad` a backward adds to
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether backward reaches it: a leaf that asked for a gradient, or anything computed from one."""
+        return self.collects_gradient or self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.node is not None and not value:
+            raise GraphError("requires_grad: a computed Tensor always requires it; use detach() to leave the graph")
+        if value and self.data.dtype.kind not in "fc":
+            raise DTypeError(
+                f"requires_grad: only floating-point Tensors have gradients; got {self.data.dtype}; "
+                "give dtype=numpy.float32"
+            )
+        self.collects_gradient = bool(value) and self.node is None
+
+    def backward(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> None:
+        """Add dL/d(leaf) to the `.grad` of every leaf that this Tensor, L, was computed from.
+
+        `gradient` is dL/d(self), of the same shape; it may be left out only for a single element, where it is 1. The
+        graph is freed unless `retain_graph`. Raises GraphError where there is nothing to walk.
+        """
+        for _ in self.backward_steps(gradient, retain_graph):
+            pass
+
+    def backward_steps(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> Iterator[None]:
+        """`backward` as an iterator, one operation per step, for inspection.
+
+        If it is not exhausted, the remaining graph is kept.
+        """
+        if not self.requires_grad:
+            raise GraphError(
+                "backward: this Tensor was not computed from one with requires_grad=True, or under no_grad; "
+                "there is nothing to differentiate"
+            )
+        if gradient is None:
+            if self.data.size != 1:
+                raise GraphError(
+                    f"backward: without a gradient, the Tensor must have one element; got shape {self.shape}; "
+                    "reduce it (sum or mean), or give a gradient of that shape"
+                )
+            start = np.ones_like(self.data)
+        else:
+            start = as_array(gradient, self.data.dtype).view()  # a view: it is made read-only, the caller's is not
+            if start.shape != self.shape:
+                raise ShapeError(f"backward: gradient must have the Tensor's shape {self.shape}; got {start.shape}")
+        if self.node is None:
+            self.collect(start)
+        else:
+            yield from _walk_back(self.node, start, retain_graph)
+
+    def collect(self, gradient: Array) -> None:
+        """Add `gradient` to this leaf's own."""
+        if self.grad is not None:
+            self.grad += gradient
+        elif gradient.flags.writeable and not buffers.is_view(gradient):
+            self.grad = gradient
+        else:  # shared with another branch: a leaf's own gradient may be clipped or added to in place
+            self.grad = gradient.copy()
+
+
+class Node:
+    """One recorded operation: its backward, and where its gradients go.
+
+    A parent is the Node of another operation, or a leaf that collects its gradient, or None where no gradient is
+    needed. A node never holds its own output's Tensor or array, so no reference cycle forms.
+    """
+
+    __slots__ = ("backward", "dtype", "grad", "grad_is_ours", "order", "parents", "retained", "shape")
+
+    def __init__(self, data: Array, parents: tuple[Node | Variable | None, ...], backward: Backward) -> None:
+        self.backward: Backward | None = backward  # None once the walk has passed
+        self.parents = parents
+        self.order = _next_order()
+        self.shape = data.shape
+        self.dtype = data.dtype
+        self.grad: Array | None = None  # dL/d(output), while it is being collected
+        self.grad_is_ours = False  # whether the walk may add to it in place
+        self.retained: weakref.ref[Variable] | None = None  # the Tensor that asked for retain_grad
+
+    @property
+    def name(self) -> str:
+        """The operation's name: that of the function around its backward."""
+        return "freed" if self.backward is None else operation_name(self.backward.__qualname__)
+
+    def collect(self, gradient: Array) -> None:
+        """Add `gradient` to that of this operation's result."""
+        if self.grad is None:
+            self.grad = gradient
+        elif self.grad_is_ours:
+            self.grad += gradient
+        else:
+            self.grad = buffers.add(self.grad, gradient)
+            self.grad_is_ours = True
+
+
+def operation_name(qualname: str) -> str:
+    """`exp` for the closure `Elementwise.exp.<locals>.backward`, wherever `exp` was defined."""
+    return qualname.rsplit(".<locals>", 1)[0].rpartition(".")[2].strip("_")
+
+
+def record_operation(data: Array, parents: Sequence[Variable], backward: Backward) -> Tensor:
+    """An operation's result as a Tensor that remembers how to go back.
+
+    `data` is the result, `parents` the Tensors it was computed from, and `backward(dy)` returns one gradient per
+    parent, in order, each exactly of its parent's shape, or None where none is needed. Under `no_grad`, or when no
+    parent needs a gradient, the result is a plain Tensor and `backward` is dropped with all it holds.
+    """
+    output = plain_tensor(data)
+    if _mode.recording:
+        for parent in parents:
+            if parent.node is not None or parent.collects_gradient:
+                sources = tuple([p.node or (p if p.collects_gradient else None) for p in parents])
+                output.node = Node(output.data, sources, backward)
+                break
+    for observer in _mode.observers:
+        observer.recorded(output, parents)  # type: ignore[arg-type]  # every Variable is a Tensor
+    return output
+
+
+_class_of_results: type[Tensor]
+
+
+def class_of_results(tensor_class: C) -> C:
+    """Decorator of Tensor, which tells the graph the class of every result: it stands below Tensor, and so cannot
+    import it.
+    """
+    global _class_of_results
+    _class_of_results = tensor_class  # type: ignore[assignment]
+    return tensor_class
+
+
+def plain_tensor(data: Array) -> Tensor:
+    """A Tensor over `data` without history."""
+    output = _class_of_results.__new__(_class_of_results)
+    output.data = data if isinstance(data, np.ndarray) else np.asarray(data)  # NumPy turns 0-d results into scalars
+    output.grad = output.node = None
+    output.collects_gradient = False
+    return output
+
+
+# -- the walk back
+
+
+def _nodes_behind(root: Node) -> list[Node]:
+    """Every node that `root` depends on, in the order they were recorded."""
+    found, seen, stack = [], {id(root)}, [root]
+    while stack:
+        node = stack.pop()
+        if node.backward is None:
+            raise GraphError(
+                "backward: each graph is walked once, its activations are freed on the way; this one was walked "
+                "before; run the forward again, or give the first backward retain_graph=True"
+            )
+        found.append(node)
+        for parent in node.parents:
+            if isinstance(parent, Node) and id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append(parent)
+    found.sort(key=lambda node: node.order)
+    return found
+
+
+def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]:
+    """Hand `gradient` back through the graph behind `root`, newest operation first, one at each step."""
+    pending = _nodes_behind(root)
+    root.grad = gradient
+    try:
+        while pending:
+            node = pending.pop()
+            dy, node.grad, node.grad_is_ours = node.grad, None, False
+            backward, parents = node.backward, node.parents
+            gradients: Gradients = [None] * len(parents)
+            if dy is not None and backward is not None:  # else everything after it returned None, and so does this
+                dy.flags.writeable = False
+                if node.retained is not None and (tensor := node.retained()) is not None:
+                    tensor.collect(dy)
+                for observer in _mode.observers:
+                    observer.before_backward(node, dy)
+                gradients = backward(dy)
+                for observer in _mode.observers:
+                    observer.after_backward(node, gradients)
+            name = node.name
+            if not retain_graph:
+                node.backward, node.parents = None, ()
+            del backward, dy  # the activations of this operation die here
+            _deliver(name, parents, gradients)
+            yield
+    finally:
+        for node in pending:  # a failed walk leaves no half-collected gradient behind
+            node.grad, node.grad_is_ours = None, False
+
+
+def _deliver(operation: str, parents: Sequence[Node | Variable | None], gradients: Gradients) -> None:
+    """Give each parent its gradient, once its shape is checked."""
+    if len(gradients) != len(parents):
+        raise GraphError(
+            f"{operation}: backward must return one gradient per parent, {len(parents)}; got {len(gradients)}"
+        )
+    for parent, gradient in zip(parents, gradients, strict=True):
+        if parent is None or gradient is None:
+            continue
+        if not isinstance(gradient, np.ndarray):
+            gradient = np.asarray(gradient)  # NumPy turns 0-d results into scalars
+        if gradient.shape != parent.shape:
+            raise GraphError(
+                f"{operation}: backward must return a gradient of its parent's shape {parent.shape}; "
+                f"got {gradient.shape}"
+            )
+        if gradient.dtype != parent.dtype:
+            gradient = gradient.astype(parent.dtype)
+        parent.collect(gradient)
