@@ -30,7 +30,9 @@ from tinygrad_llm.graph import Backward, Gradients, Node, observe
 from tinygrad_llm.tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent)
-ENGINE = tuple(str(Path(PACKAGE, part)) for part in ("primitives", "ops", "graph.py", "tensor.py", "anomaly.py"))
+ENGINE = tuple(
+    str(Path(PACKAGE, part)) for part in ("primitives", "ops", "functions", "graph.py", "tensor.py", "anomaly.py")
+)
 
 # Operations that put a number of the caller's choice in place; the infinity of a mask is meant.
 PLACES_VALUES = frozenset({"masked_fill", "pad"})

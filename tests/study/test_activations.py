@@ -62,7 +62,7 @@ def test_a_container_that_never_runs_has_no_name(model, ids):
     assert "blocks" not in names and {"blocks.0", "blocks.1", "head"} <= set(names)
     never = {f"blocks.{i}.attention.dropout" for i in range(2)}  # its p is read by the attention, which drops weights
     assert set(names) - set(study.cache(model, ids)) == never
-    with pytest.raises(ConfigError, match=r"near it: .*blocks\.0"), study.edit(model, {"blocks": study.zero()}):
+    with pytest.raises(ConfigError, match=r"similar names: .*blocks\.0"), study.edit(model, {"blocks": study.zero()}):
         pass
 
 
@@ -174,7 +174,7 @@ def test_other_blocks_and_several_outputs():
 
 def test_wrong_names_list_near_ones(model, ids):
     misspelt = study.edit(model, {"blocks.1.atention.weights": study.zero()})
-    with pytest.raises(ConfigError, match=r"near it: .*blocks\.1\.attention\.weights"), misspelt:
+    with pytest.raises(ConfigError, match=r"similar names: .*blocks\.1\.attention\.weights"), misspelt:
         pass
     with pytest.raises(ConfigError, match=r"final_norm"):
         study.cache(model, ids)["final_nrom"]
@@ -184,7 +184,7 @@ def test_changes_that_do_not_fit(model, ids):
     for change, error, words in (
         (lambda x: x[0], ShapeError, "keep its shape"),
         (study.patch(np.ones(5)), ShapeError, "broadcast"),
-        (study.zero(positions=99), IdRangeError, "within its 9"),
+        (study.zero(positions=99), IdRangeError, "within its size 9"),
     ):
         with pytest.raises(error, match=words), study.edit(model, {"blocks.0": change}):
             model(ids)

@@ -9,7 +9,8 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, Llama, LlamaConfig
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.ops.dispatch import composed_ops
-from tinygrad_llm.study.counting import owner_of, visible_pairs
+from tinygrad_llm.study.counting import visible_pairs
+from tinygrad_llm.study.held_arrays import owner_of
 
 B, T = 3, 7
 

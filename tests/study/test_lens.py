@@ -62,8 +62,8 @@ def test_attention_adds_up_and_is_explained_by_the_products() -> None:
     assert [len(layer["heads"]) for layer in seen["layers"]] == [2, 2]
     for layer in seen["layers"]:
         for head in layer["heads"]:
-            shares = triangle(8, head["shares"]) / lens.SHARES
-            np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=8 / lens.SHARES)
+            shares = triangle(8, head["shares"]) / lens.WEIGHT_STEPS
+            np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=8 / lens.WEIGHT_STEPS)
             scores = triangle(8, head["products"]) * head["scale"]
             powers = np.tril(np.exp(scores))
             np.testing.assert_allclose(shares, powers / powers.sum(axis=-1, keepdims=True), atol=2e-3)
@@ -150,12 +150,12 @@ def test_it_says_what_it_left_out(monkeypatch) -> None:
     assert data["leftOut"] == ["the tokens after the first 40, of 500"]
     seen = lens.look(model(), TOKENIZER, "abcd " * 8)
     whole = len(lens.as_page(seen).encode())
-    monkeypatch.setattr(lens, "MOST_BYTES", whole - 1)
+    monkeypatch.setattr(lens, "MAX_PAGE_BYTES", whole - 1)
     data = embedded(page := lens.as_page(seen))
     assert data["leftOut"] == ["attention: of each layer's 2 heads, the first 1"]
     assert [len(layer["heads"]) for layer in data["layers"]] == [1, 1]
     assert len(page.encode()) < whole
-    monkeypatch.setattr(lens, "MOST_BYTES", 100)
+    monkeypatch.setattr(lens, "MAX_PAGE_BYTES", 100)
     with pytest.raises(ConfigError, match="too many layers"):
         lens.as_page(lens.look(model(), TOKENIZER, "abc"))
 

@@ -16,8 +16,8 @@ from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.graph import observe, record_operation
 from tinygrad_llm.ops import FUSED, cross_entropy
 from tinygrad_llm.study import call_stack, tape_recorder
-from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
+from tinygrad_llm.study.module_paths import running_modules
 from tinygrad_llm.study.tape_entry import summarize
 from tinygrad_llm.verify.model_cases import made, model_cases
 from tinygrad_llm.verify.op_cases import CASES

@@ -19,8 +19,8 @@ from tinygrad_llm.measure.timing import Stopwatch, Times
 from tinygrad_llm.measure.training_step import TrainingStep, Workload
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention import QUERY_ROWS
-from tinygrad_llm.study.activations import running_modules
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
+from tinygrad_llm.study.module_paths import running_modules
 
 OBSERVED_STEPS = 3
 PEAK_FACTOR = 1.1  # peak memory of a step, relative to the sum of its parts: 0.94 to 1.14 was measured

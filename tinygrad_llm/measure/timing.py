@@ -17,8 +17,9 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import Gradients, Node, enable_grad, observe
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.dispatch import intercept
-from tinygrad_llm.study.activations import running_modules
-from tinygrad_llm.study.counting import LOSS, Flops, flops, loss_of, zeros_to_read
+from tinygrad_llm.study.counting import LOSS, Flops, flops
+from tinygrad_llm.study.module_paths import running_modules
+from tinygrad_llm.study.zero_batch import loss_of, zeros_to_read
 from tinygrad_llm.tensor import Tensor
 
 REPEATS = 3  # runs, of which the fastest is returned: other programs disturbed the others

@@ -10,10 +10,10 @@ from types import FrameType
 
 from tinygrad_llm.anomaly import ENGINE, PACKAGE
 from tinygrad_llm.nn import Module
-from tinygrad_llm.study.activations import module_paths
+from tinygrad_llm.study.module_paths import module_paths
 from tinygrad_llm.tensor import Tensor
 
-LAYERS = str(Path(PACKAGE, "nn"))
+LAYERS = str(Path(PACKAGE, "nn")), str(Path(PACKAGE, "layers"))
 
 
 class ModulePaths:
@@ -98,8 +98,7 @@ def _module_of(frame: FrameType) -> Module | None:
 def source_line(frame: FrameType | None) -> str:
     """The line of code outside the engine that called the operation in `frame`, as file:line.
 
-    Where that line is in a layer of `nn` without sublayers, such as Linear, the line that called the layer: it tells
-    more.
+    Where that line is in a layer without sublayers, such as Linear, the line that called the layer: it tells more.
     """
     while frame is not None and frame.f_code.co_filename.startswith(ENGINE):
         frame = frame.f_back

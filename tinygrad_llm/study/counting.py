@@ -1,4 +1,4 @@
-"""What each part of a model costs: floating-point operations by formula, bytes by looking at what is there.
+"""The cost of each part of a model: floating-point operations by formula, bytes of the arrays that it keeps.
 
     print(flops(model, batch_size, tokens))
     print(memory(model, batch_size, tokens))
@@ -8,12 +8,12 @@ An operation is a multiplication or an addition inside a matrix product:
     (R, I) @ (I, O)     2 · R · I · O
     attention           2 · (pairs of a query and a key that it may see, over all heads) · (D + E), for q kᵀ and p v
 
-That is the model's arithmetic, and the same for every way to work it out: the scores of hidden keys that a kernel's
-blocks hold too, or a forward that is run again in backward, are the implementation's. Work on single numbers (sums,
-exp, norms) is a few operations for each number made, and not counted but named.
+These are the operations of the model, independent of the implementation: scores of masked keys that a block of the
+fused op computes too, and a forward that is run again in backward, do not count. Elementwise work (sums, exp, norms)
+takes a few operations per element; it is not counted but listed as `uncounted`.
 
-Both functions run the model and its loss once on ids of zeros and watch its operations, so a new layer is counted if it
-is made of known ones.
+Both functions run the model and its loss once on ids of zeros and observe the operations, so a new layer is counted
+where it is built from known operations.
 """
 
 from __future__ import annotations
@@ -24,29 +24,26 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import CellType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.buffers import Buffer
-from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import Gradients, Node, TensorLike, enable_grad, observe
 from tinygrad_llm.layers.window_cache import tokens_held
-from tinygrad_llm.models import LanguageModel
-from tinygrad_llm.nn import Dropout, Module, TransformerBlock
+from tinygrad_llm.nn import Module, TransformerBlock
 from tinygrad_llm.ops.attention import scaled_dot_product_attention, visible_keys
-from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.primitives.operands import as_tensor
-from tinygrad_llm.random import Generator, default_generator
-from tinygrad_llm.study.activations import running_modules
+from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.study.held_arrays import arrays_held, owner_of
+from tinygrad_llm.study.module_paths import running_modules
+from tinygrad_llm.study.zero_batch import loss_of, zeros_to_read
 from tinygrad_llm.tensor import Tensor
 
 OPTIMIZER_MOMENTS = 2  # AdamW keeps two numbers per trainable parameter
 ATTENTION = "scaled_dot_product_attention"
-LOSS = "loss"  # where an operation belongs that ran in no module
+LOSS = "loss"  # the path of operations that run in no module
 
 
 def _product(output: Tensor, parents: Sequence[Tensor]) -> tuple[int, ...]:
@@ -67,9 +64,9 @@ FORMULAS: dict[str, Callable[[Tensor, Sequence[Tensor]], tuple[int, ...]]] = {
 
 
 def visible_pairs(query: Tensor, key: Tensor, attn_mask: TensorLike | None = None, is_causal: bool = False) -> int:
-    """How many pairs of a query and a key that it may see there are, over all heads and sequences.
+    """The number of pairs of a query and a key that it may see, over all heads and sequences.
 
-    Shapes: query (..., H, T, D), key (..., G, S, D), attn_mask as in `scaled_dot_product_attention`
+    Shapes: query (..., H, T, D), key (..., G, S, D), attn_mask as in `scaled_dot_product_attention` -> an int
     """
     mask = None if attn_mask is None else as_tensor(attn_mask)
     batch = np.broadcast_shapes(query.shape[:-3], key.shape[:-3])
@@ -80,13 +77,13 @@ def visible_pairs(query: Tensor, key: Tensor, attn_mask: TensorLike | None = Non
         visible = seen if visible is None else seen & visible
     if visible is None or not visible.size:
         return pairs
-    return int(np.count_nonzero(visible)) * (pairs // visible.size)  # visible is repeated to that many
+    return int(np.count_nonzero(visible)) * (pairs // visible.size)  # `visible` is broadcast to all pairs
 
 
 class Product(NamedTuple):
-    """A matrix product of the forward, or attention's two: `flops` is the product of its `factors`."""
+    """A matrix product of the forward, or the two of attention; `flops` is the product of the `factors`."""
 
-    module: str  # the path of the module that it ran in, or "loss"
+    module: str  # path of the module that it ran in, or "loss"
     operation: str
     factors: tuple[int, ...]
     operands: tuple[tuple[int, ...], ...]  # their shapes
@@ -98,10 +95,10 @@ class Product(NamedTuple):
 
 @dataclass
 class Flops:
-    """Forward floating-point operations: every product, and their sum by module path.
+    """Floating-point operations of a forward: every product, and their sums by module path.
 
-    "loss" is the path of what no module made: where a language model's loss is worked out together with its head, the
-    head's product too. `uncounted` says how many numbers the operations without a formula made, by operation.
+    "loss" is the path of operations outside of modules, among them the head's product where the loss is computed
+    together with it. `uncounted` is the number of elements that operations without a formula computed, by operation.
     """
 
     products: list[Product]
@@ -122,7 +119,7 @@ class Flops:
     def backward(self) -> int:
         """Twice the forward: each product has two operands, and the gradient of each is a product of the same size.
 
-        Too many by the products whose operand needs no gradient.
+        An upper bound: an operand that needs no gradient saves its product.
         """
         return 2 * self.forward
 
@@ -135,16 +132,18 @@ class Flops:
         ]
         rows += [f"{'forward':{width}} {forward:>16,}", f"{'backward (2 x forward)':{width}} {self.backward:>16,}"]
         named = ", ".join(f"{name} {count:,}" for name, count in self.uncounted.items())
-        return "\n".join([*rows, f"uncounted, numbers made: {named or 'none'}"])
+        rows += wrap(f"uncounted, elements computed: {named or 'none'}", terminal_width())
+        return "\n".join(rows)
 
 
 @dataclass
 class Memory:
-    """Bytes of one training step, `activations` by module path; `kv_cache` is what generating as many tokens keeps,
-    with a window only the last of them. (A cache makes room at once for all tokens that may come: see its `nbytes`.)
+    """Bytes of one training step, and of a KV cache; `activations` also by module path.
 
-    `optimizer` is AdamW's. Activations are the arrays that the graph of the forward and its loss keeps for the
-    backward, each counted once, parameters and inputs not among them; "loss" is what no module made.
+    `optimizer` is AdamW's state. Activations are the arrays that the graph of the forward and its loss keeps for
+    backward, each counted once, without parameters and inputs; "loss" is the path of operations outside of modules.
+    `kv_cache` is the cache after as many tokens, with a sliding window only the last of them. (A KVCache allocates
+    room for the whole context at once: see its `nbytes`.)
     """
 
     parameters: int
@@ -159,7 +158,7 @@ class Memory:
 
     @property
     def training(self) -> int:
-        """All of them but the cache."""
+        """The sum without the KV cache."""
         return self.parameters + self.gradients + self.optimizer + self.activations
 
     def __str__(self) -> str:
@@ -172,7 +171,7 @@ class Memory:
 
 
 class _Recorder:
-    """Remembers each product, and where in the model each operation ran."""
+    """Observes operations: keeps each product, and the module path of each operation."""
 
     def __init__(self, running: Sequence[str]) -> None:
         self.running = running
@@ -198,7 +197,7 @@ class _Recorder:
         return output
 
     def recorded(self, output: Tensor, parents: Sequence[Tensor]) -> None:
-        if output.node is None:  # nothing learned went into it
+        if output.node is None:  # no operand requires a gradient
             return
         self.paths[output.node] = self.path
         operation = output.node.name
@@ -222,7 +221,7 @@ class _Recorder:
 
 @contextmanager
 def watch_operations(running: Sequence[str] = ()) -> Iterator[_Recorder]:
-    """Inside, each operation that is recorded is counted; `running` are the paths of the modules at work, if known."""
+    """Count the operations recorded inside the block; `running` are the paths of the modules at work, where known."""
     recorder = _Recorder(running)
     with enable_grad(), observe(recorder), intercept(recorder.attend):
         yield recorder
@@ -239,24 +238,24 @@ def flops(model: Module, batch_size: int, tokens: int) -> Flops:
 
 
 def memory(model: Module, batch_size: int, tokens: int) -> Memory:
-    """The bytes that training `model` on ids (batch_size, tokens) keeps, by kind and module; see `Memory`.
+    """The bytes that a training step of `model` on ids (batch_size, tokens) keeps, by kind and module; see `Memory`.
 
     Raises: ConfigError for sizes below 1; what the model raises for ids that do not fit it
     """
     with zeros_to_read(model, batch_size, tokens) as (inputs, targets):
         recorder = _watch_loss(model, inputs, targets)
-    ours = {id(owner_of(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
-    ours |= {id(owner_of(array)) for array in (*inputs, targets)}
+    seen = {id(owner_of(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
+    seen |= {id(owner_of(array)) for array in (*inputs, targets)}
     by_module: Counter[str] = Counter()
     for node, path in recorder.paths.items():
         for array in arrays_held(node.backward):
             owner = owner_of(array)
-            if id(owner) not in ours:
-                ours.add(id(owner))
+            if id(owner) not in seen:
+                seen.add(id(owner))
                 by_module[path] += owner.nbytes
     parameters = list(model.parameters())
     trainable = sum(parameter.data.nbytes for parameter in parameters if parameter.requires_grad)
-    kept = sum(  # numbers, of one text
+    cache_elements = sum(  # per sequence
         layer.cache_width * tokens_held(tokens, getattr(layer, "window", None))
         for layer in model.modules()
         if hasattr(layer, "cache_width")
@@ -265,34 +264,9 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
         parameters=sum(parameter.data.nbytes for parameter in parameters),
         gradients=trainable,
         optimizer=OPTIMIZER_MOMENTS * trainable,
-        kv_cache=kept * batch_size * (parameters[0].dtype.itemsize if parameters else 0),
+        kv_cache=cache_elements * batch_size * (parameters[0].dtype.itemsize if parameters else 0),
         by_module=dict(by_module),
     )
-
-
-@contextmanager
-def zeros_to_read(model: Module, batch_size: int, tokens: int) -> Iterator[tuple[list[Array], Array]]:
-    """Inputs and targets of zeros for `model`, whose generators stand afterwards where they stood before.
-
-    Raises: ConfigError for sizes below 1
-    """
-    if batch_size < 1 or tokens < 1:
-        raise ConfigError(f"counting: batch_size and tokens must be at least 1; got {batch_size} and {tokens}")
-    ids, targets = np.zeros((batch_size, tokens), np.int64), np.zeros((batch_size, tokens), np.int64)
-    drawing = {id(generator): generator for generator in _generators(model)}.values()
-    before = [generator.state() for generator in drawing]
-    try:
-        yield [ids] * _count_inputs(model), targets
-    finally:
-        for generator, state in zip(drawing, before, strict=True):
-            generator.set_state(state)  # counting never changes the training
-
-
-def loss_of(model: Module, inputs: Sequence[Array], targets: Array) -> Tensor:
-    """The loss that training asks for: a language model's own, any other's cross-entropy."""
-    if isinstance(model, LanguageModel):
-        return model.loss(inputs[0], targets)
-    return cross_entropy(model(*inputs), targets)
 
 
 def _watch_loss(model: Module, inputs: Sequence[Array], targets: Array) -> _Recorder:
@@ -303,7 +277,7 @@ def _watch_loss(model: Module, inputs: Sequence[Array], targets: Array) -> _Reco
 
 @contextmanager
 def _every_block_kept(model: Module) -> Iterator[None]:
-    """Without checkpointing, inside which no operation is recorded."""
+    """Switch activation checkpointing off inside the block: checkpointed operations are not recorded."""
     blocks = [part for part in model.modules() if isinstance(part, TransformerBlock)]
     before = [block.recompute for block in blocks]
     for block in blocks:
@@ -313,45 +287,3 @@ def _every_block_kept(model: Module) -> Iterator[None]:
     finally:
         for block, recompute in zip(blocks, before, strict=True):
             block.recompute = recompute
-
-
-def _count_inputs(model: Module) -> int:
-    """How many arrays of ids the model asks for: one, or a source and a target."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    return sum(parameter.default is parameter.empty for parameter in parameters)
-
-
-def _generators(model: Module) -> Iterator[Generator]:
-    """Those that dropout draws from."""
-    yield default_generator()
-    for module in model.modules():
-        if isinstance(module, Dropout) and module.generator is not None:
-            yield module.generator
-
-
-def arrays_held(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
-    """Every array that a backward reaches through its closure: directly, in Tensors, containers and inner functions."""
-    seen = set() if seen is None else seen
-    if id(held) in seen:
-        return
-    seen.add(id(held))
-    if isinstance(held, np.ndarray):
-        yield held
-    elif isinstance(held, Tensor):
-        yield held.data
-    elif isinstance(held, list | tuple | set):
-        for item in held:
-            yield from arrays_held(item, seen)
-    elif isinstance(held, dict):
-        yield from arrays_held(list(held.values()), seen)
-    elif callable(held) and getattr(held, "__closure__", None):
-        for cell in held.__closure__:
-            if cell != CellType():  # a variable that was given a value
-                yield from arrays_held(cell.cell_contents, seen)
-
-
-def owner_of(array: Array) -> Array:
-    """The array whose memory this one lies in; a buffer that it was put into may be larger than it."""
-    while isinstance(array.base, np.ndarray) and not isinstance(array.base, Buffer):
-        array = array.base
-    return array

@@ -1,10 +1,10 @@
-"""The lens: one forward and backward of a language model on a text, with every number that a reader may ask for.
+"""The lens: one forward and backward of a language model on a text, as a page of all its numbers.
 
     gathered = look(model, tokenizer, "Once upon a time")
     page = as_page(gathered)
 
-`look` gathers plain lists and numbers; `as_page` puts them into `lens.html`, which shows them without network or
-packages.
+`look` collects plain lists and numbers: attention, gradients, predictions of each layer, parameters, costs. `as_page`
+puts them into `lens.html`, a page that needs no network and no packages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,19 +32,22 @@ from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 
-MOST_TOKENS = 128
-MOST_BYTES = 5_000_000
-MOST_PROMPT = 20_000  # characters of it that are read: far more than MOST_TOKENS tokens need
-LIKELIEST = 5  # tokens of each prediction that are shown
-BINS = 24
-SHARES = 9999  # a share of attention is kept as a whole number of these
+MAX_TOKENS = 128
+MAX_PAGE_BYTES = 5_000_000
+MAX_PROMPT = 20_000  # characters of the prompt that are read: far more than MAX_TOKENS tokens need
+TOP_TOKENS = 5  # of each prediction
+BINS = 24  # of each histogram
+WEIGHT_STEPS = 9999  # an attention weight is stored as an integer number of 1 / WEIGHT_STEPS
 REPEATS = 3  # timings, of which the shortest counts
-NO_PRODUCTS = "no products: a few passes over the numbers"
+NO_PRODUCTS = "no products: a few passes over the elements"
 
 
 @dataclass
-class _Attended:
-    """One layer's attention: the products q · k before scaling, the scale, and the weights with their gradient."""
+class _AttentionCall:
+    """One layer's attention: the products q · k before scaling, the scale, and the weights with their gradient.
+
+    Shapes: products and weights (B, H, T, S), or (H, T, S)
+    """
 
     products: Array
     scale: float
@@ -52,10 +55,9 @@ class _Attended:
 
 
 @contextmanager
-def _attention_spelled_out() -> Iterator[list[_Attended]]:
-    """Let every attention write down its weights, and the products q · k that they come from, layer by layer."""
-    seen: list[_Attended] = []
-
+def _recorded_attention() -> Iterator[list[_AttentionCall]]:
+    """Record the weights of every attention, and the products q · k that they come from, layer by layer."""
+    calls: list[_AttentionCall] = []
     products: list[tuple[Array, float]] = []
 
     def keep_products(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -68,29 +70,31 @@ def _attention_spelled_out() -> Iterator[list[_Attended]]:
     def keep(weights: Tensor) -> Tensor:
         if weights.requires_grad:
             weights.retain_grad()
-        seen.append(_Attended(*products.pop(), weights))
+        calls.append(_AttentionCall(*products.pop(), weights))
         return weights
 
     with intercept(keep_products), watch_attention_weights(keep):
-        yield seen
+        yield calls
 
 
 def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
-    """Every number of `model` on `prompt`, at most the first MOST_TOKENS tokens of it.
+    """The numbers of `model` on the first MAX_TOKENS tokens of `prompt`, in evaluation mode.
 
-    The gradients are those of the mean loss over the text's own next tokens. The model is left as it was, but for its
-    parameters' gradients, which are forgotten.
+    Gradients are those of the mean loss of predicting each next token of the prompt. The model is left unchanged,
+    except that its parameters' gradients are set to None.
 
     Units: losses in nats; seconds; bytes; floating-point operations
     Raises: ConfigError for a model that is no language model, or a prompt of fewer than two tokens
     """
     if not isinstance(model, LanguageModel):
-        raise ConfigError(f"only models that predict the next token can be looked at; this is a {type(model).__name__}")
+        raise ConfigError(
+            f"inspect: the model must predict the next token, as a GPT does; this is a {type(model).__name__}"
+        )
     left_out = []
-    if len(prompt) > MOST_PROMPT:
-        left_out.append(f"the prompt after its first {MOST_PROMPT:,} characters")
-    ids = np.array(tokenizer.encode(prompt[:MOST_PROMPT], allowed_special="all"), np.int64)
-    longest = min(MOST_TOKENS, model.config.context_length)
+    if len(prompt) > MAX_PROMPT:
+        left_out.append(f"the prompt after its first {MAX_PROMPT:,} characters")
+    ids = np.array(tokenizer.encode(prompt[:MAX_PROMPT], allowed_special="all"), np.int64)
+    longest = min(MAX_TOKENS, model.config.context_length)
     if len(ids) > longest:
         left_out.append(f"the tokens after the first {longest}, of {len(ids)}")
         ids = ids[:longest]
@@ -109,63 +113,67 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
 def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, left_out: list[str]) -> dict[str, Any]:
     calls: dict[str, tuple[Module, Any]] = {}
     streams: list[Tensor] = []
-    hooks = []
-    for number, block in enumerate(model.blocks):
-        hooks.append(block.register_forward_hook(_keep_stream(streams)))
-        for name, part in block.named_children():
-            hooks.append(part.register_forward_hook(_keep_call(calls, f"blocks.{number}.{name}")))
-    for name in ("final_norm", "head"):
-        hooks.append(getattr(model, name).register_forward_hook(_keep_call(calls, name)))
-    model.zero_grad()
-    asked = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    for parameter, _ in asked:
-        parameter.requires_grad = True
-    try:
-        with enable_grad(), _attention_spelled_out() as attended:
-            logits = model(ids)
-            losses = cross_entropy(logits[:-1], ids[1:], reduction="none")
-            losses.mean().backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for parameter, before in asked:
-            parameter.requires_grad = before
-    surprise = losses.data.astype(float)
-    predictions = [_likeliest(model, stream) for stream in streams]
-    predictions.append(_likeliest(model, None, logits))
+    with _hooks(model, calls, streams), enable_grad(), _recorded_attention() as attention:
+        logits = model(ids)
+        losses = cross_entropy(logits[:-1], ids[1:], reduction="none")
+        losses.mean().backward()
+    loss_of_token = losses.data.astype(float)
+    predictions = [_top_tokens(model, stream) for stream in streams]
+    predictions.append(_top_tokens(model, None, logits))
     named = {token for layer in predictions for row in layer for token, _ in row}
     return {
-        "prompt": prompt[:MOST_PROMPT],
+        "prompt": prompt[:MAX_PROMPT],
         "model": {
             "kind": type(model).__name__,
             "parameters": model.num_parameters(),
             "settings": model.config.to_dict(),
         },
         "tokens": [
-            {"id": int(one), **_described(tokenizer, int(one)), "loss": None if i == 0 else _short(surprise[i - 1])}
+            {
+                "id": int(one),
+                **_text_and_bytes(tokenizer, int(one)),
+                "loss": _short(loss_of_token[i - 1]) if i else None,
+            }
             for i, one in enumerate(ids)
         ],
-        "loss": _short(surprise.mean()),
+        "loss": _short(loss_of_token.mean()),
         "layers": [
-            {
-                "heads": [_head(one, head) for head in range(one.weights.shape[-3])],
-                "allHeads": one.weights.shape[-3],
-            }
-            for one in attended
+            {"heads": [_head(call, head) for head in range(call.weights.shape[-3])], "allHeads": call.weights.shape[-3]}
+            for call in attention
         ],
-        "streams": [
-            {
-                "name": "embedding" if i == 0 else f"after block {i - 1}",
-                "norms": [_short(x) for x in np.linalg.norm(stream.data.astype(np.float64), axis=-1)],
-                "gradients": [_short(x) for x in np.linalg.norm(_gradient(stream), axis=-1)],
-            }
-            for i, stream in enumerate(streams)
-        ],
+        "streams": [_norms(number, stream) for number, stream in enumerate(streams)],
         "predictions": predictions,
-        "vocabulary": {str(one): _described(tokenizer, one)["text"] for one in sorted(named)},
+        "vocabulary": {str(one): _text_and_bytes(tokenizer, one)["text"] for one in sorted(named)},
         "parameters": [_histograms(name, parameter) for name, parameter in model.named_parameters()],
         "costs": _costs(calls),
         "leftOut": left_out,
+    }
+
+
+@contextmanager
+def _hooks(model: LanguageModel, calls: dict[str, tuple[Module, Any]], streams: list[Tensor]) -> Iterator[None]:
+    """Collect the calls of each part and the residual streams, with a gradient for every parameter."""
+    requires_grad = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with ExitStack() as undo:
+        for number, block in enumerate(model.blocks):
+            undo.enter_context(block.register_forward_hook(_keep_stream(streams)))
+            for name, part in block.named_children():
+                undo.enter_context(part.register_forward_hook(_keep_call(calls, f"blocks.{number}.{name}")))
+        for name in ("final_norm", "head"):
+            undo.enter_context(getattr(model, name).register_forward_hook(_keep_call(calls, name)))
+        model.zero_grad()
+        for parameter, before in requires_grad:
+            undo.callback(setattr, parameter, "requires_grad", before)
+            parameter.requires_grad = True
+        yield
+
+
+def _norms(number: int, stream: Tensor) -> dict[str, Any]:
+    """The norm of the residual stream and of its gradient at each position."""
+    return {
+        "name": "embedding" if number == 0 else f"after block {number - 1}",
+        "norms": [_short(x) for x in np.linalg.norm(stream.data.astype(np.float64), axis=-1)],
+        "gradients": [_short(x) for x in np.linalg.norm(_gradient(stream), axis=-1)],
     }
 
 
@@ -191,44 +199,51 @@ def _gradient(x: Tensor) -> Array:
 
 
 def _short(x: Any) -> float | None:
-    """Five digits of a number; None for what is none, which JSON cannot hold."""
+    """`x` rounded to five digits; None for NaN and infinity, which JSON cannot hold."""
     return float(f"{float(x):.5g}") if math.isfinite(x) else None
 
 
-def _described(tokenizer: Tokenizer, token: int) -> dict[str, str]:
+def _text_and_bytes(tokenizer: Tokenizer, token: int) -> dict[str, str]:
     raw = tokenizer.token_bytes(token)
     return {"text": raw.decode("utf-8", errors="replace"), "bytes": raw.hex(" ")}
 
 
-def _likeliest(model: LanguageModel, stream: Tensor | None, logits: Tensor | None = None) -> list[list[list[Any]]]:
-    """For every token the likeliest next ones, were the head to read this stream (logit lens; nostalgebraist 2020)."""
+def _top_tokens(model: LanguageModel, stream: Tensor | None, logits: Tensor | None = None) -> list[list[list[Any]]]:
+    """The most probable next tokens at each position, with the head applied to `stream`.
+
+    Logit lens (nostalgebraist 2020).
+
+    Shapes: stream (T, C), logits (T, V) -> T lists of [token, probability]
+    """
     with no_grad():
         if logits is None:
             logits = model.head(model.final_norm(stream))
     scores = logits.data.astype(np.float64)
-    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    best = np.argsort(-shares, axis=-1, kind="stable")[:, :LIKELIEST]
-    return [[[int(token), _short(row[token])] for token in tokens] for row, tokens in zip(shares, best, strict=True)]
+    probabilities = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :TOP_TOKENS]
+    return [
+        [[int(token), _short(row[token])] for token in tokens] for row, tokens in zip(probabilities, best, strict=True)
+    ]
 
 
-def _head(one: _Attended, head: int) -> dict[str, Any]:
-    """The lower triangle of a head, row by row: shares in 1 / SHARES, products rounded, gradients as whole steps."""
-    weights = one.weights.data[head] if one.weights.ndim == 3 else one.weights.data[0, head]
-    gradient = _gradient(one.weights).reshape(-1, *weights.shape)[head]
-    products = one.products.reshape(-1, *weights.shape)[head]
-    step = float(np.abs(gradient).max()) / SHARES or 1.0
+def _head(call: _AttentionCall, head: int) -> dict[str, Any]:
+    """The lower triangle of a head, row by row: weights and gradients as integer multiples of a step."""
+    weights = call.weights.data[head] if call.weights.ndim == 3 else call.weights.data[0, head]
+    gradient = _gradient(call.weights).reshape(-1, *weights.shape)[head]
+    products = call.products.reshape(-1, *weights.shape)[head]
+    step = float(np.abs(gradient).max()) / WEIGHT_STEPS or 1.0
     lower = np.tril_indices(len(weights))
-    unseen = weights[lower] == 0  # hidden by a window, or so small that nothing is left of it
+    hidden = weights[lower] == 0  # by a window; or the weight is too small for its dtype
     digits = max(0, 3 - math.ceil(math.log10(max(float(np.abs(products[lower]).max()), 1e-9))) + 1)
     return {
-        "shares": np.rint(weights[lower] * SHARES).astype(int).tolist(),
+        "shares": np.rint(weights[lower] * WEIGHT_STEPS).astype(int).tolist(),
         "gradients": np.rint(gradient[lower] / step).astype(int).tolist(),
         "step": _short(step),
         "products": [
-            None if hidden else round(float(x), digits) for x, hidden in zip(products[lower], unseen, strict=True)
+            None if is_hidden else round(float(x), digits) for x, is_hidden in zip(products[lower], hidden, strict=True)
         ],
-        "scale": _short(one.scale),
+        "scale": _short(call.scale),
     }
 
 
@@ -256,27 +271,27 @@ def _histogram(x: Array) -> dict[str, Any]:
 
 
 def _costs(calls: dict[str, tuple[Module, Any]]) -> list[dict[str, Any]]:
-    """Each part alone, run again: what a formula counts, what it holds, and how long it took without recording."""
+    """The costs of each part, run again alone: counted operations, bytes, and the time without recording."""
     costs = []
     for name, (part, args) in calls.items():
         if not any(True for _ in part.parameters()):
             continue  # dropout, which does nothing in evaluation
-        with watch_operations() as counted:
+        with watch_operations() as recorder:
             part(*args)
-        taken = []
+        seconds = []
         with no_grad():
             for _ in range(REPEATS):
                 started = time.perf_counter()
                 output = part(*args)
-                taken.append(time.perf_counter() - started)
+                seconds.append(time.perf_counter() - started)
         costs.append(
             {
                 "name": name,
-                "flops": sum(product.flops for product in counted.products),
-                "formula": " + ".join(map(_formula, counted.products)) or NO_PRODUCTS,
+                "flops": sum(product.flops for product in recorder.products),
+                "formula": " + ".join(map(_formula, recorder.products)) or NO_PRODUCTS,
                 "weightBytes": sum(parameter.data.nbytes for parameter in part.parameters()),
                 "outputBytes": output.data.nbytes,
-                "seconds": _short(min(taken)),
+                "seconds": _short(min(seconds)),
             }
         )
     return costs
@@ -284,16 +299,20 @@ def _costs(calls: dict[str, tuple[Module, Any]]) -> list[dict[str, Any]]:
 
 def _formula(product: Product) -> str:
     factors = "·".join(map(str, product.factors))
-    return f"{factors} (q·k and the mean of v, for each visible pair)" if product.operation == ATTENTION else factors
+    return (
+        f"{factors} (q·k and the weighted mean of v, for each visible pair)"
+        if product.operation == ATTENTION
+        else factors
+    )
 
 
 # -- the page
 
 
 def as_page(gathered: dict[str, Any]) -> str:
-    """The page of what `look` gathered, of at most MOST_BYTES: heads are left out until it fits, and the page says so.
+    """The page of what `look` returned. Heads are left out until it has at most MAX_PAGE_BYTES; the page names them.
 
-    Raises: ConfigError where it does not fit without any
+    Raises: ConfigError where it does not fit without any head
     """
     template = importlib.resources.files("tinygrad_llm.study").joinpath("lens.html").read_text("utf-8")
     heads = max((len(layer["heads"]) for layer in gathered["layers"]), default=0)
@@ -304,12 +323,12 @@ def as_page(gathered: dict[str, Any]) -> str:
         layers = [{**layer, "heads": layer["heads"][:kept]} for layer in gathered["layers"]]
         data = _embedded({**gathered, "layers": layers, "leftOut": left_out})
         page = template.replace("{{DATA}}", data)
-        if len(page.encode()) <= MOST_BYTES:
+        if len(page.encode()) <= MAX_PAGE_BYTES:
             return page
-    raise ConfigError(f"the page must stay below {MOST_BYTES:,} bytes; this model has too many layers for it")
+    raise ConfigError(f"the page must stay below {MAX_PAGE_BYTES:,} bytes; this model has too many layers for it")
 
 
 def _embedded(data: Any) -> str:
-    """JSON for the inside of a <script>: ASCII, and no letter that HTML might read as its own."""
+    """JSON for the inside of a <script>: ASCII, without characters that have a meaning in HTML."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

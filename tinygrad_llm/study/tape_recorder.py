@@ -14,8 +14,8 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.graph import Gradients, Node
 from tinygrad_llm.study.call_stack import ModulePaths, operand_names, source_line
-from tinygrad_llm.study.counting import arrays_held, owner_of
 from tinygrad_llm.study.formulas import formula_of, operation_behind
+from tinygrad_llm.study.held_arrays import arrays_held, owner_of
 from tinygrad_llm.study.tape_entry import BackwardCall, Entry, Operand, Summary, summarize
 from tinygrad_llm.tensor import Tensor
 
