@@ -1,13 +1,14 @@
-"""The demo of few-shot learning shows it appear: no shot helps at first, each new letter helps in the end."""
+"""The demo of few-shot learning: examples in the prompt help only after training."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
 
-def test_shots_help_only_after_training(printed):
+def test_examples_in_the_prompt_help_only_after_training(printed: Callable[[str], str]) -> None:
     output = printed("few_shot")
     curves = [
         [float(share) for share in re.findall(r"shots +([\d.]+)%", part)[:13]]
