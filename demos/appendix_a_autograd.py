@@ -21,6 +21,9 @@ from tinygrad_llm import Tensor, default_generator, manual_seed, nn, no_grad
 from tinygrad_llm.data import DataLoader
 from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.optim import SGD
+from tinygrad_llm.scripts import end_quietly
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Appendix A of the book: tensors, autograd and a first training run.")
 options.add_argument("--full", action="store_true", help="changes nothing here: the appendix is run at its full size")

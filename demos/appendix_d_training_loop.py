@@ -22,8 +22,11 @@ from tinygrad_llm.data import DataLoader, SlidingWindows, train_validation_split
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
 from tinygrad_llm.train import duration, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Appendix D of the book: learning rates over time, clipped gradients.")
 options.add_argument("--full", action="store_true", help="train the book's 124M model for its 15 epochs")

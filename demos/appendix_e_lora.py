@@ -52,8 +52,11 @@ from tinygrad_llm.finetune import (
     unmerge_lora,
 )
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer, corpora
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, duration
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Appendix E of the book: LoRA, from the layer to a trained adapter.")
 options.add_argument("--full", action="store_true", help="train the book's 124M model with LoRA")

@@ -37,8 +37,11 @@ from tinygrad_llm.finetune import Classifier, classification_loss, evaluate_clas
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
 from tinygrad_llm.nn import Module
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, corpora
 from tinygrad_llm.train import Loss, Trainer, TrainingSettings, duration, evaluate, language_model_loss
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="BERT and GPT, of one size and trained for the same time.")
 options.add_argument("--full", action="store_true", help="train five times as long")

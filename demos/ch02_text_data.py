@@ -23,6 +23,7 @@ import numpy as np
 from tinygrad_llm import Tensor, manual_seed, nn
 from tinygrad_llm.data import DataLoader, SlidingWindows
 from tinygrad_llm.errors import DataError, TokenizerError
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import (
     BPETokenizer,
     GPT2Tokenizer,
@@ -32,6 +33,8 @@ from tinygrad_llm.text import (
     corpora,
     split_words,
 )
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 2 of the book: tokenizers, windows, batches and embeddings.")
 options.add_argument("--full", action="store_true", help="changes nothing here: the chapter is run at its full size")

@@ -17,6 +17,9 @@ import numpy as np
 
 import tinygrad_llm.nn.functional as F
 from tinygrad_llm import Tensor, cat, default_generator, manual_seed, nn, no_grad, stack
+from tinygrad_llm.scripts import end_quietly
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 3 of the book: attention from a weighted mean to several heads.")
 options.add_argument("--full", action="store_true", help="compare at GPT-2's context of 1,024 tokens instead of 64")

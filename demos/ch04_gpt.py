@@ -20,7 +20,10 @@ import tinygrad_llm.nn.functional as F
 from tinygrad_llm import Tensor, manual_seed, nn, no_grad
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import GPT2Tokenizer, corpora
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 4 of the book: a GPT, from normalization to its first text.")
 options.add_argument("--full", action="store_true", help="build GPT-2's larger sizes too, to count their parameters")

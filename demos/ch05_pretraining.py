@@ -32,8 +32,11 @@ from tinygrad_llm.errors import DataError
 from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, duration
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 5 of the book: losses, training, sampling, saving and loading.")
 options.add_argument("--full", action="store_true", help="train the book's 124M model for its ten epochs")

@@ -50,8 +50,11 @@ from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import pandas_sample_order
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer, corpora
 from tinygrad_llm.train import Trainer, TrainingSettings, duration, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 6 of the book: a spam filter, from the messages to the model.")
 options.add_argument("--full", action="store_true", help="train the book's 124M model")

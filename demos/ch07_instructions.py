@@ -42,8 +42,11 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune import evaluate_instructions, respond
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
 from tinygrad_llm.train import Trainer, TrainingSettings, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Chapter 7 of the book: instructions, from records to a model.")
 options.add_argument("--full", action="store_true", help="larger models, more kinds of tasks, and the book's records")

@@ -40,8 +40,11 @@ from tinygrad_llm.data import (
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune import DPO, dpo_loss, evaluate_preferences, frozen_copy, sequence_log_probs
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer, Tokenizer, corpora
 from tinygrad_llm.train import Trainer, TrainingSettings, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="The book's bonus chapter on preferences: DPO, from the data to a model.")
 options.add_argument("--full", action="store_true", help="train a larger model for longer")

@@ -22,7 +22,10 @@ import numpy as np
 
 from tinygrad_llm import Generator, manual_seed, no_grad
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.train import Trainer, TrainingSettings
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Few-shot learning appears in a small GPT while it trains.")
 options.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the curves, with matplotlib installed")

@@ -27,6 +27,9 @@ import numpy as np
 from tinygrad_llm import manual_seed
 from tinygrad_llm.generate import PromptLookup, generate, generate_speculatively
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Greedy tokens per second of GPT-2's smallest size, here and elsewhere.")
 options.add_argument("--gpt2", type=Path, metavar="FOLDER", help="a Hugging Face folder with GPT-2's weights")

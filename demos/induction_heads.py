@@ -17,6 +17,9 @@ from tinygrad_llm import Generator, manual_seed, no_grad, study
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn.functional import cross_entropy
 from tinygrad_llm.optim import AdamW
+from tinygrad_llm.scripts import end_quietly
+
+end_quietly()
 
 LETTERS, LENGTH, BATCH, STEPS = 24, 28, 32, 900
 SHORTEST, LONGEST = 6, 13

@@ -20,8 +20,11 @@ from tinygrad_llm.data import WindowLoader
 from tinygrad_llm.generate import generate
 from tinygrad_llm.layers import tokens_held
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, Llama, LlamaConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import CharTokenizer, corpora
 from tinygrad_llm.train import Trainer, TrainingSettings, duration, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="From GPT to Llama, one part at a time, and its variants.")
 options.add_argument("--full", action="store_true", help="train every model for longer")

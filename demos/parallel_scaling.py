@@ -33,7 +33,10 @@ import numpy as np
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import init
 from tinygrad_llm.optim import AdamW, clip_grad_norm_
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.train import join_launch
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Time per step against machines and network, from measured figures.")
 options.add_argument("--small", action="store_true", help="measure a model of 2 million parameters, not of 124 million")

@@ -10,6 +10,10 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.scripts import end_quietly
+
+end_quietly()
+
 # -- Rung 1: numbers. A value remembers what it was made of, and the derivative by each.
 
 

@@ -33,9 +33,12 @@ from tinygrad_llm.measure.products_alone import products_alone
 from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, arbitrary_tokens
 from tinygrad_llm.models import GPT
 from tinygrad_llm.random import Generator
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.study.counting import flops
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
 from tinygrad_llm.train.environment import available_cores
+
+end_quietly()
 
 SIDES = ("NumPy", "PyTorch")
 STEPS_OF_MEMORY = 2  # AdamW's moments are there from the second on

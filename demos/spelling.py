@@ -22,8 +22,11 @@ from tinygrad_llm import Generator, manual_seed
 from tinygrad_llm.data import DataLoader, Pair, TranslationDataset, collate_translation
 from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import END_OF_TEXT, CharTokenizer, corpora
 from tinygrad_llm.train import ProgressLog, Trainer, TrainingSettings, duration
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="An encoder-decoder learns to correct spelling.")
 options.add_argument("--full", action="store_true", help="train a larger model for longer")

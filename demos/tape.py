@@ -17,7 +17,10 @@ import numpy as np
 
 from tinygrad_llm import manual_seed, study
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import CharTokenizer
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="Every operation of one forward and backward of a GPT.")
 options.add_argument("file", nargs="?", type=Path, help="where to write the picture (SVG), else a temporary folder")

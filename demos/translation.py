@@ -26,8 +26,11 @@ from tinygrad_llm.generate import beam_search, translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.ops.attention import attention_weights
+from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.train import ProgressLog, Trainer, TrainingSettings, duration, evaluate
+
+end_quietly()
 
 options = argparse.ArgumentParser(description="An encoder-decoder learns to say numbers in French.")
 options.add_argument("--full", action="store_true", help="train a larger model for longer")

@@ -1,6 +1,8 @@
 """Every demo reads as a notebook or a script, on the public package alone, and says nothing that another says."""
 
 import ast
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -57,3 +59,20 @@ def test_no_demo_defines_what_another_defines() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 assert node.name not in owners, (node.name, demo, owners[node.name])
                 owners[node.name] = demo
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_ends_quietly_when_its_reader_leaves_or_interrupts_it(demo: str) -> None:
+    calls = [node.lineno for node in ast.parse(DEMOS[demo]).body if ast.unparse(node) == "end_quietly()"]
+    assert len(calls) == 1
+    assert "print(" not in "".join(DEMOS[demo].splitlines(keepends=True)[: calls[0]])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_demo_in_training_ends_by_sigterm_without_a_traceback() -> None:
+    command = [sys.executable, "-u", "demos/few_shot.py"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and any(line.startswith("after 40 steps") for line in process.stdout)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-signal.SIGTERM, "")
