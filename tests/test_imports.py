@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import the rooms of the lines above its own; where several stand in one line, they do not see each other.
 CHAIN = [
-    ["errors", "lazy", "scripts"],
+    ["errors", "lazy", "scripts", "terminal"],
     ["arrays"],
     ["checks", "settings", "buffers"],
     ["graph"],
@@ -41,7 +41,7 @@ for lines_above, line in enumerate(CHAIN):
     for room in line:
         BELOW[room] = {one for above in CHAIN[:lines_above] for one in above}
 # Rooms beside the chain, what they may import, and the first line of the chain that may import them.
-FLOOR = {"errors", "lazy", "arrays", "checks", "settings"}
+FLOOR = {"errors", "lazy", "terminal", "arrays", "checks", "settings"}
 BESIDE = [
     ("random", FLOOR, "ops"),
     ("formats", FLOOR, "models"),
@@ -55,6 +55,7 @@ for room, below, first in BESIDE:
     for line in CHAIN[next(i for i, line in enumerate(CHAIN) if first in line) :]:
         for above in line:
             BELOW[above] |= {room}
+BELOW["generate"] -= {"nn", "layers", "models"}  # what can be decoded is a protocol
 # They stand on the public names of the core, and nothing stands on them.
 BELOW |= {room: set.union(*BELOW.values(), tinygrad_llm.__all__) for room in ("torch", "testing")}
 

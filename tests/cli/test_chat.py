@@ -7,6 +7,7 @@ from tiny_base import call, make_base
 
 from tinygrad_llm.cli import chat
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate import Sampling
 from tinygrad_llm.train import load
 
 
@@ -17,7 +18,7 @@ def base(tmp_path_factory):
 
 def say(capsys, monkeypatch, base, *lines, options=()):
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-    code, printed, errors = call(capsys, "chat", "--model", base, "--max-new-tokens", "6", *options)
+    code, printed, errors = call(capsys, "chat", "--model", base, "--max-new-tokens", "6", "--seed", "0", *options)
     assert (code, errors) == (0, [])
     return printed
 
@@ -26,7 +27,7 @@ def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, m
     once = say(capsys, monkeypatch, base, "Hello")
     assert say(capsys, monkeypatch, base, "Hello", "/quit", "never read") == once
     twice = say(capsys, monkeypatch, base, "Hello", "/reset", "/seed 0", "Hello")
-    answer = once.split("\n", 1)[1]
+    answer = once.split("\n", 2)[2]
     assert answer.strip() and twice == once + "(forgotten)\n(seed 0)\n" + answer
 
 
@@ -41,6 +42,7 @@ def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, cap
         "/temperature -1",
         "/temperature nan",
         "/temperature 0",
+        "/save /no/such/folder/talk.txt",
         "/seed",
         "/seed " + "9" * 5000,
         "x" * 500,
@@ -53,6 +55,7 @@ def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, cap
         "temperature must",
         "(temperature 0)",
         "got ''",
+        "/save needs a file",
         "shorter than the context",
     ):
         assert said in printed
@@ -62,7 +65,7 @@ def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, cap
 @pytest.mark.parametrize("style", [None, "phi3"])
 def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base, style):
     model, tokenizer = load(base)
-    talk = chat.Conversation(model, tokenizer, style, 1.0, 0)
+    talk = chat.Conversation(model, tokenizer, style, Sampling(temperature=1.0), 0)
     for number in range(8):
         "".join(talk.answer(f"line {number}", 20))
         assert sum(map(len, talk.turns)) <= model.config.context_length + 1
@@ -90,6 +93,38 @@ def test_input_that_is_no_text_ends_in_one_line(base, capsys, monkeypatch):
 def test_a_closed_input_is_an_ended_one(base, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     code, printed, errors = call(capsys, "chat", "--model", base)
-    assert (code, errors) == (0, []) and len(printed.splitlines()) == 1
+    assert (code, errors) == (0, []) and len(printed.splitlines()) == 2
     code, _, errors = call(capsys, "instruct", "generate", "--model", base)
     assert (code, len(errors)) == (2, 1) and "standard input must be open" in errors[0]
+
+
+def test_a_backslash_continues_a_message_and_a_cut_answer_is_told(base, capsys, monkeypatch, tmp_path):
+    asked = []
+
+    def heard(self, text, most):
+        asked.append(text)
+        self.was_cut = True
+        self.transcript += [f"> {text}", "yes", ""]
+        yield "yes"
+
+    monkeypatch.setattr(chat.Conversation, "answer", heard)
+    printed = say(capsys, monkeypatch, base, "one\\", "two\\", "three", f"/save {tmp_path / 'talk.txt'}", "end\\")
+    assert asked == ["one\ntwo\nthree", "end"]
+    assert "yes\n(cut after --max-new-tokens)\n" in printed
+    assert (tmp_path / "talk.txt").read_text() == "> one\ntwo\nthree\nyes\n"
+
+
+def test_an_answer_is_cut_where_it_reaches_its_limit(base):
+    model, tokenizer = load(base)
+    talk = chat.Conversation(model, tokenizer, None, Sampling(temperature=1.0), 0)
+    assert "".join(talk.answer("Hello", 3)) and talk.was_cut
+
+
+def test_without_a_seed_answers_vary(base, capsys, monkeypatch):
+    seeds = set()
+    for _ in range(3):
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        code, printed, _ = call(capsys, "chat", "--model", base)
+        assert code == 0
+        seeds.add(printed.split("Seed: ")[1])
+    assert len(seeds) > 1

@@ -196,7 +196,7 @@ def test_generate_names_what_is_wrong(run, tmp_path, capsys):
     code, line = error_of(capsys, "generate", "--model", str(out), "--temperature", "-1")
     assert code == 2 and "temperature" in line
     code, line = error_of(capsys, "generate", "--model", str(out), "--max-new-tokens", "-1")
-    assert code == 2 and "max_new_tokens" in line
+    assert code == 2 and "--max-new-tokens" in line
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path):

@@ -7,7 +7,7 @@ from tiny_gpt import greedy, next_logits, some_ids, tiny
 from tinygrad_llm import Generator, Tensor, default_generator, manual_seed, no_grad
 from tinygrad_llm.errors import AnomalyError, ConfigError, DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.generate import Sampling, generate
-from tinygrad_llm.generate.reading import Reading
+from tinygrad_llm.generate.decoding_state import DecodingState
 
 # -- greedy, and the cache
 
@@ -25,7 +25,7 @@ def test_greedy_is_the_book_s_loop_within_the_context_and_past_it(length, use_ca
 def test_logits_at_every_step_are_those_of_the_whole_text_read_anew(use_cache):
     model = tiny(qkv_bias=True)
     texts = [some_ids(length, seed=length) for length in (3, 7, 1)]
-    reading, generator = Reading(model, texts, use_cache), Generator(5)
+    reading, generator = DecodingState(model, texts, use_cache), Generator(5)
     for _ in range(15):
         got = reading.logits()[:, -1]
         for row, text in zip(got, texts, strict=True):
@@ -38,7 +38,7 @@ def test_logits_at_every_step_are_those_of_the_whole_text_read_anew(use_cache):
 
 def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
     model, ids = tiny(), some_ids(8)
-    reading = Reading(model, [ids])
+    reading = DecodingState(model, [ids])
     reading.logits()
     with no_grad():
         whole = model.eval()(ids).data
@@ -52,7 +52,7 @@ def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
 
 def test_float32_parts_from_uncached_at_most_by_rounding():
     model, text = tiny(dtype=np.float32), some_ids(4)
-    cached = Reading(model, [text])
+    cached = DecodingState(model, [text])
     for _ in range(14):
         got, expected = cached.logits()[0, -1], next_logits(model, text)
         assert got.dtype == np.float32
@@ -80,7 +80,7 @@ def test_prompts_of_unequal_length_are_continued_as_each_alone(lengths, use_cach
 
 def test_what_stands_in_the_padding_changes_nothing():
     model = tiny()
-    reading, other = (Reading(model, [some_ids(2), some_ids(6)]) for _ in range(2))
+    reading, other = (DecodingState(model, [some_ids(2), some_ids(6)]) for _ in range(2))
     other.ids[0, :4] = 9
     np.testing.assert_array_equal(reading.logits(), other.logits())
 

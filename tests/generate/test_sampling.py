@@ -7,10 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from tiny_gpt import tiny
 
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import AnomalyError, ConfigError
-from tinygrad_llm.generate import Sampling, apply_temperature, keep_min_p, keep_top_k, keep_top_p, penalize_repetition
+from tinygrad_llm.generate import (
+    PromptLookup,
+    Sampling,
+    apply_temperature,
+    generate,
+    generate_speculatively,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalize_repetition,
+    stream,
+)
 from tinygrad_llm.generate.sampling import softmax
 
 BOOK = np.array([[4.51, 0.89, -1.90, 6.75, 1.63, -1.62, -1.89, 6.28, 1.79]], np.float32)
@@ -170,10 +182,39 @@ def test_logits_that_are_no_numbers(bad, temperature):
 )
 def test_each_bad_setting_is_named(setting, values):
     for value in values:
-        with pytest.raises(ConfigError, match=f"generate: {setting} must be .*; got "):
+        with pytest.raises(ConfigError, match=f"Sampling: {setting} must be .*; got "):
             Sampling(**{setting: value})
 
 
 def test_edges_that_are_allowed():
     Sampling(0, 1, 1.0, 0.0, 1.0)
     Sampling(np.float32(0.5), np.int64(3), np.float64(0.5), 1, 0.5)
+
+
+# -- one object for every way of decoding
+
+
+def test_keywords_build_the_object():
+    model, prompt = tiny(), [1, 2, 3]
+    keywords = {"temperature": 1.2, "top_k": 5, "repetition_penalty": 1.1}
+    sampling = Sampling(**keywords)
+    expected = generate(model, prompt, 9, sampling, generator=Generator(2)).tolist()
+    assert generate(model, prompt, 9, generator=Generator(2), **keywords).tolist() == expected
+    assert prompt + list(stream(model, prompt, 9, sampling, generator=Generator(2))) == expected
+    one = generate_speculatively(model, prompt, 9, PromptLookup(), sampling, generator=Generator(2)).ids
+    two = generate_speculatively(model, prompt, 9, PromptLookup(), generator=Generator(2), **keywords).ids
+    assert one.tolist() == two.tolist()
+
+
+def test_an_object_and_keywords_together_are_refused():
+    with pytest.raises(ConfigError, match="generate: give sampling or temperature, not both"):
+        generate(tiny(), [1], 1, Sampling(), temperature=1.0)
+    with pytest.raises(ConfigError, match="sampling must be a Sampling; got float: give a temperature by its name"):
+        generate(tiny(), [1], 1, 0.7)
+    with pytest.raises(TypeError, match="warmth"):
+        generate(tiny(), [1], 1, warmth=1.0)
+
+
+def test_sampling_is_a_dict_and_back():
+    sampling = Sampling(temperature=0.8, top_p=0.9)
+    assert Sampling.from_dict(sampling.to_dict()) == sampling

@@ -9,7 +9,7 @@ from tiny_gpt import greedy, next_logits, some_ids, tiny
 from tinygrad_llm import Generator, default_generator, manual_seed
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import DraftModel, PromptLookup, Sampling, generate, generate_speculatively, stream
-from tinygrad_llm.generate.speculative import Pace, accept
+from tinygrad_llm.generate.speculative import DraftLength, accept
 
 
 def chi_square_is_plausible(counts, chances):
@@ -147,7 +147,7 @@ def test_drawn_texts_have_the_model_s_distribution(name, settings):
     draft = PromptLookup() if name == "lookup" else DraftModel(tiny(seed=8, **changes), 2)
     generator, counts, accepted, passes = Generator(4), dict.fromkeys(exact, 0), 0, 0
     for _ in range(500):
-        got = generate_speculatively(model, prompt, 3, draft, *settings, generator=generator)
+        got = generate_speculatively(model, prompt, 3, draft, sampling, generator=generator)
         counts[tuple(got.ids[3:].tolist())] += 1
         accepted, passes = accepted + got.accepted, passes + got.passes
     impossible = [new for new, chance in exact.items() if chance == 0]
@@ -193,26 +193,26 @@ def count_passes(model, run):
     return len(passes)
 
 
-def test_the_pace_grows_with_what_is_taken_and_rests_after_refusals():
-    pace = Pace()
+def test_the_draft_grows_while_all_is_accepted_and_pauses_after_failures():
+    length = DraftLength()
     seen = []
     for taken in (4, 8, 15, 15, 6, 3):
-        seen.append(pace.allowed())
-        pace.learn(seen[-1], taken)
+        seen.append(length.next())
+        length.update(seen[-1], taken)
     assert seen == [4, 8, 15, 15, 15, 6]
-    assert pace.allowed() == 4
+    assert length.next() == 4
     rests = []
     for _ in range(6):
-        pace.learn(4, 1)
+        length.update(4, 1)
         rests.append(0)
-        while not pace.allowed():
+        while not length.next():
             rests[-1] += 1
     assert rests == [4, 8, 16, 32, 64, 64]
-    pace.learn(0, 0)  # nothing was guessed, nothing learned
-    assert pace.allowed() == 4
-    pace.learn(4, 2)
-    pace.learn(4, 0)
-    assert [pace.allowed() for _ in range(5)] == [0, 0, 0, 0, 4]
+    length.update(0, 0)  # nothing was guessed, nothing learned
+    assert length.next() == 4
+    length.update(4, 2)
+    length.update(4, 0)
+    assert [length.next() for _ in range(5)] == [0, 0, 0, 0, 4]
 
 
 # -- drafts

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError, ShapeError
-from tinygrad_llm.generate.speculative import Pace
+from tinygrad_llm.generate.speculative import DraftLength
 from tinygrad_llm.layers.window_cache import MAX_ROLLBACK, tokens_held
 from tinygrad_llm.nn import KVCache, WindowCache
 
@@ -44,7 +44,7 @@ def test_a_window_cache_holds_what_a_window_needs(window, steps):
 
 
 def test_a_pass_of_guesses_can_always_be_taken_back():
-    assert Pace.MOST < MAX_ROLLBACK
+    assert DraftLength.MOST < MAX_ROLLBACK
     for window in (1, 4, 40):
         cache, zeros = KVCache(1, 1000, [window]), np.zeros((1, 1, 16, 2))
         for _ in range(60):

@@ -11,7 +11,7 @@ from tinygrad_llm import Generator, composed_ops, gradcheck, manual_seed, nn, no
 from tinygrad_llm.errors import ConfigError, FormatError, ShapeError, StateDictError
 from tinygrad_llm.formats import read_json, read_safetensors, write_json, write_safetensors
 from tinygrad_llm.generate import DraftModel, PromptLookup, beam_search, generate, generate_speculatively
-from tinygrad_llm.generate.reading import Reading
+from tinygrad_llm.generate.decoding_state import DecodingState
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.optim import AdamW
 from tinygrad_llm.study import memory
@@ -123,7 +123,7 @@ def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all():
     model = windowed()
     texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
     for prompts in (texts, texts[:1]):
-        reading, grown = Reading(model, prompts), [*prompts]
+        reading, grown = DecodingState(model, prompts), [*prompts]
         for step in range(17):
             for row, text in zip(reading.logits()[:, -1], grown, strict=True):
                 np.testing.assert_allclose(row, next_logits(model, text), rtol=0, atol=1e-12)
@@ -152,7 +152,7 @@ def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens():
 @each_variant
 def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_past_it(name):
     model, texts = tiny(name), [some_ids(length, seed=length) for length in (3, 7, 1)]
-    reading, generator = Reading(model, texts), Generator(5)
+    reading, generator = DecodingState(model, texts), Generator(5)
     for _ in range(9):
         for row, text in zip(reading.logits()[:, -1], texts, strict=True):
             np.testing.assert_allclose(row, next_logits(model, text), rtol=0, atol=1e-10)

@@ -3,52 +3,95 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.open_model import open_language_model
-from tinygrad_llm.generate import stream_text
+from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate import Sampling, stream, until_stop
+from tinygrad_llm.generate.starting import start_ids
+from tinygrad_llm.generate.streaming import expect_stops, whole_characters
 from tinygrad_llm.random import Generator
+from tinygrad_llm.terminal import for_terminal
+from tinygrad_llm.text import StreamDecoder
+
+DEFAULTS = Sampling(temperature=0.8)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", nargs="?", metavar="PROMPT", help="the text to continue; without one, a new text")
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a trained model")
-    parser.add_argument("--prompt", default="", help="the text to continue; empty starts a new text")
-    parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="how many tokens to write at most")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 takes the likeliest token")
-    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest tokens only")
-    parser.add_argument("--top-p", type=float, metavar="X", help="draw from the likeliest that reach probability X")
-    parser.add_argument("--min-p", type=float, metavar="X", help="leave out tokens below X times the best probability")
-    parser.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1 avoids what was said already")
+    parser.add_argument("--prompt", metavar="TEXT", help="the text to continue, as a flag")
+    parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="maximum number of new tokens")
+    add_sampling_flags(parser, DEFAULTS)
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="stop before this text; repeatable")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed writes the same text")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: prompt, text, seed, why the text ended, ..."
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.text is not None and arguments.prompt is not None:
+        raise ConfigError("give the prompt once: as PROMPT or as --prompt")
+    text = arguments.prompt or arguments.text or ""
+    expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
+    sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
     model, tokenizer = open_language_model(arguments.model)
-    end = tokenizer.end_of_text
-    prompt = tokenizer.encode(arguments.prompt, allowed_special="all")
-    if not prompt:
-        prompt = [end] if end is not None else tokenizer.encode_ordinary("\n")
-    pieces = stream_text(
-        model,
-        tokenizer,
-        np.array(prompt),
-        arguments.max_new_tokens,
-        stop=arguments.stop,
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        min_p=arguments.min_p,
-        repetition_penalty=arguments.repetition_penalty,
-        eos_id=end,
-        generator=Generator(arguments.seed),
+    prompt = tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
+    say_what_is_cut(len(prompt), model.config.context_length)
+    seed = seed_of(arguments, sampling, silent=arguments.json)
+    tokens = CountedTokens(
+        stream(
+            model,
+            np.array(prompt),
+            arguments.max_new_tokens,
+            sampling,
+            eos_id=tokenizer.end_of_text,
+            generator=Generator(seed),
+        )
     )
-    sys.stdout.write(arguments.prompt)
+    pieces = until_stop(whole_characters(tokens, StreamDecoder(tokenizer, after=prompt)), stops)
+    if arguments.json:
+        report = {
+            "prompt": text,
+            "text": "".join(pieces),
+            "prompt_tokens": len(prompt),
+            "new_tokens": tokens.count,
+            "ended_by": "length" if tokens.count == arguments.max_new_tokens else "stop",
+            "seed": seed,
+        }
+        print(json.dumps({**report, **sampling.to_dict()}, ensure_ascii=False))
+        return 0
+    sys.stdout.write(for_terminal(text))
     for piece in pieces:
-        sys.stdout.write(piece)
+        sys.stdout.write(for_terminal(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0
+
+
+class CountedTokens:
+    """An iterator over tokens that counts them."""
+
+    def __init__(self, tokens: Iterator[int]) -> None:
+        self._tokens, self.count = tokens, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for token in self._tokens:
+            self.count += 1
+            yield token
+
+
+def say_what_is_cut(tokens: int, context: int) -> None:
+    """Tell on standard error how much of a prompt the model cannot read. Units: tokens"""
+    if tokens > context:
+        print(
+            f"the prompt has {tokens:,} tokens, the context {context:,}: only the last {context:,} are read",
+            file=sys.stderr,
+        )

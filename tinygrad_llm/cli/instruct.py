@@ -14,6 +14,7 @@ from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import (
     PROMPT_STYLES,
     TASKS,
@@ -36,10 +37,12 @@ from tinygrad_llm.finetune import (
     respond,
 )
 from tinygrad_llm.formats import write_json
+from tinygrad_llm.generate import Sampling
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, model_type_of
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
 from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
 
@@ -257,9 +260,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate = add_action(actions, "generate", "Answer each instruction.")
     generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")
     generate.add_argument("--input", default="", metavar="TEXT", help="what the instructions are about")
-    generate.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 takes the likeliest token")
-    generate.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest tokens only")
-    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same answers")
+    add_sampling_flags(generate, Sampling())
     evaluate = add_action(actions, "evaluate", "Answer held-out records and say how many answers are right.")
     evaluate.add_argument("--data", metavar="FILE", help="records (JSON or JSON Lines); without, they are generated")
     evaluate.add_argument("--records", type=int, default=100, metavar="N", help="records to answer, at most")
@@ -281,6 +282,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
+    sampling = sampling_of(arguments, Sampling())
+    seed = seed_of(arguments, sampling)
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
         (answer,) = respond(
@@ -290,11 +293,10 @@ def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
             style,
             arguments.max_new_tokens,
             tokenizer.end_of_text,
-            arguments.temperature,
-            arguments.top_k,
-            Generator(arguments.seed),
+            sampling,
+            Generator(seed),
         )
-        print(answer, flush=True)
+        print(for_terminal(answer), flush=True)
     return 0
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError
-from tinygrad_llm.generate import generate
+from tinygrad_llm.generate import Sampling, generate
+from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.models import GPT, MODELS, GPTConfig, LanguageModel, Llama, LlamaConfig
 from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.nn.init import no_initial_values
@@ -61,6 +62,7 @@ DEFAULT_VOCAB_SAMPLE = 10.0
 IDS = "ids"  # the folder in the run folder
 FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
 SAMPLE_TOKENS = 100
+SAMPLING = Sampling(temperature=0.8, top_k=50)
 NOTHING_TO_DO = None  # in place of a task for the other processes
 ARCHITECTURES = ("gpt", "llama")
 OF_BOTH = [field.name for field in dataclasses.fields(GPTConfig) if field.name in LlamaConfig.__dataclass_fields__]
@@ -384,15 +386,9 @@ class Sampler(Callback):
 
     def sample(self, trainer: Trainer) -> str:
         """Some text after the beginning of a line."""
-        prompt = self.tokenizer.encode_ordinary("\n") or [0]
-        ids = generate(
-            trainer.model,
-            np.array(prompt),
-            SAMPLE_TOKENS,
-            temperature=0.8,
-            top_k=50,
-            generator=trainer.generators["sampling"],
-        )
+        model: Any = trainer.model
+        prompt = ids_if_known(self.tokenizer, "\n") or [0]
+        ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=trainer.generators["sampling"])
         return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         random_split,
         read_labelled_texts,
     )
+    from tinygrad_llm.data.computed_instructions import TASKS, instruction_tasks
     from tinygrad_llm.data.files import expand_paths, read_json, read_jsonl, read_rows, read_text
     from tinygrad_llm.data.id_file import IdFile, IdWriter
-    from tinygrad_llm.data.instruction_tasks import TASKS, instruction_tasks
     from tinygrad_llm.data.instructions import (
         PROMPT_STYLES,
         InstructionDataset,
@@ -124,7 +124,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "tinygrad_llm.data.files": ("expand_paths", "read_json", "read_jsonl", "read_rows", "read_text"),
         "tinygrad_llm.data.id_file": ("IdFile", "IdWriter"),
-        "tinygrad_llm.data.instruction_tasks": ("TASKS", "instruction_tasks"),
+        "tinygrad_llm.data.computed_instructions": ("TASKS", "instruction_tasks"),
         "tinygrad_llm.data.instructions": (
             "PROMPT_STYLES",
             "InstructionDataset",

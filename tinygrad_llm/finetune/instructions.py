@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from tinygrad_llm.data.instructions import Record, prompt_style
 from tinygrad_llm.data.padding import END_OF_TEXT_ID
 from tinygrad_llm.errors import DataError, ShapeError
 from tinygrad_llm.finetune.metrics import exact_match, token_f1
-from tinygrad_llm.generate import generate
+from tinygrad_llm.generate import Sampling, generate
+from tinygrad_llm.generate.sampling import SamplingKeywords
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
@@ -29,13 +30,13 @@ def respond(
     style: str = "alpaca",
     max_new_tokens: int = 256,
     end_id: int | None = END_OF_TEXT_ID,
-    temperature: float = 0.0,
-    top_k: int | None = None,
+    sampling: Sampling | None = None,
     generator: Generator | None = None,
+    **keywords: Unpack[SamplingKeywords],
 ) -> list[str]:
-    """What the model answers to each record's question: up to `end_id`, the id that training padded with.
+    """The model's answer to each record's question: up to `end_id`, the id that training padded with.
 
-    Always the likeliest token is taken, unless `temperature` is set (see `generate`). No answer is longer than the
+    Decoding is greedy unless `sampling` says otherwise (see `generate`). No answer is longer than the
     context: a model that goes on and on has lost sight of the question by then.
 
     Units:  max_new_tokens in tokens
@@ -50,7 +51,9 @@ def respond(
             f"got {longest}: shorten it, or train a model with a longer context"
         )
     most = min(max_new_tokens, model.config.context_length)
-    texts = generate(model, questions, most, temperature, top_k, eos_id=end_id, generator=generator)
+    texts = generate(
+        model, questions, most, Sampling.of("respond", sampling, keywords), eos_id=end_id, generator=generator
+    )
     return [tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, questions, strict=True)]
 
 

@@ -66,7 +66,9 @@ __getattr__, __dir__ = lazy_names(
         ),
         "tinygrad_llm.generate.streaming": ("stream", "stream_text", "until_stop"),
         "tinygrad_llm.generate.translation": ("translate",),
+        "tinygrad_llm.generate.decodable": (),
         "tinygrad_llm.generate.ending": (),
-        "tinygrad_llm.generate.reading": (),
+        "tinygrad_llm.generate.starting": (),
+        "tinygrad_llm.generate.decoding_state": (),
     },
 )

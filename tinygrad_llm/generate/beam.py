@@ -1,4 +1,4 @@
-"""Beam search: the likeliest whole text, instead of the likeliest token at each step."""
+"""Beam search: the most likely whole text, instead of the most likely token at each step."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import AnomalyError, ConfigError
+from tinygrad_llm.generate.decodable import Decodable
+from tinygrad_llm.generate.decoding_state import DecodingState, prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
-from tinygrad_llm.generate.reading import Reading, prompts_of
 
 
 class Beam(NamedTuple):
-    """A text that the search found: the prompt's ids and the new ones, and how good it is."""
+    """A text that the search found: the prompt's ids and the new ones, and its score."""
 
     ids: Array
     score: float  # log_probability / (new tokens)^length_penalty
-    log_probability: float  # of the new tokens, the one that ends the text included; nats
+    log_probability: float  # of the new tokens, including the one that ends the text; nats
 
 
 def beam_search(
-    model: Any,
+    model: Decodable,
     ids: Any,
     max_new_tokens: int,
     num_beams: int,
@@ -30,18 +31,17 @@ def beam_search(
     eos_id: EndOfText = None,
     use_cache: bool = True,
 ) -> list[Beam]:
-    """The best continuations that keeping the `num_beams` likeliest at every step finds, best first.
+    """Beam search with `num_beams` beams: the best texts it finds, best first.
 
         score = log p(new tokens) / n^length_penalty,  n the number of new tokens
 
-    Each token makes a text less probable; dividing by its length makes long texts comparable with short ones (Wu et
-    al. 2016, arXiv:1609.08144, with (5 + n) / 6 for n): 0 for probability alone, 1 for the mean per token. A text ends
-    at `eos_id` or after `max_new_tokens`; `eos_id` is counted in n and p, but is no part of `ids`. The search is over
-    once nothing that still grows can become better.
+    At every step the `num_beams` most likely texts are kept. Each token makes a text less probable; dividing by the
+    length makes long texts comparable with short ones (Wu et al. 2016, arXiv:1609.08144, with (5 + n) / 6 for n): a
+    penalty of 0 compares probabilities, 1 the mean per token. A text ends at `eos_id` or after `max_new_tokens`;
+    `eos_id` counts in n and p, but is not in `ids`. The search ends when no unfinished text can become better.
 
-    Shapes: ids (T,); the beams' (T + N,)
-    Raises: ConfigError for a setting out of its range, more than one prompt, or a prompt without a token; else as
-            `generate`
+    Shapes: ids (T,); each beam's ids (T + N,)
+    Raises: ConfigError for a setting outside its range, more than one prompt, or an empty prompt; else as `generate`
     """
     prompts = prompts_of("beam_search", model, ids)
     ends = end_ids("beam_search", eos_id)
@@ -50,39 +50,39 @@ def beam_search(
     if not isinstance(length_penalty, int | float | np.number) or not 0 <= length_penalty < np.inf:
         raise ConfigError(f"beam_search: length_penalty must be a finite number of at least 0; got {length_penalty!r}")
     if len(prompts) != 1:
-        raise ConfigError(f"beam_search: one prompt at a time; got {len(prompts)}: search for each by itself")
+        raise ConfigError(f"beam_search: one prompt at a time; got {len(prompts)}: call it for each")
     prompt = prompts[0]
     if not max_new_tokens:
         return [Beam(prompt, 0.0, 0.0)]
     is_end = np.isin(np.arange(model.config.vocab_size), list(ends))
 
-    reading = Reading(model, [prompt], use_cache)
-    growing = np.zeros(1)  # log probability of each text that still grows
+    state = DecodingState(model, [prompt], use_cache)
+    unfinished = np.zeros(1)  # log probability of each text that has not ended
     ended: list[Beam] = []
     for length in range(1, max_new_tokens + 1):
-        totals = growing[:, None] + _log_softmax(reading.logits()[:, -1])
+        totals = unfinished[:, None] + _log_softmax(state.logits()[:, -1])
         for row, token in np.argwhere(is_end & np.isfinite(totals)):
             total = float(totals[row, token])
-            ended.append(Beam(reading.ids[row], total / length**length_penalty, total))
+            ended.append(Beam(state.ids[row], total / length**length_penalty, total))
         ended = sorted(ended, key=lambda beam: -beam.score)[:num_beams]
         totals[:, is_end] = -np.inf
         rows, tokens = np.divmod(_largest(totals.ravel(), num_beams), totals.shape[1])
-        growing = totals[rows, tokens]
+        unfinished = totals[rows, tokens]
         if not len(rows):
             break
-        reading.select(rows)
-        reading.append(tokens)
-        best_possible = growing[0] / max_new_tokens**length_penalty
+        state.select(rows)
+        state.append(tokens)
+        best_possible = unfinished[0] / max_new_tokens**length_penalty
         if len(ended) == num_beams and ended[-1].score >= best_possible:
             break
     else:
-        scores = growing / max_new_tokens**length_penalty
-        ended += [Beam(*found) for found in zip(reading.ids, scores.tolist(), growing.tolist(), strict=True)]
+        scores = unfinished / max_new_tokens**length_penalty
+        ended += [Beam(*found) for found in zip(state.ids, scores.tolist(), unfinished.tolist(), strict=True)]
     return sorted(ended, key=lambda beam: -beam.score)[:num_beams]
 
 
 def _log_softmax(logits: Array) -> Array:
-    """log p in float64, as sums over many steps deserve. Shapes: (B, V) -> the same"""
+    """log p in float64, because it is summed over many steps. Shapes: logits (B, V) -> (B, V)"""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     if np.isnan(shifted).any():
@@ -91,7 +91,10 @@ def _log_softmax(logits: Array) -> Array:
 
 
 def _largest(totals: Array, count: int) -> Array:
-    """The places of the `count` largest, or of all above -infinity if fewer, largest first; ties to the earlier."""
+    """The indices of the `count` largest, or of all above -infinity if fewer, largest first; the first of ties first.
+
+    Shapes: totals (N,) -> (count,)
+    """
     possible = np.flatnonzero(np.isfinite(totals))
     if len(possible) > count:
         kth = np.partition(totals[possible], -count)[-count]

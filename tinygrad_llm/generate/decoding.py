@@ -1,52 +1,54 @@
-"""Text from a model, token by token: what is likely to come next is chosen, read in its turn, and so on."""
+"""Decoding: choose the next token, append it to the text, and repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
+from tinygrad_llm.generate.decodable import Decodable
+from tinygrad_llm.generate.decoding_state import DecodingState, is_list_of_prompts, prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
-from tinygrad_llm.generate.reading import Reading, is_list_of_prompts, prompts_of
-from tinygrad_llm.generate.sampling import Sampling
-from tinygrad_llm.generate.speculative import Pace, PromptLookup, passes
+from tinygrad_llm.generate.sampling import Sampling, SamplingKeywords
+from tinygrad_llm.generate.speculative import DraftLength, PromptLookup, passes
 from tinygrad_llm.random import Generator, default_generator
 
 
 def generate(
-    model: Any,
+    model: Decodable,
     ids: Any,
     max_new_tokens: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
+    sampling: Sampling | None = None,
+    *,
     eos_id: EndOfText = None,
     generator: Generator | None = None,
     use_cache: bool = True,
     look_ahead: bool = True,
+    **keywords: Unpack[SamplingKeywords],
 ) -> Any:
-    """The prompt and what `model` continues it with: always the likeliest token, or drawn where `temperature` is set.
+    """The prompt and its continuation by `model`: the most likely token at each step, or sampled with a `temperature`.
 
-    A text ends at `eos_id` (one id or several), which is no part of it, or after `max_new_tokens`. Where rows of a
-    batch end early, they are filled up with the id that ended them. `generator` draws; the default one unless given.
-    Past the model's context only the last `context_length` tokens are read. The model may be in training mode: while it
-    is read, dropout is off. Settings as in `Sampling`.
+        generate(model, ids, 100, temperature=0.8, top_k=50)     the same as
+        generate(model, ids, 100, Sampling(temperature=0.8, top_k=50))
 
-    One greedy text that repeats itself is read several tokens at a time (`look_ahead`; see `speculative`). The tokens
-    are those that come one by one, but for float32's rounding, by which a row among several differs from a row alone:
-    they may part where the two best logits are nearly equal.
+    A text ends before `eos_id` (one id or several), or after `max_new_tokens`. Rows of a batch that end early are
+    filled up with the id that ended them. Random numbers come from `generator`, or from the default generator. Beyond
+    the model's context, only the last `context_length` tokens are read. Dropout is off while the model reads, also in
+    training mode.
 
-    Shapes: ids (T,) -> (T + N,); (B, T) -> (B, T + N); a list of prompts (T,), of any lengths -> a list; int64
+    One greedy text may be decoded several tokens at a time where it repeats itself (`look_ahead`; see speculative.py).
+    The tokens are the same up to float32 rounding: a row among several rounds differently from a row alone, which
+    matters where the two largest logits are nearly equal.
+
+    Shapes: ids (T,) -> (T + N,); (B, T) -> (B, T + N); a list of prompts (T_i,) -> a list; int64
     Units:  max_new_tokens in tokens, at least 0
-    Raises: ConfigError for a setting out of its range, or a prompt without a token; DTypeError, IdRangeError and
-            ShapeError for ids that are none; AnomalyError where the model's logits are NaN or infinite
+    Raises: ConfigError for a setting outside its range or an empty prompt; DTypeError, IdRangeError and ShapeError for
+            unusable ids; AnomalyError if the model's logits are NaN or infinite
     """
-    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    sampling = Sampling.of("generate", sampling, keywords)
     prompts = prompts_of("generate", model, ids)
     ends = end_ids("generate", eos_id)
     expect_count("generate", "max_new_tokens", max_new_tokens, at_least=0)
@@ -70,7 +72,7 @@ def generate(
 
 
 def each_step(
-    model: Any,
+    model: Decodable,
     prompts: list[Array],
     max_new_tokens: int,
     sampling: Sampling,
@@ -79,26 +81,28 @@ def each_step(
     use_cache: bool,
     look_ahead: bool,
 ) -> Iterator[tuple[Array, Array]]:
-    """The next token of every text that has not ended, step by step. Shapes: -> which texts (N,), their tokens (N,)"""
+    """Per step, which texts have not ended, and the next token of each. Shapes: -> rows (N,), tokens (N,)"""
     if not max_new_tokens:
         return
     generator = default_generator() if generator is None else generator
-    reading = Reading(model, prompts, use_cache)
+    state = DecodingState(model, prompts, use_cache)
     rows = np.arange(len(prompts))
     if look_ahead and use_cache and sampling.greedy and len(prompts) == 1:
-        for tokens, _ in passes(reading, max_new_tokens, PromptLookup(Pace.MOST), sampling, generator, Pace()):
+        for tokens, _ in passes(
+            state, max_new_tokens, PromptLookup(DraftLength.MOST), sampling, generator, DraftLength()
+        ):
             for token in tokens:
                 yield rows, token[None]
                 if int(token) in ends:
                     return
         return
     for made in range(1, max_new_tokens + 1):
-        tokens = sampling.choose(reading.logits()[:, -1], reading.texts(), generator)
+        tokens = sampling.choose(state.logits()[:, -1], state.texts(), generator)
         yield rows, tokens
-        goes_on = np.array([token not in ends for token in tokens.tolist()])
-        if made == max_new_tokens or not goes_on.any():
+        continues = np.array([token not in ends for token in tokens.tolist()])
+        if made == max_new_tokens or not continues.any():
             return
-        if not goes_on.all():
-            rows, tokens = rows[goes_on], tokens[goes_on]
-            reading.select(np.flatnonzero(goes_on))
-        reading.append(tokens)
+        if not continues.all():
+            rows, tokens = rows[continues], tokens[continues]
+            state.select(np.flatnonzero(continues))
+        state.append(tokens)

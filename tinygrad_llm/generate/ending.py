@@ -1,4 +1,4 @@
-"""When a text ends."""
+"""The ids that end a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EndOfText: TypeAlias = "int | Collection[int] | None"
 
 
 def end_ids(owner: str, eos_id: EndOfText) -> frozenset[int]:
-    """The ids that end a text. Raises ConfigError for what is no id."""
+    """`eos_id` as a set of ids. Raises ConfigError for anything else than ids of at least 0."""
     if eos_id is None:
         return frozenset()
     several = eos_id if isinstance(eos_id, Collection) else [eos_id]

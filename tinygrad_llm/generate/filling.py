@@ -1,37 +1,52 @@
-"""Hidden words filled in, by a model that sees what stands before and after them."""
+"""Filling masked tokens, with a model that sees the text before and after them."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.masking import MASK
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.generate.reading import evaluating
+from tinygrad_llm.generate.decoding_state import without_dropout
 from tinygrad_llm.graph import no_grad
-from tinygrad_llm.models import Bert
 from tinygrad_llm.ops import softmax
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 
 
+class MaskedModel(Protocol):
+    """A model that predicts masked tokens, such as `Bert`."""
+
+    @property
+    def config(self) -> Any:
+        """Has a `context_length`, in tokens."""
+
+    def __call__(self, ids: Any, /) -> Tensor:
+        """Logits of the token at each position. Shapes: ids (T,) -> (T, V)"""
+
+    def modules(self) -> Iterator[Any]:
+        """The model and all its layers."""
+
+
 class Guess(NamedTuple):
-    """A token for a hidden place, as text with the space before it if it has one, and how likely the model holds it
-    to be."""
+    """A token for a masked position, as text with the space before it if it has one, and its probability."""
 
     text: str
     probability: float
 
 
-def fill_masks(model: Bert, tokenizer: Tokenizer, text: str, top_k: int = 5) -> tuple[str, list[list[Guess]]]:
-    """`text` with the likeliest token for each `[MASK]`, and the `top_k` guesses at each, likeliest first.
+def fill_masks(model: MaskedModel, tokenizer: Tokenizer, text: str, top_k: int = 5) -> tuple[str, list[list[Guess]]]:
+    """`text` with the most likely token for each `[MASK]`, and the `top_k` best guesses per mask, most likely first.
 
-    Each is guessed as if the others stayed hidden. A space before a mask belongs to what is hidden, for BPE's tokens
-    begin with theirs. The model reads the text in its frame, if the vocabulary has one (see `Tokenizer.framed`).
+    Each mask is predicted while the others stay masked. A space before a mask is masked with it, since tokens of BPE
+    begin with their space. The model reads the text between `[CLS]` and `[SEP]` if the vocabulary has them (see
+    `Tokenizer.framed`).
 
-    Raises: ConfigError for a tokenizer without `[MASK]` or a top_k below 1; DataError for a text without a mask, or of
-            more tokens than the context has
+    Raises: ConfigError for a tokenizer without `[MASK]` or a top_k below 1; DataError for a text without a mask, or
+            with more tokens than the context
     """
     expect_count("fill_masks", "top_k", top_k, at_least=1)
     mask_id = tokenizer.special_tokens.get(MASK)
@@ -42,19 +57,19 @@ def fill_masks(model: Bert, tokenizer: Tokenizer, text: str, top_k: int = 5) -> 
         text = text.replace(f" {MASK}", MASK)
     ids = np.array(tokenizer.encode(text, allowed_special={MASK}), np.int64)
     read = np.array(tokenizer.framed(ids.tolist()), np.int64)
-    hidden = np.flatnonzero(read == mask_id)
-    if not len(hidden) or len(read) > model.config.context_length:
+    masked = np.flatnonzero(read == mask_id)
+    if not len(masked) or len(read) > model.config.context_length:
         raise DataError(
             f"fill_masks: a text must have at least one {MASK} and at most {model.config.context_length} tokens; got "
-            f"{len(hidden)} and {len(read)}"
+            f"{len(masked)} and {len(read)}"
         )
-    with evaluating(model.modules()), no_grad():
-        shares = softmax(model(read)[hidden]).data
-    shares[:, list(tokenizer.special_tokens.values())] = 0  # they are no words
-    best = np.argsort(-shares, axis=-1, kind="stable")[:, :top_k]
+    with without_dropout(model.modules()), no_grad():
+        probabilities = softmax(model(read)[masked]).data
+    probabilities[:, list(tokenizer.special_tokens.values())] = 0  # a special token is never the answer
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top_k]
     ids[ids == mask_id] = best[:, 0]
     guesses = [
         [Guess(tokenizer.separator(token) + tokenizer.decode([token]), float(row[token])) for token in tokens]
-        for row, tokens in zip(shares, best.tolist(), strict=True)
+        for row, tokens in zip(probabilities, best.tolist(), strict=True)
     ]
     return tokenizer.decode(ids), guesses

@@ -1,8 +1,8 @@
-"""From logits to the next token: temperature, what narrows the choice, and the draw.
+"""From logits to the next token: repetition penalty, temperature, top-k, top-p, min-p, and the draw.
 
-A model gives each token of the vocabulary a logit. Each function here takes the logits of a batch, shapes (B, V), and
-gives them back changed; -infinity means: never. `Sampling` applies them in the usual order, so that each narrows what
-the one before has left: repetition penalty, temperature, top-k, top-p, min-p.
+A model gives each token of the vocabulary a logit. Each function here takes the logits of a batch and returns them
+changed; a logit of -infinity excludes its token. `Sampling` applies the functions in the usual order, given above, so
+that each filter works on the tokens that the one before has left.
 
 Ties go to the smaller id, as in `argmax`; so top-k of 1 is greedy, and top-k of 3 never leaves four.
 """
@@ -12,24 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.checks import expect_count, is_number
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import Settings, setting
 
 
 def penalize_repetition(logits: Array, texts: Sequence[Array], penalty: float) -> Array:
-    """Make every token that row's text already holds less likely (Keskar et al. 2019, arXiv:1909.05858).
+    """Lower the logits of the tokens that a row's text already has (Keskar et al. 2019, arXiv:1909.05858).
 
-        logit / penalty where it is positive, logit · penalty where it is negative
+        logit / penalty  if the logit is positive,    logit · penalty  if it is negative
 
-    The paper divides; that would raise a negative logit, so those are multiplied.
+    The paper always divides; this would raise a negative logit, so negative ones are multiplied.
 
-    Shapes: logits (B, V), texts B rows of ids -> (B, V)
+    Shapes: logits (B, V), texts B arrays (T_i,) of ids -> (B, V)
     """
     logits = logits.copy()
     for row, ids in zip(logits, texts, strict=True):
@@ -39,19 +39,20 @@ def penalize_repetition(logits: Array, texts: Sequence[Array], penalty: float) -
 
 
 def apply_temperature(logits: Array, temperature: float) -> Array:
-    """logits / temperature, which must be above 0: below 1 the likely grow likelier, above 1 all grow alike.
+    """logits / temperature, for a temperature above 0: below 1 the distribution gets sharper, above 1 flatter.
 
-    The largest logit of a row is subtracted first, which no probability notices and no small temperature overflows.
+    The largest logit of a row is subtracted first: this changes no probability, and a small temperature cannot
+    overflow.
 
-    Shapes: (B, V) -> the same
+    Shapes: logits (B, V) -> (B, V)
     """
-    smallest = float(np.finfo(logits.dtype).tiny)  # what is less would be 0 in float32
+    smallest = float(np.finfo(logits.dtype).tiny)  # a smaller number would be 0 in float32
     with np.errstate(over="ignore"):
         return (logits - logits.max(axis=-1, keepdims=True)) / max(temperature, smallest)
 
 
 def keep_top_k(logits: Array, k: int) -> Array:
-    """Only the k largest logits of each row. Shapes: (B, V) -> the same."""
+    """Exclude all but the k largest logits of each row. Shapes: logits (B, V) -> (B, V)"""
     k = min(k, logits.shape[-1])
     kth = np.partition(logits, -k, axis=-1)[..., -k, None]
     above, tied = logits > kth, logits == kth
@@ -60,23 +61,27 @@ def keep_top_k(logits: Array, k: int) -> Array:
 
 
 def keep_top_p(logits: Array, p: float) -> Array:
-    """Only the likeliest tokens that together reach probability p, the "nucleus" (Holtzman et al. 2019,
-    arXiv:1904.09751): as many as it takes, at least one. p = 1 keeps all. Shapes: (B, V) -> the same.
+    """Exclude all but the nucleus: the most likely tokens whose probabilities reach p (Holtzman et al. 2019,
+    arXiv:1904.09751), at least one. p = 1 keeps all tokens.
+
+    Shapes: logits (B, V) -> (B, V)
     """
     if p == 1:
         return logits
     likeliest_first = np.argsort(-logits, axis=-1, kind="stable")
     probabilities = np.take_along_axis(softmax(logits), likeliest_first, axis=-1)
-    before = probabilities.cumsum(axis=-1, dtype=np.float64) - probabilities  # the mass of the likelier ones
+    before = probabilities.cumsum(axis=-1, dtype=np.float64) - probabilities  # of the more likely tokens together
     kept = np.empty(logits.shape, bool)
     np.put_along_axis(kept, likeliest_first, before < p, axis=-1)
     return np.where(kept, logits, -np.inf)
 
 
 def keep_min_p(logits: Array, min_p: float) -> Array:
-    """Only tokens at least `min_p` times as likely as the likeliest (Nguyen et al. 2024, arXiv:2407.01082).
+    """Exclude tokens less likely than `min_p` times the most likely (Nguyen et al. 2024, arXiv:2407.01082).
 
-    Where the model is sure few remain, where it is not many. Shapes: (B, V) -> the same.
+    Few tokens are left where the model is certain, many where it is not.
+
+    Shapes: logits (B, V) -> (B, V)
     """
     if min_p == 0:
         return logits
@@ -84,49 +89,77 @@ def keep_min_p(logits: Array, min_p: float) -> Array:
 
 
 def softmax(logits: Array) -> Array:
-    """e^logit over the row's sum. Shapes: (..., V) -> the same."""
+    """exp(logit) divided by the row's sum. Shapes: logits (..., V) -> (..., V)"""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     powers /= powers.sum(axis=-1, keepdims=True)
     return powers
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen: the likeliest at temperature 0, else drawn from what the settings leave.
+class SamplingKeywords(TypedDict, total=False):
+    """The settings of `Sampling` as keyword arguments of `generate` and the like."""
 
-    `temperature` is at least 0; `top_k` a count of at least 1; `top_p` in (0, 1]; `min_p` in [0, 1];
-    `repetition_penalty` above 0, 1 for none. None leaves out. Raises ConfigError naming the setting that does not fit.
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+
+
+@dataclass(frozen=True)
+class Sampling(Settings):
+    """How the next token is chosen: the most likely one at temperature 0, else a draw from the tokens that are left.
+
+    None turns a setting off. Raises ConfigError naming the setting outside its range.
     """
 
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
+    temperature: float = setting(
+        0.0, "temperature of the softmax: below 1 sharper, above 1 flatter; 0: always the most likely token", least=0
+    )
+    top_k: int | None = setting(None, "sample from the N most likely tokens only", least=1)
+    top_p: float | None = setting(
+        None,
+        "sample from the most likely tokens whose probabilities add up to X (nucleus sampling)",
+        above=0,
+        most=1,
+        noun="probability",
+    )
+    min_p: float | None = setting(
+        None,
+        "leave out tokens less likely than X times the most likely one",
+        least=0,
+        most=1,
+        noun="probability",
+    )
+    repetition_penalty: float | None = setting(
+        None, "above 1: make tokens less likely that the text already has; 1: no penalty", above=0
+    )
 
-    def __post_init__(self) -> None:
-        _expect("temperature", self.temperature, "a finite number of at least 0", lambda x: 0 <= x < math.inf)
-        _expect("top_p", self.top_p, "a probability in (0, 1]", lambda x: 0 < x <= 1, optional=True)
-        _expect("min_p", self.min_p, "a probability in [0, 1]", lambda x: 0 <= x <= 1, optional=True)
-        _expect(
-            "repetition_penalty",
-            self.repetition_penalty,
-            "a finite number above 0, 1 for none",
-            lambda x: 0 < x < math.inf,
-            optional=True,
-        )
-        if self.top_k is not None:
-            expect_count("generate", "top_k", self.top_k, at_least=1)
+    @classmethod
+    def of(cls, owner: str, sampling: Sampling | None, keywords: SamplingKeywords) -> Sampling:
+        """`sampling`, or the Sampling of the keyword arguments. Raises ConfigError where both are given."""
+        if sampling is None:
+            return cls(**keywords)
+        if not isinstance(sampling, cls):
+            raise ConfigError(
+                f"{owner}: sampling must be a Sampling; got {type(sampling).__name__}: give a temperature by its name, "
+                "temperature=..."
+            )
+        if keywords:
+            raise ConfigError(f"{owner}: give sampling or {', '.join(keywords)}, not both")
+        return sampling
 
     @property
     def greedy(self) -> bool:
+        """Whether the most likely token is always taken."""
         return self.temperature == 0
 
     def probabilities(self, logits: Array, texts: Sequence[Array]) -> Array:
-        """The chance that each token comes next; greedy: 1 for the likeliest.
+        """The probability of each token to be chosen next; greedy: 1 for the most likely.
 
-        `texts` are the ids before, for the repetition penalty. Shapes: logits (B, V), texts B rows -> (B, V)
-        Raises: AnomalyError for logits that are NaN or infinite, or leave nothing to choose
+        `texts` are the ids so far, for the repetition penalty.
+
+        Shapes: logits (B, V), texts B arrays (T_i,) -> (B, V)
+        Raises: AnomalyError for a row of logits with NaN or infinity, or with no finite logit
         """
         if not np.isfinite(logits.max(axis=-1)).all():
             raise AnomalyError(
@@ -149,15 +182,11 @@ class Sampling:
         return softmax(logits)
 
     def choose(self, logits: Array, texts: Sequence[Array], generator: Generator) -> Array:
-        """The next token of each row; `generator` is asked unless greedy. Shapes: (B, V), B rows of ids -> (B,)"""
+        """The next token of each row. Greedy decoding takes no number from `generator`.
+
+        Shapes: logits (B, V), texts B arrays (T_i,) -> (B,)
+        """
         probabilities = self.probabilities(logits, texts)
         if self.greedy:
             return probabilities.argmax(axis=-1)
         return generator.multinomial(probabilities)[:, 0]
-
-
-def _expect(name: str, value: Any, allowed: str, fits: Any, optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if not is_number(value) or not fits(value):
-        raise ConfigError(f"generate: {name} must be {allowed}; got {value!r}")

@@ -1,45 +1,50 @@
-"""Speculative decoding: several tokens per reading of the weights, and the very same distribution.
+"""Speculative decoding: several tokens per forward pass, distributed exactly as one at a time.
 
-One token at a time is bound by reading every weight from memory; a few tokens in one pass cost little more than one.
-So something cheap, the draft, guesses the next tokens, and the model reads all guesses at once. Guess x, drafted with
-chance q(x) where the model gives it p(x), is taken with chance min(1, p(x) / q(x)); the first that is refused is
-replaced by a draw from what q left over, max(0, p - q) normalised, and ends the pass. Either way x comes with chance
+Decoding one token at a time is limited by reading every weight from memory; a pass over a few tokens costs little more
+than a pass over one. So a cheap *draft* proposes the next tokens, and the model reads all of them in one pass. A token
+x, drafted with probability q(x) where the model gives it p(x), is accepted with probability min(1, p(x) / q(x)). The
+first token that is rejected is replaced by a sample from max(0, p - q), normalised, which ends the pass. The total
+probability of x is
 
     min(p(x), q(x)) + (1 - Σ min(p, q)) · max(0, p(x) - q(x)) / Σ max(0, p - q)  =  p(x)
 
-exactly (Leviathan et al. 2022, arXiv:2211.17192). The draft decides only how fast it goes. If every guess is taken, the
-pass gives one token more: the model's logits after the last.
+exactly (Leviathan et al. 2022, arXiv:2211.17192): the draft changes only the speed. If all drafted tokens are accepted,
+the pass gives one token more, sampled from the model's logits after the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Unpack
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate.decodable import Decodable
+from tinygrad_llm.generate.decoding_state import DecodingState, prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
-from tinygrad_llm.generate.reading import Reading, prompts_of
-from tinygrad_llm.generate.sampling import Sampling
+from tinygrad_llm.generate.sampling import Sampling, SamplingKeywords
 from tinygrad_llm.random import Generator, default_generator
 
 
 class Draft(Protocol):
-    """What guesses how a text goes on."""
+    """Proposes how a text continues."""
 
     def propose(self, text: Array, most: int, sampling: Sampling, generator: Generator) -> tuple[Array, Array | None]:
-        """At most `most` tokens (n,), and the distributions (n, V) they were drawn from; None if each was certain."""
+        """At most `most` tokens, and the distributions they were sampled from; None if each had probability 1.
+
+        Shapes: text (T,) -> tokens (n,), distributions (n, V)
+        """
 
 
 class PromptLookup:
-    """Guesses that the text repeats itself: what followed its last tokens the last time they stood there (Saxena 2023,
-    "Prompt Lookup Decoding").
+    """Proposes that the text repeats itself: the tokens that followed its last n-gram when it occurred before (Saxena
+    2023, "Prompt Lookup Decoding").
 
-    `tokens` is how many to guess at most; `ngram` how many last tokens to look for, fewer where they are new.
+    `tokens` is the most to propose; `ngram` the length of the n-gram, shorter where no longer one occurs.
     """
 
     def __init__(self, tokens: int = 7, ngram: int = 3) -> None:
@@ -53,45 +58,45 @@ class PromptLookup:
             places = np.flatnonzero((earlier == text[-size:]).all(axis=1))
             if len(places):
                 after = places[-1] + size
-                return np.resize(text[after:], min(most, self.tokens)), None  # goes round where the text does
+                return np.resize(text[after:], min(most, self.tokens)), None  # repeats them where the text ends first
         return text[:0], None
 
 
 class DraftModel:
-    """Guesses with a smaller model of the same vocabulary, `tokens` at a time at most."""
+    """Proposes tokens with a smaller model of the same vocabulary, at most `tokens` at a time."""
 
-    def __init__(self, model: Any, tokens: int = 4) -> None:
+    def __init__(self, model: Decodable, tokens: int = 4) -> None:
         expect_count("DraftModel", "tokens", tokens, at_least=1)
         self.model, self.tokens = model, tokens
-        self._reading: Reading | None = None
+        self._state: DecodingState | None = None
 
     def propose(self, text: Array, most: int, sampling: Sampling, generator: Generator) -> tuple[Array, Array]:
-        reading = self._caught_up(text)
+        state = self._state_of(text)
         distributions = []
         for _ in range(min(most, self.tokens)):
-            distribution = _distributions(sampling, reading.logits()[0], reading.texts())
-            reading.append(np.array([_draw(distribution[0], generator)]))
+            distribution = _distributions(sampling, state.logits()[0], state.texts())
+            state.append(np.array([_draw(distribution[0], generator)]))
             distributions.append(distribution[0])
-        return reading.ids[0, len(text) :], np.array(distributions)
+        return state.ids[0, len(text) :], np.array(distributions)
 
-    def _caught_up(self, text: Array) -> Reading:
-        """The draft's own reading of `text`: what it has read of it already is kept."""
-        reading = self._reading
-        if reading is None:
-            self._reading = reading = Reading(self.model, [text])
-            return reading
-        both = min(reading.length, len(text))
-        differs = np.flatnonzero(reading.ids[0, :both] != text[:both])
-        reading.truncate(int(differs[0]) if len(differs) else both)
-        reading.append(text[reading.length :])
-        return reading
+    def _state_of(self, text: Array) -> DecodingState:
+        """The draft model's own decoding state, brought up to `text`; the common beginning stays in its cache."""
+        state = self._state
+        if state is None:
+            self._state = state = DecodingState(self.model, [text])
+            return state
+        common = min(state.length, len(text))
+        differs = np.flatnonzero(state.ids[0, :common] != text[:common])
+        state.truncate(int(differs[0]) if len(differs) else common)
+        state.append(text[state.length :])
+        return state
 
 
 @dataclass(frozen=True)
 class Speculation:
-    """The ids, prompt included, and what guessing has brought.
+    """The ids, prompt included, and how well the draft did.
 
-    `passes` counts how often the model was run, `drafted` the guesses it read, `accepted` those it took.
+    `passes` counts the model's forward passes, `drafted` the tokens proposed, `accepted` those of them it accepted.
     """
 
     ids: Array
@@ -101,7 +106,7 @@ class Speculation:
 
     @property
     def accepted_per_pass(self) -> float:
-        """Guesses taken per run of the model: so many tokens came free."""
+        """Drafted tokens accepted per forward pass: tokens gained over decoding one at a time."""
         return self.accepted / self.passes if self.passes else 0.0
 
     def __str__(self) -> str:
@@ -112,62 +117,60 @@ class Speculation:
 
 
 class Pass(NamedTuple):
-    """What one run of the model gave: the new tokens (n,), all but the last of them guesses, and how many it read."""
+    """One forward pass: the new tokens (n,), all but the last of them drafted, and how many drafted tokens it read."""
 
     tokens: Array
-    guessed: int
+    drafted: int
 
 
-class Pace:
-    """How many guesses a pass may read: more while all are taken, none for a while where they are refused.
+class DraftLength:
+    """The number of tokens to draft for the next pass: more while all are accepted, none for a while after a failure.
 
-    A pass over several tokens takes two to three times as long as one over a single token, where BLAS reads weights for
-    one row at the memory's speed and for several it does not. So two guesses must be taken to gain anything; each
-    failure doubles the number of passes without guesses, and they can cost a text that never repeats itself little.
+    A pass over several tokens takes two to three times as long as a pass over one, for which BLAS reads the weights at
+    the speed of memory. So at least two drafted tokens must be accepted to gain anything. Each failure doubles the
+    number of passes without a draft, so that a text that never repeats itself loses little.
     """
 
-    FIRST, MOST, LONGEST_REST = 4, 15, 64
+    FIRST, MOST, LONGEST_PAUSE = 4, 15, 64
 
     def __init__(self) -> None:
-        self._most, self._rest, self._resting = self.FIRST, self.FIRST, 0
+        self._length, self._pause, self._pausing = self.FIRST, self.FIRST, 0
 
-    def allowed(self) -> int:
-        if self._resting:
-            self._resting -= 1
+    def next(self) -> int:
+        if self._pausing:
+            self._pausing -= 1
             return 0
-        return self._most
+        return self._length
 
-    def learn(self, guessed: int, taken: int) -> None:
-        if taken >= 2:
-            self._most = min(2 * self._most, self.MOST) if taken == guessed else max(taken, self.FIRST)
-            self._rest = self.FIRST
-        elif guessed:
-            self._most, self._resting = self.FIRST, self._rest
-            self._rest = min(2 * self._rest, self.LONGEST_REST)
+    def update(self, drafted: int, accepted: int) -> None:
+        if accepted >= 2:
+            self._length = min(2 * self._length, self.MOST) if accepted == drafted else max(accepted, self.FIRST)
+            self._pause = self.FIRST
+        elif drafted:
+            self._length, self._pausing = self.FIRST, self._pause
+            self._pause = min(2 * self._pause, self.LONGEST_PAUSE)
 
 
 def generate_speculatively(
-    model: Any,
+    model: Decodable,
     ids: Any,
     max_new_tokens: int,
     draft: Draft,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
+    sampling: Sampling | None = None,
+    *,
     eos_id: EndOfText = None,
     generator: Generator | None = None,
+    **keywords: Unpack[SamplingKeywords],
 ) -> Speculation:
-    """As `generate` for one prompt, and distributed as its texts are; faster where `draft` guesses well.
+    """`generate` for one prompt with a draft: the same distribution, faster if the draft's tokens are accepted.
 
-    Greedy, the tokens are those of `generate` but for rounding: float32 rounds a row among eight unlike a row alone, so
-    they may part where the two best logits are nearly equal. With a temperature, single draws differ.
+    Greedy tokens are those of `generate` up to float32 rounding: a row among eight rounds differently from a row alone,
+    which matters where the two largest logits are nearly equal. With a temperature, single samples differ.
 
     Shapes: ids (T,)
     Raises: as `generate`; ConfigError for more than one prompt, or a draft model with another vocabulary
     """
-    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    sampling = Sampling.of("generate_speculatively", sampling, keywords)
     prompts = prompts_of("generate_speculatively", model, ids)
     ends = end_ids("generate_speculatively", eos_id)
     expect_count("generate_speculatively", "max_new_tokens", max_new_tokens, at_least=0)
@@ -179,78 +182,80 @@ def generate_speculatively(
             f"got {draft.model.config.vocab_size}"
         )
     generator = default_generator() if generator is None else generator
-    reading = Reading(model, prompts)
-    runs = drafted = accepted = 0
-    for tokens, guessed in passes(reading, max_new_tokens, draft, sampling, generator):
-        runs, drafted, accepted = runs + 1, drafted + guessed, accepted + len(tokens) - 1
+    state = DecodingState(model, prompts)
+    count = drafted = accepted = 0
+    for tokens, drafted_now in passes(state, max_new_tokens, draft, sampling, generator):
+        count, drafted, accepted = count + 1, drafted + drafted_now, accepted + len(tokens) - 1
         ended = np.flatnonzero(np.isin(tokens, list(ends)))
         if len(ended):
-            reading.truncate(reading.length - len(tokens) + int(ended[0]))
+            state.truncate(state.length - len(tokens) + int(ended[0]))
             break
-    return Speculation(reading.ids[0].copy(), runs, drafted, accepted)
+    return Speculation(state.ids[0].copy(), count, drafted, accepted)
 
 
 def passes(
-    reading: Reading,
+    state: DecodingState,
     max_new_tokens: int,
     draft: Draft,
     sampling: Sampling,
     generator: Generator,
-    pace: Pace | None = None,
+    draft_length: DraftLength | None = None,
 ) -> Iterator[Pass]:
-    """Let the one text of `reading` grow, pass by pass; with a `pace`, only where guesses are worth their reading."""
-    last, context = reading.length + max_new_tokens, reading.model.config.context_length
-    while reading.length < last:
-        before = reading.length
-        # A pass gives one token more than it takes guesses, and reads them all within one context.
+    """Continue the one text of `state`, pass by pass. With `draft_length`, tokens are drafted only where it pays."""
+    last, context = state.length + max_new_tokens, state.model.config.context_length
+    while state.length < last:
+        before = state.length
+        # A pass gives one token more than it accepts, and reads them all within one context.
         most = max(min(last - 1, context) - before, 0)
-        if pace is not None:
-            most = min(most, pace.allowed())
-        guesses, q = reading.ids[0, :0], None
+        if draft_length is not None:
+            most = min(most, draft_length.next())
+        drafted, q = state.ids[0, :0], None
         if most:
-            guesses, q = draft.propose(reading.ids[0], most, sampling, generator)
-        reading.append(guesses)
-        texts = [reading.ids[0, :length] for length in range(before, reading.length + 1)]
-        logits = reading.logits(len(guesses) + 1)[0]
-        if sampling.greedy:  # a guess is taken if it is the model's own choice
+            drafted, q = draft.propose(state.ids[0], most, sampling, generator)
+        state.append(drafted)
+        texts = [state.ids[0, :length] for length in range(before, state.length + 1)]
+        logits = state.logits(len(drafted) + 1)[0]
+        if sampling.greedy:  # a token is accepted if it is the model's own choice
             chosen = sampling.choose(logits, texts, generator)
-            agreeing = chosen[:-1] == guesses
-            taken = len(guesses) if agreeing.all() else int(agreeing.argmin())
-            following = int(chosen[taken])
+            agrees = chosen[:-1] == drafted
+            accepted = len(drafted) if agrees.all() else int(agrees.argmin())
+            following = int(chosen[accepted])
         else:
-            taken, following = accept(guesses, q, _distributions(sampling, logits, texts), generator)
-        if pace is not None:
-            pace.learn(len(guesses), taken)
-        reading.truncate(before + taken)
-        reading.append(np.array([following]))
-        yield Pass(reading.ids[0, before:], len(guesses))
+            accepted, following = accept(drafted, q, _distributions(sampling, logits, texts), generator)
+        if draft_length is not None:
+            draft_length.update(len(drafted), accepted)
+        state.truncate(before + accepted)
+        state.append(np.array([following]))
+        yield Pass(state.ids[0, before:], len(drafted))
 
 
-def accept(guesses: Array, q: Array | None, p: Array, generator: Generator) -> tuple[int, int]:
-    """How many of the guesses are taken, and the token after them.
+def accept(drafted: Array, q: Array | None, p: Array, generator: Generator) -> tuple[int, int]:
+    """How many of the drafted tokens are accepted, and the token after them.
 
-    Shapes: guesses (n,), drafted from q (n, V), or certain if None; p (n + 1, V) float64, the model's distributions
+    `p` are the model's distributions, `q` those of the draft, None if each of its tokens had probability 1.
+
+    Shapes: drafted (n,), q (n, V), p (n + 1, V), float64
     """
-    for i, guess in enumerate(guesses.tolist()):
-        drafted = np.zeros_like(p[i]) if q is None else q[i]
+    for i, token in enumerate(drafted.tolist()):
+        draft = np.zeros_like(p[i]) if q is None else q[i]
         if q is None:
-            drafted[guess] = 1
-        chance = p[i, guess] / drafted[guess]
-        if not (chance >= 1 or (chance > 0 and float(generator.rand(1, dtype=np.float64)[0]) < chance)):
-            left = np.maximum(p[i] - drafted, 0)
-            return i, _draw(left if left.any() else p[i], generator)  # rounding may leave nothing
-    return len(guesses), _draw(p[-1], generator)
+            draft[token] = 1
+        ratio = p[i, token] / draft[token]
+        if not (ratio >= 1 or (ratio > 0 and float(generator.rand(1, dtype=np.float64)[0]) < ratio)):
+            rest = np.maximum(p[i] - draft, 0)
+            return i, _draw(rest if rest.any() else p[i], generator)  # rounding may leave only zeros
+    return len(drafted), _draw(p[-1], generator)
 
 
-def _draw(chances: Array, generator: Generator) -> int:
-    """One token; `generator` is not asked for what is certain, so greedy decoding leaves it where it was."""
-    if np.count_nonzero(chances) == 1:
-        return int(chances.argmax())
-    return int(generator.multinomial(chances)[0])
+def _draw(weights: Array, generator: Generator) -> int:
+    """Sample one token. With one possible token no random number is used: greedy decoding leaves the stream alone."""
+    if np.count_nonzero(weights) == 1:
+        return int(weights.argmax())
+    return int(generator.multinomial(weights)[0])
 
 
 def _distributions(sampling: Sampling, logits: Array, texts: list[Array]) -> Array:
-    """The chances in float64, each row's sum 1: float32 sums miss it by more than exactness allows."""
-    chances = sampling.probabilities(logits, texts).astype(np.float64)
-    chances /= chances.sum(axis=-1, keepdims=True)
-    return chances
+    """The probabilities in float64, normalised again: float32 rows miss a sum of 1 by too much to be exact."""
+    probabilities = sampling.probabilities(logits, texts).astype(np.float64)
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    return probabilities

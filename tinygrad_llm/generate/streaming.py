@@ -1,40 +1,39 @@
-"""Generated tokens and text as they come."""
+"""Decoding as a stream: each token, or each piece of text, as soon as it is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.decoding import each_step
+from tinygrad_llm.generate.decoding_state import prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
-from tinygrad_llm.generate.reading import prompts_of
-from tinygrad_llm.generate.sampling import Sampling
+from tinygrad_llm.generate.sampling import Sampling, SamplingKeywords
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 
 
 def stream(
-    model: Any,
+    model: Decodable,
     ids: Any,
     max_new_tokens: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
+    sampling: Sampling | None = None,
+    *,
     eos_id: EndOfText = None,
     generator: Generator | None = None,
     use_cache: bool = True,
     look_ahead: bool = True,
+    **keywords: Unpack[SamplingKeywords],
 ) -> Iterator[int]:
-    """The new ids that `generate` gives with the same settings, each as soon as it is chosen.
+    """The new ids of `generate` with the same settings, each as soon as it is chosen.
 
     Shapes: ids (T,)
-    Raises: as `generate`, at once; ConfigError for more than one prompt
+    Raises: as `generate`, before the first token; ConfigError for more than one prompt
     """
-    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    sampling = Sampling.of("stream", sampling, keywords)
     prompts = prompts_of("stream", model, ids)
     ends = end_ids("stream", eos_id)
     expect_count("stream", "max_new_tokens", max_new_tokens, at_least=0)
@@ -45,31 +44,39 @@ def stream(
 
 
 def stream_text(
-    model: Any,
+    model: Decodable,
     tokenizer: Tokenizer,
     ids: Any,
     max_new_tokens: int,
+    sampling: Sampling | None = None,
+    *,
     stop: str | Sequence[str] = (),
     **settings: Any,
 ) -> Iterator[str]:
-    """The new text as it comes: whole characters, up to the first of the `stop` strings, which is not shown.
+    """The new text as it comes: whole characters, up to the first of the `stop` strings, which is left out.
 
-    `settings` as in `stream`. The pieces go on from the prompt's text: joined to it, they are what `tokenizer` decodes
-    all ids to, cut at the stop.
+    `settings` as in `stream`. The pieces continue the prompt's text: joined to it, they are the text that `tokenizer`
+    decodes all ids to, cut at the stop string.
 
     Shapes: ids (T,), the prompt
     Raises: as `stream`; ConfigError for an empty stop string
     """
-    stops = [stop] if isinstance(stop, str) else list(stop)
-    if not all(isinstance(one, str) and one for one in stops):
-        raise ConfigError(f"stream_text: stop must be a string or several, none of them empty; got {stop!r}")
-    tokens = stream(model, ids, max_new_tokens, **settings)
+    stops = expect_stops("stream_text: stop", stop)
+    tokens = stream(model, ids, max_new_tokens, sampling, **settings)
     decoder = StreamDecoder(tokenizer, after=prompts_of("stream_text", model, ids)[0])
     return until_stop(whole_characters(tokens, decoder), stops)
 
 
+def expect_stops(name: str, stop: str | Sequence[str]) -> list[str]:
+    """The stop strings as a list. Raises ConfigError unless they are non-empty strings."""
+    stops = [stop] if isinstance(stop, str) else list(stop)
+    if not all(isinstance(one, str) and one for one in stops):
+        raise ConfigError(f"{name} must be a string or several, none of them empty; got {stop!r}")
+    return stops
+
+
 def whole_characters(tokens: Iterable[int], decoder: StreamDecoder) -> Iterator[str]:
-    """The text of each token, or of as many as make a character."""
+    """The text of each token, or of as many tokens as make one character."""
     for token in tokens:
         if text := decoder.push(token):
             yield text
@@ -78,9 +85,9 @@ def whole_characters(tokens: Iterable[int], decoder: StreamDecoder) -> Iterator[
 
 
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """The pieces up to the stop string that is complete first, wherever pieces begin and end.
+    """The pieces up to the first complete stop string, which may begin and end in different pieces.
 
-    What may be the beginning of a stop string waits until it is clear that it is none.
+    Text that may be the beginning of a stop string is held back until it is known.
 
     >>> list(until_stop(["one t", "w", "o th", "ree"], ["two", "three"]))
     ['one ']
@@ -102,5 +109,5 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
 
 
 def _begun(text: str, stop: str) -> int:
-    """How many characters of `stop` the end of `text` is."""
+    """The length of the longest beginning of `stop` that `text` ends with, `stop` itself excluded."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

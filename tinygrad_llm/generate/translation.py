@@ -1,8 +1,9 @@
-"""Whole texts in, whole texts out: what an encoder-decoder is for."""
+"""Translation with an encoder-decoder: whole texts in, whole texts out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,13 +11,24 @@ from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.padding import pad_right
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate.beam import beam_search
+from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.decoding import generate
-from tinygrad_llm.models import EncoderDecoder
 from tinygrad_llm.text import Tokenizer
 
 
+class TranslationModel(Protocol):
+    """A model that writes about a source text, such as `EncoderDecoder`."""
+
+    @property
+    def config(self) -> Any:
+        """Has a `context_length`, in tokens."""
+
+    def reading(self, source: Any, source_lengths: Any = None, /) -> Decodable:
+        """The decoder with these sources: prompt i continues about source i. Shapes: source (B, S), lengths (B,)"""
+
+
 def translate(
-    model: EncoderDecoder,
+    model: TranslationModel,
     tokenizer: Tokenizer,
     texts: Sequence[str],
     num_beams: int = 1,
@@ -24,12 +36,12 @@ def translate(
     batch_size: int = 32,
     use_cache: bool = True,
 ) -> list[str]:
-    """What the model makes of each text: always the likeliest token, or the best of a search with `num_beams`.
+    """The translation of each text: greedy decoding, or beam search if `num_beams` is above 1.
 
-    Greedy texts are written `batch_size` at a time, those of like length together.
+    Greedy decoding works on `batch_size` texts of similar length at a time.
 
-    Raises: DataError for a text of no tokens or of more than the context has room for; ConfigError for a setting out
-            of its range, or a tokenizer without the end-of-text token
+    Raises: DataError for a text without a token, or longer than the context; ConfigError for a setting outside its
+            range, or a tokenizer without the end-of-text token
     """
     expect_count("translate", "num_beams", num_beams, at_least=1)
     expect_count("translate", "batch_size", batch_size, at_least=1)
@@ -48,12 +60,12 @@ def translate(
     for start in range(0, len(rows), step):
         places = by_length[start : start + step]
         lengths = np.array([len(rows[place]) for place in places])
-        reading = model.reading(pad_right([rows[place] for place in places], int(lengths.max()), 0), lengths)
+        decodable = model.reading(pad_right([rows[place] for place in places], int(lengths.max()), 0), lengths)
         prompts = [np.array([end])] * len(places)
         if num_beams == 1:
-            written = generate(reading, prompts, room, eos_id=end, use_cache=use_cache, look_ahead=False)
+            written = generate(decodable, prompts, room, eos_id=end, use_cache=use_cache, look_ahead=False)
         else:
-            written = [beam_search(reading, prompts[0], room, num_beams, length_penalty, end, use_cache)[0].ids]
+            written = [beam_search(decodable, prompts[0], room, num_beams, length_penalty, end, use_cache)[0].ids]
         for place, ids in zip(places, written, strict=True):
             found[place] = tokenizer.decode(ids[1:])
     return found

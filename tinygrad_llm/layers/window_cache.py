@@ -8,7 +8,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.layers.kv_cache import LayerCache
 
 # How many of the last tokens `truncate` can always drop without forgetting everything. A pass of speculative decoding
-# reads up to 15 guesses (`generate.speculative.Pace`).
+# reads up to 15 drafted tokens (`generate.speculative.DraftLength`).
 MAX_ROLLBACK = 16
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tinygrad_llm.data.instruction_tasks import (
+from tinygrad_llm.data.computed_instructions import (
     FRAMES,
     HELD_OUT_FRAMES,
     NOUNS,

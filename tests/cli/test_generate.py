@@ -1,0 +1,58 @@
+"""`generate`: where the prompt comes from, which seed it took, JSON, and what a prompt loses."""
+
+import json
+
+import pytest
+from tiny_base import call, make_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+def test_a_prompt_is_given_by_its_place_or_by_its_flag(base, capsys):
+    options = ("--model", base, "--max-new-tokens", "4", "--seed", "1")
+    by_place = call(capsys, "generate", "Hello", *options)
+    assert by_place == call(capsys, "generate", "--prompt", "Hello", *options)
+    assert by_place[0] == 0 and by_place[1].startswith("Hello") and by_place[2] == []
+    code, _, errors = call(capsys, "generate", "Hello", "--prompt", "Hello", *options)
+    assert code == 2 and "give the prompt once" in errors[0]
+
+
+def test_texts_vary_without_a_seed_and_the_seed_taken_repeats_the_text(base, capsys):
+    options = ("generate", "Hello", "--model", base, "--max-new-tokens", "12")
+    texts = []
+    for _ in range(3):
+        code, text, notes = call(capsys, *options)
+        assert code == 0 and len(notes) == 1 and notes[0].startswith("sampling with --seed ")
+        assert call(capsys, *options, "--seed", notes[0].split()[-1]) == (0, text, [])
+        texts.append(text)
+    assert len(set(texts)) > 1
+
+
+def test_greedy_text_needs_no_seed(base, capsys):
+    options = ("generate", "Hello", "--model", base, "--max-new-tokens", "3", "--temperature", "0")
+    code, text, notes = call(capsys, *options)
+    assert (code, notes) == (0, []) and call(capsys, *options)[1] == text
+
+
+def test_json_holds_the_text_and_all_that_decided_it(base, capsys):
+    options = ("generate", "Hello", "--model", base, "--max-new-tokens", "5", "--top-k", "3")
+    code, printed, notes = call(capsys, *options, "--json")
+    report = json.loads(printed)
+    assert (code, notes) == (0, [])
+    assert report["prompt"] == "Hello" and report["new_tokens"] == 5 and report["ended_by"] == "length"
+    assert report["top_k"] == 3 and report["temperature"] == 0.8 and report["top_p"] is None
+    assert call(capsys, *options, "--seed", report["seed"])[1] == f"Hello{report['text']}\n"
+
+
+def test_a_prompt_that_is_cut_is_said(base, capsys):
+    code, _, notes = call(capsys, "generate", "x" * 300, "--model", base, "--max-new-tokens", "1", "--seed", "0")
+    assert code == 0 and len(notes) == 1 and "only the last" in notes[0] and len(notes[0]) <= 80
+
+
+def test_controls_that_a_model_writes_are_shown_on_a_terminal(base, capsys, monkeypatch):
+    monkeypatch.setattr("tinygrad_llm.terminal.is_terminal", lambda stream=None: True)
+    printed = call(capsys, "generate", "a\x1b[2Jb", "--model", base, "--max-new-tokens", "3", "--seed", "0")[1]
+    assert printed.startswith(r"a\x1b[2Jb") and "\x1b" not in printed

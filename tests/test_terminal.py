@@ -1,0 +1,40 @@
+"""Control characters in a text reach files unchanged and never a terminal."""
+
+import io
+
+import pytest
+
+from tinygrad_llm.terminal import escape_controls, for_terminal, is_terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\rb", r"a\rb"),
+        ("\x00\x7f\x9b", r"\x00\x7f\x9b"),
+        ("\u202egnp", r"\u202egnp"),
+        ("a\tb\nc\r\nd", "a\tb\nc\nd"),
+        ("naïve 日本語 👩\u200d👧", "naïve 日本語 👩\u200d👧"),
+    ],
+)
+def test_controls_are_shown_on_a_terminal(text, shown):
+    assert escape_controls(text) == shown
+    assert for_terminal(text, Terminal()) == shown
+    assert for_terminal(text, io.StringIO()) == text
+
+
+def test_what_is_closed_or_missing_is_no_terminal(monkeypatch):
+    stream = Terminal()
+    assert is_terminal(stream)
+    monkeypatch.setattr("sys.stdout", None)
+    assert not is_terminal()
+    closed = io.StringIO()
+    closed.close()
+    assert not is_terminal(closed)

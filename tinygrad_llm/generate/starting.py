@@ -1,0 +1,21 @@
+"""The ids that begin a new text where there is no prompt."""
+
+from __future__ import annotations
+
+from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.text import Tokenizer
+
+
+def start_ids(tokenizer: Tokenizer) -> list[int]:
+    """The end-of-text token if the vocabulary has one, else a newline if it can be encoded, else the first token."""
+    if tokenizer.end_of_text is not None:
+        return [tokenizer.end_of_text]
+    return ids_if_known(tokenizer, "\n") or [0]
+
+
+def ids_if_known(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of `text`; none if the vocabulary lacks a character or word of it."""
+    try:
+        return tokenizer.encode_ordinary(text)
+    except TokenizerError:
+        return []
