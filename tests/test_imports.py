@@ -168,8 +168,8 @@ def only_for_types(where: str) -> bool:
 
 
 def offered_lazily(where: str) -> bool:
-    """Whether the import tells type checkers about names that `lazy_names` imports on first use."""
-    return "= lazy_names(" in (PACKAGE / where.rsplit(":", 1)[0]).read_text("utf-8") and only_for_types(where)
+    """Whether the import tells type checkers about names that `lazy_imports` imports on first use."""
+    return "= lazy_imports(" in (PACKAGE / where.rsplit(":", 1)[0]).read_text("utf-8") and only_for_types(where)
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:

@@ -11,56 +11,20 @@ from typing import TYPE_CHECKING
 
 from tinygrad_llm.gradcheck import gradcheck  # not when first used: its module, once loaded, would take the name
 from tinygrad_llm.graph import enable_grad, no_grad
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
 from tinygrad_llm.random import Generator, default_generator, manual_seed
 from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygrad_llm import nn, optim
+    from tinygrad_llm import data, finetune, formats, generate, interop, measure, models, nn, optim, study, text, verify
     from tinygrad_llm.anomaly import detect_anomaly
     from tinygrad_llm.ops import composed_ops
     from tinygrad_llm.train import load
 
-__all__ = [
-    "Generator",
-    "Tensor",
-    "cat",
-    "composed_ops",
-    "default_generator",
-    "detect_anomaly",
-    "enable_grad",
-    "gradcheck",
-    "load",
-    "manual_seed",
-    "maximum",
-    "minimum",
-    "nn",
-    "no_grad",
-    "optim",
-    "pad",
-    "split",
-    "stack",
-    "where",
-]
+__all__ = ["Generator", "Tensor", "cat", "composed_ops", "data", "default_generator", "detect_anomaly", "enable_grad"]
+__all__ += ["finetune", "formats", "generate", "gradcheck", "interop", "load", "manual_seed", "maximum", "measure"]
+__all__ += ["minimum", "models", "nn", "no_grad", "optim", "pad", "split", "stack", "study", "text", "verify"]
+__all__ += ["where"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.anomaly": ("detect_anomaly",),
-        "tinygrad_llm.data": (),
-        "tinygrad_llm.finetune": (),
-        "tinygrad_llm.formats": (),
-        "tinygrad_llm.generate": (),
-        "tinygrad_llm.interop": (),
-        "tinygrad_llm.measure": (),
-        "tinygrad_llm.models": (),
-        "tinygrad_llm.nn": (),
-        "tinygrad_llm.ops": ("composed_ops",),
-        "tinygrad_llm.optim": (),
-        "tinygrad_llm.study": (),
-        "tinygrad_llm.text": (),
-        "tinygrad_llm.train": ("load",),
-        "tinygrad_llm.verify": (),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

@@ -5,37 +5,51 @@ So `import tinygrad_llm` takes little longer than importing NumPy, and importing
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
-def lazy_names(
-    package: str, names: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and `__dir__` of `package`, whose `names` map each module to what is taken from it.
+def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and `__dir__` of a module that import a name when it is first asked for.
 
-    A module in `package` is also reached as an attribute, as any submodule is once it is imported. The package repeats
-    the imports under `if TYPE_CHECKING:` for type checkers and readers.
+    The names are those that the module's source imports under `if TYPE_CHECKING:`, so that readers, type checkers and
+    the running program see one list:
 
-        __getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.models.llama": ("Llama", "LlamaConfig")})
+        if TYPE_CHECKING:
+            from tinygrad_llm.models.llama import Llama, LlamaConfig
 
-    Raises: AttributeError, from `__getattr__`, for a name that is not listed
+        __getattr__, __dir__ = lazy_imports(__name__)
+
+    A submodule is found by its name as well. Raises: AttributeError, from `__getattr__`, for a name that is not there
     """
-    module_of = {name: module for module, listed in names.items() for name in listed}
-    submodules = {module.rpartition(".")[2]: module for module in names if module.rpartition(".")[0] == package}
+
+    @functools.cache
+    def module_of() -> dict[str, str]:
+        """The module that each name is imported from."""
+        tree = ast.parse(inspect.getsource(sys.modules[package]))
+        blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+        imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+        return {name.name: str(node.module) for node in imports for name in node.names}
 
     def get(name: str) -> Any:
-        if name not in module_of:
-            if name in submodules:
-                return import_module(submodules[name])  # the import itself makes it an attribute of the package
+        module = sys.modules[package]
+        if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(module_of[name]), name)
-        setattr(sys.modules[package], name, value)  # the next use finds it without coming here
-        return value
+        if name in module_of() and module_of()[name] != package:
+            value = getattr(import_module(module_of()[name]), name)
+            setattr(module, name, value)  # the next use finds it without coming here
+            return value
+        if hasattr(module, "__path__") and find_spec(f"{package}.{name}") is not None:
+            return import_module(f"{package}.{name}")  # the import itself makes it an attribute of the package
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def listed_names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *module_of, *submodules})
+        return sorted({*vars(sys.modules[package]), *module_of()})
 
     return get, listed_names

@@ -29,33 +29,8 @@ from tinygrad_llm.finetune.lora import (
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
 from tinygrad_llm.models import Classifier, ClassifierConfig
 
-__all__ = [
-    "DPO",
-    "Answer",
-    "ClassificationReport",
-    "Classifier",
-    "ClassifierConfig",
-    "DPOOutcome",
-    "InstructionReport",
-    "LoRALinear",
-    "PreferenceReport",
-    "apply_lora",
-    "classification_loss",
-    "classify",
-    "confusion_matrix",
-    "constant_answers",
-    "dpo_loss",
-    "evaluate_classifier",
-    "evaluate_instructions",
-    "evaluate_preferences",
-    "exact_match",
-    "frozen_copy",
-    "load_lora",
-    "merge_lora",
-    "merged_state_dict",
-    "respond",
-    "save_lora",
-    "sequence_log_probs",
-    "token_f1",
-    "unmerge_lora",
-]
+__all__ = ["DPO", "Answer", "ClassificationReport", "Classifier", "ClassifierConfig", "DPOOutcome"]
+__all__ += ["InstructionReport", "LoRALinear", "PreferenceReport", "apply_lora", "classification_loss", "classify"]
+__all__ += ["confusion_matrix", "constant_answers", "dpo_loss", "evaluate_classifier", "evaluate_instructions"]
+__all__ += ["evaluate_preferences", "exact_match", "frozen_copy", "load_lora", "merge_lora", "merged_state_dict"]
+__all__ += ["respond", "save_lora", "sequence_log_probs", "token_f1", "unmerge_lora"]

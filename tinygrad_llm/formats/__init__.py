@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
@@ -28,57 +28,10 @@ if TYPE_CHECKING:
     from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
     from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
 
-__all__ = [
-    "Header",
-    "MetricsLog",
-    "RunLock",
-    "TensorInfo",
-    "atomic_write",
-    "check_published",
-    "dump_safetensors",
-    "json_bytes",
-    "newest_whole_snapshot",
-    "open_regular",
-    "parse_json",
-    "prune_snapshots",
-    "publish_files",
-    "read_header",
-    "read_json",
-    "read_json_object",
-    "read_metrics",
-    "read_safetensors",
-    "read_sharded_safetensors",
-    "remove_leftovers",
-    "verify_snapshot",
-    "write_json",
-    "write_safetensors",
-    "write_snapshot",
-]
+__all__ = ["Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "check_published", "dump_safetensors"]
+__all__ += ["json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files"]
+__all__ += ["read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors"]
+__all__ += ["read_sharded_safetensors", "remove_leftovers", "verify_snapshot", "write_json", "write_safetensors"]
+__all__ += ["write_snapshot"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.formats.atomic": ("atomic_write", "remove_leftovers"),
-        "tinygrad_llm.formats.lock": ("RunLock",),
-        "tinygrad_llm.formats.manifest": (
-            "check_published",
-            "newest_whole_snapshot",
-            "prune_snapshots",
-            "publish_files",
-            "verify_snapshot",
-            "write_snapshot",
-        ),
-        "tinygrad_llm.formats.metrics_log": ("MetricsLog", "read_metrics"),
-        "tinygrad_llm.formats.regular_file": ("open_regular",),
-        "tinygrad_llm.formats.safetensors": (
-            "Header",
-            "TensorInfo",
-            "dump_safetensors",
-            "read_header",
-            "read_safetensors",
-            "write_safetensors",
-        ),
-        "tinygrad_llm.formats.sharded_safetensors": ("read_sharded_safetensors",),
-        "tinygrad_llm.formats.strict_json": ("json_bytes", "parse_json", "read_json", "read_json_object", "write_json"),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

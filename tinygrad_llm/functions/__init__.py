@@ -25,7 +25,7 @@ A family's file must not have the name of one of its functions, because the pack
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.functions.activation import silu
@@ -69,83 +69,15 @@ if TYPE_CHECKING:
     from tinygrad_llm.functions.sorting import argmin, argsort, sort, topk
     from tinygrad_llm.functions.statistics import norm, normalize, prod, std
 
-__all__ = [
-    "all",
-    "any",
-    "argmin",
-    "argsort",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "chunk",
-    "cos",
-    "cross_entropy",
-    "diagonal",
-    "einsum",
-    "embedding",
-    "expand",
-    "expm1",
-    "flip",
-    "gather",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "kl_div",
-    "layer_norm",
-    "log1p",
-    "logaddexp",
-    "logsigmoid",
-    "mse_loss",
-    "nll_loss",
-    "norm",
-    "normalize",
-    "one_hot",
-    "outer",
-    "prod",
-    "remainder",
-    "repeat_interleave",
-    "rms_norm",
-    "roll",
-    "rotate",
-    "rsqrt",
-    "scatter_add",
-    "silu",
-    "sin",
-    "softplus",
-    "sort",
-    "square",
-    "std",
-    "take_along_axis",
-    "topk",
-]
+__all__ = ["all", "any", "argmin", "argsort", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+__all__ += ["bitwise_and", "bitwise_or", "bitwise_xor", "chunk", "cos", "cross_entropy", "diagonal", "einsum"]
+__all__ += ["embedding", "expand", "expm1", "flip", "gather", "isfinite", "isinf", "isnan", "kl_div", "layer_norm"]
+__all__ += ["log1p", "logaddexp", "logsigmoid", "mse_loss", "nll_loss", "norm", "normalize", "one_hot", "outer"]
+__all__ += ["prod", "remainder", "repeat_interleave", "rms_norm", "roll", "rotate", "rsqrt", "scatter_add", "silu"]
+__all__ += ["sin", "softplus", "sort", "square", "std", "take_along_axis", "topk"]
 
-_NAMES = {
-    "tinygrad_llm.functions.activation": ("silu",),
-    "tinygrad_llm.functions.contraction": ("einsum", "outer"),
-    "tinygrad_llm.functions.elementwise": (
-        *("sin", "cos", "square", "rsqrt", "log1p", "expm1"),
-        *("softplus", "logsigmoid", "logaddexp"),
-    ),
-    "tinygrad_llm.functions.gathering": ("gather", "scatter_add", "take_along_axis"),
-    "tinygrad_llm.functions.logic": (
-        *("isnan", "isfinite", "isinf", "any", "all"),
-        *("bitwise_and", "bitwise_or", "bitwise_xor", "remainder"),
-    ),
-    "tinygrad_llm.functions.losses": (
-        *("cross_entropy", "nll_loss", "mse_loss", "kl_div"),
-        *("binary_cross_entropy", "binary_cross_entropy_with_logits", "one_hot"),
-    ),
-    "tinygrad_llm.functions.lookup": ("embedding",),
-    "tinygrad_llm.functions.normalization": ("layer_norm", "rms_norm"),
-    "tinygrad_llm.functions.rearranging": ("repeat_interleave", "expand", "chunk", "flip", "roll", "diagonal"),
-    "tinygrad_llm.functions.rotary": ("rotate",),
-    "tinygrad_llm.functions.sorting": ("sort", "argsort", "topk", "argmin"),
-    "tinygrad_llm.functions.statistics": ("prod", "std", "norm", "normalize"),
-}
 
-__getattr__, __dir__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__ = lazy_imports(__name__)
 
 
 def load_all() -> None:

@@ -5,12 +5,5 @@ from tinygrad_llm.interop.gpt2_download import GPT2_SIZES, download_gpt2
 from tinygrad_llm.interop.huggingface_folder import load_huggingface, save_huggingface
 from tinygrad_llm.interop.parity import can_compare, logit_difference
 
-__all__ = [
-    "GPT2_SIZES",
-    "can_compare",
-    "download_gpt2",
-    "extend_vocabulary",
-    "load_huggingface",
-    "logit_difference",
-    "save_huggingface",
-]
+__all__ = ["GPT2_SIZES", "can_compare", "download_gpt2", "extend_vocabulary", "load_huggingface", "logit_difference"]
+__all__ += ["save_huggingface"]

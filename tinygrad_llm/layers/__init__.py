@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.layers.activation import ReLU, SiLU
@@ -17,40 +17,8 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache, tokens_held
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.layers.activation": ("ReLU", "SiLU"),
-        "tinygrad_llm.layers.checkpoint": ("checkpoint", "checkpoint_activations"),
-        "tinygrad_llm.layers.kv_cache": ("KVCache", "LayerCache"),
-        "tinygrad_llm.layers.latent_attention": ("MultiHeadLatentAttention",),
-        "tinygrad_llm.layers.memory_cache": ("DecoderCache", "MemoryCache"),
-        "tinygrad_llm.layers.mixture_of_experts": ("MixtureOfExperts",),
-        "tinygrad_llm.layers.rms_norm": ("RMSNorm",),
-        "tinygrad_llm.layers.rotary": ("RotaryPositions", "rotary_frequencies"),
-        "tinygrad_llm.layers.sinusoidal_positions": ("SinusoidalPositions", "sinusoidal_positions"),
-        "tinygrad_llm.layers.window": ("within_window",),
-        "tinygrad_llm.layers.window_cache": ("WindowCache", "tokens_held"),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = [
-    "DecoderCache",
-    "KVCache",
-    "LayerCache",
-    "MemoryCache",
-    "MixtureOfExperts",
-    "MultiHeadLatentAttention",
-    "RMSNorm",
-    "ReLU",
-    "RotaryPositions",
-    "SiLU",
-    "SinusoidalPositions",
-    "WindowCache",
-    "checkpoint",
-    "checkpoint_activations",
-    "rotary_frequencies",
-    "sinusoidal_positions",
-    "tokens_held",
-    "within_window",
-]
+__all__ = ["DecoderCache", "KVCache", "LayerCache", "MemoryCache", "MixtureOfExperts", "MultiHeadLatentAttention"]
+__all__ += ["RMSNorm", "ReLU", "RotaryPositions", "SiLU", "SinusoidalPositions", "WindowCache", "checkpoint"]
+__all__ += ["checkpoint_activations", "rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.measure.benchmark import Benchmark, measure
@@ -13,15 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "Benchmark", "Times", "Workload", "measure", "measure_growth", "measure_texts", "time"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.measure.benchmark": ("Benchmark", "measure"),
-        "tinygrad_llm.measure.data_scaling": ("measure_texts",),
-        "tinygrad_llm.measure.peak_memory": (),
-        "tinygrad_llm.measure.products_alone": (),
-        "tinygrad_llm.measure.scaling": ("measure_growth",),
-        "tinygrad_llm.measure.timing": ("Times", "time"),
-        "tinygrad_llm.measure.training_step": ("PRESETS", "Workload"),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

@@ -6,7 +6,7 @@ imported when they are first used.
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.activation import GELU
 from tinygrad_llm.nn.attention import MultiHeadAttention
@@ -32,56 +32,10 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.window_cache import WindowCache
     from tinygrad_llm.nn import functional
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.layers.activation": ("ReLU", "SiLU"),
-        "tinygrad_llm.layers.checkpoint": ("checkpoint", "checkpoint_activations"),
-        "tinygrad_llm.layers.kv_cache": ("KVCache", "LayerCache"),
-        "tinygrad_llm.layers.latent_attention": ("MultiHeadLatentAttention",),
-        "tinygrad_llm.layers.memory_cache": ("DecoderCache", "MemoryCache"),
-        "tinygrad_llm.layers.mixture_of_experts": ("MixtureOfExperts",),
-        "tinygrad_llm.layers.rms_norm": ("RMSNorm",),
-        "tinygrad_llm.layers.rotary": ("RotaryPositions", "rotary_frequencies"),
-        "tinygrad_llm.layers.sinusoidal_positions": ("SinusoidalPositions", "sinusoidal_positions"),
-        "tinygrad_llm.layers.window": ("within_window",),
-        "tinygrad_llm.layers.window_cache": ("WindowCache",),
-        "tinygrad_llm.nn.functional": (),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = [
-    "GELU",
-    "Buffer",
-    "DecoderCache",
-    "Dropout",
-    "Embedding",
-    "FeedForward",
-    "KVCache",
-    "LayerCache",
-    "LayerNorm",
-    "Linear",
-    "MemoryCache",
-    "MixtureOfExperts",
-    "Module",
-    "ModuleList",
-    "MultiHeadAttention",
-    "MultiHeadLatentAttention",
-    "Parameter",
-    "RMSNorm",
-    "ReLU",
-    "RotaryPositions",
-    "Sequential",
-    "SiLU",
-    "SinusoidalPositions",
-    "TransformerBlock",
-    "WindowCache",
-    "checkpoint",
-    "checkpoint_activations",
-    "draw_dropout_from",
-    "functional",
-    "init",
-    "rotary_frequencies",
-    "sinusoidal_positions",
-    "within_window",
-]
+__all__ = ["GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache"]
+__all__ += ["LayerNorm", "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList", "MultiHeadAttention"]
+__all__ += ["MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
+__all__ += ["SinusoidalPositions", "TransformerBlock", "WindowCache", "checkpoint", "checkpoint_activations"]
+__all__ += ["draw_dropout_from", "functional", "init", "rotary_frequencies", "sinusoidal_positions", "within_window"]

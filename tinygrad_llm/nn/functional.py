@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_llm.graph import Axis, TensorLike
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.ops import (
     cross_entropy,
     dropout,
@@ -22,28 +22,11 @@ from tinygrad_llm.tensor import Tensor
 if TYPE_CHECKING:
     from tinygrad_llm.functions import rms_norm, rotate, silu
 
-__all__ = [
-    "cross_entropy",
-    "dropout",
-    "embedding",
-    "gelu",
-    "layer_norm",
-    "linear",
-    "linear_cross_entropy",
-    "log_softmax",
-    "logsumexp",
-    "pad",
-    "relu",
-    "rms_norm",
-    "rotate",
-    "scaled_dot_product_attention",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
+__all__ = ["cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "linear_cross_entropy"]
+__all__ += ["log_softmax", "logsumexp", "pad", "relu", "rms_norm", "rotate", "scaled_dot_product_attention"]
+__all__ += ["sigmoid", "silu", "softmax", "tanh"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.functions": ("rms_norm", "rotate", "silu")})
+__getattr__, __dir__ = lazy_imports(__name__)
 
 
 def relu(x: TensorLike) -> Tensor:

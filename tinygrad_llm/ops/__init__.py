@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.ops.attention import attention_weights, scaled_dot_product_attention
 from tinygrad_llm.ops.cross_entropy import cross_entropy, linear_cross_entropy
 from tinygrad_llm.ops.dispatch import FUSED, composed_ops, intercept
@@ -16,24 +16,8 @@ from tinygrad_llm.ops.softmax import log_softmax, softmax
 if TYPE_CHECKING:
     from tinygrad_llm.functions import rms_norm, rotate, silu
 
-__all__ = [
-    "FUSED",
-    "attention_weights",
-    "composed_ops",
-    "cross_entropy",
-    "dropout",
-    "embedding",
-    "gelu",
-    "intercept",
-    "layer_norm",
-    "linear",
-    "linear_cross_entropy",
-    "log_softmax",
-    "rms_norm",
-    "rotate",
-    "scaled_dot_product_attention",
-    "silu",
-    "softmax",
-]
+__all__ = ["FUSED", "attention_weights", "composed_ops", "cross_entropy", "dropout", "embedding", "gelu", "intercept"]
+__all__ += ["layer_norm", "linear", "linear_cross_entropy", "log_softmax", "rms_norm", "rotate"]
+__all__ += ["scaled_dot_product_attention", "silu", "softmax"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"tinygrad_llm.functions": ("rms_norm", "rotate", "silu")})
+__getattr__, __dir__ = lazy_imports(__name__)

@@ -14,21 +14,5 @@ from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.primitives.reduction import Reduction
 from tinygrad_llm.primitives.shape import Shape
 
-__all__ = [
-    "Arithmetic",
-    "Comparison",
-    "Elementwise",
-    "Indexing",
-    "Joining",
-    "Matmul",
-    "Reduction",
-    "Shape",
-    "as_tensor",
-    "cat",
-    "maximum",
-    "minimum",
-    "pad",
-    "split",
-    "stack",
-    "where",
-]
+__all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "Reduction", "Shape"]
+__all__ += ["as_tensor", "cat", "maximum", "minimum", "pad", "split", "stack", "where"]

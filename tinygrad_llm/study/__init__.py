@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.measure.timing import Times, time
@@ -10,39 +10,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.study.counting import Flops, Memory, flops, memory
     from tinygrad_llm.study.tape import Tape, record
 
-__all__ = [
-    "Activations",
-    "Flops",
-    "Memory",
-    "Tape",
-    "Times",
-    "activation_names",
-    "cache",
-    "edit",
-    "flops",
-    "mean",
-    "memory",
-    "patch",
-    "record",
-    "time",
-    "zero",
-]
+__all__ = ["Activations", "Flops", "Memory", "Tape", "Times", "activation_names", "cache", "edit", "flops", "mean"]
+__all__ += ["memory", "patch", "record", "time", "zero"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.measure.timing": ("Times", "time"),  # the one name of a room above: `study.time` reads well
-        "tinygrad_llm.study.activations": (
-            "Activations",
-            "activation_names",
-            "cache",
-            "edit",
-            "mean",
-            "patch",
-            "zero",
-        ),
-        "tinygrad_llm.study.counting": ("Flops", "Memory", "flops", "memory"),
-        "tinygrad_llm.study.lens": (),
-        "tinygrad_llm.study.tape": ("Tape", "record"),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

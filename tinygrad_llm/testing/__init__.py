@@ -26,7 +26,7 @@ The checks need NumPy alone, the strategies Hypothesis.
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.testing.checks import (
@@ -53,32 +53,8 @@ if TYPE_CHECKING:
         tame,
     )
 
-__all__ = [
-    "arrays",
-    "arrays_with_axis",
-    "arrays_with_one_axis",
-    "broadcast_pairs",
-    "check_broadcasting",
-    "check_dtype",
-    "check_error",
-    "check_gradient",
-    "check_layout",
-    "check_op",
-    "check_value",
-    "distinct",
-    "filled_shapes",
-    "positive",
-    "probabilities",
-    "shapes",
-    "shapes_with_axes",
-    "special",
-    "tame",
-]
+__all__ = ["arrays", "arrays_with_axis", "arrays_with_one_axis", "broadcast_pairs", "check_broadcasting"]
+__all__ += ["check_dtype", "check_error", "check_gradient", "check_layout", "check_op", "check_value", "distinct"]
+__all__ += ["filled_shapes", "positive", "probabilities", "shapes", "shapes_with_axes", "special", "tame"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.testing.checks": [name for name in __all__ if name.startswith("check_")],
-        "tinygrad_llm.testing.strategies": [name for name in __all__ if not name.startswith("check_")],
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

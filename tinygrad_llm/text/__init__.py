@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.lazy import lazy_names
+from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.text.bpe import BPETokenizer
@@ -15,42 +15,8 @@ if TYPE_CHECKING:
     from tinygrad_llm.text.wordpiece import WordPieceTokenizer
     from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2, build_vocabulary, split_words
 
-__all__ = [
-    "END_OF_TEXT",
-    "UNKNOWN",
-    "BPETokenizer",
-    "CharTokenizer",
-    "GPT2Tokenizer",
-    "SimpleTokenizerV1",
-    "SimpleTokenizerV2",
-    "StreamDecoder",
-    "Tokenizer",
-    "WordPieceTokenizer",
-    "build_vocabulary",
-    "load_tokenizer",
-    "save_tokenizer",
-    "split_words",
-]
+__all__ = ["END_OF_TEXT", "UNKNOWN", "BPETokenizer", "CharTokenizer", "GPT2Tokenizer", "SimpleTokenizerV1"]
+__all__ += ["SimpleTokenizerV2", "StreamDecoder", "Tokenizer", "WordPieceTokenizer", "build_vocabulary"]
+__all__ += ["load_tokenizer", "save_tokenizer", "split_words"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "tinygrad_llm.text.bpe": ("BPETokenizer",),
-        "tinygrad_llm.text.characters": ("CharTokenizer",),
-        "tinygrad_llm.text.gpt2": ("GPT2Tokenizer",),
-        "tinygrad_llm.text.saved": ("load_tokenizer", "save_tokenizer"),
-        "tinygrad_llm.text.streaming": ("StreamDecoder",),
-        "tinygrad_llm.text.special_tokens": ("END_OF_TEXT", "UNKNOWN"),
-        "tinygrad_llm.text.tokenizer": ("Tokenizer",),
-        "tinygrad_llm.text.wordpiece": ("WordPieceTokenizer",),
-        "tinygrad_llm.text.words": ("SimpleTokenizerV1", "SimpleTokenizerV2", "build_vocabulary", "split_words"),
-        "tinygrad_llm.text.bpe_encoding": (),
-        "tinygrad_llm.text.bpe_training": (),
-        "tinygrad_llm.text.chunks": (),
-        "tinygrad_llm.text.corpora": (),
-        "tinygrad_llm.text.download": (),
-        "tinygrad_llm.text.plain_bpe": (),
-        "tinygrad_llm.text.vocabulary_files": (),
-        "tinygrad_llm.text.wordpiece_files": (),
-    },
-)
+__getattr__, __dir__ = lazy_imports(__name__)

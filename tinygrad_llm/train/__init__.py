@@ -17,27 +17,6 @@ from tinygrad_llm.train.run_folder import RunFolder, load
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Loader, Trainer
 
-__all__ = [
-    "Callback",
-    "Communicator",
-    "EncodedText",
-    "Loader",
-    "Loss",
-    "ProgressLog",
-    "RunFolder",
-    "SingleProcess",
-    "StatusLine",
-    "Trainer",
-    "TrainingSettings",
-    "bits_per_byte",
-    "count_targets",
-    "duration",
-    "encode_once",
-    "evaluate",
-    "evaluating",
-    "evenly_spaced",
-    "join_launch",
-    "language_model_loss",
-    "load",
-    "perplexity",
-]
+__all__ = ["Callback", "Communicator", "EncodedText", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess"]
+__all__ += ["StatusLine", "Trainer", "TrainingSettings", "bits_per_byte", "count_targets", "duration", "encode_once"]
+__all__ += ["evaluate", "evaluating", "evenly_spaced", "join_launch", "language_model_loss", "load", "perplexity"]
