@@ -1,4 +1,4 @@
-"""For each fused op every small case that Hypothesis can think of; the table of chosen cases is the package's own."""
+"""Strategies of Hypothesis for small cases of every fused op; the table of chosen cases is in verify/op_cases.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_llm.verify.op_cases import Case, ids, normal
 
 Array = np.ndarray
 
-# -- every small case: shapes from Hypothesis, empty ones on purpose
+# -- small shapes, also empty ones
 
 leading = npst.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)
 widths = st.integers(0, 4)

@@ -19,8 +19,8 @@ def test_the_table_explains_itself(capsys):
     assert main(["bench", "--preset", "smoke", "--steps", "2", "--warmup", "1"]) == 0
     printed, errors = capsys.readouterr()
     assert errors == ""
-    assert printed.startswith("a training step of the preset smoke: a GPT of 2 layers, 2 heads, 32 wide,")
-    assert "reading 2 x 16 tokens" in printed and "1 GFLOP is" in printed
+    assert printed.startswith("One training step of the preset smoke: a GPT with 2 layers, 2 heads, embedding size 32")
+    assert "on 2 x 16 tokens" in printed and "1 GFLOP is" in printed
     first_words = [line[:28].strip() for line in printed.splitlines()]
     rows = [first_words.index(name) for name in (*PARTS, "clipping and AdamW", "the engine", "together")]
     assert rows == list(range(rows[0], rows[0] + len(rows)))
@@ -53,8 +53,9 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
     monkeypatch.setattr(bench, "measure_growth", lambda **told: measure_growth(PRESETS["smoke"], axes, **told))
     assert main(["bench", "--scaling"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "2^exponent" in lines[1]
-    assert [line.split()[0] for line in lines[2:] if line] == [
+    start = lines.index("") + 1
+    assert "2^exponent" in " ".join(lines[:start])
+    assert [line.split()[0] for line in lines[start:] if line] == [
         "context",
         "8",
         "16",
@@ -79,6 +80,14 @@ def test_texts_are_told_as_a_table_and_as_json(capsys, monkeypatch):
     assert main(["bench", "--data-scale", "0.1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [text["bytes"] for text in told["texts"]] == [100_000] and "environment" in told
+
+
+def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(data_scaling, "STEPS", 2)
+    for argv in (["--preset", "smoke"], ["--data-scale", "0.1"]):
+        assert main(["bench", *argv]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

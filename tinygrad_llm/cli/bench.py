@@ -1,4 +1,4 @@
-"""Measure how fast a training step is here, where its time and memory go, and how its cost grows."""
+"""Measure the speed and memory of a training step on this machine, and how its cost grows with sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_llm.cli.train import expect_bytes, expect_memory
@@ -20,78 +20,101 @@ from tinygrad_llm.measure.training_step import PRESETS, Workload
 from tinygrad_llm.models import GPT
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
+from tinygrad_llm.study.formatting import terminal_width, wrap
 from tinygrad_llm.train import StatusLine
 from tinygrad_llm.train.environment import arithmetic_environment
 
 DEFAULT_PRESET = "0.8M"
 WARMUP = 2
-AIM = 0.85  # of a step in its own products: what is left is a readable engine's price
-DATA_SIZES = [1.0, 10.0]  # MB
-OF_A_PRESET = ("preset", "batch_size", "context_length", "steps", "warmup")
+AIM = 0.85  # share of a step's time in its matrix products
+DATA_SIZES = (1.0, 10.0)  # MB
+PRESET_FLAGS = ("preset", "batch_size", "context_length", "steps", "warmup")
+LABEL_WIDTH = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("--preset", choices=PRESETS, help=f"the GPT that is trained (default: {DEFAULT_PRESET})")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in a step (default: the preset's)")
-    parser.add_argument("--context-length", type=int, metavar="N", help="tokens in each (default: the preset's)")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps that are measured (default: the preset's)")
-    parser.add_argument("--warmup", type=int, metavar="N", help=f"steps before them (default: {WARMUP})")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the first weights (default: 0)")
+    parser.add_argument("--preset", choices=PRESETS, help=f"size of the GPT to train (default: {DEFAULT_PRESET})")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per step (default: the preset's)")
+    parser.add_argument("--context-length", type=int, metavar="N", help="tokens per sequence (default: the preset's)")
+    parser.add_argument("--steps", type=int, metavar="N", help="training steps to measure (default: the preset's)")
+    parser.add_argument("--warmup", type=int, metavar="N", help=f"training steps before these (default: {WARMUP})")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the initial weights (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument(
         "--scaling",
         action="store_true",
-        help="instead, how the cost of a small GPT grows with context, batch, width and vocabulary (about a minute)",
+        help="measure instead how the cost of a small GPT grows with context length, batch size, embedding size and "
+        "vocabulary (about a minute)",
     )
     parser.add_argument(
         "--data-scale",
         type=float,
         nargs="*",
         metavar="MB",
-        help=f"instead, memory and speed with texts of these sizes, made up for it (default: {DATA_SIZES})",
+        help="measure instead the memory and speed of training on random texts of these sizes (default: "
+        f"{' and '.join(f'{size:g}' for size in DATA_SIZES)} MB)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
-    as_json, seed = given.get("json", False), given.get("seed", 0)
-    say, progress = _voices(as_json)
-    manual_seed(seed)  # which refuses what is no seed, before anything is printed
+    seed = given.get("seed", 0)
+    output = _Output(given.get("json", False))
+    manual_seed(seed)  # refuses an invalid seed before anything is printed
     if "data_scale" in given:
         _expect_alone("data_scale", given)
-        return _scale_data(given["data_scale"] or DATA_SIZES, seed, as_json, say, progress)
+        return _measure_texts(given["data_scale"] or DATA_SIZES, seed, output)
     if given.get("scaling", False):
         _expect_alone("scaling", given)
-        return _scale(seed, as_json, say, progress)
+        return _measure_growth(seed, output)
+    return _measure_step(given, seed, output)
+
+
+def _expect_alone(flag: str, given: dict[str, Any]) -> None:
+    if named := [name for name in (*PRESET_FLAGS, "scaling") if name in given and name != flag]:
+        ours, other = (name.replace("_", "-") for name in (flag, named[0]))
+        raise ConfigError(f"--{ours} has sizes of its own; leave out --{other}")
+
+
+class _Output:
+    """Prints tables and, on a terminal, progress; with --json only one JSON object."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._status = StatusLine()
+
+    def text(self, text: str, indent: str = "") -> None:
+        """Lines of text, wrapped at the width of the terminal."""
+        if not self.as_json:
+            for line in text.split("\n"):
+                self._status.say("\n".join(wrap(line, terminal_width(), indent)))
+
+    def progress(self, text: str) -> None:
+        if not self.as_json:
+            self._status.renew(lambda: f"  {text}")
+
+    def json(self, value: dict[str, Any]) -> None:
+        if self.as_json:
+            print(json.dumps(value, indent=1))
+
+
+# -- one training step
+
+
+def _measure_step(given: dict[str, Any], seed: int, output: _Output) -> int:
     mark = HighWaterMark()
     name, warmup = given.get("preset", DEFAULT_PRESET), given.get("warmup", WARMUP)
     workload = _workload(PRESETS[name], given, warmup)
     expect_room_for(workload)
     environment = arithmetic_environment()
-    if not as_json:
-        say(_introduction(name, workload, environment))
-    result = measure(workload, workload.steps, warmup, seed, progress, mark)
-    if as_json:
-        print(json.dumps({"preset": name, "environment": environment, **result.to_dict()}, indent=1))
-    else:
-        say(_summary(result))
-        say(_parts(result))
+    output.text(_introduction(name, workload, environment))
+    result = measure(workload, workload.steps, warmup, seed, output.progress, mark)
+    for label, text in _summary(result).items():
+        output.text(f"{label:<{LABEL_WIDTH}}{text}", " " * LABEL_WIDTH)
+    output.text(_parts(result))
+    output.json({"preset": name, "environment": environment, **result.to_dict()})
     return 0
-
-
-def _expect_alone(flag: str, given: dict[str, Any]) -> None:
-    if named := [name for name in (*OF_A_PRESET, "scaling") if name in given and name != flag]:
-        ours, other = (name.replace("_", "-") for name in (flag, named[0]))
-        raise ConfigError(f"--{ours} has sizes of its own; leave out --{other}")
-
-
-def _voices(as_json: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
-    """What prints lines that stay, and what shows how far it is: nothing, where JSON must stand alone."""
-    if as_json:
-        return print, lambda _: None
-    status = StatusLine()
-    return status.say, lambda text: status.renew(lambda: f"  {text}")
 
 
 def _workload(preset: Workload, given: dict[str, Any], warmup: int) -> Workload:
@@ -106,7 +129,10 @@ def _workload(preset: Workload, given: dict[str, Any], warmup: int) -> Workload:
 
 
 def expect_room_for(workload: Workload) -> None:
-    """Refuse what cannot fit: first by its weights alone, then, with these made, by what it keeps for the backward."""
+    """Refuse sizes that do not fit the memory: first by the weights alone, then with the activations.
+
+    Raises: ConfigError
+    """
     expect_memory(workload.config)
     with no_initial_values():
         model = GPT(workload.config)
@@ -116,44 +142,45 @@ def expect_room_for(workload: Workload) -> None:
 def _introduction(name: str, workload: Workload, environment: dict[str, str]) -> str:
     config = workload.config
     return (
-        f"a training step of the preset {name}: a GPT of {config.num_layers} layers, {config.num_heads} heads, "
-        f"{config.embedding_dim} wide,\n{config.vocab_size:,} tokens in its vocabulary, reading "
-        f"{workload.batch_size} x {config.context_length} tokens; forward, backward, clipping and AdamW in float32\n"
+        f"One training step of the preset {name}: a GPT with {config.num_layers} layers, {config.num_heads} heads, "
+        f"embedding size {config.embedding_dim} and a vocabulary of {config.vocab_size:,} tokens, on "
+        f"{workload.batch_size} x {config.context_length} tokens; forward, backward, clipping and AdamW in float32.\n"
         f"({environment['blas']}, threads: {environment['threads']}; 1 GFLOP is a billion multiplications and "
         "additions)\n"
     )
 
 
-def _summary(result: Benchmark) -> str:
-    median, least, most = result.tokens_per_second
+def _summary(result: Benchmark) -> dict[str, str]:
+    median, slowest, fastest = result.tokens_per_second
     step, alone = statistics.median(result.step_seconds), statistics.median(result.product_seconds)
-    kept, count = result.memory, len(result.step_seconds)
-    peak = "unknown here" if result.peak_memory is None else f"{_megabytes(result.peak_memory)} at most"
-    rows = {
-        "tokens a second": f"{median:,.0f} (slowest step {least:,.0f}, fastest {most:,.0f}; {count} "
+    memory, count = result.memory, len(result.step_seconds)
+    return {
+        "tokens per second": f"{median:,.0f} (slowest step {slowest:,.0f}, fastest {fastest:,.0f}; {count} "
         f"step{'s' * (count > 1)})",
-        "a step": f"{_milliseconds(step)}: {result.operations / 1e9:,.3g} GFLOP of matrix products, at "
-        f"{result.step_speed / 1e9:,.1f} GFLOP/s, {result.step_speed / result.peak_speed:.0%} of the best",
-        "its products alone": f"{_milliseconds(alone)}, at {result.product_speed / 1e9:,.1f} GFLOP/s: "
+        "time per step": f"{_milliseconds(step)}: {result.operations / 1e9:,.3g} GFLOP of matrix products, at "
+        f"{result.step_speed / 1e9:,.1f} GFLOP/s, {result.step_speed / result.peak_speed:.0%} of the peak",
+        "products alone": f"{_milliseconds(alone)}, at {result.product_speed / 1e9:,.1f} GFLOP/s: "
         f"{result.product_share:.0%} of the step (the aim is {AIM:.0%})",
-        "the best": f"{result.peak_speed / 1e9:,.1f} GFLOP/s: a product of two squares of {PEAK_SIZE:,} rows",
-        "memory": f"{peak}, beyond what was held before the model",
-        "of it, counted": f"{_megabytes(kept.training)}: weights {_megabytes(kept.parameters)}, gradients "
-        f"{_megabytes(kept.gradients)}, AdamW {_megabytes(kept.optimizer)}, activations {_megabytes(kept.activations)}",
+        "peak speed": f"{result.peak_speed / 1e9:,.1f} GFLOP/s: the product of two square matrices of "
+        f"{PEAK_SIZE:,} rows",
+        "peak memory": "unknown on this system"
+        if result.peak_memory is None
+        else f"{_megabytes(result.peak_memory)} above what was held before the model",
+        "counted memory": f"{_megabytes(memory.training)}: weights {_megabytes(memory.parameters)}, gradients "
+        f"{_megabytes(memory.gradients)}, AdamW {_megabytes(memory.optimizer)}, activations "
+        f"{_megabytes(memory.activations)}",
     }
-    return "\n".join(f"{name:<20}{what}" for name, what in rows.items())
 
 
 def _parts(result: Benchmark) -> str:
-    whole = result.observed_seconds - result.watching
-    lines = [f"\n{'where one step went':<28}{'forward':>12}{'backward':>12}{'share':>8}"]
-    for name, (there, back) in result.parts.items():
-        lines.append(f"{name:<28}{_milliseconds(there):>12}{_milliseconds(back):>12}{(there + back) / whole:>8.1%}")
-    alone = {"clipping and AdamW": result.optimizer, "the engine": result.engine, "together": whole}
-    lines += [f"{name:<28}{'':12}{_milliseconds(taken):>12}{taken / whole:>8.1%}" for name, taken in alone.items()]
-    lines.append(
-        "(the engine: the order of the walk back, handing gradients on and adding them up, letting activations go)"
-    )
+    total = result.observed_seconds - result.watching
+    lines = [f"\n{'time of one step':<28}{'forward':>12}{'backward':>12}{'share':>8}"]
+    for name, (forward, backward) in result.parts.items():
+        times = f"{_milliseconds(forward):>12}{_milliseconds(backward):>12}"
+        lines.append(f"{name:<28}{times}{(forward + backward) / total:>8.1%}")
+    others = {"clipping and AdamW": result.optimizer, "the engine": result.engine, "together": total}
+    lines += [f"{name:<28}{'':12}{_milliseconds(time):>12}{time / total:>8.1%}" for name, time in others.items()]
+    lines.append("(the engine: ordering the graph, adding gradients up, freeing activations)")
     return "\n".join(lines)
 
 
@@ -165,61 +192,62 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def _scale(seed: int, as_json: bool, say: Callable[[str], None], progress: Callable[[str], None]) -> int:
+# -- growth with the model's sizes
+
+
+def _measure_growth(seed: int, output: _Output) -> int:
     config = BASE.config
-    if not as_json:
-        say(
-            f"how the cost of a training step grows, one size at a time, from a GPT of {config.num_layers} layers, "
-            f"{config.num_heads} heads, {config.embedding_dim} wide,\n{config.vocab_size} tokens in its vocabulary, "
-            f"reading {BASE.batch_size} x {config.context_length} tokens: twice the size costs 2^exponent times as much"
-        )
-    grown = []
-    for growth in measure_growth(seed=seed, progress=progress):
-        grown.append(growth)
-        if not as_json:
-            say(_growth(growth))
-    if as_json:
-        axes = {growth.axis: growth.to_dict() for growth in grown}
-        base = {"model": config.to_dict(), "batch_size": BASE.batch_size}
-        print(json.dumps({"base": base, "environment": arithmetic_environment(), "axes": axes}, indent=1))
+    output.text(
+        f"The cost of a training step as one size grows, from a GPT with {config.num_layers} layers, "
+        f"{config.num_heads} heads, embedding size {config.embedding_dim} and a vocabulary of {config.vocab_size} "
+        f"tokens, on {BASE.batch_size} x {config.context_length} tokens. Twice the size costs 2^exponent times as much."
+    )
+    axes = {}
+    for growth in measure_growth(seed=seed, progress=output.progress):
+        output.text(_growth_table(growth))
+        axes[growth.axis] = growth.to_dict()
+    base = {"model": config.to_dict(), "batch_size": BASE.batch_size}
+    output.json({"base": base, "environment": arithmetic_environment(), "axes": axes})
     return 0
 
 
-def _growth(growth: Growth) -> str:
-    lines = [f"\n{growth.axis:>12}{'a step':>14}{'tokens/s':>12}{'GFLOP':>12}"]
+def _growth_table(growth: Growth) -> str:
+    lines = [f"\n{growth.axis:>12}{'time per step':>16}{'tokens/s':>12}{'GFLOP':>12}"]
     for point in growth.points:
         lines.append(
-            f"{point.size:>12,}{_milliseconds(point.seconds):>14}{point.tokens_per_second:>12,.0f}"
+            f"{point.size:>12,}{_milliseconds(point.seconds):>16}{point.tokens_per_second:>12,.0f}"
             f"{point.operations / 1e9:>12.3f}"
         )
-    lines.append(f"{'exponent':>12}{growth.exponent:>14.2f}{'':12}{growth.exponent_of_operations:>12.2f}")
+    lines.append(f"{'exponent':>12}{growth.exponent:>16.2f}{'':12}{growth.exponent_of_operations:>12.2f}")
     return "\n".join(lines)
 
 
-def _scale_data(
-    megabytes: list[float], seed: int, as_json: bool, say: Callable[[str], None], progress: Callable[[str], None]
-) -> int:
+# -- growth with the text
+
+
+def _measure_texts(megabytes: Sequence[float], seed: int, output: _Output) -> int:
     points: list[TextPoint] = []
-    for point in measure_texts(megabytes, seed, progress):
-        if not as_json and not points:
-            say(
-                "made-up texts, each read once, encoded by a BPE tokenizer into a file of ids, and trained on by a GPT"
-                ";\nmemory is all that this process held at most meanwhile, Python and NumPy included"
+    for point in measure_texts(megabytes, seed, output.progress):
+        if not points:
+            output.text(
+                "Random texts, each read once, encoded by a BPE tokenizer into a file of ids, and trained on by a GPT. "
+                "Memory is the peak of this process, with Python and NumPy.\n"
             )
-            say(f"\n{'text':>10}{'tokens':>14}{'read':>14}{'encoded':>12}{'memory':>12}{'trained':>18}{'memory':>12}")
+            output.text(
+                f"{'text':>10}{'tokens':>12}{'read':>11}{'encoded':>11}{'memory':>10}{'trained':>16}{'memory':>10}"
+            )
         points.append(point)
-        if not as_json:
-            say(_text_row(point))
-    if as_json:
-        texts = [dataclasses.asdict(point) for point in points]
-        print(json.dumps({"environment": arithmetic_environment(), "texts": texts}, indent=1))
+        output.text(_text_row(point))
+    texts = [dataclasses.asdict(point) for point in points]
+    output.json({"environment": arithmetic_environment(), "texts": texts})
     return 0
 
 
 def _text_row(point: TextPoint) -> str:
-    read, encoded = (point.bytes / 1e6 / seconds for seconds in (point.reading_seconds, point.encoding_seconds))
-    memory = ["unknown" if one is None else _megabytes(one) for one in (point.encoding_memory, point.training_memory)]
-    return (
-        f"{point.bytes / 1e6:>7,.1f} MB{point.tokens:>14,}{read:>9,.1f} MB/s{encoded:>7,.1f} MB/s{memory[0]:>12}"
-        f"{point.tokens_per_second:>9,.0f} tokens/s{memory[1]:>12}"
+    read, encoded = (
+        f"{point.bytes / 1e6 / seconds:,.1f} MB/s" for seconds in (point.reading_seconds, point.encoding_seconds)
     )
+    peaks = ["unknown" if peak is None else _megabytes(peak) for peak in (point.encoding_memory, point.training_memory)]
+    speed = f"{point.tokens_per_second:,.0f} tokens/s"
+    encoding = f"{_megabytes(point.bytes):>10}{point.tokens:>12,}{read:>11}{encoded:>11}{peaks[0]:>10}"
+    return f"{encoding}{speed:>16}{peaks[1]:>10}"

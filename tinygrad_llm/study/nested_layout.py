@@ -1,14 +1,14 @@
-"""Where to draw a graph whose nodes lie in boxes, and these in others: in rows from top to bottom, lines around nodes.
+"""Layered layout of a graph whose nodes lie in nested boxes (Sugiyama et al. 1981): rows from top to bottom.
 
-Each box is arranged for itself, the innermost first, and is then one node of the box around it. An edge that leaves a
-box does so through a port: a place on its lower edge, or on the upper edge of the box that it enters. Within a box
+Each box is laid out on its own, the innermost first, and is then one node of the box around it. An edge leaves a box
+through a port on its lower edge, and enters one through a port on its upper edge. Within a box
 
-1. an item's row is one below the lowest that it reads from;
-2. a line that passes a row on its way gets a stop in it, as wide as a line, so that no item lies in its way;
-3. rows are sorted until few lines cross (by the mean place of an item's neighbours; Sugiyama et al. 1981);
-4. items move to the mean of their neighbours, as near as the order and the room between them allow.
+1. the row of an item is one below the lowest row that it reads from;
+2. a line that passes through a row gets a stop in it, of the width of a line, so that it crosses no item;
+3. rows are sorted to reduce crossings, by the mean position of each item's neighbours;
+4. items move towards the mean of their neighbours, as far as their order and spacing allow.
 
-Lines run straight down through rows and bend between them only. Units: pixels.
+Lines are vertical within rows and curved between them. Units: pixels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-PAD = 12.0  # between a box and what is in it
-STRIP = 20.0  # of a box, for its title
-BETWEEN = 20.0  # neighbours in a row
-BELOW = 26.0  # a row, where lines bend
+PAD = 12.0  # between a box and its contents
+TITLE_HEIGHT = 20.0  # of a box
+SPACING = 20.0  # between neighbours in a row
+ROW_SPACING = 26.0  # between rows, for the curves of lines
 SWEEPS, MOVES = 12, 60
-YIELDING = 1e-3  # how much less a line that passes a row insists on its place than a node does
-ASIDE = 1e-4  # how much less a node is drawn to a line that passes rows than to its neighbours in the next
+STOP_WEIGHT = 1e-3  # of a passing line's position, relative to a node's, where both want the same place
+PASSING_PULL = 1e-4  # of a passing line on a node, relative to that of its neighbours in the next row
 
 
 class Point(NamedTuple):
@@ -33,11 +33,14 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Down from the first point to the second, over to the third, down to the fourth; `producer` is what it carries."""
+    """Vertical from the first point to the second, curved to the third, vertical to the fourth.
+
+    `producer` is the key of the node whose output it carries.
+    """
 
     producer: int
     points: tuple[Point, Point, Point, Point]
-    arrives: bool  # at a node, rather than at a port or stop
+    arrives: bool  # ends at a node, rather than at a port or stop
 
 
 @dataclass(eq=False)
@@ -56,7 +59,7 @@ class Leaf:
 
 @dataclass(eq=False)
 class Stop:
-    """Where a line passes a row, or the edge of its box."""
+    """The place where a line passes through a row, or through the edge of its box (a port)."""
 
     width: float = 2.0
     height: float = 0.0
@@ -66,7 +69,7 @@ class Stop:
 
 @dataclass(eq=False)
 class Box:
-    """A titled box around `children`, in an order in which no edge points back."""
+    """A titled box around `children`, in a topological order."""
 
     title: str
     title_width: float
@@ -76,7 +79,7 @@ class Box:
     x: float = 0.0
     y: float = 0.0
     lines: list[Line] = field(default_factory=list)
-    inputs: dict[int, float] = field(default_factory=dict)  # the producer, to the port's place from the left
+    inputs: dict[int, float] = field(default_factory=dict)  # x of the port, from the left, by producer
     outputs: dict[int, float] = field(default_factory=dict)
 
     def nodes(self) -> list[int]:
@@ -87,7 +90,7 @@ Item: TypeAlias = "Leaf | Box | Stop"
 
 
 class Segment(NamedTuple):
-    """The piece of a line between two rows."""
+    """The part of a line between two rows."""
 
     upper: Item
     lower: Item
@@ -95,7 +98,7 @@ class Segment(NamedTuple):
 
 
 def lay_out(box: Box, edges: Sequence[tuple[int, int]]) -> None:
-    """Give `box` and all in it a place, and the edges, pairs of keys from producer to consumer, their lines."""
+    """Place `box` and its contents, and draw lines for `edges`, pairs of keys (producer, consumer)."""
     _arrange(box, edges)
     _move(box, 0.0, 0.0)
 
@@ -141,11 +144,11 @@ def _arrange(box: Box, edges: Sequence[tuple[int, int]]) -> None:
         box.lines.append(Line(producer, points, isinstance(lower, Leaf)))
 
 
-Wires: TypeAlias = dict[tuple[Item, int], list[Item]]  # from an item, with what a producer made, to those that read it
+Wires: TypeAlias = dict[tuple[Item, int], list[Item]]  # (source, producer) to the items that read that output
 
 
 def _wires(box: Box, edges: Sequence[tuple[int, int]]) -> tuple[dict[int, Stop], dict[int, Stop], Wires]:
-    """The ports of a box, and what is connected inside it."""
+    """The input and output ports of a box, and the connections inside it."""
     holder: dict[int, Leaf | Box] = {key: child for child in box.children for key in child.nodes()}
     inputs: dict[int, Stop] = {}
     outputs: dict[int, Stop] = {}
@@ -153,7 +156,7 @@ def _wires(box: Box, edges: Sequence[tuple[int, int]]) -> tuple[dict[int, Stop],
     for producer, consumer in edges:
         maker, reader = holder.get(producer), holder.get(consumer)
         if maker is reader:
-            continue  # inside of one child, or outside of this box
+            continue  # inside one child, or outside this box
         source: Item = inputs.setdefault(producer, Stop()) if maker is None else maker
         target: Item = outputs.setdefault(producer, Stop()) if reader is None else reader
         targets = wires.setdefault((source, producer), [])
@@ -170,7 +173,7 @@ def _rows(box: Box, inputs: dict[int, Stop], outputs: dict[int, Stop], wires: Wi
     for child in reversed(box.children):
         readers = [row[t] for (source, _), targets in wires.items() if source is child for t in targets if t in row]
         if readers and not any(child in targets for targets in wires.values()):
-            row[child] = min(readers) - 1  # what reads nothing stands right above what reads it
+            row[child] = min(readers) - 1  # an item without inputs goes right above its first reader
     last = max(row.values(), default=0) + 1
     row |= dict.fromkeys(outputs.values(), last)
     rows: list[list[Item]] = [[] for _ in range(last + 1)]
@@ -180,7 +183,7 @@ def _rows(box: Box, inputs: dict[int, Stop], outputs: dict[int, Stop], wires: Wi
 
 
 def _segments(rows: list[list[Item]], wires: Wires) -> list[Segment]:
-    """The wires cut into pieces of one row each, for which stops are put into the rows that they pass."""
+    """The wires divided into segments of one row each; stops are added to the rows that they pass."""
     row_of = {item: i for i, row in enumerate(rows) for item in row}
     segments = []
     for (source, producer), targets in wires.items():
@@ -196,11 +199,12 @@ def _segments(rows: list[list[Item]], wires: Wires) -> list[Segment]:
 
 
 def _departure(item: Item, producer: int) -> float:
-    """Where below an item, from its middle, a line leaves it."""
+    """The x at which a line leaves an item, relative to its centre."""
     return item.outputs[producer] - item.width / 2 if isinstance(item, Box) else 0.0
 
 
 def _arrival(item: Item, producer: int) -> float:
+    """The x at which a line reaches an item, relative to its centre."""
     return item.inputs[producer] - item.width / 2 if isinstance(item, Box) else 0.0
 
 
@@ -222,7 +226,7 @@ def _with_few_crossings(rows: list[list[Item]], segments: list[Segment]) -> list
 
 
 def _pulls(item: Item, segments: list[Segment], place: dict[Item, float], from_above: bool) -> list[float]:
-    """The places of an item's neighbours, in rows' units: a box's port counts as a part of its place."""
+    """The positions of an item's neighbours in their rows, with the offsets of ports in boxes."""
     if from_above:
         return [place[s.upper] + _departure(s.upper, s.producer) / s.upper.width for s in segments if s.lower is item]
     return [place[s.lower] + _arrival(s.lower, s.producer) / s.lower.width for s in segments if s.upper is item]
@@ -248,14 +252,16 @@ def _crossings(rows: list[list[Item]], segments: list[Segment]) -> int:
 
 
 def _arrivals(rows: list[list[Item]], segments: list[Segment]) -> dict[Segment, float]:
-    """Where above an item, from its middle, each line arrives: at a node side by side, in the order they come from."""
+    """The x of each line's end relative to the centre of its item: at a node evenly spaced, in the order of origin."""
     place = {item: i for row in rows for i, item in enumerate(row)}
     offsets = {segment: _arrival(segment.lower, segment.producer) for segment in segments}
     for node in [item for row in rows for item in row if isinstance(item, Leaf)]:
         arriving = [segment for segment in segments if segment.lower is node]
         arriving.sort(key=lambda s: place[s.upper] + _departure(s.upper, s.producer) / s.upper.width)
         direct = [i for i, segment in enumerate(arriving) if not isinstance(segment.upper, Stop)]
-        middle = direct[0] if len(direct) == 1 else (len(arriving) - 1) / 2  # what alone comes from the row above
+        middle = (
+            direct[0] if len(direct) == 1 else (len(arriving) - 1) / 2
+        )  # the only line from the row above is vertical
         apart = min(1 / (len(arriving) + 1), 0.4 / max(middle, len(arriving) - 1 - middle, 1))  # short of the corners
         for i, segment in enumerate(arriving):
             offsets[segment] = node.width * (i - middle) * apart
@@ -263,13 +269,13 @@ def _arrivals(rows: list[list[Item]], segments: list[Segment]) -> dict[Segment, 
 
 
 def _place_along(rows: list[list[Item]], segments: list[Segment], offsets: dict[Segment, float]) -> None:
-    """Give every item its x, as near to straight above and below its neighbours as there is room."""
+    """Set every item's x: as close to its neighbours' as the spacing allows, so that lines are nearly vertical."""
     passing = {item for row in rows[1:-1] for item in row if isinstance(item, Stop)}
     near: dict[Item, list[tuple[Item, float, float]]] = {item: [] for row in rows for item in row}
-    for segment in segments:  # an item's neighbours, how far right of them it belongs, and how strongly they pull
+    for segment in segments:  # an item's neighbours, its offset from each, and the weight of their pull
         upper, lower, producer = segment
         right = _departure(upper, producer) - offsets[segment]
-        pull = ASIDE if (upper in passing) != (lower in passing) else 1.0
+        pull = PASSING_PULL if (upper in passing) != (lower in passing) else 1.0
         near[lower].append((upper, right, pull))
         near[upper].append((lower, -right, pull))
     middle: dict[Item, float] = {}
@@ -279,7 +285,7 @@ def _place_along(rows: list[list[Item]], segments: list[Segment], offsets: dict[
     for segment in segments:
         above[segment.lower].add(segment.upper)
     for move in range(MOVES):
-        down, balance = move % 2 == 1, move >= MOVES // 2  # first as the row before, so that chains become straight
+        down, balance = move % 2 == 1, move >= MOVES // 2  # first from one row only, so that chains become straight
         for row in rows if down else reversed(rows):
             wanted = []
             for item in row:
@@ -293,16 +299,17 @@ def _place_along(rows: list[list[Item]], segments: list[Segment], offsets: dict[
 
 
 def _apart(row: list[Item], wanted: list[float]) -> list[float]:
-    """Middles in the row's order, with room between them, whose weighted squared distance to `wanted` is the least.
+    """Centres in the row's order and spacing with the least weighted squared distance to `wanted`.
 
-    Without the room needed up to each item, these may only not decrease; neighbours that would, share their mean.
+    With the required spacing subtracted, the centres must not decrease; neighbours that would decrease get their
+    common mean (isotonic regression by pooling adjacent violators).
     """
     needed = [0.0] if row else []
     for left, right in itertools.pairwise(row):
-        needed.append(needed[-1] + (left.width + right.width) / 2 + BETWEEN)
-    groups: list[tuple[float, float, int]] = []  # mean, weight, how many
+        needed.append(needed[-1] + (left.width + right.width) / 2 + SPACING)
+    groups: list[tuple[float, float, int]] = []  # mean, weight, count
     for item, want, room in zip(row, wanted, needed, strict=True):
-        mean, weight, count = want - room, YIELDING if isinstance(item, Stop) else 1.0, 1
+        mean, weight, count = want - room, STOP_WEIGHT if isinstance(item, Stop) else 1.0, 1
         while groups and groups[-1][0] > mean:
             other, more, others = groups.pop()
             mean, weight, count = (mean * weight + other * more) / (weight + more), weight + more, count + others
@@ -312,12 +319,12 @@ def _apart(row: list[Item], wanted: list[float]) -> list[float]:
 
 
 def _place_down(rows: list[list[Item]], has_inputs: bool, has_outputs: bool) -> tuple[list[float], list[float]]:
-    """Give every item its y, in the middle of its row; returns the rows' upper and lower ends."""
-    tops, bottoms = [0.0], [STRIP]
+    """Set every item's y to the middle of its row; returns the upper and lower ends of the rows."""
+    tops, bottoms = [0.0], [TITLE_HEIGHT]
     for i, row in enumerate(rows[1:-1]):
-        tops.append(bottoms[-1] + (BELOW if i or has_inputs else 0.0))
+        tops.append(bottoms[-1] + (ROW_SPACING if i or has_inputs else 0.0))
         bottoms.append(tops[-1] + max((item.height for item in row), default=0.0))
-    tops.append(bottoms[-1] + (BELOW / 2 if has_outputs else 0.0))
+    tops.append(bottoms[-1] + (ROW_SPACING / 2 if has_outputs else 0.0))
     bottoms.append(tops[-1] + PAD)
     for row, top, bottom in zip(rows, tops, bottoms, strict=True):
         for item in row:
@@ -331,7 +338,7 @@ def _mean(numbers: Iterable[float], otherwise: float) -> float:
 
 
 def _move(box: Box, right: float, down: float) -> None:
-    """From places within the box around it to places in the picture."""
+    """Change coordinates from those of the surrounding box to those of the picture."""
     box.x, box.y = box.x + right, box.y + down
     moved: Callable[[Point], Point] = lambda point: Point(point.x + box.x, point.y + box.y)  # noqa: E731
     box.lines = [

@@ -1,4 +1,4 @@
-"""Every layer and every whole model, each small enough that all of its gradients can be measured."""
+"""Every layer and every model with inputs, small enough that all gradients can be measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygrad_llm.verify.op_cases import ids, normal
 
 
 class ModuleCase(NamedTuple):
-    """`call(module, *inputs)` for a module that `make()` makes; float inputs ask for a gradient too."""
+    """`call(module, *inputs)` for the module that `make()` returns; float inputs require a gradient too."""
 
     make: Callable[[], Module]
     inputs: tuple[Array, ...] = ()
@@ -28,8 +28,8 @@ class ModuleCase(NamedTuple):
 
 X = normal(2, 3, 8)
 MEMORY = normal(2, 5, 8)
-CONTAINERS = {"Module", "ModuleList", "Parameter", "Buffer"}  # no arithmetic of their own
-CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache", "WindowCache"}  # through which no gradient flows
+CONTAINERS = {"Module", "ModuleList", "Parameter", "Buffer"}  # without arithmetic
+CACHES = {"KVCache", "LayerCache", "DecoderCache", "MemoryCache", "WindowCache"}  # no gradient flows through them
 
 
 def _block(causal: bool = False, **options: Any) -> nn.TransformerBlock:
@@ -79,13 +79,13 @@ LAYERS: dict[str, list[ModuleCase]] = {
 
 
 def _seeded(layer: Any) -> Any:
-    """The same masks at every call, for a slope cannot be measured on a die."""
+    """The layer with the same dropout masks at every call: random outputs have no slope."""
     layer.generator = default_generator().spawn("gradcheck") if layer.generator is None else layer.generator
     layer.generator.manual_seed(3)
     return layer
 
 
-SMALL: dict[str, Any] = {  # of whatever a config asks for
+SMALL: dict[str, Any] = {  # settings of any model's config
     "vocab_size": 11,
     "context_length": 7,
     "embedding_dim": 8,
@@ -98,7 +98,7 @@ SMALL: dict[str, Any] = {  # of whatever a config asks for
 
 
 def small_config(config: Any, **changes: Any) -> Any:
-    """The config class `config` at its smallest, with `changes`."""
+    """A config of the class `config` with small sizes and `changes`."""
     if config is ClassifierConfig:
         return config(small_config(GPTConfig), ("ham", "spam"), **changes)
     known = {field.name for field in dataclasses.fields(config)}
@@ -117,7 +117,7 @@ def _classifier(model: Any) -> Tensor:
     return cross_entropy(model(ids(11, 2, 5), np.array([5, 3])), np.array([1, 0]))
 
 
-MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # for what is no language model of the usual kind
+MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # of models that do not predict the next token
     "encoder-decoder": _translator,
     "classifier": _classifier,
 }
@@ -136,7 +136,7 @@ def _maker(model: Any, config: Any) -> Callable[[], Module]:
 
 
 def made(case: ModuleCase) -> Module:
-    """The module of a case, with weights that say something."""
+    """The module of a case, with weights of which none is 0 or 1."""
     manual_seed(5)
     module = case.make()
     give_weights(module)
@@ -144,7 +144,7 @@ def made(case: ModuleCase) -> Module:
 
 
 def give_weights(module: Module) -> None:
-    """Move every weight a little, always alike, so that no bias is 0 and no scale is 1."""
+    """Add fixed small numbers to every weight, so that no bias is 0 and no scale is 1."""
     for number, (_, parameter) in enumerate(module.named_parameters()):
         scale = 0.3 if parameter.ndim > 1 else 0.2
         parameter.data[...] += (scale * normal(number + 1, *parameter.shape)[number]).astype(parameter.dtype)

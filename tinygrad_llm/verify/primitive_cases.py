@@ -1,4 +1,4 @@
-"""What each primitive is tried on when its gradient is proven: shapes 0-d, broadcast and empty, away from kinks."""
+"""The inputs on which each primitive's gradient is verified: 0-d, broadcast and empty shapes, away from kinks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tinygrad_llm.verify.op_cases import normal
 
 
 class PrimitiveCase(NamedTuple):
-    """One call, `function(*inputs)`, of Tensors made of these arrays, all of which ask for a gradient."""
+    """One call, `function(*inputs)`, on Tensors of these arrays, all of which require a gradient."""
 
     function: Callable[..., Tensor | Sequence[Tensor]]
     inputs: tuple[Array, ...]
 
 
-NO_GRADIENT = {"argmax"}  # positions have none
+NO_GRADIENT = {"argmax"}  # its outputs are indices
 
 
 def _distinct(*shape: int) -> Array:
-    """Numbers that are at least 1/8 apart from each other and from 0, where maximum, abs and relu have their kinks."""
+    """Numbers that differ by 1/8 or more, and by 1/16 or more from 0: maximum, abs and relu have their kinks there."""
     count = int(np.prod(shape))
     numbers = (np.arange(count) - count // 2) / 8 + 1 / 16
     return numbers[np.argsort(normal(count), kind="stable")].reshape(shape)
@@ -39,7 +39,7 @@ def _case(function: Callable[..., Any], *inputs: Array) -> PrimitiveCase:
 
 
 def _two(function: Callable[..., Any], numbers: Callable[..., Array] = _distinct) -> list[PrimitiveCase]:
-    """Two operands: equal shapes, each one stretched, a single number, and nothing."""
+    """Two operands: 0-d, of equal shapes, broadcast in each direction, and empty."""
     shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
         ((), ()),
         ((3, 4), (3, 4)),
