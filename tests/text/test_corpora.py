@@ -143,7 +143,7 @@ def test_a_download_is_checked_placed_in_the_cache_and_found(folders, monkeypatc
         path.write_text("content")
         return path
 
-    monkeypatch.setattr("tinygrad_llm.text.download.fetch", stand_in)
+    monkeypatch.setattr("tinygrad_llm.text.corpora.fetch", stand_in)
     assert corpora.download("tinyshakespeare") == cache / "tinyshakespeare.txt" == corpora.find("tinyshakespeare")
     assert corpora.download("gpt2-vocabulary") == cache / "gpt2" == corpora.find("gpt2-vocabulary")
     assert [size for _, size in calls] == [1_115_394, 1_042_301, 456_318]

@@ -6,6 +6,7 @@ from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
+    from tinygrad_llm.formats.download import fetch
     from tinygrad_llm.formats.lock import RunLock
     from tinygrad_llm.formats.manifest import (
         check_published,
@@ -28,7 +29,16 @@ if TYPE_CHECKING:
     from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
     from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
 
-__all__ = ["Header", "MetricsLog", "RunLock", "TensorInfo", "atomic_write", "check_published", "dump_safetensors"]
+__all__ = [
+    "Header",
+    "MetricsLog",
+    "RunLock",
+    "TensorInfo",
+    "atomic_write",
+    "check_published",
+    "dump_safetensors",
+    "fetch",
+]
 __all__ += ["json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files"]
 __all__ += ["read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors"]
 __all__ += ["read_sharded_safetensors", "remove_leftovers", "verify_snapshot", "write_json", "write_safetensors"]

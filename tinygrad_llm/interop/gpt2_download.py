@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.text.download import fetch
+from tinygrad_llm.formats import fetch
 
 HOME = "https://huggingface.co/openai-community"
 DAY = 86_400.0  # seconds

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinygrad_llm.errors import DataError, DownloadError
+from tinygrad_llm.formats import fetch
 
 DATA_VARIABLE = "TINYGRAD_LLM_DATA"
 
@@ -170,8 +171,6 @@ def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int]
     Units: time_limit in seconds, for each file; progress gets bytes done and in all
     Raises: DownloadError if it cannot be had, or is not what it must be
     """
-    from tinygrad_llm.text.download import fetch  # only here: it brings Python's whole HTTP client with it
-
     files = _files_of(name)
     paths = [
         fetch(

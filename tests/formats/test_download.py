@@ -2,14 +2,15 @@
 
 import hashlib
 import http.server
+import os
 import threading
 import time
 
 import pytest
 
 from tinygrad_llm.errors import DownloadError
-from tinygrad_llm.text import download
-from tinygrad_llm.text.download import fetch
+from tinygrad_llm.formats import download
+from tinygrad_llm.formats.download import fetch
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -36,6 +37,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.requests.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
+        if self.path == "/slow-header":
+            self._send_a_header_slowly()
+            return
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -56,6 +65,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             for place in range(0, len(body), 1000 if self.server.pause else len(body)):
                 self.wfile.write(body[place : place + 1000] if self.server.pause else body)
                 time.sleep(self.server.pause)
+        except OSError:
+            pass  # the client has hung up, as it should
+
+    def _send_a_header_slowly(self):
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
         except OSError:
             pass  # the client has hung up, as it should
 
@@ -139,7 +157,7 @@ def test_the_wrong_file_is_refused_and_leaves_nothing(server, tmp_path, content)
 def test_no_more_is_taken_than_the_file_has(server, tmp_path):
     server.content = CONTENT * 50
     seen = []
-    with pytest.raises(DownloadError, match="more came"):
+    with pytest.raises(DownloadError, match="more were sent"):
         get(server, tmp_path / "file", progress=lambda done, total: seen.append(done))
     assert seen[-1] <= len(CONTENT) + (1 << 16)
 
@@ -200,3 +218,39 @@ def test_a_file_of_which_only_the_hash_is_known(server, tmp_path):
     with pytest.raises(DownloadError, match="must be sha256 0000"):
         get(server, tmp_path / "other", size=None, size_limit=len(CONTENT), sha256="0" * 64)
     assert not (tmp_path / "other").exists()
+
+
+def test_the_time_limit_covers_the_headers(server, tmp_path):
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match="time limit"):
+        get(server, tmp_path / "file", url=server.url.replace("/file", "/slow-header"), time_limit=0.5)
+    assert time.monotonic() - began < 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/file", "file:///etc/hostname", "gopher://127.0.0.1/"])
+def test_a_redirect_to_another_protocol_is_refused(server, tmp_path, target):
+    with pytest.raises(DownloadError):
+        get(server, tmp_path / "file", url=server.url.replace("/file", f"/to/{target}"))
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_redirect_to_ftp_says_why(server, tmp_path):
+    with pytest.raises(DownloadError, match="a redirect may only lead to https or stay at http; got 'ftp'"):
+        get(server, tmp_path / "file", url=server.url.replace("/file", "/to/ftp://127.0.0.1/file"))
+
+
+def test_a_redirect_on_the_same_protocol_is_followed(server, tmp_path):
+    path = get(server, tmp_path / "file", url=server.url.replace("/file", f"/to/{server.url}"))
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_a_part_that_is_no_file_is_refused_at_once(server, tmp_path, kind):
+    part, other = tmp_path / "file.part", tmp_path / "other"
+    other.write_bytes(b"mine")
+    make = {"pipe": lambda: os.mkfifo(part), "link": lambda: part.symlink_to(other), "folder": part.mkdir}
+    make[kind]()
+    with pytest.raises(DownloadError, match="must be a regular file"):
+        get(server, tmp_path / "file", time_limit=5)
+    assert other.read_bytes() == b"mine" and server.requests == []

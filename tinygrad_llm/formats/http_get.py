@@ -1,0 +1,135 @@
+"""One HTTP GET request with a deadline for all of it: connection, headers and body.
+
+Python's own timeout limits the wait for the next byte, so a server that sends one byte of a header now and then can
+hold a request for ever. Here every read waits no longer than until the deadline. (Only the look-up of the host's name
+has the limits of the system's resolver.) A redirect may change the address, but not the protocol, except to https.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tinygrad_llm.errors import DownloadError
+
+SILENCE_LIMIT = 30.0  # seconds without a byte after which a connection counts as broken
+
+
+class StatusError(Exception):
+    """The server answered with an error: `code` such as 404, and `reason`."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(f"the server answered {code} {reason}")
+
+
+@contextmanager
+def open_url(url: str, headers: Mapping[str, str], deadline: float) -> Iterator[http.client.HTTPResponse]:
+    """The response to a GET request, open for reading within the `with` block.
+
+    Units: deadline in seconds, as `time.monotonic` counts
+    Raises: StatusError; DownloadError for a redirect to another protocol; TimeoutError at the deadline; ConnectionError
+            for everything else that goes wrong with address or connection, also while the response is read
+    """
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _SameProtocol(),
+        _HTTP(deadline),
+        _HTTPS(deadline),
+    ):
+        opener.add_handler(handler)
+    try:
+        request = urllib.request.Request(url, headers=dict(headers))
+        with opener.open(request, timeout=seconds_left(deadline)) as response:
+            yield response
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise StatusError(error.code, error.reason) from None
+    except TimeoutError:
+        seconds_left(deadline)  # says so at the deadline
+        raise TimeoutError(f"no byte came for {SILENCE_LIMIT:g} seconds") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            seconds_left(deadline)
+        raise ConnectionError(str(error.reason)) from error
+    except (http.client.HTTPException, ValueError) as error:  # ValueError: an address that is none
+        raise ConnectionError(str(error) or type(error).__name__) from error
+
+
+def seconds_left(deadline: float) -> float:
+    """How long the next read may wait. Raises: TimeoutError at the deadline."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time limit is over")
+    return min(SILENCE_LIMIT, left)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket, and gives it a new timeout before each read."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+        self._raw = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.settimeout(seconds_left(self._deadline))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, connection: socket.socket, *arguments: Any, deadline: float, **named: Any) -> None:
+        super().__init__(connection, *arguments, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_DeadlineReader(connection, deadline))
+
+
+def _connect(kind: type[http.client.HTTPConnection], deadline: float, host: str, **named: Any) -> Any:
+    connection = kind(host, **named)
+    connection.response_class = functools.partial(_Response, deadline=deadline)  # type: ignore[assignment]
+    return connection
+
+
+class _HTTP(urllib.request.HTTPHandler):
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(functools.partial(_connect, http.client.HTTPConnection, self._deadline), request)
+
+
+class _HTTPS(urllib.request.HTTPSHandler):
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(functools.partial(_connect, http.client.HTTPSConnection, self._deadline), request)
+
+
+class _SameProtocol(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request: urllib.request.Request, *arguments: Any) -> urllib.request.Request | None:
+        scheme = arguments[-1].partition(":")[0].lower()
+        if scheme not in (request.type, "https"):
+            raise DownloadError(
+                f"{request.full_url}: a redirect may only lead to https or stay at {request.type}; got {scheme!r}"
+            )
+        return super().redirect_request(request, *arguments)
