@@ -36,7 +36,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.study.counting import flops
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
-from tinygrad_llm.train.environment import available_cores
+from tinygrad_llm.train.parallel.launch import available_cores
 
 end_quietly()
 

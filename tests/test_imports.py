@@ -228,7 +228,7 @@ def test_what_is_left_for_later_is_there_when_asked_for() -> None:
             "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "
             "print(tinygrad_llm.load.__module__, tinygrad_llm.models.GPT.__name__, hasattr(tinygrad_llm, 'nothing'))"
         )
-        == "tinygrad_llm.train.run_folder GPT False"
+        == "tinygrad_llm.runs.run_folder GPT False"
     )
     names = "Tensor, no_grad, manual_seed, gradcheck, nn, optim, composed_ops, detect_anomaly"
     assert run(f"from tinygrad_llm import {names}; import tinygrad_llm.study; print(callable(gradcheck))") == "True"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tinygrad_llm import data, finetune, formats, generate, interop, measure, models, nn, optim, study, text, verify
     from tinygrad_llm.anomaly import detect_anomaly
     from tinygrad_llm.ops import composed_ops
-    from tinygrad_llm.train import load
+    from tinygrad_llm.runs import load
 
 __all__ = ["Generator", "Tensor", "cat", "composed_ops", "data", "default_generator", "detect_anomaly", "enable_grad"]
 __all__ += ["finetune", "formats", "generate", "gradcheck", "interop", "load", "manual_seed", "maximum", "measure"]

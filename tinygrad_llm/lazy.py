@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 
@@ -26,7 +27,8 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
         __getattr__, __dir__ = lazy_imports(__name__)
 
-    A submodule is found by its name as well. Raises: AttributeError, from `__getattr__`, for a name that is not there
+    A submodule is found by its name as well; a name on the list that is also the name of its module stays the object on
+    the list, whoever imports the module. Raises: AttributeError, from `__getattr__`, for a name that is not there
     """
 
     @functools.cache
@@ -36,6 +38,16 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
         return {name.name: str(node.module) for node in imports for name in node.names}
+
+    class Package(ModuleType):
+        """Importing a submodule sets an attribute of its package; a listed object of that name is kept instead."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if isinstance(value, ModuleType) and module_of().get(name) == value.__name__:
+                value = getattr(value, name)
+            super().__setattr__(name, value)
+
+    sys.modules[package].__class__ = Package
 
     def get(name: str) -> Any:
         module = sys.modules[package]

@@ -96,7 +96,7 @@ def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
         (["--steps", "0"], "--steps must be at least 1; got 0"),
         (["--warmup", "-1"], "--warmup must be at least 1; got -1"),
         (["--batch-size", "0"], "bench: --batch-size must be at least 1; got 0"),
-        (["--context-length", "-4"], "context_length must be an integer of at least 1"),
+        (["--context-length", "-4"], "--context-length must be an integer of at least 1"),
         (["--context-length", "100000"], "GB of memory"),
         (["--context-length", "9" * 30], "GB of memory"),
         (["--batch-size", "9" * 30], "GB of memory"),

@@ -163,7 +163,10 @@ def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
         (["train", "--model", base, *new], "--data must name"),
         (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),
         (["train", "--model", base, "--data", data, "--max-length", "999", *new], "--max-length must be 0 to 128"),
-        (["train", "--model", base, "--data", data, "--train-fraction", "2", *new], "fractions"),
+        (
+            ["train", "--model", base, "--data", data, "--train-fraction", "2", *new],
+            "--train-fraction must be a number in (0, 1)",
+        ),
         (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
         (["train", "--model", out, "--data", data, *new], "must be a GPT or a Llama or a BERT; "),
         (["train", "--resume", "--out", base], "was imported, and has none"),

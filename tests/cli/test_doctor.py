@@ -21,7 +21,7 @@ def test_it_takes_the_flags_of_train(text, capsys):
     assert errors == "" and "WRONG" not in printed
     assert "an even guess costs ln(" in printed and "one batch learned by heart" in printed
     assert main(["doctor", "--data", text, *SIZES, "--num-heads", "3"]) == 2
-    assert "multiple of num_heads" in capsys.readouterr().err
+    assert "multiple of --num-heads" in capsys.readouterr().err
 
 
 def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(tmp_path, text, capsys):

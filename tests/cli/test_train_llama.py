@@ -66,12 +66,12 @@ def test_a_llama_trains_stops_resumes_and_writes(train, tmp_path, capsys):
     [
         (["--gelu", "none"], "--gelu is no setting of --architecture llama"),
         (["--architecture", "gpt", "--window", "4"], "--window is no setting of --architecture gpt"),
-        (["--num-kv-heads", "3"], "num_heads must be a multiple of num_kv_heads; got 2 and 3"),
+        (["--num-kv-heads", "3"], "--num-heads must be a multiple of --num-kv-heads; got 2 and 3"),
         (["--head-dim", "7"], "head_dim must be even"),
-        (["--rope-base", "-1"], "base must be a finite number above 0"),
-        (["--window", "0"], "window must be an integer of at least 1"),
+        (["--rope-base", "-1"], "--rope-base must be a finite number above 0"),
+        (["--window", "0"], "--window must be an integer of at least 1"),
         (["--num-experts", "1000000000"], "GB of memory to be trained"),
-        (["--activation", "relu"], "activation must be one of silu"),
+        (["--activation", "relu"], "--activation must be one of silu"),
     ],
 )
 def test_misuse_is_one_line(train, options, message, tmp_path, capsys):

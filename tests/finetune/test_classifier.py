@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Tensor, manual_seed
+from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.data import ClassificationDataset, DataLoader, LabelledText
 from tinygrad_llm.errors import ConfigError, DataError, IdRangeError, ShapeError
 from tinygrad_llm.finetune import (
     Classifier,
-    ClassifierConfig,
     classification_loss,
     classify,
     evaluate_classifier,
@@ -19,6 +19,8 @@ from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaCo
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import CharTokenizer, WordPieceTokenizer
 from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings, load
+
+RECORD = ARCHITECTURES["classifier"]
 
 SMALL = GPTConfig(vocab_size=30, context_length=16, embedding_dim=16, num_heads=2, num_layers=2, dropout=0.0)
 
@@ -190,9 +192,8 @@ def test_errors():
     with pytest.raises(DataError, match="at least one batch"):
         evaluate_classifier(model, [])
     with pytest.raises(ConfigError, match="needs body"):
-        ClassifierConfig.from_dict({"labels": ["a", "b"]})
-    config = model.config
-    assert ClassifierConfig.from_dict(config.to_dict()) == config
+        RECORD.config_from({"labels": ["a", "b"]})
+    assert RECORD.config_from(RECORD.settings_of(model)) == model.config
 
 
 def test_no_tensor_is_needed_for_targets():
@@ -238,9 +239,9 @@ def test_what_of_a_bert_is_trainable():
 
 def test_a_bert_classifier_comes_back_from_its_config(tmp_path):
     model = bert_classifier(pooling="mean")
-    config = ClassifierConfig.from_dict(json.loads(json.dumps(model.config.to_dict())))
+    config = RECORD.config_from(json.loads(json.dumps(RECORD.settings_of(model))))
     assert config == model.config
-    again = Classifier.from_config(config).eval()
+    again = RECORD.begin(config).eval()
     again.load_state_dict(model.state_dict())
     ids = np.array([[3, 4, 5, 6]])
     np.testing.assert_array_equal(again(ids).data, model(ids).data)
@@ -250,14 +251,16 @@ def test_a_bert_is_never_causal_and_no_other_body_is_known():
     with pytest.raises(ConfigError, match="attend to the whole text"):
         bert_classifier(causal=True)
     with pytest.raises(ConfigError, match="needs body, body_type"):
-        ClassifierConfig.from_dict({**bert_classifier().config.to_dict(), "body_type": "encoder-decoder"})
+        RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body": None})
+    with pytest.raises(ConfigError, match="the body must be one of gpt, llama, bert; got 'encoder-decoder'"):
+        RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body_type": "encoder-decoder"})
 
 
 def test_a_llama_is_a_body_like_a_gpt():
     manual_seed(1)
     config = LlamaConfig(30, 16, 16, 2, 2, num_kv_heads=1, window=4)
     model = Classifier(Llama(config), ["ham", "spam"])
-    assert model.config == ClassifierConfig.from_dict(json.loads(json.dumps(model.config.to_dict())))
+    assert model.config == RECORD.config_from(json.loads(json.dumps(RECORD.settings_of(model))))
     trained = {name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad}
     assert trained == {"blocks", "final_norm", "head"}
     ids = np.array([[3, 4, 5, 6, 0, 0]])

@@ -9,7 +9,7 @@ import pytest
 from tinygrad_llm import Generator, composed_ops, gradcheck, manual_seed, no_grad
 from tinygrad_llm.errors import ConfigError, IdRangeError, ShapeError
 from tinygrad_llm.generate import beam_search, generate
-from tinygrad_llm.models import MODELS, EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn import sinusoidal_positions
 from tinygrad_llm.optim import AdamW
 
@@ -121,7 +121,6 @@ def test_one_table_embeds_both_sides_and_is_the_head():
     names = [name for name, _ in model.named_parameters()]
     assert model.head.weight is model.token_embedding.weight
     assert names.count("token_embedding.weight") == 1 and "head.weight" not in names
-    assert MODELS["encoder-decoder"] == (EncoderDecoder, EncoderDecoderConfig)
 
 
 # -- decoding

@@ -22,8 +22,9 @@ from training_process import ENVIRONMENT, PROGRAM, TEXT, finish, log_size, remai
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.formats import newest_whole_snapshot, read_metrics
-from tinygrad_llm.train import mpi
-from tinygrad_llm.train.environment import available_cores, crowding
+from tinygrad_llm.runs.environment import crowding
+from tinygrad_llm.train.parallel import launch, mpi
+from tinygrad_llm.train.parallel.launch import available_cores
 
 STEPS = ["--steps", "60", "--eval-interval", "4", "--eval-batches", "3"]
 BOUND = 1e-6  # relative: how far losses may be apart, in float32, after 60 steps with another number of processes
@@ -239,7 +240,7 @@ def test_a_launcher_of_another_mpi_is_noticed(mpiexec, tmp_path):
 
 SUMS = """
 import numpy as np
-from tinygrad_llm.train.mpi import join_launch, PIECE
+from tinygrad_llm.train.parallel.mpi import join_launch, PIECE
 
 world = join_launch()
 for size in (0, 1, 2, 3, 1000, PIECE * world.size + 1, 2 * PIECE * world.size - 1):
@@ -292,22 +293,22 @@ def test_mpiexec_without_mpi4py_says_what_to_install(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize(
-    ("surroundings", "launch"),
+    ("surroundings", "expected"),
     [
         ({}, None),
-        ({"PMI_RANK": "1", "PMI_SIZE": "4", "MPI_LOCALRANKID": "0"}, mpi.Launch(1, 4, 0)),
-        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}, mpi.Launch(3, 4, 0)),
-        ({"PMIX_RANK": "2", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}, mpi.Launch(2, 8, 1)),
+        ({"PMI_RANK": "1", "PMI_SIZE": "4", "MPI_LOCALRANKID": "0"}, launch.Launch(1, 4, 0)),
+        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}, launch.Launch(3, 4, 0)),
+        ({"PMIX_RANK": "2", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}, launch.Launch(2, 8, 1)),
         ({"PMI_RANK": "x", "PMI_SIZE": "2"}, None),
         ({"SLURM_NTASKS": "8"}, None),
     ],
 )
-def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch, surroundings, launch):
-    for name in [name for names in mpi.LAUNCHERS for name in names]:
+def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch, surroundings, expected):
+    for name in [name for names in launch.LAUNCHERS for name in names]:
         monkeypatch.delenv(name, raising=False)
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
-    assert mpi.find_launch() == launch
+    assert launch.find_launch() == expected
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train import Callback, RunFolder, SingleProcess, Trainer, TrainingSettings, evaluate
-from tinygrad_llm.train.communicator import share_of
-from tinygrad_llm.train.gradient_sum import GradientSum
-from tinygrad_llm.train.shared_dropout import SharedMasks
+from tinygrad_llm.train.parallel.communicator import share_of
+from tinygrad_llm.train.parallel.gradient_sum import GradientSum
+from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)

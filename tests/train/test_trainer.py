@@ -14,8 +14,8 @@ from tinygrad_llm.data import DataLoader, SlidingWindows, WindowBatches, WindowL
 from tinygrad_llm.errors import AnomalyError, CheckpointError, ConfigError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.run_folder import OPTIMIZER
 from tinygrad_llm.train import Callback, RunFolder, Trainer, TrainingSettings, evaluate
-from tinygrad_llm.train.run_folder import OPTIMIZER
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)

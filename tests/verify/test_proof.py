@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import nn, ops, primitives
+from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.cli import main
 from tinygrad_llm.graph import record_operation
-from tinygrad_llm.models import MODELS
 from tinygrad_llm.ops.dispatch import FUSED, Pair
 from tinygrad_llm.verify import proof, proof_report
 from tinygrad_llm.verify.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases
@@ -26,7 +26,7 @@ def test_everything_has_a_case() -> None:
     assert {case.op for case in CASES} == set(FUSED)
     layers = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
     assert set(LAYERS) == layers - CONTAINERS - CACHES
-    assert set(model_cases()) == set(MODELS) >= set(MODEL_LOSSES)
+    assert set(model_cases()) == set(ARCHITECTURES) >= set(MODEL_LOSSES)
 
 
 @pytest.mark.parametrize("name", ["matmul", "rms_norm", "FeedForward", "RotaryPositions"])

@@ -36,9 +36,11 @@ from tinygrad_llm.cli import (
     train,
     translate,
 )
-from tinygrad_llm.cli.flags import HelpFormatter
+from tinygrad_llm.cli.flags import HelpFormatter, flag_of
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
-from tinygrad_llm.train.mpi import find_launch, joined
+from tinygrad_llm.settings import SettingError
+from tinygrad_llm.train.parallel.launch import find_launch
+from tinygrad_llm.train.parallel.mpi import joined
 
 COMMANDS = {
     "train": train,
@@ -115,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if joined().size == 1:
                 raise
             traceback.print_exc()
-        message = _one_line(str(error)) or "out of memory"
+        words = error.with_names(flag_of) if isinstance(error, SettingError) else str(error)
+        message = _one_line(words) or "out of memory"
         if not isinstance(error, TinygradLLMError | MemoryError | OSError):
             message = f"a fault of this program: {type(error).__name__}: {message}; --debug shows where"
         code = 2 if isinstance(error, ConfigError | DataError) else 1

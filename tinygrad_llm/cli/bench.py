@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_llm.cli.train import expect_bytes, expect_memory
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.benchmark import Benchmark, measure, training_bytes
 from tinygrad_llm.measure.data_scaling import TextPoint, measure_texts
@@ -20,9 +19,10 @@ from tinygrad_llm.measure.training_step import PRESETS, Workload
 from tinygrad_llm.models import GPT
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.environment import arithmetic_environment
+from tinygrad_llm.runs.memory import expect_bytes, expect_memory
 from tinygrad_llm.study.formatting import terminal_width, wrap
-from tinygrad_llm.train import StatusLine
-from tinygrad_llm.train.environment import arithmetic_environment
 
 DEFAULT_PRESET = "0.8M"
 WARMUP = 2

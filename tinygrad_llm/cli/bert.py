@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
 from tinygrad_llm.cli.open_model import open_model
-from tinygrad_llm.cli.train import DEFAULT_TEXT, expect_room
+from tinygrad_llm.cli.train import DEFAULT_TEXT
 from tinygrad_llm.data import (
     IGNORE_INDEX,
     MASK,
@@ -28,10 +28,12 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
-from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate, evaluating
+from tinygrad_llm.train import TrainingSettings, evaluate, evaluating
 
 JUDGED = 40  # batches of the validation part that figures are taken on, before the training and after it
 
@@ -39,11 +41,13 @@ JUDGED = 40  # batches of the validation part that figures are taken on, before 
 @dataclass(frozen=True)
 class Options(Settings):
     data: str = setting("", "a UTF-8 text file (default: Python's own documentation)", metavar="FILE")
-    vocab_size: int = setting(2048, "tokens of the BPE tokenizer, which is trained here")
+    vocab_size: int = setting(2048, "vocabulary size of the BPE tokenizer, which is trained on the text", least=1)
     # Twice the paper's share: more to learn from in a short run (Wettig et al. 2022, arXiv:2202.08005). And few
     # positions: what stands next to a hidden word has to be found for each of them anew.
-    mask_share: float = setting(0.3, "share of the tokens that are to be guessed")
-    context_length: int = setting(18, "tokens that are read at a time, its frame included; more need longer training")
+    mask_share: float = setting(0.3, "share of the tokens that are masked and predicted", above=0, most=1)
+    context_length: int = setting(
+        18, "maximum sequence length in tokens, with [CLS] and [SEP]; longer ones need longer training", least=3
+    )
     embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 128)
     num_heads: int = setting_of(GPTConfig, "num_heads", 4)
     num_layers: int = setting_of(GPTConfig, "num_layers", 4)
@@ -59,12 +63,7 @@ def prepare(
         for name in ("context_length", "embedding_dim", "num_heads", "num_layers", "dropout", "vocab_size")
     }
     config = BertConfig(**sizes)  # checked before anything is read
-    width = config.embedding_dim
-    expect_room(width * (config.vocab_size + config.context_length) + 12 * width * width * config.num_layers)
-    if config.context_length < 3:
-        raise ConfigError(f"--context-length must be at least 3, two of them for a frame; got {config.context_length}")
-    if not 0 < options.mask_share <= 1:
-        raise ConfigError(f"--mask-share must be above 0 and at most 1; got {options.mask_share}")
+    expect_memory(config)
     text = read_text(options.data) if options.data else corpora.load_text(DEFAULT_TEXT)
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:
@@ -102,7 +101,6 @@ def prepare(
 
     return Job(
         model,
-        "bert",
         MaskedLoader(windows, mask_id, words, root.spawn("masking"), options.mask_share, frame),
         validation,
         judge,
@@ -142,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = open_model(arguments.model, Bert)
+    model, tokenizer = open_model(arguments.model, "bert")
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)
         print(filled)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.instruct import STYLES, style_of
-from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     expect_count("chat", "--max-new-tokens", arguments.max_new_tokens, at_least=1)
     sampling = sampling_of(arguments, DEFAULTS)
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
-    model, tokenizer = open_language_model(arguments.model)
+    model, tokenizer = open_model(arguments.model, "chat")
     style = arguments.style or style_of(arguments.model)
     talk = Conversation(model, tokenizer, style, sampling, seed)
     manner = "it continues your text" if style is None else f"it answers questions, in the {style} style"

@@ -21,11 +21,11 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
-from tinygrad_llm.models import GPT, Bert, Llama
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
+from tinygrad_llm.train import TrainingSettings
 
 MOST_SHOWN = 20  # classes whose confusion matrix a terminal holds
 
@@ -35,24 +35,26 @@ class Options(Settings):
     data: str = setting(
         "", "a CSV or TSV file with a text and a label in each row; needed for a new run", metavar="FILE"
     )
-    text_column: str = setting("text", "its name, or its number from 0 if there is no header")
-    label_column: str = setting("label", "as --text-column")
+    text_column: str = setting("text", "name of the column of texts, or its number from 0 if there is no header")
+    label_column: str = setting("label", "name or number of the column of labels")
     trainable: str = setting(
-        "last_block", "what changes; last_block with the final norm", choices=("head", "last_block", "all")
+        "last_block",
+        "parameters to train besides the head; last_block includes the final norm",
+        choices=("head", "last_block", "all"),
     )
     pooling: str | None = setting(
-        None, "the token that the head reads (default: last, but first of a BERT)", choices=("last", "first", "mean")
+        None, "hidden state that the head reads (default: last; first for a BERT)", choices=("last", "first", "mean")
     )
-    causal: bool = setting(True, "let each token see only those before it; a BERT's always see all")
-    balance: bool = setting(True, "take as many texts of each class as the smallest has")
-    max_length: int = setting(0, "tokens of a text to read, 0 for what the context holds")
-    train_fraction: float = setting(0.7, "share of the texts to train on")
-    validation_fraction: float = setting(0.1, "share for validation; the rest is for the test")
+    causal: bool = setting(True, "causal attention: each token sees only those before it; a BERT's always see all")
+    balance: bool = setting(True, "undersample: as many texts of each class as the smallest has")
+    max_length: int = setting(0, "maximum length of a text in tokens; 0: the model's context length", least=0)
+    train_fraction: float = setting(0.7, "share of the texts for training", above=0, below=1)
+    validation_fraction: float = setting(
+        0.1, "share of the texts for validation; the rest is the test set", above=0, below=1
+    )
 
 
-def prepare(
-    base: GPT | Llama | Bert, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
-) -> Job:
+def prepare(base: Any, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine) -> Job:
     """A classifier on the body of `base`, and the three splits of the texts."""
     if not options.data:
         raise ConfigError("--data must name a CSV or TSV file with a text and a label in each row")
@@ -90,11 +92,10 @@ def prepare(
         name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
         for name, dataset in zip(names, datasets, strict=True)
     }
-    causal = None if isinstance(base, Bert) else options.causal
+    causal = options.causal and bool(base.blocks[0].attention.causal)
     model = Classifier(base, labels, options.pooling, options.trainable, causal)
     return Job(
         model,
-        "classifier",
         DataLoader(
             datasets[0], settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")
         ),
@@ -137,7 +138,6 @@ TRAINING = FineTuning(
         steps=300, batch_size=8, learning_rate=5e-4, min_learning_rate=5e-5, warmup_steps=20, eval_interval=50
     ),
     prepare,
-    bases=(GPT, Llama, Bert),
 )
 
 
@@ -152,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = open_model(arguments.model, Classifier)
+    model, tokenizer = open_model(arguments.model, "classify predict")
     options = RunFolder.open(arguments.model).config.get("options")
     longest = options.get("max_length") if isinstance(options, dict) else None
     context = model.body.config.context_length

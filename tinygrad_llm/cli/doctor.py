@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.cli import train
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import LongText, WindowBatches
-from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import manual_seed
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.encoding import split_of
+from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import StatusLine, TrainingSettings, load
-from tinygrad_llm.train.diagnosis import diagnose
-from tinygrad_llm.train.encoding import split_of
-from tinygrad_llm.train.run_folder import read_config
+from tinygrad_llm.train import TrainingSettings
+from tinygrad_llm.verify.diagnosis import diagnose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +56,9 @@ def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, 
     """The trained model, its tokenizer, the text it was trained on (or --data) and the batch size."""
     folder = Path(given["model"])
     config = read_config(folder)
-    if config["model_type"] != "gpt":
-        raise ConfigError(f"doctor looks at language models (model_type gpt); {folder} holds a {config['model_type']}")
     data = given.get("data", config.get("data", train.DEFAULT_TEXT))
     text = train.training_text({"data": data}, status)
-    model, tokenizer = load(folder)
+    model, tokenizer = open_model(folder, "doctor")
     return model, tokenizer, text, TrainingSettings().batch_size
 
 
@@ -68,7 +68,8 @@ def _of_flags(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer
     text = train.training_text(plan, status)
     tokenizer = train.make_tokenizer(plan, text, status)
     settings = TrainingSettings.from_dict(plan["training"])
-    config = GPTConfig.from_dict({**plan["model"], "vocab_size": tokenizer.vocab_size})
-    train.expect_memory(config)
+    architecture = ARCHITECTURES[plan["model_type"]]
+    config = architecture.config_from({**plan["model"], "vocab_size": tokenizer.vocab_size})
+    expect_memory(config)
     manual_seed(settings.seed)
-    return GPT(config, init="gpt2"), tokenizer, text, settings.batch_size
+    return architecture.begin(config), tokenizer, text, settings.batch_size

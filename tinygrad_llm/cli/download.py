@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tinygrad_llm.interop import GPT2_SIZES, download_gpt2
-from tinygrad_llm.train import StatusLine
+from tinygrad_llm.runs import StatusLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

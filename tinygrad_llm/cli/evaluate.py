@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 from tinygrad_llm.cli.instruct import STYLES, style_of
-from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune.multiple_choice import evaluate_choices
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train import StatusLine
+from tinygrad_llm.runs import StatusLine
 
 PLAIN = "plain"
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--shots must be 0 to {len(questions) - 1}, so that a question of the task is left to score; "
             f"got {arguments.shots}"
         )
-    model, tokenizer = open_language_model(arguments.model)
+    model, tokenizer = open_model(arguments.model, "evaluate")
     style = arguments.style or style_of(arguments.model) or PLAIN
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+from tinygrad_llm.architectures import ARCHITECTURES, architecture_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
-from tinygrad_llm.models import Bert, LanguageModel
-from tinygrad_llm.train import load
+from tinygrad_llm.runs import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    model: Any
     model, tokenizer = load(arguments.model)
-    if not isinstance(model, LanguageModel | Bert):
-        raise ConfigError(
-            f"export: only a GPT, a Llama or a BERT has a Hugging Face form here; this run is a {type(model).__name__}"
-        )
+    held = architecture_of(model)
+    if held.huggingface is None:
+        known = " or ".join(one.words for one in ARCHITECTURES.values() if one.huggingface is not None)
+        raise ConfigError(f"--model must be {known}, which Hugging Face's folders can hold; this run is {held.words}")
     missing = save_huggingface(arguments.out, model, tokenizer)
     print(f"a {type(model).__name__} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:

@@ -16,25 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tinygrad_llm.architectures import architecture_of
 from tinygrad_llm.cli.flags import CHANGEABLE, HelpFormatter, add_flags, change_refused, expect_run_of
-from tinygrad_llm.cli.open_model import LANGUAGE_MODELS, open_model
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
-from tinygrad_llm.nn import Module
 from tinygrad_llm.random import manual_seed
+from tinygrad_llm.runs import ProgressLog, RunFolder, StatusLine, duration
 from tinygrad_llm.settings import Settings
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import (
-    Loader,
-    Loss,
-    ProgressLog,
-    RunFolder,
-    StatusLine,
-    Trainer,
-    TrainingSettings,
-    duration,
-    language_model_loss,
-)
+from tinygrad_llm.train import Loader, Loss, Trainer, TrainingSettings, language_model_loss
 
 Options = TypeVar("Options", bound=Settings)
 REPORT = "report.json"
@@ -47,7 +38,6 @@ class Job:
     `describe(before, after)` puts those from before the training and from after it into words."""
 
     model: Any  # a Module with a config
-    model_type: str
     loader: Loader
     validation: Sequence[Any]
     evaluate: Callable[[], dict[str, Any]]
@@ -64,10 +54,10 @@ class FineTuning(Generic[Options]):
     """A command that trains for a task: `options`, a dataclass with a default for each flag, `settings` for the
     training, and `prepare(base, tokenizer, options, settings, status)`, which makes the job.
 
-    The `base` is a pretrained model, one of `bases`. A command that does not start `from_base` has none; one with
-    settings for a start `from_nothing` has none where no --model is given; `suits(DIR)` gives the options that suit it
-    better than the defaults. A `tokenizer` comes with the base, or with a run that is resumed: the one that its job
-    made.
+    The `base` is a pretrained model of an architecture that the command takes. A command that does not start
+    `from_base` has none; one with settings for a start `from_nothing` has none where no --model is given; `suits(DIR)`
+    gives the options that suit the base better than the defaults. A `tokenizer` comes with the base, or with a run that
+    is resumed: the one that its job made.
     """
 
     name: str
@@ -76,7 +66,6 @@ class FineTuning(Generic[Options]):
     prepare: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
     from_base: bool = True
     from_nothing: TrainingSettings | None = None
-    bases: tuple[type[Module], ...] = LANGUAGE_MODELS
     suits: Callable[[Path], dict[str, Any]] = lambda folder: {}
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -126,13 +115,14 @@ class FineTuning(Generic[Options]):
             settings = TrainingSettings.from_dict(plan["training"])
             base, tokenizer = None, folder.tokenizer if resume else None
             if "base" in plan:
-                base, tokenizer = open_model(plan["base"], *self.bases)
+                base, tokenizer = open_model(plan["base"], self.name)
                 _expect_unchanged(plan, "base", Path(plan["base"]) / "model.safetensors")
             if data := plan["options"]["data"]:
                 _expect_unchanged(plan, "data", Path(data))
             manual_seed(settings.seed)
             job = self.prepare(base, tokenizer, options, settings, status)
-            plan |= {"model_type": job.model_type, "model": job.model.config.to_dict()}
+            architecture = architecture_of(job.model)
+            plan |= {"model_type": architecture.name, "model": architecture.settings_of(job.model)}
             folder.finished_weights = job.finished_weights
             trainer = Trainer(
                 job.model, job.loader, settings, job.validation, job.loss, callbacks=[ProgressLog(status), folder]

@@ -29,12 +29,14 @@ def flag_of(name: str) -> str:
 
 
 def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequence[str] = ()) -> None:
-    """One flag for each setting of a `Settings` class, or of an object of one, whose values the help then tells."""
+    """One flag for each setting that has a help, of a `Settings` class or an object of one, whose values are shown."""
     cls = settings if isinstance(settings, type) else type(settings)
     for field in dataclasses.fields(cls):
         if field.name in leave_out:
             continue
         declared, kind = declaration(field), kind_of(cls, field.name)
+        if not declared.help:  # no flag can say it
+            continue
         note = declared.help
         if not isinstance(settings, type):
             value = getattr(settings, field.name)
@@ -43,8 +45,8 @@ def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequen
         how: dict[str, Any]
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
-        elif declared.choices:
-            how = {"choices": declared.choices}
+        elif declared.choices:  # which the settings check, in their own words
+            how = {"metavar": f"{{{','.join(declared.choices)}}}"}
         else:
             metavar = declared.metavar or {int: "N", float: "X"}.get(kind, "NAME")
             how = {"type": kind if kind in (int, float) else str, "metavar": metavar}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling, stream, until_stop
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     text = arguments.prompt or arguments.text or ""
     expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
     sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
-    model, tokenizer = open_language_model(arguments.model)
+    model, tokenizer = open_model(arguments.model, "generate")
     prompt = tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
     say_what_is_cut(len(prompt), model.config.context_length)
     seed = seed_of(arguments, sampling, silent=arguments.json)

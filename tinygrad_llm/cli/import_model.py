@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygrad_llm.architectures import architecture_of, load_huggingface
 from tinygrad_llm.formats import write_safetensors
-from tinygrad_llm.interop import load_huggingface
-from tinygrad_llm.models import model_type_of
-from tinygrad_llm.train import RunFolder
+from tinygrad_llm.runs import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         model.to(np.float32)
     with RunFolder.create(arguments.out) as folder:
         write_safetensors(arguments.out / "model.safetensors", model.state_dict())
-        plan = {"model_type": model_type_of(model), "model": model.config.to_dict()}
+        architecture = architecture_of(model)
+        plan = {"model_type": architecture.name, "model": architecture.settings_of(model)}
         folder.begin({**plan, "imported_from": str(arguments.source)}, tokenizer)
     what = f"a {type(model).__name__} of {model.num_parameters():,} parameters"
     print(f"{what} with {tokenizer.vocab_size:,} tokens, in {arguments.out}")

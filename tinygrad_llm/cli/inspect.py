@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.runs import load
 from tinygrad_llm.study.lens import as_page, look
-from tinygrad_llm.train import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.cli.open_model import open_language_model
+from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import (
     PROMPT_STYLES,
@@ -38,13 +38,14 @@ from tinygrad_llm.finetune import (
 )
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
-from tinygrad_llm.models import GPT, GPTConfig, LanguageModel, model_type_of
+from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
-from tinygrad_llm.train import RunFolder, StatusLine, TrainingSettings
+from tinygrad_llm.train import TrainingSettings
 
 STYLES = tuple(PROMPT_STYLES)
 # What a model that is trained for minutes can learn, each known by what was asked and not by what answers look like.
@@ -71,16 +72,14 @@ class Options(Settings):
         "whose answers can be computed (first word, largest number ...) are generated",
         metavar="FILE",
     )
-    records: int = setting(8000, "how many records to generate for training")
+    records: int = setting(8000, "number of records to generate for training", least=1)
     kinds: str = setting(LEARNED_IN_MINUTES, KINDS_HELP, metavar="NAMES")
-    style: str = setting(
-        "phi3", "how a record is written as one text; a --model taught in one keeps it", choices=STYLES
-    )
-    mask_instructions: bool = setting(True, "learn the answers only, not the questions")
-    test_records: int = setting(200, "held-out records to answer before and after, at most")
-    max_new_tokens: int = setting(64, "tokens of an answer in that evaluation, at most")
-    lora_rank: int = setting(0, "train low-rank changes of this rank only; 0 trains all")
-    lora_alpha: float = setting(16.0, "their scale")
+    style: str = setting("phi3", "prompt template; a --model trained with one keeps it", choices=STYLES)
+    mask_instructions: bool = setting(True, "loss on the answers only, not on the instructions")
+    test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
+    max_new_tokens: int = setting(64, "maximum length of an answer in that evaluation, in tokens", least=1)
+    lora_rank: int = setting(0, "LoRA: rank of the trained low-rank updates; 0 trains all weights", least=0)
+    lora_alpha: float = setting(16.0, "LoRA: scale of the updates")
 
 
 def prepare(
@@ -91,9 +90,6 @@ def prepare(
     status: StatusLine,
 ) -> Job:
     """The base or a new model, with adapters if asked for, and its records: to train on, to watch, and to answer."""
-    for name, least in (("records", 1), ("test_records", 1), ("max_new_tokens", 1), ("lora_rank", 0)):
-        if getattr(options, name) < least:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}; got {getattr(options, name)}")
     width = FROM_NOTHING["embedding_dim"] if base is None else base.config.embedding_dim
     if options.lora_rank > width:
         raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
@@ -133,7 +129,6 @@ def prepare(
     model, words = base, tokenizer
     return Job(
         model,
-        model_type_of(model),
         DataLoader(
             datasets["train"],
             settings.batch_size,
@@ -276,7 +271,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return TRAINING.run(arguments)
-    model, tokenizer = open_language_model(arguments.model)
+    model, tokenizer = open_model(arguments.model, "instruct")
     style = arguments.style or style_of(arguments.model) or Options().style
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
 

@@ -19,11 +19,12 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
-from tinygrad_llm.models import LanguageModel, model_type_of
+from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import StatusLine, TrainingSettings
+from tinygrad_llm.train import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,9 @@ class Options(Settings):
         "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",
         metavar="FILE",
     )
-    style: str = setting(
-        "phi3", "how a record is written as one text; a --model taught in one keeps it", choices=STYLES
-    )
-    beta: float = setting(0.1, "how strongly the model is kept near where it started")
-    average: bool = setting(True, "log-probabilities per token, so that length does not count")
+    style: str = setting("phi3", "prompt template; a --model trained with one keeps it", choices=STYLES)
+    beta: float = setting(0.1, "DPO's beta: a larger one keeps the model nearer to the reference", above=0)
+    average: bool = setting(True, "log-probabilities averaged over tokens, so that length does not count")
 
 
 def prepare(
@@ -73,7 +72,6 @@ def prepare(
     }
     return Job(
         base,
-        model_type_of(base),
         DataLoader(
             datasets["train"],
             settings.batch_size,

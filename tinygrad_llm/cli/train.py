@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import signal
 import sys
 import time
@@ -18,15 +17,25 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of
+from tinygrad_llm.architectures import (
+    ARCHITECTURES,
+    DEFAULT_PRESET,
+    architecture_of_config,
+    taken_by,
+)
+from tinygrad_llm.cli.flags import CHANGEABLE, add_flags, change_refused, expect_run_of, flag_of
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.generate import Sampling, generate
 from tinygrad_llm.generate.starting import ids_if_known
-from tinygrad_llm.models import GPT, MODELS, GPTConfig, LanguageModel, Llama, LlamaConfig
-from tinygrad_llm.models.gpt import PRESETS
+from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import Generator, manual_seed
+from tinygrad_llm.runs import ProgressLog, RunFolder, StatusLine, duration
+from tinygrad_llm.runs.encoding import encode_once, split_of
+from tinygrad_llm.runs.environment import crowding
+from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
 from tinygrad_llm.text import (
     BPETokenizer,
     CharTokenizer,
@@ -35,26 +44,10 @@ from tinygrad_llm.text import (
     Tokenizer,
     corpora,
 )
-from tinygrad_llm.train import (
-    Callback,
-    Communicator,
-    ProgressLog,
-    RunFolder,
-    StatusLine,
-    Trainer,
-    TrainingSettings,
-    bits_per_byte,
-    duration,
-    join_launch,
-    perplexity,
-)
-from tinygrad_llm.train.encoding import encode_once, split_of
-from tinygrad_llm.train.environment import crowding
-from tinygrad_llm.train.mpi import MPICommunicator
-from tinygrad_llm.train.vocabulary_sample import vocabulary_sample
+from tinygrad_llm.train import Callback, Communicator, Trainer, TrainingSettings, bits_per_byte, join_launch, perplexity
+from tinygrad_llm.train.parallel.mpi import MPICommunicator
 
 DEFAULT_TEXT = "python-docs"
-DEFAULT_PRESET = "micro"
 DEFAULT_VOCAB_SIZE = 2048  # for a BPE tokenizer trained here
 # MB. A vocabulary of 2,048 (16,384) tokens learned from 10 of 41 MB of Python sources needs 0.4% (1.0%) more tokens for
 # other sources than one learned from all 41, in a third (a fifth) of the time; learned from 1 MB, 3.2% (7.5%) more.
@@ -64,8 +57,7 @@ FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however lon
 SAMPLE_TOKENS = 100
 SAMPLING = Sampling(temperature=0.8, top_k=50)
 NOTHING_TO_DO = None  # in place of a task for the other processes
-ARCHITECTURES = ("gpt", "llama")
-OF_BOTH = [field.name for field in dataclasses.fields(GPTConfig) if field.name in LlamaConfig.__dataclass_fields__]
+DEFAULT_ARCHITECTURE = "gpt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,13 +94,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     model = parser.add_argument_group("model")
-    model.add_argument("--architecture", choices=ARCHITECTURES, help="the kind of model (default: gpt)")
+    known = taken_by("train")
     model.add_argument(
-        "--preset", metavar="NAME", help=f"the sizes to start from: {', '.join(PRESETS)} (default: {DEFAULT_PRESET})"
+        "--architecture",
+        choices=[architecture.name for architecture in known],
+        help=f"the kind of model (default: {DEFAULT_ARCHITECTURE})",
     )
-    add_flags(model, GPTConfig, leave_out=("vocab_size",))
-    llama = parser.add_argument_group("model of --architecture llama")
-    add_flags(llama, LlamaConfig, leave_out=(*OF_BOTH, "rope_scaling"))
+    presets = dict.fromkeys(name for architecture in known for name in architecture.presets)
+    model.add_argument(
+        "--preset", metavar="NAME", help=f"the sizes to start from: {', '.join(presets)} (default: {DEFAULT_PRESET})"
+    )
+    explained = {"vocab_size"}  # which the tokenizer decides
+    for architecture in known:
+        settings = architecture.config
+        group = model
+        if architecture.name != DEFAULT_ARCHITECTURE:
+            group = parser.add_argument_group(f"model of --architecture {architecture.name}")
+        add_flags(group, settings, leave_out=tuple(explained))
+        explained |= set(settings.__dataclass_fields__)
 
     training = parser.add_argument_group("training")
     add_flags(training, TrainingSettings())
@@ -147,7 +150,8 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{plan['model'].get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
             )
         plan["model"]["vocab_size"] = tokenizer.vocab_size
-        config = MODELS[plan["model_type"]][1].from_dict(plan["model"])
+        architecture = ARCHITECTURES[plan["model_type"]]
+        config = architecture.config_from(plan["model"])
         expect_memory(config, here)
 
         encoded = encode_once(text, tokenizer, plan.get("ids") or out / IDS, status)
@@ -155,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         settings = TrainingSettings.from_dict(plan["training"])
         manual_seed(settings.seed)
-        model = new_model(config)
+        model: Any = architecture.begin(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
         sampler = Sampler(tokenizer, status)
         trainer = Trainer(
@@ -206,7 +210,7 @@ def _assist(communicator: Communicator) -> int:
         return 0
     config, settings, stop_at = task
     with no_initial_values():  # the weights, too, come from the first
-        model = new_model(config)
+        model = architecture_of_config(config).begin(config)
     trainer = Trainer(model, None, settings, communicator=communicator)
     try:
         trainer.train(stop_at)
@@ -219,16 +223,14 @@ def _assist(communicator: Communicator) -> int:
 
 def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     """All that decides a run, from the flags and the defaults."""
-    architecture = given.get("architecture", "gpt")
-    model = GPTConfig.preset(given.get("preset", DEFAULT_PRESET)).to_dict()
-    if architecture == "llama":
-        model = LlamaConfig.from_dict({name: model[name] for name in OF_BOTH}).to_dict()
-    other = LlamaConfig if architecture == "gpt" else GPTConfig
-    stray = [name for name in other.__dataclass_fields__ if name in given and name not in OF_BOTH]
-    if stray:
-        raise ConfigError(f"--{stray[0].replace('_', '-')} is no setting of --architecture {architecture}")
+    architecture = ARCHITECTURES[given.get("architecture", DEFAULT_ARCHITECTURE)]
+    model = architecture.preset(given.get("preset"))
+    for other in taken_by("train"):
+        for name in other.config.__dataclass_fields__:
+            if name in given and name not in (*model, "vocab_size"):
+                raise ConfigError(f"{flag_of(name)} is no setting of --architecture {architecture.name}")
     model |= {name: given[name] for name in model if name in given and name != "vocab_size"}
-    MODELS[architecture][1].from_dict(model)
+    architecture.config_from(model)
     training = {field.name: given[field.name] for field in dataclasses.fields(TrainingSettings) if field.name in given}
     tokenizer = given.get("tokenizer", "bpe")
     if "vocab_size" in given and tokenizer != "bpe":
@@ -239,7 +241,7 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     if not 0 < sample < math.inf:
         raise ConfigError(f"--vocab-sample must be a number of MB above 0; got {sample:g}")
     return {
-        "model_type": architecture,
+        "model_type": architecture.name,
         "model": model,
         "training": TrainingSettings.from_dict(training).to_dict(),
         "data": str(given.get("data", DEFAULT_TEXT)),
@@ -250,42 +252,6 @@ def new_plan(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def new_model(config: GPTConfig | LlamaConfig) -> LanguageModel:
-    """The model to be trained, its weights drawn as GPT-2's."""
-    return GPT(config, init="gpt2") if isinstance(config, GPTConfig) else Llama(config)
-
-
-def expect_memory(config: GPTConfig | LlamaConfig, processes: int = 1) -> None:
-    """Refuse at once what cannot fit: a system short of memory does not say no, it kills.
-
-    `processes` is how many of them train on this machine, each with a model of its own.
-    """
-    width = config.embedding_dim
-    layer = 4 * width * width
-    if isinstance(config, GPTConfig):
-        layer += 2 * width * (config.feed_forward_dim or 4 * width)
-    else:
-        layer += 3 * width * (config.feed_forward_dim or 8 * width // 3) * (config.num_experts or 1)
-    tables = width * (config.vocab_size * (1 if config.tie_weights else 2) + config.context_length)
-    parameters = tables + config.num_layers * layer  # of the matrices; biases hardly count
-    expect_room(parameters, processes)
-
-
-def expect_room(parameters: int, processes: int = 1) -> None:
-    """Refuse to train more parameters than the machine's memory can hold."""
-    # float32: the weight, its gradient, and two moments of AdamW
-    expect_bytes(16 * parameters * processes, f" by {processes} processes" * (processes > 1))
-
-
-def expect_bytes(needed: int, by_whom: str = "") -> None:
-    """Refuse a training that needs more bytes than this machine's memory has."""
-    if hasattr(os, "sysconf") and needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
-        raise ConfigError(
-            f"a model of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
-            f"{by_whom}; this machine has {there // 10**9} GB: choose smaller ones"
-        )
-
-
 def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The run's own plan; a flag may repeat what it says, and change only what does not change the training so far."""
     expected = {"training": dict, "data": str, "data_sha256": str, "tokenizer": str, "tokenizer_vocab_size": int}
@@ -294,9 +260,10 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     for name, kind in expected.items():
         if not isinstance(config.get(name), kind):
             raise CheckpointError(f"the run's config.json: {name} must be what `train` wrote; got {config.get(name)!r}")
-    if config["model_type"] not in ARCHITECTURES:
+    known = [architecture.name for architecture in taken_by("train")]
+    if config["model_type"] not in known:
         raise CheckpointError(
-            f"the run's config.json: model_type must be one of {', '.join(ARCHITECTURES)}; got {config['model_type']}"
+            f"the run's config.json: model_type must be one of {', '.join(known)}; got {config['model_type']}"
         )
     plan = {**config, "training": dict(config["training"])}
     for name, value in given.items():
@@ -309,7 +276,7 @@ def _resumed_plan(config: dict[str, Any], given: dict[str, Any]) -> dict[str, An
         if name == "preset":
             same = all(
                 plan["model"][size] == asked
-                for size, asked in GPTConfig.preset(value).to_dict().items()
+                for size, asked in ARCHITECTURES[plan["model_type"]].preset(value).items()
                 if size in ("embedding_dim", "num_layers", "num_heads") and size not in given
             )
             was: Any = "another size"

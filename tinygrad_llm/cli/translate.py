@@ -12,7 +12,6 @@ from typing import Any
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
 from tinygrad_llm.cli.open_model import open_model
-from tinygrad_llm.cli.train import expect_room
 from tinygrad_llm.data import (
     DataLoader,
     NumberPairs,
@@ -25,9 +24,11 @@ from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
-from tinygrad_llm.train import StatusLine, TrainingSettings, evaluate
+from tinygrad_llm.train import TrainingSettings, evaluate
 
 NUMBER_PAIRS = 1_000_000  # made up one by one as they are read
 PAIRS_FOR_TOKENIZER = 50_000
@@ -45,15 +46,15 @@ class Options(Settings):
         "French words, made up here)",
         metavar="FILE",
     )
-    held_out: float = setting(0.05, "share of the pairs in --data that is not trained on")
-    tokenizer: str = setting("bpe", "one for both sides", choices=("bpe", "char"))
-    vocab_size: int = setting(512, "tokens of the BPE tokenizer")
-    context_length: int = setting(48, "tokens of the longest text; longer pairs are left out")
+    held_out: float = setting(0.05, "share of the pairs in --data that is held out for validation", above=0, below=1)
+    tokenizer: str = setting("bpe", "tokenizer of both languages", choices=("bpe", "char"))
+    vocab_size: int = setting(512, "vocabulary size of the BPE tokenizer", least=1)
+    context_length: int = setting(48, "maximum sequence length in tokens; longer pairs are left out", least=1)
     embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 64)
     num_heads: int = setting_of(GPTConfig, "num_heads", 4)
-    num_layers: int = setting(2, "of the encoder, and of the decoder")
+    num_layers: int = setting(2, "transformer blocks of the encoder, and of the decoder", least=1)
     dropout: float = setting_of(GPTConfig, "dropout", 0.0)
-    label_smoothing: float = setting(0.1, "share of each target spread over all tokens")
+    label_smoothing: float = setting_of(EncoderDecoderConfig, "label_smoothing", 0.1)
 
 
 def prepare(
@@ -69,9 +70,7 @@ def prepare(
         dropout=options.dropout,
         label_smoothing=options.label_smoothing,
     )
-    width, inner = config.embedding_dim, config.feed_forward_dim or 4 * config.embedding_dim
-    rows = config.vocab_size + config.context_length  # of the embedding and of the positions
-    expect_room(rows * width + config.num_layers * (12 * width * width + 4 * width * inner))
+    expect_memory(config)
     training: Any
     held_out: Any
     if options.data:
@@ -106,7 +105,6 @@ def prepare(
 
     return Job(
         model,
-        "encoder-decoder",
         DataLoader(
             datasets[0],
             settings.batch_size,
@@ -125,10 +123,8 @@ def prepare(
 def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
     """Pairs to train on and pairs held out, at random, at least one of each; no source is on both sides.
 
-    Raises: ConfigError for a share outside (0, 1), DataError where all pairs have the same source
+    Raises: DataError where all pairs have the same source
     """
-    if not 0 < share < 1:
-        raise ConfigError(f"--held-out must be a share between 0 and 1; got {share}")
     sources = sorted({pair.source for pair in pairs})
     if len(sources) < 2:
         raise DataError(f"--data must hold at least two different texts to translate; got {len(sources)}")
@@ -200,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
         return TRAINING.run(arguments)
     if arguments.beams > MOST_BEAMS:
         raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a handful finds what there is")
-    model, tokenizer = open_model(arguments.model, EncoderDecoder)
+    model, tokenizer = open_model(arguments.model, "translate")
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
         print(written)

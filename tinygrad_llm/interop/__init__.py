@@ -1,9 +1,17 @@
 """To and from the world of others: a model with its tokenizer in a Hugging Face folder, and GPT-2's own weights."""
 
-from tinygrad_llm.interop.extended_vocabulary import extend_vocabulary
-from tinygrad_llm.interop.gpt2_download import GPT2_SIZES, download_gpt2
-from tinygrad_llm.interop.huggingface_folder import load_huggingface, save_huggingface
-from tinygrad_llm.interop.parity import can_compare, logit_difference
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_imports
+
+if TYPE_CHECKING:
+    from tinygrad_llm.architectures import load_huggingface
+    from tinygrad_llm.interop.extended_vocabulary import extend_vocabulary
+    from tinygrad_llm.interop.gpt2_download import GPT2_SIZES, download_gpt2
+    from tinygrad_llm.interop.huggingface_folder import save_huggingface
+    from tinygrad_llm.interop.parity import can_compare, logit_difference
+
+__getattr__, __dir__ = lazy_imports(__name__)
 
 __all__ = ["GPT2_SIZES", "can_compare", "download_gpt2", "extend_vocabulary", "load_huggingface", "logit_difference"]
 __all__ += ["save_huggingface"]

@@ -42,7 +42,6 @@ from tinygrad_llm.interop.huggingface_weights import (
     tensors_from,
     write_folder,
 )
-from tinygrad_llm.models import Bert
 from tinygrad_llm.text import Tokenizer
 
 PREFIX, HEADS = "bert.", "cls."
@@ -215,4 +214,4 @@ def _their_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-FORM = HuggingFaceForm(Bert, ("bert",), read_bert, write_bert)
+FORM = HuggingFaceForm(("bert",), read_bert, write_bert)

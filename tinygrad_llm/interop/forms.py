@@ -9,7 +9,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 
@@ -21,7 +20,6 @@ class HuggingFaceForm:
     settings of our config and our state dict; `write(folder, settings, state, tokenizer)` writes them.
     """
 
-    model_class: type[Pretrained]
     model_types: tuple[str, ...]
     read: Callable[[str | os.PathLike[str], float | None], tuple[dict[str, Any], dict[str, NDArray[Any]]]]
     write: Callable[[str | os.PathLike[str], Mapping[str, Any], Mapping[str, NDArray[Any]], Tokenizer | None], None]

@@ -41,7 +41,6 @@ from tinygrad_llm.interop.huggingface_weights import (
     tensors_from,
     write_folder,
 )
-from tinygrad_llm.models import GPT
 from tinygrad_llm.text import Tokenizer
 
 PREFIX = "transformer."
@@ -207,4 +206,4 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
     }
 
 
-FORM = HuggingFaceForm(GPT, ("gpt2",), read_gpt2, write_gpt2)
+FORM = HuggingFaceForm(("gpt2",), read_gpt2, write_gpt2)

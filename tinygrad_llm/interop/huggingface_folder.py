@@ -7,6 +7,7 @@ the tokenizer's files               see huggingface_tokenizer.py
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +16,9 @@ import numpy as np
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.interop import bert, gpt2, llama
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokenizer, read_huggingface_tokenizer
 from tinygrad_llm.interop.huggingface_weights import CONFIG
-from tinygrad_llm.models import Bert, LanguageModel
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import Tokenizer
@@ -27,21 +26,12 @@ from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
 M = TypeVar("M", bound=Pretrained)
 
-FORMS: list[HuggingFaceForm] = [gpt2.FORM, bert.FORM, llama.FORM]
 
-
-def form_of(model_class: type[Pretrained]) -> HuggingFaceForm:
-    """The Hugging Face form of a model. Raises: ConfigError for a class that has none"""
-    for form in FORMS:
-        if issubclass(model_class, form.model_class):
-            return form
-    known = ", ".join(form.model_class.__name__ for form in FORMS)
-    raise ConfigError(f"the model must be a {known} to have a Hugging Face form; got a {model_class.__name__}")
-
-
-def load_pretrained(model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None) -> M:
-    """The model in a Hugging Face folder; see `Pretrained.from_pretrained`. Raises: FormatError"""
-    settings, state = form_of(model_class).read(folder, dropout)
+def read_model(
+    form: HuggingFaceForm, model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None
+) -> M:
+    """The model in a Hugging Face folder of this form; see `Pretrained.from_pretrained`. Raises: FormatError"""
+    settings, state = form.read(folder, dropout)
     try:
         with no_initial_values():
             model = model_class(model_class.config_class.from_dict(settings))
@@ -52,35 +42,38 @@ def load_pretrained(model_class: type[M], folder: str | os.PathLike[str], dropou
     return model.eval()
 
 
-def save_pretrained(model: Pretrained, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
-    """Write a model and its tokenizer; see `Pretrained.save_pretrained`.
+def write_model(
+    form: HuggingFaceForm, model: Pretrained, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None
+) -> None:
+    """Write a model and its tokenizer in this form; see `Pretrained.save_pretrained`.
 
     Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
     """
     settings, parts = model.config.to_dict(), vars(model)
     if "tie_weights" in settings:
         settings["tie_weights"] = parts["head"].weight is parts["token_embedding"].weight
-    form_of(type(model)).write(folder, settings, model.state_dict(), tokenizer)
+    form.write(folder, settings, model.state_dict(), tokenizer)
 
 
-def load_huggingface(
-    folder: str | os.PathLike[str], dropout: float | None = None
-) -> tuple[LanguageModel | Bert, Tokenizer]:
-    """The model in a Hugging Face folder, in evaluation mode, and its tokenizer.
-
-    `dropout` as in `Pretrained.from_pretrained`.
+def read_folder(
+    folder: str | os.PathLike[str],
+    forms: Mapping[str, tuple[HuggingFaceForm, type[Any]]],
+    dropout: float | None = None,
+) -> tuple[Any, Tokenizer]:
+    """The model in a Hugging Face folder, in evaluation mode, and its tokenizer; `forms` by `model_type`, each with the
+    class of the model. `dropout` as in `Pretrained.from_pretrained`.
 
     Raises: FormatError for a file that is missing or damaged, or needs something that is not computed here, and where
             the tokenizer has more tokens than the model
     """
     tokenizer = read_huggingface_tokenizer(folder)  # first, because weights may take long to read
     model_type = read_json_object(Path(folder) / CONFIG).get("model_type")
-    classes = {name: form.model_class for form in FORMS for name in form.model_types}
-    if not isinstance(model_type, str) or model_type not in classes:
+    if not isinstance(model_type, str) or model_type not in forms:
         raise FormatError(
-            f"{Path(folder) / CONFIG}: model_type must be one of {', '.join(classes)}; got {shown(model_type)}"
+            f"{Path(folder) / CONFIG}: model_type must be one of {', '.join(forms)}; got {shown(model_type)}"
         )
-    model: Any = load_pretrained(classes[model_type], folder, dropout)
+    form, model_class = forms[model_type]
+    model: Any = read_model(form, model_class, folder, dropout)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise FormatError(
             f"{os.fspath(folder)}: the model must have a row for each token; its vocab_size is "
@@ -89,7 +82,7 @@ def load_huggingface(
     return model, tokenizer
 
 
-def save_huggingface(folder: str | os.PathLike[str], model: LanguageModel | Bert, tokenizer: Tokenizer) -> str | None:
+def save_huggingface(folder: str | os.PathLike[str], model: Pretrained, tokenizer: Tokenizer) -> str | None:
     """Write model and tokenizer into a new or empty folder; returns a warning where transformers cannot open all of
     it, else None.
 

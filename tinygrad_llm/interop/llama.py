@@ -41,7 +41,6 @@ from tinygrad_llm.interop.huggingface_weights import (
     write_folder,
 )
 from tinygrad_llm.layers.rotary import LLAMA3_SCALING
-from tinygrad_llm.models import Llama
 from tinygrad_llm.nn.feed_forward import gated_hidden_dim
 from tinygrad_llm.text import Tokenizer
 
@@ -303,4 +302,4 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
     return config
 
 
-FORM = HuggingFaceForm(Llama, tuple(MEMBERS), read_llama, write_llama)
+FORM = HuggingFaceForm(tuple(MEMBERS), read_llama, write_llama)

@@ -26,9 +26,9 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.training_step import TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.encoding import encode_once
 from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.train import StatusLine
-from tinygrad_llm.train.encoding import encode_once
 
 MEGABYTE = 10**6
 SMALLEST = 0.1  # MB; less would not fill the batches

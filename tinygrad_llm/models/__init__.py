@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING
 from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from tinygrad_llm.interop.huggingface_folder import load_pretrained, save_pretrained
+    from tinygrad_llm.architectures import load_pretrained, save_pretrained
     from tinygrad_llm.models.bert import Bert, BertConfig
     from tinygrad_llm.models.classifier import Classifier, ClassifierConfig
     from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
     from tinygrad_llm.models.gpt import GPT, GPTConfig
     from tinygrad_llm.models.language_model import LanguageModel
     from tinygrad_llm.models.llama import Llama, LlamaConfig
-    from tinygrad_llm.models.registry import MODELS, model_type_of
     from tinygrad_llm.models.vocabulary import resize_token_embeddings
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["GPT", "MODELS", "Bert", "BertConfig", "Classifier", "ClassifierConfig", "EncoderDecoder"]
+__all__ = ["GPT", "Bert", "BertConfig", "Classifier", "ClassifierConfig", "EncoderDecoder"]
 __all__ += ["EncoderDecoderConfig", "GPTConfig", "LanguageModel", "Llama", "LlamaConfig", "load_pretrained"]
-__all__ += ["model_type_of", "resize_token_embeddings", "save_pretrained"]
+__all__ += ["resize_token_embeddings", "save_pretrained"]

@@ -105,7 +105,7 @@ class Bert(Pretrained):
             unless given; mask as in `scaled_dot_product_attention` -> logits (B, T, V)
     """
 
-    model_type, config_class = "bert", BertConfig
+    config_class = BertConfig
 
     def __init__(self, config: BertConfig) -> None:
         self.config, width = config, config.embedding_dim

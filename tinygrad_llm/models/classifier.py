@@ -1,123 +1,89 @@
-"""A classifier: a new head on the body of a pretrained GPT, Llama or BERT."""
+"""A text classifier: a new head on the body of a pretrained model."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import models
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.errors import ConfigError, IdRangeError, ShapeError
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.ops import cross_entropy
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygrad_llm.models.bert import Bert
-    from tinygrad_llm.models.language_model import LanguageModel
 
 POOLINGS = ("last", "first", "mean", "padded_last")
 TRAINABLE = ("head", "last_block", "all")
-# The models that can be a body: their `model_type`, and the names of class and config in `tinygrad_llm.models`.
-BODIES = {"gpt": ("GPT", "GPTConfig"), "llama": ("Llama", "LlamaConfig"), "bert": ("Bert", "BertConfig")}
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
-    """The config of the body, its `model_type`, the names of the classes, and the options of `Classifier`.
+class ClassifierConfig(Settings):
+    """The parts of a classifier: the config of its body, the names of the classes, and the rest as in `Classifier`."""
 
-    Raises: ConfigError naming the setting that does not fit
-    """
-
-    body: ModelConfig
-    labels: tuple[str, ...]
-    pooling: str = "last"
-    causal: bool = True
-    body_type: str = "gpt"
+    body: Any = setting(help="the config of the body")
+    labels: tuple[str, ...] = setting(help="the names of the classes")
+    pooling: str = setting("last", "what the head reads", choices=POOLINGS)
+    causal: bool = setting(True, "each token sees only the tokens before it")
 
     def __post_init__(self) -> None:
-        expect_choice("Classifier", "the type of the body", self.body_type, BODIES)
-        if self.body_type == "bert" and self.causal:
-            raise ConfigError(
-                "Classifier: causal must be False with a BERT, whose tokens attend to the whole text; got True"
-            )
+        super().__post_init__()
         if not self.causal and getattr(self.body, "window", None) is not None:
-            raise ConfigError("Classifier: causal must be True with a window, which covers past tokens only; got False")
+            raise self.refusal("{causal} must be true for a body with a window, which covers past tokens only", "False")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            raise ConfigError(f"Classifier: labels must be at least two different names; got {list(self.labels)}")
-        expect_choice("Classifier", "pooling", self.pooling, POOLINGS)
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> ClassifierConfig:
-        """The config with these settings. Raises: ConfigError for a setting that is missing or unknown"""
-        try:
-            config_class = getattr(models, BODIES[settings.get("body_type", "gpt")][1])
-            return cls(
-                **{**settings, "body": config_class.from_dict(settings["body"]), "labels": tuple(settings["labels"])}
-            )
-        except (KeyError, TypeError) as error:
-            raise ConfigError(
-                f"ClassifierConfig: needs body, body_type ({', '.join(BODIES)}), labels, pooling and causal; {error}"
-            ) from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as a JSON file holds them."""
-        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+            raise self.refusal("{labels} must be at least two different names", str(list(self.labels)))
 
 
 class Classifier(Module):
     """Token ids to the logits of classes: the body's hidden states, pooled into one vector, then a linear head.
 
-    `body` is changed in place, not copied: its language head is replaced by a linear layer to the `labels`. `pooling`
-    chooses the input of the head, by default the last token, and the first one in a BERT:
+    `body` is a model with `hidden(ids, mask=...)`, blocks and a head, such as a GPT, a Llama or a BERT. It is changed
+    in place, not copied: its head is replaced by a linear layer to the `labels`. `pooling` chooses the input of the new
+    head, by default the last token, and the first one where attention is not causal, as in a BERT:
 
     - "last": the last real token, the only one that attends to the whole text if attention is causal;
-    - "first": the first token, for attention that is not causal; through the pooler, if a BERT has one;
+    - "first": the first token, for attention that is not causal; through the pooler, if the body has one;
     - "mean": the mean over the real tokens;
     - "padded_last": the last position, padding or not, as in the book; padding is then read as text.
 
-    With `causal=False` the tokens of a GPT or Llama attend to the whole text (not the padding), as a BERT's do.
-    `trainable` as in `train_only`.
+    With `causal=False` all tokens attend to the whole text (not the padding), as a BERT's do. `trainable` as in
+    `train_only`.
 
     Shapes: ids (B, T), lengths (B,), the number of real tokens, T unless given -> logits (B, num_classes)
-    Raises: ConfigError for an unknown pooling, part or body, or labels that are not at least two different names
+    Raises: ConfigError for an unknown pooling or part, or labels that are not at least two different names
     """
 
     body: Any
 
     def __init__(
         self,
-        body: LanguageModel | Bert,
+        body: Any,
         labels: Sequence[str],
         pooling: str | None = None,
         trainable: str = "last_block",
         causal: bool | None = None,
     ) -> None:
-        is_bert, self.body = body.model_type == "bert", body
-        pooling = ("first" if is_bert else "last") if pooling is None else pooling
-        causal = not is_bert if causal is None else causal
-        self.config = ClassifierConfig(body.config, tuple(labels), pooling, causal, body.model_type)
-        if is_bert:  # the heads of pretraining are removed
-            self.body.next_sentence = None
-            self.body.config = dataclasses.replace(body.config, masked_word_head=False)
-            self.config = dataclasses.replace(self.config, body=body.config)
+        was_causal = bool(body.blocks[0].attention.causal)
+        pooling = ("last" if was_causal else "first") if pooling is None else pooling
+        causal = was_causal if causal is None else causal
+        if causal and not was_causal:
+            raise ConfigError(
+                f"Classifier: causal must be False with a {type(body).__name__}, whose tokens attend to the "
+                "whole text; got True"
+            )
+        if getattr(body.config, "masked_word_head", False):  # the pretraining heads of a BERT
+            body.config, body.next_sentence = dataclasses.replace(body.config, masked_word_head=False), None
+        self.config = ClassifierConfig(body.config, tuple(labels), pooling, causal)
+        self.body = body
         dtype = body.token_embedding.weight.dtype
-        self.body.head = Linear(body.config.embedding_dim, len(self.config.labels)).to(dtype)
+        body.head = Linear(body.config.embedding_dim, len(self.config.labels)).to(dtype)
         for block in body.blocks:
             block.attention.causal = causal
         self.train_only(trainable)
-
-    @classmethod
-    def from_config(cls, config: ClassifierConfig) -> Classifier:
-        """A classifier on a new body, all of it trainable: the model that saved weights are loaded into."""
-        body_class = getattr(models, BODIES[config.body_type][0])
-        return cls(body_class(config.body), config.labels, config.pooling, "all", config.causal)
 
     def train_only(self, trainable: str) -> None:
         """Unfreeze a part and freeze the rest: "head"; "last_block", which includes the final norm and the head, as in
@@ -128,10 +94,9 @@ class Classifier(Module):
         self.body.head.requires_grad_()
         if trainable == "last_block":
             self.body.blocks[-1].requires_grad_()
-            if self.config.body_type != "bert":  # a BERT's blocks end with a norm: it has no final one
-                self.body.final_norm.requires_grad_()
-            elif self.body.pooler is not None:
-                self.body.pooler.requires_grad_()
+            for name in ("final_norm", "pooler"):  # those that the body has
+                if getattr(self.body, name, None) is not None:
+                    getattr(self.body, name).requires_grad_()
 
     def forward(self, ids: Any, lengths: Any = None) -> Tensor:
         """The logits of the classes. Shapes: ids (B, T), lengths (B,) -> (B, num_classes)"""
@@ -150,7 +115,7 @@ class Classifier(Module):
         if pooling == "last":
             return self.body.head(hidden[np.arange(len(ids)), lengths - 1])
         if pooling == "first":
-            has_pooler = self.config.body_type == "bert" and self.body.pooler is not None
+            has_pooler = getattr(self.body, "pooler", None) is not None
             return self.body.head(self.body.pooled(hidden) if has_pooler else hidden[:, 0])
         weights = (real / lengths[:, None]).astype(hidden.dtype)
         return self.body.head((hidden * weights[:, :, None]).sum(axis=1))

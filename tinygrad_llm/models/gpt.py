@@ -96,7 +96,7 @@ class GPT(LanguageModel):
     Raises: ConfigError for another `init`
     """
 
-    model_type, config_class = "gpt", GPTConfig
+    config_class = GPTConfig
 
     def __init__(self, config: GPTConfig, init: str = "book") -> None:
         expect_choice("GPT", "init", init, ("book", "gpt2"))

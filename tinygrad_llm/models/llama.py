@@ -60,7 +60,7 @@ class LlamaConfig(ModelConfig):
         multiple_of="num_heads",
         unless="head_dim",
     )
-    num_heads: int = setting(32, "attention heads per layer", least=1)
+    num_heads: int = setting(32, "attention heads per layer", least=1, multiple_of="num_kv_heads")
     num_layers: int = setting(32, "transformer blocks", least=1)
     num_kv_heads: int | None = setting(
         None, "heads of keys and values, each shared by a group of query heads (default: one per query head)", least=1
@@ -98,7 +98,7 @@ class LlamaConfig(ModelConfig):
         "mixture of experts: feed-forward layers per block, as in Mixtral (default: one, without a router)",
         least=1,
     )
-    experts_per_token: int = setting(2, "experts that process each token", least=1)
+    experts_per_token: int = setting(2, "experts that process each token", least=1, most="num_experts")
     balance: float = setting(0.01, "weight of the load-balancing loss over experts", least=0)
 
 
@@ -111,7 +111,7 @@ class Llama(LanguageModel):
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """
 
-    model_type, config_class = "llama", LlamaConfig
+    config_class = LlamaConfig
 
     def __init__(self, config: LlamaConfig) -> None:
         self.config = config

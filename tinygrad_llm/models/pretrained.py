@@ -19,7 +19,6 @@ class Pretrained(Module):
 
     config: Any
     config_class: type[ModelConfig]
-    model_type: str  # the name of this kind of model in the config of a run folder
 
     def __init__(self, config: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define __init__")

@@ -1,21 +1,29 @@
-"""Training: the one loop, evaluation, what it prints, and the run folder."""
+"""Training: the one loop, its settings and evaluation; `parallel/` shares its work among processes.
 
-from tinygrad_llm.train.communicator import Communicator, SingleProcess
-from tinygrad_llm.train.encoding import EncodedText, encode_once
-from tinygrad_llm.train.evaluation import (
-    Loss,
-    bits_per_byte,
-    count_targets,
-    evaluate,
-    evaluating,
-    evenly_spaced,
-    language_model_loss,
-)
-from tinygrad_llm.train.mpi import join_launch
-from tinygrad_llm.train.progress import ProgressLog, StatusLine, duration, perplexity
-from tinygrad_llm.train.run_folder import RunFolder, load
-from tinygrad_llm.train.settings import TrainingSettings
-from tinygrad_llm.train.trainer import Callback, Loader, Trainer
+Names of the rooms above it that this package used to hold are still found here.
+"""
+
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_imports
+
+if TYPE_CHECKING:
+    from tinygrad_llm.runs import EncodedText, ProgressLog, RunFolder, StatusLine, duration, encode_once, load
+    from tinygrad_llm.train.evaluation import (
+        Loss,
+        bits_per_byte,
+        count_targets,
+        evaluate,
+        evaluating,
+        evenly_spaced,
+        language_model_loss,
+        perplexity,
+    )
+    from tinygrad_llm.train.parallel import Communicator, SingleProcess, join_launch
+    from tinygrad_llm.train.settings import TrainingSettings
+    from tinygrad_llm.train.trainer import Callback, Loader, Trainer
+
+__getattr__, __dir__ = lazy_imports(__name__)
 
 __all__ = ["Callback", "Communicator", "EncodedText", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess"]
 __all__ += ["StatusLine", "Trainer", "TrainingSettings", "bits_per_byte", "count_targets", "duration", "encode_once"]

@@ -14,7 +14,7 @@ from tinygrad_llm.graph import no_grad
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.train.communicator import Communicator, SingleProcess
+from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
@@ -84,3 +84,8 @@ def evenly_spaced(batches: Batches, count: int) -> list[Any]:
 def bits_per_byte(nats_per_token: float, tokens: int, text_bytes: int) -> float:
     """A loss that compares across tokenizers: what it costs to encode a byte of the text. Units: bits."""
     return nats_per_token / math.log(2) * tokens / max(text_bytes, 1)
+
+
+def perplexity(loss: float) -> float:
+    """e^loss: the number of equally likely tokens that would be as surprising. Units: tokens, from nats per token."""
+    return math.exp(min(loss, 700.0))

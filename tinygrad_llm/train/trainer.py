@@ -31,7 +31,6 @@ from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm
 from tinygrad_llm.optim.schedules import Schedule, inverse_square_root, warmup_cosine
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train.communicator import Communicator, SingleProcess, share_of
 from tinygrad_llm.train.evaluation import (
     Batches,
     Loss,
@@ -40,9 +39,10 @@ from tinygrad_llm.train.evaluation import (
     evenly_spaced,
     language_model_loss,
 )
-from tinygrad_llm.train.gradient_sum import GradientSum
+from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess, share_of
+from tinygrad_llm.train.parallel.gradient_sum import GradientSum
+from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
 from tinygrad_llm.train.settings import TrainingSettings
-from tinygrad_llm.train.shared_dropout import SharedMasks
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 

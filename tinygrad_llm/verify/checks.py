@@ -24,7 +24,7 @@ from tinygrad_llm.optim import AdamW
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import trainer
-from tinygrad_llm.train.diagnosis import Finding
+from tinygrad_llm.verify.diagnosis import Finding
 from tinygrad_llm.verify.model_cases import give_weights
 from tinygrad_llm.verify.op_cases import ids, normal
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm import nn
+from tinygrad_llm.architectures import ARCHITECTURES, Architecture
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.models import MODELS, ClassifierConfig, GPTConfig
+from tinygrad_llm.models import ClassifierConfig, GPTConfig
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.random import default_generator, manual_seed
@@ -126,13 +127,13 @@ MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # of models that do not pr
 def model_cases() -> dict[str, ModuleCase]:
     """A whole model of every registered kind, and its loss."""
     return {
-        name: ModuleCase(_maker(model, config), (), MODEL_LOSSES.get(name, _language_model))
-        for name, (model, config) in MODELS.items()
+        name: ModuleCase(_maker(architecture), (), MODEL_LOSSES.get(name, _language_model))
+        for name, architecture in ARCHITECTURES.items()
     }
 
 
-def _maker(model: Any, config: Any) -> Callable[[], Module]:
-    return lambda: model(small_config(config))
+def _maker(architecture: Architecture) -> Callable[[], Module]:
+    return lambda: architecture.begin(small_config(architecture.config))
 
 
 def made(case: ModuleCase) -> Module:

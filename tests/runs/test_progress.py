@@ -14,7 +14,7 @@ from tinygrad_llm.train import (
     language_model_loss,
     perplexity,
 )
-from tinygrad_llm.train.loss_picture import can_draw, draw_losses
+from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 
 
 class Terminal(io.StringIO):

@@ -22,8 +22,8 @@ from tinygrad_llm.errors import CheckpointError, DataError
 from tinygrad_llm.formats import RunLock
 from tinygrad_llm.text import BPETokenizer, CharTokenizer, load_tokenizer
 from tinygrad_llm.train import StatusLine
-from tinygrad_llm.train.encoding import encode_once
-from tinygrad_llm.train.vocabulary_sample import vocabulary_sample
+from tinygrad_llm.runs.encoding import encode_once
+from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
 
 WORDS = [
     "it's ",

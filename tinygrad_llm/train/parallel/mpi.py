@@ -7,48 +7,21 @@ A process that no launcher has started never looks for mpi4py.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, MissingPackageError
-from tinygrad_llm.train.communicator import Communicator, SingleProcess, Value
-from tinygrad_llm.train.environment import available_cores
+from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess, Value
+from tinygrad_llm.train.parallel.launch import Launch, available_cores, find_launch
 
-# What launchers tell a process in its environment: its rank, how many there are, its rank on its machine.
-LAUNCHERS = (
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH and its kin, Slurm's srun --mpi=pmi2
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
-    ("PMIX_RANK", "SLURM_NTASKS", "SLURM_LOCALID"),  # Slurm's srun --mpi=pmix
-)
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
 IMPATIENCE = 0.005  # seconds of waiting at full attention, as for a process that is about to arrive
 NAP = 0.001  # seconds between looks after that, as while the first process saves
 LAST_WORDS = 0.3  # seconds for the launcher to pass on what was said: it drops what it reads after an abort
-
-
-@dataclass(frozen=True)
-class Launch:
-    """As which of how many processes this one was started."""
-
-    rank: int
-    size: int
-    rank_on_machine: int
-
-
-def find_launch() -> Launch | None:
-    """What the launcher says, or None where there was none."""
-    for rank, size, rank_on_machine in LAUNCHERS:
-        try:
-            return Launch(int(os.environ[rank]), int(os.environ[size]), int(os.environ.get(rank_on_machine, 0)))
-        except (KeyError, ValueError):
-            continue
-    return None
 
 
 _world: Communicator | None = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from tinygrad_llm.train.evaluation import language_model_loss
+from tinygrad_llm.train.evaluation import language_model_loss, perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 SECONDS_BETWEEN_RENEWALS = 0.2
@@ -21,11 +20,6 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
-
-
-def perplexity(loss: float) -> float:
-    """e^loss: the number of equally likely tokens that would be as surprising. Units: tokens, from nats per token."""
-    return math.exp(min(loss, 700.0))
 
 
 class StatusLine:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, StateDictError
 from tinygrad_llm.formats import (
     MetricsLog,
@@ -41,13 +42,12 @@ from tinygrad_llm.formats import (
     write_json,
     write_snapshot,
 )
-from tinygrad_llm.models import MODELS
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.text import Tokenizer, load_tokenizer
-from tinygrad_llm.train.environment import arithmetic_environment, differences
+from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.train.evaluation import language_model_loss
-from tinygrad_llm.train.loss_picture import can_draw, draw_losses
+from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
@@ -210,9 +210,9 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path / CONFIG}: written by a newer version of this package (layout {config['version']}, known up to "
             f"{VERSION}); update the package"
         )
-    if config["model_type"] not in MODELS:
+    if config["model_type"] not in ARCHITECTURES:
         raise CheckpointError(
-            f"{path / CONFIG}: model_type must be one of {', '.join(MODELS)}; got {config['model_type']!r}"
+            f"{path / CONFIG}: model_type must be one of {', '.join(ARCHITECTURES)}; got {config['model_type']!r}"
         )
     return config
 
@@ -225,19 +225,19 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     """
     folder = Path(path)
     config = read_config(folder)
-    model_class, config_class = MODELS[config["model_type"]]
+    architecture = ARCHITECTURES[config["model_type"]]
     weights = folder / WEIGHTS
     if not weights.exists():
         raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
     check_published(weights, folder / "checkpoints")
     arrays = read_safetensors(weights)
     try:
-        sizes = config_class.from_dict(config["model"])
+        sizes = architecture.config_from(config["model"])
         layers = getattr(sizes, "num_layers", 0)
         if layers > len(arrays):  # a damaged number must not make us build layers without end
             raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
         with no_initial_values():
-            model: Module = model_class(sizes)
+            model: Module = architecture.begin(sizes)
     except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.train.communicator import Communicator
+from tinygrad_llm.train.parallel.communicator import Communicator
 
 
 class GradientSum:

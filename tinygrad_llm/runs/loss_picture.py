@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import MissingPackageError
-from tinygrad_llm.train.progress import perplexity
+from tinygrad_llm.train.evaluation import perplexity
 
 
 def can_draw() -> bool:

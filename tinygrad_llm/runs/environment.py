@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.train.parallel.launch import available_cores
+
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -62,11 +64,6 @@ def _blas_threads(cores: int) -> int:
         if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
             return min(int(value), cores)
     return min(len(available_cores()), cores)
-
-
-def available_cores() -> set[int]:
-    """The cores that this process may use, by number."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _processor_name() -> str:

@@ -8,7 +8,7 @@ import pytest
 from tinygrad_llm import manual_seed
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.text import CharTokenizer
-from tinygrad_llm.train.diagnosis import diagnose
+from tinygrad_llm.verify.diagnosis import diagnose
 
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from it all again"
 TOKENIZER = CharTokenizer.train(TEXT)

@@ -1,0 +1,287 @@
+"""Architectures: one record per kind of model, through which every command and every run folder knows it.
+
+    class, config, name and words     what config.json, `--architecture` and messages call it
+    commands                          which commands take such a model, and which one makes it
+    presets                           named sizes
+    parameters                        how many numbers a model of a config has, before any is allocated
+    begin                             a model with initial weights
+    huggingface                       how Hugging Face folders hold it (interop/forms.py)
+
+To add a model, write its file in `models/` and its record here; a Hugging Face form has its names in a file of
+`interop/`. A program of one's own can `register` a record of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.interop import bert, gpt2, llama
+from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.huggingface_folder import read_folder, read_model, write_model
+from tinygrad_llm.models import (
+    GPT,
+    Bert,
+    BertConfig,
+    Classifier,
+    ClassifierConfig,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+)
+from tinygrad_llm.models.gpt import PRESETS
+from tinygrad_llm.models.pretrained import Pretrained
+from tinygrad_llm.nn import Module
+from tinygrad_llm.text.tokenizer import Tokenizer
+
+M = TypeVar("M", bound=Pretrained)
+
+# Commands that take any model that predicts the next token.
+LANGUAGE_MODEL = frozenset(
+    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "instruct", "prefer", "classify")
+)
+DEFAULT_PRESET = "micro"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of model; see the table above.
+
+    `name` stands in config.json; `words` with an article in messages. `command` is the command that makes such a model.
+    A preset is settings of `config` by name. `read_config(settings)` and `settings_of(model)` are for a config that is
+    not a plain dict of its settings in config.json.
+    """
+
+    name: str
+    words: str
+    model: type[Module]
+    config: type[Any]
+    command: str
+    parameters: Callable[[Any], int]
+    begin: Callable[[Any], Module]
+    commands: frozenset[str] = LANGUAGE_MODEL
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    huggingface: HuggingFaceForm | None = None
+    read_config: Callable[[Mapping[str, Any]], Any] | None = None
+    settings_of: Callable[[Any], dict[str, Any]] = lambda model: model.config.to_dict()
+
+    def config_from(self, settings: Mapping[str, Any]) -> Any:
+        """The config that `settings_of` gave. Raises: ConfigError for settings that do not fit"""
+        return self.config.from_dict(settings) if self.read_config is None else self.read_config(settings)
+
+    def preset(self, name: str | None = None) -> dict[str, Any]:
+        """All settings of a named size, by default the usual one. Raises: ConfigError for an unknown name"""
+        if name is None:
+            chosen = self.presets.get(DEFAULT_PRESET, {})
+        elif name in self.presets:
+            chosen = self.presets[name]
+        else:
+            raise ConfigError(f"the presets of {self.words} are {', '.join(self.presets) or 'none'}; got {name!r}")
+        return dict(self.config.from_dict(chosen).to_dict())
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> Architecture:
+    """Make an architecture known to all commands. Raises: ConfigError where another one has its name or its model"""
+    for known in ARCHITECTURES.values():
+        if known.name == architecture.name or known.model is architecture.model:
+            raise ConfigError(f"register: {architecture.name} must be new in name and class; there is {known.name}")
+    ARCHITECTURES[architecture.name] = architecture
+    return architecture
+
+
+def architecture_of(model: Any) -> Architecture:
+    """The architecture of a model. Raises: ConfigError for a class that none has"""
+    for architecture in ARCHITECTURES.values():
+        if architecture.model is type(model):
+            return architecture
+    raise ConfigError(f"models are of the types {', '.join(ARCHITECTURES)}; got a {type(model).__name__}")
+
+
+def architecture_of_config(config: Any) -> Architecture:
+    """The architecture that a config belongs to. Raises: ConfigError for a class that none has"""
+    for architecture in ARCHITECTURES.values():
+        if architecture.config is type(config):
+            return architecture
+    raise ConfigError(f"configs are those of {', '.join(ARCHITECTURES)}; got a {type(config).__name__}")
+
+
+def taken_by(command: str) -> list[Architecture]:
+    """The architectures that a command takes, in the order of their registration."""
+    return [architecture for architecture in ARCHITECTURES.values() if command in architecture.commands]
+
+
+# Hugging Face folders of every architecture that has such a form. The methods of models and `interop` lead here.
+
+
+def _form_of(model_class: type[Any]) -> HuggingFaceForm:
+    for architecture in ARCHITECTURES.values():
+        if architecture.huggingface is not None and issubclass(model_class, architecture.model):
+            return architecture.huggingface
+    known = ", ".join(one.model.__name__ for one in ARCHITECTURES.values() if one.huggingface is not None)
+    raise ConfigError(f"the model must be a {known} to have a Hugging Face form; got a {model_class.__name__}")
+
+
+def load_pretrained(model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None) -> M:
+    """The model in a Hugging Face folder; see `Pretrained.from_pretrained`. Raises: FormatError"""
+    return read_model(_form_of(model_class), model_class, folder, dropout)
+
+
+def save_pretrained(model: Pretrained, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
+    """Write a model and its tokenizer; see `Pretrained.save_pretrained`.
+
+    Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
+    """
+    write_model(_form_of(type(model)), model, folder, tokenizer)
+
+
+def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[Any, Tokenizer]:
+    """The model in a Hugging Face folder, in evaluation mode, and its tokenizer; `dropout` as in `from_pretrained`.
+
+    Raises: FormatError for a file that is missing or damaged, or needs something that no model here computes, and where
+            the tokenizer has more tokens than the model
+    """
+    forms = {
+        model_type: (architecture.huggingface, architecture.model)
+        for architecture in ARCHITECTURES.values()
+        if architecture.huggingface is not None
+        for model_type in architecture.huggingface.model_types
+    }
+    return read_folder(folder, forms, dropout)
+
+
+# How many parameters a model has, biases and norms left out: they hardly count.
+
+
+def _gpt_parameters(config: GPTConfig) -> int:
+    width = config.embedding_dim
+    layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
+    tables = config.vocab_size * (1 if config.tie_weights else 2) + config.context_length
+    return width * tables + config.num_layers * layer
+
+
+def _llama_parameters(config: LlamaConfig) -> int:
+    width = config.embedding_dim
+    layer = 4 * width * width + 3 * width * (config.feed_forward_dim or 8 * width // 3) * (config.num_experts or 1)
+    tables = config.vocab_size * (1 if config.tie_weights else 2)
+    return width * tables + config.num_layers * layer
+
+
+def _bert_parameters(config: BertConfig) -> int:
+    width = config.embedding_dim
+    layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
+    return width * (config.vocab_size + config.context_length) + config.num_layers * layer
+
+
+def _encoder_decoder_parameters(config: EncoderDecoderConfig) -> int:
+    width = config.embedding_dim
+    layers = 12 * width * width + 4 * width * (config.feed_forward_dim or 4 * width)  # one of each stack
+    return width * (config.vocab_size + config.context_length) + config.num_layers * layers
+
+
+# A classifier's config.json also names the architecture of its body.
+
+
+def _classifier_settings(model: Classifier) -> dict[str, Any]:
+    return {**model.config.to_dict(), "body_type": architecture_of(model.body).name}
+
+
+def _classifier_config(settings: Mapping[str, Any]) -> ClassifierConfig:
+    bodies = [body.name for body in taken_by("classify")]
+    try:
+        own = dict(settings)
+        name = own.pop("body_type", "gpt")
+        if name not in bodies:
+            raise ConfigError(f"Classifier: the body must be one of {', '.join(bodies)}; got {name!r}")
+        return ClassifierConfig.from_dict({**own, "body": ARCHITECTURES[name].config_from(own["body"])})
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"ClassifierConfig: needs body, body_type ({', '.join(bodies)}), labels, pooling and causal; {error}"
+        ) from error
+
+
+def _classifier(config: ClassifierConfig) -> Classifier:
+    """A classifier on a body without pretraining, all of it trainable."""
+    body = architecture_of_config(config.body).begin(config.body)
+    return Classifier(body, config.labels, config.pooling, "all", config.causal)
+
+
+register(
+    Architecture(
+        "gpt",
+        "a GPT",
+        GPT,
+        GPTConfig,
+        command="train",
+        parameters=_gpt_parameters,
+        begin=lambda config: GPT(config, init="gpt2"),
+        presets=PRESETS,
+        huggingface=gpt2.FORM,
+    )
+)
+register(
+    Architecture(
+        "llama",
+        "a Llama",
+        Llama,
+        LlamaConfig,
+        command="train --architecture llama",
+        parameters=_llama_parameters,
+        begin=Llama,
+        presets={  # the sizes of a GPT, where a Llama has the same setting
+            name: {
+                setting: value
+                for setting, value in GPTConfig.from_dict(preset).to_dict().items()
+                if setting in LlamaConfig.__dataclass_fields__
+            }
+            for name, preset in PRESETS.items()
+        },
+        huggingface=llama.FORM,
+    )
+)
+register(
+    Architecture(
+        "bert",
+        "a BERT",
+        Bert,
+        BertConfig,
+        command="bert train",
+        parameters=_bert_parameters,
+        begin=Bert,
+        commands=frozenset(("bert", "classify")),
+        huggingface=bert.FORM,
+    )
+)
+register(
+    Architecture(
+        "encoder-decoder",
+        "an encoder-decoder",
+        EncoderDecoder,
+        EncoderDecoderConfig,
+        command="translate train",
+        parameters=_encoder_decoder_parameters,
+        begin=EncoderDecoder,
+        commands=frozenset(("translate",)),
+    )
+)
+register(
+    Architecture(
+        "classifier",
+        "a classifier",
+        Classifier,
+        ClassifierConfig,
+        command="classify train",
+        parameters=lambda config: architecture_of_config(config.body).parameters(config.body),
+        begin=_classifier,
+        commands=frozenset(("classify predict",)),
+        read_config=_classifier_config,
+        settings_of=_classifier_settings,
+    )
+)
