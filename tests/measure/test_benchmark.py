@@ -15,7 +15,7 @@ from tinygrad_llm.measure.products_alone import products_alone
 from tinygrad_llm.measure.scaling import Growth, Point, fitted_exponent, grown, measure_growth
 from tinygrad_llm.measure.training_step import PRESETS, TrainingStep, Workload, gpt_like_nanogpt
 from tinygrad_llm.models import GPT
-from tinygrad_llm.ops.attention import QUERY_ROWS
+from tinygrad_llm.ops.attention_tiles import QUERY_ROWS
 
 SMOKE = PRESETS["smoke"]
 

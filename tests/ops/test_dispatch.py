@@ -35,8 +35,8 @@ def test_fused_equals_composed(case: Case, dtype: type) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if max(map(np.size, c.inputs)) < 2000], ids=str)
 def test_the_size_of_the_pieces_changes_nothing(case: Case, monkeypatch) -> None:
     monkeypatch.setattr("tinygrad_llm.ops.row_blocks.BLOCK_ELEMENTS", 11)
-    monkeypatch.setattr("tinygrad_llm.ops.attention.QUERY_ROWS", 2)
-    monkeypatch.setattr("tinygrad_llm.ops.attention.TILE_SCORES", 20)
+    monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.QUERY_ROWS", 2)
+    monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.TILE_SCORES", 20)
     assert_fused_equals_composed(case, np.float64)
 
 

@@ -18,7 +18,7 @@ from tinygrad_llm.measure.products_alone import peak_speed, products_alone, seco
 from tinygrad_llm.measure.timing import Stopwatch, Times
 from tinygrad_llm.measure.training_step import TrainingStep, Workload
 from tinygrad_llm.nn import Module
-from tinygrad_llm.ops.attention import QUERY_ROWS
+from tinygrad_llm.ops.attention_tiles import QUERY_ROWS
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
 from tinygrad_llm.study.module_paths import running_modules
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.ops.attention import QUERY_ROWS, TILE_SCORES
+from tinygrad_llm.ops.attention_tiles import QUERY_ROWS, TILE_SCORES
 from tinygrad_llm.study.counting import ATTENTION, Product
 
 PEAK_SIZE = 1024  # rows and columns of the square product that measures the machine's peak speed

@@ -1,0 +1,188 @@
+"""The fast form of attention: the scores are computed in tiles that stay in the L2 cache (after Dao et al. 2022,
+arXiv:2205.14135).
+
+A tile is a few heads and queries, with the keys that these may see:
+
+    s = scale · q kᵀ + mask,  p = softmax(s),  o = p v
+    dv = pᵀ do,  dp = do vᵀ,  ds = p ⊙ (dp - rowsum(dp ⊙ p)),  dq = scale · ds k,  dk = scale · dsᵀ q
+
+With dropout, p in the two products with v and do is the part that was kept, scaled by 1 / (1 - dropout_p). Scores are
+exponentiated without a shift by their largest where the lengths of q and k show that nothing can overflow.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm import buffers
+from tinygrad_llm.arrays import Array
+
+QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
+TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
+SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
+
+
+class TiledAttention(NamedTuple):
+    """The inputs of one attention.
+
+    Shapes: q (B, H, T, D), k (B, H, S, D), v (B, H, S, E); mask and keep (B, H, T, S) or None
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    scale: float
+    is_causal: bool
+    mask: Array | None  # booleans (True: visible), or numbers that are added to the scores
+    keep: Array | None  # the weights that dropout keeps
+    kept_scale: Array  # what dropout multiplies the kept weights by
+
+    @property
+    def weights_shape(self) -> tuple[int, ...]:
+        return (*self.q.shape[:-1], self.k.shape[-2])
+
+
+class Tile(NamedTuple):
+    """A piece of the (B, H, T, S) scores that is worked at once: some heads, whole sequences if small, some queries."""
+
+    at: tuple[slice, slice]  # the sequences, and their heads
+    rows: slice  # the queries
+    seen: slice  # the keys that any of these may see
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(piece.stop - piece.start for piece in (*self.at, self.rows, self.seen))
+
+
+def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tuple[Tile, Array]]]:
+    """The output o, and every tile with its weights p if backward will need them.
+
+    Shapes: x as in `TiledAttention` -> o (B, H, T, E)
+    """
+    q, k, v = x.q, x.k, x.v
+    o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
+    k_t = buffers.copy(k.swapaxes(-1, -2))  # laid out anew once, rather than by BLAS for every product
+    ones = np.ones((k.shape[-2], 1), q.dtype)
+    shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
+    tiles = list(_tiles(x.weights_shape, x.is_causal))
+    saved: list[tuple[Tile, Array]] = []
+    for tile, p in zip(tiles, _memory_of_tiles(tiles, q.dtype, apart=keep_weights), strict=True):
+        at, rows, seen = tile
+        np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
+        p *= x.scale
+        _mask_scores(p, x, tile)
+        if shift:
+            largest = np.maximum.reduce(p, axis=-1, keepdims=True, initial=-np.inf)
+            largest[np.isneginf(largest)] = 0  # a query that sees no key: exp(-inf - 0) = 0, not NaN
+            p -= largest
+        np.exp(p, out=p)
+        total = p @ ones[seen]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
+        total[total == 0] = 1
+        p *= 1 / total
+        np.matmul(_kept_weights(p, x, tile), v[*at, seen], out=o[*at, rows])
+        if keep_weights:
+            saved.append((tile, p))
+    return o, saved
+
+
+def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
+    q, k, v = x.q, x.k, x.v
+    v_t = buffers.copy(v.swapaxes(-1, -2))
+    dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
+    if not saved:  # no query at all
+        dk[...] = dv[...] = 0
+    tiles = [tile for tile, _ in saved]
+    for (tile, p), ds in zip(saved, _memory_of_tiles(tiles, q.dtype, apart=False), strict=True):
+        at, rows, seen = tile
+        do_rows, kept = do[*at, rows], _kept_weights(p, x, tile)
+        np.matmul(do_rows, v_t[*at, :, seen], out=ds)
+        if x.keep is not None:
+            ds *= x.keep[*at, rows, seen]
+            ds *= x.kept_scale
+        ds -= np.vecdot(ds, p)[..., None]
+        ds *= p
+        ds *= x.scale
+        np.matmul(ds, k[*at, seen], out=dq[*at, rows])
+        if rows.stop == q.shape[-2]:  # a head's first tile, whose last query sees every key
+            np.matmul(kept.swapaxes(-1, -2), do_rows, out=dv[*at])
+            np.matmul(ds.swapaxes(-1, -2), q[*at, rows], out=dk[*at])
+        else:
+            dv[*at, seen] += kept.swapaxes(-1, -2) @ do_rows
+            dk[*at, seen] += ds.swapaxes(-1, -2) @ q[*at, rows]
+    return dq, dk, dv
+
+
+def _mask_scores(scores: Array, x: TiledAttention, tile: Tile) -> None:
+    """Apply the mask and hide the future, in place."""
+    at, rows, seen = tile
+    if x.mask is not None:
+        if x.mask.dtype.kind == "b":
+            scores[~x.mask[*at, rows, seen]] = -np.inf
+        else:
+            scores += x.mask[*at, rows, seen]
+    if x.is_causal:  # only the last keys seen, one for each query, are hidden from some of the queries
+        queries, partly = scores.shape[-2], min(scores.shape[-2:])
+        future = _future(scores.dtype)[:queries, queries - partly : queries]
+        scores[..., scores.shape[-1] - partly :] += future
+
+
+def _kept_weights(p: Array, x: TiledAttention, tile: Tile) -> Array:
+    """The weights after dropout."""
+    at, rows, seen = tile
+    return p if x.keep is None else p * x.keep[*at, rows, seen] * x.kept_scale
+
+
+def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
+    """Tiles of about TILE_SCORES scores that cover all that is visible; each head's last queries come first."""
+    batch, heads, length, count = shape
+    rows_step = QUERY_ROWS if is_causal else max(length, 1)
+    heads_step = max(1, TILE_SCORES // max(1, min(rows_step, length) * count))
+    batch_step = max(1, heads_step // max(1, heads))
+    for first in range(0, batch, batch_step):
+        for head in range(0, heads, heads_step):
+            at = slice(first, min(first + batch_step, batch)), slice(head, min(head + heads_step, heads))
+            for stop in range(length, 0, -rows_step):
+                seen = min(max(stop + count - length, 0), count) if is_causal else count
+                yield Tile(at, slice(max(stop - rows_step, 0), stop), slice(0, seen))
+
+
+def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterator[Array]:
+    """An array for the scores of each tile: one behind the other, or, where none is kept, all in the same memory."""
+    sizes = [math.prod(tile.shape) for tile in tiles]
+    memory = buffers.empty((sum(sizes) if apart else max(sizes, default=0),), dtype)
+    start = 0
+    for tile, size in zip(tiles, sizes, strict=True):
+        yield memory[start : start + size].reshape(tile.shape)
+        start += size if apart else 0
+
+
+@functools.cache
+def _future(dtype: np.dtype) -> Array:
+    """What to add to the scores of QUERY_ROWS queries and their own keys, so that none sees a later one."""
+    return np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, dtype), 1)
+
+
+def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
+    """Whether a score might exceed SAFE_SCORE: |q · k| is at most |q| |k|, so the longest of each decide.
+
+    Nearly always it might not. Then exp needs no shift by the largest score of each row, and two passes are saved.
+    """
+    longest = []
+    for x in (q, k):
+        vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the order in which projections lie in memory
+        longest.append(math.sqrt(float(np.vecdot(vectors, vectors).max(initial=0.0))))
+    return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
+
+
+def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """An array (..., H, T, D) laid out as (..., T, H, D), so that joining the heads afterwards copies nothing."""
+    if len(shape) < 3:
+        return buffers.empty(shape, dtype)
+    *batch, heads, length, width = shape
+    return buffers.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)
