@@ -1,4 +1,4 @@
-"""The command bench: what it prints, as a table and as JSON, and how it refuses and ends."""
+"""The command bench: its tables and JSON, wrong arguments, interruption."""
 
 import json
 import signal
@@ -40,7 +40,7 @@ def test_json_is_one_object(capsys):
     assert list(told["parts"]) == list(PARTS) and len(told["step_seconds"]) == 2
 
 
-def test_a_process_of_its_own_tells_what_the_step_held():
+def test_the_peak_memory_of_a_separate_process():
     command = [*PROGRAM, "bench", "--preset", "smoke", "--batch-size", "200", "--steps", "1", "--json"]
     memory = json.loads(subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=True).stdout)["memory"]
     if memory["peak"] is None:
@@ -48,7 +48,7 @@ def test_a_process_of_its_own_tells_what_the_step_held():
     assert memory["counted"] < memory["peak"] < 3 * memory["counted"]
 
 
-def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
+def test_growth_is_reported_as_tables_and_as_json(capsys, monkeypatch):
     axes = {"context": (8, 16), "batch": (1, 2)}
     monkeypatch.setattr(bench, "measure_growth", lambda **told: measure_growth(PRESETS["smoke"], axes, **told))
     assert main(["bench", "--scaling"]) == 0
@@ -71,7 +71,7 @@ def test_growth_is_told_as_tables_and_as_json(capsys, monkeypatch):
     assert told.keys() == {"base", "environment", "axes"} and told["axes"].keys() == axes.keys()
 
 
-def test_texts_are_told_as_a_table_and_as_json(capsys, monkeypatch):
+def test_texts_are_reported_as_a_table_and_as_json(capsys, monkeypatch):
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     assert main(["bench", "--data-scale", "0.1"]) == 0
     head, row = capsys.readouterr().out.splitlines()[-2:]
@@ -107,7 +107,7 @@ def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
         (["--preset", "huge"], "invalid choice"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(capsys, argv, said):
+def test_impossible_arguments_are_refused_in_one_line(capsys, argv, said):
     argv = argv if {"--preset", "--scaling"} & set(argv) else ["--preset", "smoke", *argv]
     try:
         code = main(["bench", *argv])

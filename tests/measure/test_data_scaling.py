@@ -1,4 +1,4 @@
-"""Texts made up to measure with, and what is told of each."""
+"""Random texts of any size, and the measurements of each."""
 
 import tempfile
 from collections import Counter
@@ -20,7 +20,7 @@ def test_random_text_has_its_size_and_uneven_words():
     assert blocks[0].count("\n") > 1000
 
 
-def test_each_text_is_measured_and_nothing_is_left(tmp_path, monkeypatch):
+def test_each_text_is_measured_and_its_files_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     said = []
@@ -32,7 +32,7 @@ def test_each_text_is_measured_and_nothing_is_left(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interruption_removes_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def interrupted(what):
@@ -46,6 +46,6 @@ def test_what_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("size", "said"), [(0.0, "at least"), (float("nan"), "at least"), (1e15, "are free")])
-def test_sizes_that_cannot_be(size, said):
+def test_impossible_sizes_are_refused(size, said):
     with pytest.raises(ConfigError, match=said):
         next(measure_texts([1, size]))

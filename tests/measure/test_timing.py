@@ -1,4 +1,4 @@
-"""Time is not tested by how long it is, but by where it is put and that all of it is put somewhere."""
+"""Every moment of a timed step is attributed once, and to the right module; durations are not tested."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def test_every_tick_of_the_clock_is_counted_once(monkeypatch):
     assert watch.times.engine == recorded + 2
 
 
-def test_what_is_recomputed_belongs_to_the_backward():
+def test_recomputation_counts_as_backward():
     model = tiny()
     plain = study.time(model, B, T)
     nn.checkpoint_activations(model)
@@ -83,7 +83,7 @@ def test_a_model_of_two_inputs():
     assert {"encoder.0.attention.query", "loss"} <= times.by_module.keys()
 
 
-def test_what_cannot_be_timed_is_refused():
+def test_untimeable_models_and_sizes_are_refused():
     with pytest.raises(ConfigError, match="at least 1"):
         study.time(tiny(), 0, 4)
     with pytest.raises(ConfigError, match="repeats"):

@@ -26,7 +26,7 @@ def plain(model, ids):
         return model(ids).data
 
 
-def test_a_cached_run_is_the_plain_one(model, ids):
+def test_caching_does_not_change_the_output(model, ids):
     seen = study.cache(model, ids)
     np.testing.assert_allclose(seen.output, plain(model, ids), rtol=1e-12, atol=1e-14)
     np.testing.assert_array_equal(seen["head"], seen.output)
@@ -66,7 +66,7 @@ def test_a_container_that_never_runs_has_no_name(model, ids):
         pass
 
 
-def test_the_residual_stream_is_the_sum_of_what_was_added(model, ids):
+def test_the_residual_stream_is_the_sum_of_the_outputs_of_its_parts(model, ids):
     seen = study.cache(model, ids)
     added = seen["blocks.1.attention"] + seen["blocks.1.feed_forward"]
     np.testing.assert_allclose(seen["blocks.0"] + added, seen["blocks.1"], rtol=1e-12, atol=1e-14)
@@ -97,7 +97,7 @@ def test_the_model_is_left_as_it_was(model, ids):
     assert not any("forward" in vars(module) or module._forward_hooks for module in model.modules())
 
 
-def test_zero_takes_one_head_away(model, ids):
+def test_zero_removes_one_head(model, ids):
     attention = model.blocks[1].attention
     seen = study.cache(model, ids)
     with no_grad(), study.edit(model, {WEIGHTS: study.zero(heads=1)}):
@@ -110,13 +110,13 @@ def test_zero_takes_one_head_away(model, ids):
     attention.output.weight.data[...] = weight
 
 
-def test_patching_the_whole_stream_makes_the_other_run(model, ids):
+def test_patching_the_whole_stream_gives_the_output_of_the_other_run(model, ids):
     other = study.cache(model, ids[::-1])
     with study.edit(model, {"blocks.0": study.patch(other["blocks.0"])}):
         np.testing.assert_allclose(plain(model, ids), other.output, rtol=1e-12)
 
 
-def test_patching_one_position_leaves_the_past_alone(model, ids):
+def test_patching_one_position_does_not_change_earlier_ones(model, ids):
     other = study.cache(model, ids[::-1])
     with study.edit(model, {"blocks.0": study.patch(other["blocks.0"], positions=4)}):
         changed = plain(model, ids)
@@ -172,7 +172,7 @@ def test_other_blocks_and_several_outputs():
         np.testing.assert_allclose(study.cache(block, x, memory)["attention.weights"][0, 0, 4], 0.2)
 
 
-def test_wrong_names_list_near_ones(model, ids):
+def test_unknown_names_list_similar_ones(model, ids):
     misspelt = study.edit(model, {"blocks.1.atention.weights": study.zero()})
     with pytest.raises(ConfigError, match=r"similar names: .*blocks\.1\.attention\.weights"), misspelt:
         pass

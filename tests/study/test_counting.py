@@ -29,7 +29,7 @@ def test_flops_are_the_sum_of_the_products():
     assert "feed_forward.up" in str(counted)
 
 
-def test_a_hidden_key_costs_nothing():
+def test_masked_keys_do_not_count():
     def pairs(mask=None, is_causal=False, queries=3, keys=4):
         q, k = Tensor(np.zeros((2, 5, queries, 8))), Tensor(np.zeros((2, 1, keys, 8)))
         return visible_pairs(q, k, mask, is_causal)
@@ -45,7 +45,7 @@ def test_a_hidden_key_costs_nothing():
     assert pairs(queries=0) == pairs(keys=0) == 0
 
 
-def test_a_window_hides_what_lies_behind_it():
+def test_keys_outside_the_window_do_not_count():
     sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
     counted = [study.flops(Llama(LlamaConfig(**sizes, window=w)), 2, 4).forward for w in (None, 3, 2)]
     one_pair = 2 * 2 * 2 * (4 + 4)  # two texts, two heads
@@ -65,7 +65,7 @@ def test_a_layer_of_your_own_is_counted():
     assert counted.forward == 2 * 2 * 10 * (8 + 8) + 2 * 2 * 4 * 8 * 20
 
 
-def test_recomputing_in_backward_is_no_arithmetic_of_the_model():
+def test_recomputation_in_backward_does_not_count():
     model = tiny()
     expected = study.flops(model, B, T)
     nn.checkpoint_activations(model)
@@ -73,7 +73,7 @@ def test_recomputing_in_backward_is_no_arithmetic_of_the_model():
     assert model.blocks[0].recompute is not None
 
 
-def test_definitions_cost_as_much_in_products_as_fused_ops():
+def test_definitions_have_the_products_of_fused_ops():
     model = tiny()
     with composed_ops():
         composed = study.flops(model, B, T)
@@ -116,7 +116,7 @@ def test_parameters_gradients_and_cache():
     assert "kv cache" in str(counted)
 
 
-def test_counting_draws_no_number_of_the_training():
+def test_counting_leaves_the_random_generators_unchanged():
     model = tiny()
     manual_seed(5)
     expected = model(np.zeros((1, 3), np.int64)).data
@@ -141,7 +141,7 @@ def test_a_model_of_two_inputs_reads_ids_for_each():
     assert study.memory(model, 2, 4).activations > 0
 
 
-def test_what_lies_in_a_larger_buffer_counts_as_large_as_it_is():
+def test_an_array_in_a_larger_buffer_counts_by_its_own_size():
     larger = buffers.empty((400_000,), np.uint8)
     del larger
     array = buffers.empty((100, 3000), np.uint8)

@@ -1,29 +1,22 @@
-"""The tape changes nothing, says where and what each operation was, and plays the backward as it is."""
+"""The tape changes no result, records each operation and its module, and plays the backward step by step."""
 
-import math
 import re
 import sys
 import time
 import weakref
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from tiny_gpt import some_ids, tiny
+from recorded_gpt import IDS, TARGETS, forward, recorded
+from tiny_gpt import tiny
 
 from tinygrad_llm import Tensor, composed_ops, manual_seed, nn, no_grad, study
 from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.graph import observe, record_operation
-from tinygrad_llm.ops import FUSED, cross_entropy
+from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.study import call_stack, tape_recorder
-from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
 from tinygrad_llm.study.module_paths import running_modules
 from tinygrad_llm.study.tape_entry import summarize
-from tinygrad_llm.verify.model_cases import made, model_cases
-from tinygrad_llm.verify.op_cases import CASES
-from tinygrad_llm.verify.primitive_cases import PRIMITIVES
-
-IDS, TARGETS = some_ids(18).reshape(2, 9), some_ids(18, seed=2).reshape(2, 9)
 
 
 class Double(nn.Module):
@@ -41,18 +34,6 @@ def assert_same_bits(one, other) -> None:
         assert one[name].tobytes() == other[name].tobytes(), name
 
 
-def forward(model, seed=4):
-    manual_seed(seed)  # for dropout
-    return model.loss(IDS, TARGETS)
-
-
-def recorded(model):
-    with study.record() as tape:
-        loss = forward(model)
-        loss.backward()
-    return tape
-
-
 @pytest.fixture(scope="module")
 def tape():
     return recorded(tiny())
@@ -62,7 +43,7 @@ def tape():
 
 
 @pytest.mark.parametrize("kind", ["fused", "composed", "checkpointed"])
-def test_values_and_gradients_stay_the_same_to_the_bit(kind: str) -> None:
+def test_recording_changes_no_bit_of_values_and_gradients(kind: str) -> None:
     plain, watched = tiny(dtype=np.float32), tiny(dtype=np.float32)
 
     def run(model):
@@ -84,7 +65,7 @@ def test_values_and_gradients_stay_the_same_to_the_bit(kind: str) -> None:
     assert_same_bits(gradients(watched), gradients(plain))
 
 
-def test_activations_die_in_backward_while_the_tape_looks_on(no_collector) -> None:
+def test_activations_are_freed_in_backward_while_recording(no_collector) -> None:
     with study.record() as tape:
         x = Tensor(np.ones((4, 5)), requires_grad=True)
         hidden = x.tanh()
@@ -97,8 +78,8 @@ def test_activations_die_in_backward_while_the_tape_looks_on(no_collector) -> No
     assert tape[0].backward is not None
 
 
-def test_a_loss_that_the_caller_lets_go_is_gone(no_collector) -> None:
-    """Though the tape looked at the stack, on which the caller's frame stands."""
+def test_a_loss_that_the_caller_deletes_is_freed(no_collector) -> None:
+    """The tape reads the call stack, but keeps no variable of the caller alive."""
 
     class Trainer:
         def run(self):
@@ -112,11 +93,11 @@ def test_a_loss_that_the_caller_lets_go_is_gone(no_collector) -> None:
     assert Trainer().run()
 
 
-# -- what is written down
+# -- entries
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_each_operation_knows_where_it_ran(given: bool) -> None:
+def test_each_entry_names_its_module(given: bool) -> None:
     model, expected = tiny(), []
 
     class Paths:
@@ -138,7 +119,7 @@ def test_each_operation_knows_where_it_ran(given: bool) -> None:
     assert tape[5].modules == ("", "blocks.0", "blocks.0.attention", "blocks.0.attention.query")
 
 
-def test_the_operations_of_a_block_in_their_order(tape) -> None:
+def test_the_operations_of_a_block_are_in_order(tape) -> None:
     block = [
         (entry.name, entry.module.removeprefix("blocks.1").removeprefix("."))
         for entry in tape
@@ -184,7 +165,7 @@ def test_operands_are_named_and_traced(tape) -> None:
     assert [(x.name, x.made_by, x.parameter) for x in squared[0].operands] == [("x", None, None), ("y", None, None)]
 
 
-def test_the_line_of_code_is_the_one_that_tells_a_reader_most(tape) -> None:
+def test_the_source_is_the_line_that_called_the_operation_or_layer(tape) -> None:
     layer = nn.Linear(3, 2)
     with study.record() as own:
         line = sys._getframe().f_lineno + 1
@@ -199,7 +180,7 @@ def test_the_line_of_code_is_the_one_that_tells_a_reader_most(tape) -> None:
         assert "self.query(x)" in file.readlines()[number - 1]
 
 
-def test_modules_that_are_shared_second_or_outside() -> None:
+def test_paths_of_shared_second_and_outside_modules() -> None:
     class Twice(nn.Module):
         def __init__(self, inner):
             self.first, self.second = nn.Sequential(inner), nn.Sequential(inner)
@@ -220,7 +201,7 @@ def test_modules_that_are_shared_second_or_outside() -> None:
     assert [entry.module for entry in tape] == ["0", "0", None]
 
 
-def test_operations_without_a_gradient_have_no_way_back() -> None:
+def test_operations_without_a_gradient_have_no_backward() -> None:
     model = tiny().eval()
     with study.record() as tape, no_grad():
         model(IDS)
@@ -229,7 +210,7 @@ def test_operations_without_a_gradient_have_no_way_back() -> None:
     assert "backward" not in str(tape[3])
 
 
-def test_a_model_that_recomputes_knows_where_it_does() -> None:
+def test_recomputed_operations_name_their_modules() -> None:
     model = tiny()
     nn.checkpoint_activations(model)
     tape = recorded(model)
@@ -243,20 +224,7 @@ def test_a_model_that_recomputes_knows_where_it_does() -> None:
     assert sum(entry.name == "recompute" and entry.backward is not None for entry in tape) == 2
 
 
-def test_the_summarize_an_array() -> None:
-    x = np.array([[3.0, -4.0, 0.0], [np.nan, 1.0, -np.inf]])
-    seen, finite = summarize(x), [3.0, -4.0, 0.0, 1.0]
-    assert (seen.mean, seen.std, seen.min, seen.max) == (0, pytest.approx(np.std(finite)), -4, 3)
-    assert (seen.norm, seen.zeros, seen.not_finite) == (pytest.approx(math.sqrt(26)), 1 / 6, 1 / 3)
-    assert (seen.largest, seen.largest_at, seen.shape, seen.dtype) == (-4, (0, 1), (2, 3), np.float64)
-    assert summarize(np.array(-2.5, np.float32))[2:] == (-2.5, 0, -2.5, -2.5, 2.5, 0, 0, -2.5, ())
-    assert summarize(np.array([True, False])).zeros == 0.5
-    assert summarize(np.array([3 + 4j])).max == 5
-    for nothing in (np.zeros((0, 3)), np.array([np.nan])):
-        assert math.isnan(summarize(nothing).mean) and summarize(nothing).largest_at is None
-
-
-def test_gradients_are_those_of_the_backward() -> None:
+def test_recorded_gradients_are_those_of_backward() -> None:
     model = tiny()
     with study.record() as tape:
         manual_seed(4)
@@ -276,19 +244,7 @@ def test_gradients_are_those_of_the_backward() -> None:
         assert own[name][gradient.largest_at] == gradient.largest == max(own[name].ravel(), key=abs)
 
 
-def test_what_stands_beside_the_largest_element_explains_it() -> None:
-    with study.record() as tape:
-        x = Tensor([[0.5, -2.0]], requires_grad=True)
-        y = Tensor([[3.0, 5.0]], requires_grad=True)
-        (x * y).sum().backward()
-    call = tape[0].backward
-    assert call.incoming == "dz" and [g.largest for g in call.gradients] == [5.0, -2.0]
-    # Their product is gone: nothing but `sum` read it, which does not need it.
-    assert call.at_largest == ({"dz": 1.0, "x": -2.0, "y": 5.0},) * 2
-    assert "largest element dx[0, 1] = 5; at this index dz = 1, x = -2, y = 5" in str(tape[0])
-
-
-def test_time_is_that_of_the_operation() -> None:
+def test_seconds_are_those_of_the_operation() -> None:
     def slow(x):
         time.sleep(0.03)
 
@@ -310,7 +266,7 @@ def test_time_is_that_of_the_operation() -> None:
     assert max(others) < 0.03
 
 
-def test_bytes_kept_are_those_that_memory_counts() -> None:
+def test_bytes_kept_equal_the_counted_activations() -> None:
     model = tiny(dtype=np.float32)
     counted = study.memory(model, 2, 9)
     tape = recorded(model)
@@ -319,7 +275,7 @@ def test_bytes_kept_are_those_that_memory_counts() -> None:
     assert tape[5].bytes_made == 2 * 9 * 8 * 4
 
 
-def test_a_model_made_and_changed_while_recording() -> None:
+def test_a_model_that_is_made_and_changed_while_recording() -> None:
     with study.record() as tape:
         model = nn.Sequential(nn.Linear(3, 3))
         x = model(np.ones((1, 3), np.float32))
@@ -331,8 +287,8 @@ def test_a_model_made_and_changed_while_recording() -> None:
     assert all(entry.module is None for entry in tape if entry not in ran)
 
 
-def test_a_tensor_is_not_taken_for_one_that_is_gone(monkeypatch) -> None:
-    """A Tensor may lie where another lay, and has its id then: here all have the same."""
+def test_a_tensor_is_not_confused_with_a_dead_one_of_the_same_id(monkeypatch) -> None:
+    """A new Tensor can have the id of a dead one; here all Tensors have the same id."""
     for module in (call_stack, tape_recorder):
         monkeypatch.setattr(module, "id", lambda x: 0 if isinstance(x, Tensor) else id(x), raising=False)
     layer = nn.Linear(3, 3)
@@ -378,100 +334,13 @@ def test_arrays_are_kept_up_to_the_budget() -> None:
         pass
 
 
-# -- formulas
-
-
-def says_how(entry) -> bool:
-    return any(map(SAYS_THE_GRADIENT.search, entry.formula.splitlines())) or "def backward(" in entry.formula
-
-
-@pytest.mark.parametrize("name", model_cases())
-def test_every_operation_of_every_model_has_its_formula(name: str) -> None:
-    case = model_cases()[name]
-    model = made(case)
-    for ops in (nullcontext, composed_ops):  # the second time spelled out
-        with ops(), study.record() as tape:
-            case.call(model, *case.inputs)
-        silent = {entry.name for entry in tape if entry.differentiable and not says_how(entry)}
-        assert len(tape) > 20 and not silent
-
-
-def test_every_operation_there_is_has_its_formula() -> None:
-    with study.record() as tape:
-        for case in CASES:
-            if max(map(np.size, case.inputs)) < 2000:
-                case.call(FUSED[case.op].fused, case.tensors())
-        for cases in PRIMITIVES.values():
-            for case in cases[:1]:
-                case.function(*[Tensor(x, requires_grad=True) for x in case.inputs])
-    names = {entry.name for entry in tape}
-    assert len(names) > 45 and {"layer_norm", "gelu", "rotate", "cumsum", "where", "max"} <= names
-    assert {entry.name for entry in tape if entry.differentiable and not says_how(entry)} == set()
-
-
-def test_a_formula_is_the_docstring_s_and_where_that_is_silent_the_code_s(tape) -> None:
-    assert tape[5].formula == (
-        "y = x Wᵀ + b, the same for every row of x.\n    dx = dy W,  dW = dyᵀ x,  db = Σ dy over the rows"
-    )
-    assert "x̂ = (x - mean) · rstd" in tape[4].formula and "Shapes" not in tape[4].formula
-    assert "return (dz.reshape(before),)" in tape[6].formula and "row-major" in tape[6].formula
-
-    def own(x):
-        def backward(dy):
-            return (7 * dy,)
-
-        return record_operation(7 * x.data, (x,), backward)
-
-    with study.record() as ours:
-        own(Tensor([1.0], requires_grad=True))
-    assert ours[0].name == "own" and ours[0].formula.endswith("return (7 * dy,)")
-
-
-# -- in words
-
-
-def test_the_table_is_aligned_and_not_too_wide() -> None:
-    model = tiny(dtype=np.float32)
-    title, head, *lines = recorded(model).table(160).splitlines()
-    assert re.fullmatch(
-        r"50 operations, 50 backward calls; forward .+, backward .+; [\d.]+ KB made, [\d.]+ KB kept for backward", title
-    )
-    assert max(map(len, [head, *lines])) <= 160
-    rows = [line for line in lines if line[:2].strip().isdigit()]
-    assert len(rows) == 50 and [line for line in lines if line not in rows] == ["GPT", "blocks.0", "blocks.1", "GPT"]
-    at = head.index("output")
-    assert {row[at - 2 : at] for row in rows} == {"  "} and all(row[at] != " " for row in rows)
-    assert str(study.Tape()).startswith("0 operations")
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 160])
-def test_the_table_fits_the_width_and_names_the_columns_left_out(tape, width: int) -> None:
-    table = tape.table(width)
-    assert max(map(len, table.splitlines())) <= width
-    left_out = re.findall(r"mean±std|reads|called at", table.partition("wider terminal also:")[2])
-    assert ("mean±std" in left_out) == (width < 160)
-    assert ("|dy|" in table.partition("terminal")[0]) == (width > 60)
-
-
-def test_the_width_is_that_of_the_terminal(tape, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert str(tape) == tape.table(80) != tape.table(160)
-    assert max(max(map(len, str(entry).splitlines())) for entry in tape) <= 80
-
-
-def test_what_is_not_finite_is_said() -> None:
-    with study.record() as tape:
-        Tensor([0.0, 1.0], requires_grad=True).log()
-    assert "50% not finite" in tape.table(40) and "50% not finite" in str(tape[0])
-
-
-def test_entries_are_reached_like_those_of_a_list(tape) -> None:
+def test_entries_are_indexed_like_a_list(tape) -> None:
     assert tape[-1] is list(tape)[len(tape) - 1] and tape[2:4] == [tape[2], tape[3]]
     with pytest.raises(IdRangeError, match="entries are 0 to 49; got 50"):
         tape[50]
 
 
-# -- playing it
+# -- playing the backward
 
 
 def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys) -> None:
@@ -518,7 +387,7 @@ def test_a_backward_that_ran_is_replayed(tape, capsys) -> None:
         tape.step()
 
 
-def test_a_walk_that_is_left_off_leaves_no_half_collected_gradient(no_collector) -> None:
+def test_an_unfinished_walk_leaves_no_partial_gradient(no_collector) -> None:
     model = tiny()
     with study.record() as tape:
         loss = forward(model)
@@ -540,7 +409,7 @@ def test_a_second_forward_is_played_after_the_first() -> None:
     assert x.grad.tolist() == [5.0] and loss.item() == 3
 
 
-def test_what_no_gradient_reaches_is_passed_by() -> None:
+def test_operations_that_no_gradient_reaches_are_skipped() -> None:
     def stopping(x):
         def backward(dy):
             return (None,)
@@ -557,7 +426,7 @@ def test_what_no_gradient_reaches_is_passed_by() -> None:
     assert "-" in tape.table(160)
 
 
-def test_playing_what_cannot_be_played() -> None:
+def test_step_refuses_graphs_that_it_cannot_walk() -> None:
     model = tiny()
     with study.record() as empty:
         pass
@@ -582,7 +451,7 @@ def test_playing_what_cannot_be_played() -> None:
     assert logits.requires_grad
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_record_refuses_other_objects_and_drawings_of_nothing() -> None:
     with pytest.raises(ConfigError, match="must be a Module, or be left out; got a int"), study.record(3):
         pass
     with pytest.raises(GraphError, match="nothing was recorded"), study.record() as tape:

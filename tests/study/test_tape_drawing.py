@@ -1,4 +1,4 @@
-"""The picture of the tape: legal, complete, boxes in boxes, and nothing on top of anything."""
+"""The picture of the tape is valid and complete; boxes are nested, and nothing overlaps."""
 
 import itertools
 import re
@@ -6,13 +6,10 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import Tensor, composed_ops, nn, study
 from tinygrad_llm.errors import CheckpointError
-from tinygrad_llm.study.nested_layout import Box, Leaf, lay_out
 from tinygrad_llm.verify.model_cases import made, model_cases
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -53,7 +50,7 @@ def groups(element, kind: str) -> list:
 
 
 def check_boxes(element, around) -> None:
-    """Nodes and boxes lie in the box around them, apart from each other, with room for their words."""
+    """Nodes and boxes lie in their surrounding box, do not overlap, and have room for their text."""
     parts = [*groups(element, "module"), *groups(element, "node")]
     for part in parts:
         assert around is None or inside(rectangle(part), around)
@@ -68,7 +65,7 @@ def check_boxes(element, around) -> None:
 
 
 def check_lines(drawing) -> int:
-    """No line runs over a node; returns how many arrows there are, each of which ends at the upper edge of one."""
+    """No line crosses a node, and each arrow ends at the upper edge of one; returns the number of arrows."""
     nodes = [rectangle(node) for node in drawing.iter(f"{SVG}g") if (node.get("class") or "").startswith("node")]
     arrows = 0
     for path in drawing.iter(f"{SVG}path"):
@@ -108,7 +105,7 @@ def test_the_picture_of_every_model(name: str) -> None:
     check(tape_of(name))
 
 
-def test_the_picture_of_definitions_in_place_of_ops() -> None:
+def test_the_picture_of_composed_definitions() -> None:
     ids = some_ids(10).reshape(2, 5)
     with composed_ops(), study.record() as tape:
         tiny().loss(ids, ids).backward()
@@ -116,7 +113,7 @@ def test_the_picture_of_definitions_in_place_of_ops() -> None:
     check(tape)
 
 
-def test_what_is_in_no_module_and_connected_to_nothing_is_drawn_too() -> None:
+def test_operations_without_module_and_edges_are_drawn() -> None:
     with study.record() as tape:
         x = Tensor([1.0, 2.0], requires_grad=True)
         (x * x).sum().backward()
@@ -125,7 +122,7 @@ def test_what_is_in_no_module_and_connected_to_nothing_is_drawn_too() -> None:
     assert "GPT" not in tape.to_svg()
 
 
-def test_boxes_are_the_modules_that_called_one_another(tape) -> None:
+def test_boxes_are_nested_as_modules_called_each_other(tape) -> None:
     def titles(element) -> list:
         return [(module.find(f"{SVG}text").text, titles(module)) for module in groups(element, "module")]
 
@@ -136,7 +133,7 @@ def test_boxes_are_the_modules_that_called_one_another(tape) -> None:
     assert {"query: linear", "dropout", "token_embedding: embedding", "norm1: layer_norm"} <= set(words)
 
 
-def test_the_picture_fits_light_and_dark_and_needs_nothing_else(tape) -> None:
+def test_the_picture_is_self_contained_in_light_and_dark(tape) -> None:
     picture = tape.to_svg()
     assert "prefers-color-scheme: dark" in picture
     assert re.findall(r"(?:https?:)?//[^\"]+", picture) == ["http://www.w3.org/2000/svg"]
@@ -144,7 +141,7 @@ def test_the_picture_fits_light_and_dark_and_needs_nothing_else(tape) -> None:
     assert light == dark == set(re.findall(r"var\(--([\w-]+)\)", picture))
 
 
-def test_the_picture_goes_into_a_file(tape, tmp_path) -> None:
+def test_the_picture_is_written_to_a_file(tape, tmp_path) -> None:
     assert tape.to_svg(tmp_path / "tape.svg") == (tmp_path / "tape.svg").read_text(encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be written: its folder does not exist"):
         tape.to_svg(tmp_path / "none" / "tape.svg")
@@ -185,12 +182,12 @@ def check_dot(tape: study.Tape) -> list[str]:
     return [words[i + 3] for i, word in enumerate(words) if word == "{" and words[i - 2] == "subgraph"]
 
 
-def test_dot_is_legal_and_nested(tape) -> None:
+def test_dot_is_valid_and_nested(tape) -> None:
     block = ["attention", "feed_forward"]
     assert check_dot(tape) == [f'"{label}"' for label in ["GPT", "blocks.0", *block, "blocks.1", *block]]
 
 
-def test_names_that_mean_something_to_the_formats() -> None:
+def test_special_characters_in_names_are_escaped() -> None:
     hostile = 'A"<&]]>\\\n{x}'
 
     class Model(nn.Module):
@@ -208,82 +205,3 @@ def test_names_that_mean_something_to_the_formats() -> None:
         check(one)
         check_dot(one)
     assert root.root() == hostile
-
-
-# -- the layout itself, on any graph
-
-
-@st.composite
-def nested_graphs(draw):
-    """A box of boxes of up to 14 nodes of any size, and edges that point on."""
-    count = draw(st.integers(1, 14))
-    sizes = draw(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 90)), min_size=count, max_size=count))
-    root = Box("root", 20.0, [])
-    open_boxes = [root]
-    for key, (width, height) in enumerate(sizes):
-        for _ in range(draw(st.integers(0, 2))):
-            if len(open_boxes) > 1 and draw(st.booleans()):
-                open_boxes.pop()
-            else:
-                box = Box("a title", float(draw(st.integers(0, 200))), [])
-                open_boxes[-1].children.append(box)
-                open_boxes.append(box)
-        open_boxes[-1].children.append(Leaf(key, float(width), float(height)))
-    pairs = [(a, b) for b in range(count) for a in range(b)]
-    edges = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=20)) if pairs else []
-    return root, edges
-
-
-def frame(item) -> tuple[float, ...]:
-    return item.x, item.y, item.x + item.width, item.y + item.height
-
-
-def everything(box: Box) -> list:
-    return [
-        part for child in box.children for part in ([child, *everything(child)] if isinstance(child, Box) else [child])
-    ]
-
-
-def all_into_the_last() -> tuple[Box, list]:
-    return Box("", 0.0, [Leaf(i, 100.0, 20.0) for i in range(4)]), [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)]
-
-
-@given(nested_graphs())
-@example(all_into_the_last())
-def test_any_graph_is_laid_out_in_order(graph) -> None:
-    root, edges = graph
-    lay_out(root, edges)
-    parts = everything(root)
-    leaves = {part.key: part for part in parts if isinstance(part, Leaf)}
-    boxes = [root, *(part for part in parts if isinstance(part, Box))]
-    slack = 1e-6
-    for box in boxes:
-        for child in box.children:
-            x0, y0, x1, y1 = frame(child)
-            assert inside((x0 + slack, y0 + slack, x1 - slack, y1 - slack), frame(box))
-        for one, other in itertools.combinations(box.children, 2):
-            x0, y0, x1, y1 = frame(one)
-            assert not overlap((x0 + slack, y0 + slack, x1 - slack, y1 - slack), frame(other))
-    lines = [line for box in boxes for line in box.lines]
-    for line in lines:  # straight down through the rows, where no node is in the way, and bent between them
-        first, second, third, fourth = line.points
-        assert first.x == second.x and third.x == fourth.x
-        assert first.y <= second.y + slack and second.y <= third.y + slack and third.y <= fourth.y + slack
-        down = [
-            (first.x, first.y, second.x, second.y),
-            (third.x, third.y, fourth.x, fourth.y),
-            (min(second.x, third.x), second.y, max(second.x, third.x), third.y),
-        ]
-        for x0, y0, x1, y1 in down:
-            piece = (x0 - slack, y0 + slack, x1 + slack, y1 - slack)
-            assert not any(overlap(piece, frame(leaf)) for leaf in leaves.values())
-    for producer, consumer in edges:  # from one to the other by joined lines
-        reached = {
-            (round(line.points[3].x, 3), round(line.points[3].y, 3))
-            for line in lines
-            if line.producer == producer and line.arrives
-        }
-        target = frame(leaves[consumer])
-        corner = 0.09 * (target[2] - target[0])
-        assert any(target[0] + corner <= x <= target[2] - corner and abs(y - target[1]) < 0.01 for x, y in reached)
-        assert frame(leaves[producer])[3] <= target[1] + slack

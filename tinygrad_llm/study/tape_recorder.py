@@ -78,7 +78,7 @@ class Recorder:
 
     def recorded(self, output: Tensor, parents: Sequence[Tensor]) -> None:
         now = self._now()
-        frame = sys._getframe(2)  # recorded <- record <- the operation
+        frame = sys._getframe(2)  # recorded <- record_operation <- the operation
         modules = self.paths.at_work(frame)
         node = output.node
         backward = None if node is None else node.backward
