@@ -20,10 +20,10 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.data import LongText, train_validation_split
 from tinygrad_llm.errors import CheckpointError, DataError
 from tinygrad_llm.formats import RunLock
-from tinygrad_llm.text import BPETokenizer, CharTokenizer, load_tokenizer
-from tinygrad_llm.train import StatusLine
 from tinygrad_llm.runs.encoding import encode_once
 from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
+from tinygrad_llm.text import BPETokenizer, CharTokenizer, load_tokenizer
+from tinygrad_llm.train import StatusLine
 
 WORDS = [
     "it's ",

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.train import (
     ProgressLog,
     StatusLine,
@@ -14,7 +15,6 @@ from tinygrad_llm.train import (
     language_model_loss,
     perplexity,
 )
-from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 
 
 class Terminal(io.StringIO):

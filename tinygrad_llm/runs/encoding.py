@@ -15,9 +15,9 @@ from tinygrad_llm.data import IdFile, IdWriter, LongText
 from tinygrad_llm.data.id_file import Progress
 from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats import RunLock, remove_leftovers
+from tinygrad_llm.runs.progress import StatusLine, duration
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.text.chunks import encode_chunks
-from tinygrad_llm.runs.progress import StatusLine, duration
 
 VALIDATION_FRACTION = 0.1  # of the characters, at the end of the text
 

@@ -44,10 +44,10 @@ from tinygrad_llm.formats import (
 )
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
-from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
-from tinygrad_llm.train.evaluation import language_model_loss
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
+from tinygrad_llm.text import Tokenizer, load_tokenizer
+from tinygrad_llm.train.evaluation import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
