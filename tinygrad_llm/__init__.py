@@ -9,7 +9,6 @@ array([2., 4.], dtype=float32)
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.gradcheck import gradcheck  # not when first used: its module, once loaded, would take the name
 from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
@@ -19,6 +18,7 @@ from tinygrad_llm.tensor import Tensor
 if TYPE_CHECKING:
     from tinygrad_llm import data, finetune, formats, generate, interop, measure, models, nn, optim, study, text, verify
     from tinygrad_llm.anomaly import detect_anomaly
+    from tinygrad_llm.gradcheck import gradcheck
     from tinygrad_llm.ops import composed_ops
     from tinygrad_llm.runs import load
 
