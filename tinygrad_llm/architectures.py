@@ -43,7 +43,7 @@ M = TypeVar("M", bound=Pretrained)
 
 # Commands that take any model that predicts the next token.
 LANGUAGE_MODEL = frozenset(
-    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "instruct", "prefer", "classify")
+    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "instruct", "prefer", "classify", "bench")
 )
 DEFAULT_PRESET = "micro"
 

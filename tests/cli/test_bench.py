@@ -29,6 +29,13 @@ def test_the_table_explains_itself(capsys):
     assert printed.splitlines()[rows[-1]].endswith("100.0%")
 
 
+def test_another_architecture(capsys):
+    assert main(["bench", "--architecture", "llama", "--preset", "smoke", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["architecture"], told["model"]["num_layers"]) == ("llama", 2)
+    assert all(part["forward"] > 0 for part in told["parts"].values())
+
+
 def test_json_is_one_object(capsys):
     argv = ["bench", "--preset", "smoke", "--batch-size", "3", "--context-length", "8", "--steps", "2", "--json"]
     assert main(argv) == 0

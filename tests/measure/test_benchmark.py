@@ -51,6 +51,7 @@ def test_counts_are_those_of_the_model(result):
 def test_a_benchmark_converts_to_json(result):
     told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert told.keys() == {
+        "architecture",
         "model",
         "parameters",
         "batch_size",

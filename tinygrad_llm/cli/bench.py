@@ -9,14 +9,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_llm.architectures import ARCHITECTURES, architecture_of_config, taken_by
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.benchmark import Benchmark, measure, training_bytes
 from tinygrad_llm.measure.data_scaling import TextPoint, measure_texts
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.products_alone import PEAK_SIZE
 from tinygrad_llm.measure.scaling import BASE, Growth, measure_growth
-from tinygrad_llm.measure.training_step import PRESETS, Workload
-from tinygrad_llm.models import GPT
+from tinygrad_llm.measure.training_step import PRESETS, Workload, preset_of
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs import StatusLine
@@ -24,17 +24,24 @@ from tinygrad_llm.runs.environment import arithmetic_environment
 from tinygrad_llm.runs.memory import expect_bytes, expect_memory
 from tinygrad_llm.study.formatting import terminal_width, wrap
 
-DEFAULT_PRESET = "0.8M"
+DEFAULT_ARCHITECTURE, DEFAULT_PRESET = "gpt", "0.8M"
 WARMUP = 2
 AIM = 0.85  # share of a step's time in its matrix products
 DATA_SIZES = (1.0, 10.0)  # MB
-PRESET_FLAGS = ("preset", "batch_size", "context_length", "steps", "warmup")
+PRESET_FLAGS = ("architecture", "preset", "batch_size", "context_length", "steps", "warmup")
 LABEL_WIDTH = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("--preset", choices=PRESETS, help=f"size of the GPT to train (default: {DEFAULT_PRESET})")
+    parser.add_argument(
+        "--architecture",
+        choices=[architecture.name for architecture in taken_by("bench")],
+        help=f"kind of model to train (default: {DEFAULT_ARCHITECTURE})",
+    )
+    parser.add_argument(
+        "--preset", choices=PRESETS, help=f"size of the model and its batch (default: {DEFAULT_PRESET})"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per step (default: the preset's)")
     parser.add_argument("--context-length", type=int, metavar="N", help="tokens per sequence (default: the preset's)")
     parser.add_argument("--steps", type=int, metavar="N", help="training steps to measure (default: the preset's)")
@@ -105,7 +112,8 @@ class _Output:
 def _measure_step(given: dict[str, Any], seed: int, output: _Output) -> int:
     mark = HighWaterMark()
     name, warmup = given.get("preset", DEFAULT_PRESET), given.get("warmup", WARMUP)
-    workload = _workload(PRESETS[name], given, warmup)
+    architecture = ARCHITECTURES[given.get("architecture", DEFAULT_ARCHITECTURE)]
+    workload = _workload(preset_of(architecture, name), given, warmup)
     expect_room_for(workload)
     environment = arithmetic_environment()
     output.text(_introduction(name, workload, environment))
@@ -135,18 +143,27 @@ def expect_room_for(workload: Workload) -> None:
     """
     expect_memory(workload.config)
     with no_initial_values():
-        model = GPT(workload.config)
+        model = architecture_of_config(workload.config).begin(workload.config)
     expect_bytes(training_bytes(model, workload))
 
 
 def _introduction(name: str, workload: Workload, environment: dict[str, str]) -> str:
-    config = workload.config
     return (
-        f"One training step of the preset {name}: a GPT with {config.num_layers} layers, {config.num_heads} heads, "
-        f"embedding size {config.embedding_dim} and a vocabulary of {config.vocab_size:,} tokens, on "
-        f"{workload.batch_size} x {config.context_length} tokens; forward, backward, clipping and AdamW in float32.\n"
+        f"One training step of the preset {name}: {_model_in_words(workload)}; "
+        "forward, backward, clipping and AdamW in float32.\n"
         f"({environment['blas']}, threads: {environment['threads']}; 1 GFLOP is a billion multiplications and "
         "additions)\n"
+    )
+
+
+def _model_in_words(workload: Workload) -> str:
+    config = workload.config
+    counts = [("num_layers", "layers"), ("num_heads", "heads")]
+    sizes = [f"{getattr(config, name)} {words}" for name, words in counts if hasattr(config, name)]
+    sizes.append(f"embedding size {config.embedding_dim}")
+    return (
+        f"{architecture_of_config(config).words} with {', '.join(sizes)} and a vocabulary of {config.vocab_size:,} "
+        f"tokens, on {workload.batch_size} x {config.context_length} tokens"
     )
 
 
@@ -198,9 +215,8 @@ def _megabytes(size: int) -> str:
 def _measure_growth(seed: int, output: _Output) -> int:
     config = BASE.config
     output.text(
-        f"The cost of a training step as one size grows, from a GPT with {config.num_layers} layers, "
-        f"{config.num_heads} heads, embedding size {config.embedding_dim} and a vocabulary of {config.vocab_size} "
-        f"tokens, on {BASE.batch_size} x {config.context_length} tokens. Twice the size costs 2^exponent times as much."
+        f"The cost of a training step as one size grows, from {_model_in_words(BASE)}. Twice the size costs 2^exponent "
+        "times as much."
     )
     axes = {}
     for growth in measure_growth(seed=seed, progress=output.progress):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_llm.architectures import architecture_of_config
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.products_alone import peak_speed, products_alone, seconds_of
@@ -80,6 +81,7 @@ class Benchmark:
         """Everything, in types that JSON has."""
         median, minimum, maximum = self.tokens_per_second
         return {
+            "architecture": architecture_of_config(self.workload.config).name,
             "model": self.workload.config.to_dict(),
             "parameters": self.parameters,
             "batch_size": self.workload.batch_size,

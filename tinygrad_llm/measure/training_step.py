@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.architectures import Architecture, architecture_of_config
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPTConfig
 from tinygrad_llm.optim import AdamW, clip_grad_norm_
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.tensor import Tensor
@@ -15,9 +17,9 @@ from tinygrad_llm.tensor import Tensor
 
 @dataclass(frozen=True)
 class Workload:
-    """A GPT, the batch of one step (sequences of the full context length), and the number of steps to measure."""
+    """A model's config, the batch of one step (sequences of the full context), and the number of steps to measure."""
 
-    config: GPTConfig
+    config: Any  # of a model that predicts the next token
     batch_size: int
     steps: int
 
@@ -41,15 +43,25 @@ PRESETS = {
 }
 
 
+def preset_of(architecture: Architecture, name: str) -> Workload:
+    """The preset `name` for `architecture`: its config takes those of the GPT's settings that it has too."""
+    preset = PRESETS[name]
+    if isinstance(preset.config, architecture.config):
+        return preset
+    known = {field.name for field in fields(architecture.config)}
+    settings = {key: value for key, value in preset.config.to_dict().items() if key in known}
+    return replace(preset, config=architecture.config_from(settings))
+
+
 class TrainingStep:
-    """Calling it trains a GPT for one step on the same tokens: forward, backward, clipping, AdamW, in float32.
+    """Calling it trains a model for one step on the same tokens: forward, backward, clipping, AdamW, in float32.
 
     It uses the public classes, like any training loop. `seed` seeds the default generator, for the initial weights.
     """
 
     def __init__(self, workload: Workload, seed: int = 0) -> None:
         manual_seed(seed)
-        self.model = GPT(workload.config, init="gpt2")
+        self.model: Any = architecture_of_config(workload.config).begin(workload.config)
         self.parameters = list(self.model.parameters())
         self.optimizer = AdamW(self.parameters, lr=1e-4, weight_decay=0.1)
         self.ids, self.targets = arbitrary_tokens(workload)
@@ -59,7 +71,8 @@ class TrainingStep:
         self.update()
 
     def forward(self) -> Tensor:
-        return self.model.loss(self.ids, self.targets)
+        loss: Tensor = self.model.loss(self.ids, self.targets)
+        return loss
 
     def update(self) -> None:
         clip_grad_norm_(self.parameters, 1.0)
