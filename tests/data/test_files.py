@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinygrad_llm.data import expand_paths, read_json, read_jsonl, read_rows, read_text
+from tinygrad_llm.data.files import read_blocks
 from tinygrad_llm.errors import ConfigError, DataError
 
 READERS = [read_text, read_rows, read_json, read_jsonl]
@@ -64,6 +65,34 @@ def test_only_our_errors_leave(tmp_path: Path, reader, content: bytes) -> None:
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
+    text = "naïve 日本\r\n🙂 done"
+    path = written(tmp_path, ("\ufeff" + text).encode(encoding))
+    assert read_text(path) == text
+    for size in (1, 2, 3, 5, 7):
+        assert "".join(read_blocks(path, size)) == text
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE")])
+def test_utf_16_without_a_mark_is_refused_with_the_command_that_converts_it(
+    tmp_path: Path, encoding: str, name: str
+) -> None:
+    path = written(tmp_path, "Plain text.\n".encode(encoding), "plain.txt")
+    with pytest.raises(DataError, match=f"NUL character, as in {name}: convert it with `iconv -f {name} -t UTF-8 "):
+        read_text(path)
+
+
+def test_text_with_nuls_is_refused_and_advice_is_given_only_where_it_is_right(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="NUL character: it looks like a binary file"):
+        read_text(written(tmp_path, b"some text\0and more"))
+    with pytest.raises(DataError, match="must be UTF-16, as its byte order mark says"):
+        read_text(written(tmp_path, b"\xff\xfea"))
+    with pytest.raises(DataError) as caught:
+        read_text(written(tmp_path, b"caf\xe9"))
+    assert "iconv -f ENCODING" in str(caught.value) and "WINDOWS" not in str(caught.value)
+
+
 # Paths --------------------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +131,20 @@ def test_rows_understand_quotes(tmp_path: Path) -> None:
     assert read_rows(written(tmp_path, b"a;b"), ";") == [["a", "b"]]
 
 
+def test_lines_that_a_quote_joins_are_counted_aloud(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = written(tmp_path, b'ham\t"one\nspam\ttwo"\nham\tthree\n\n', "sms.tsv")
+    assert read_rows(path, say=said.append) == [["ham", "one\nspam\ttwo"], ["ham", "three"]]
+    assert len(said) == 1 and said[0].endswith("3 lines became 2 rows: quoted fields hold line ends")
+    assert read_rows(written(tmp_path, b"a,b\nc,d"), say=said.append) and len(said) == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\nham,two\n"])
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path, end: bytes) -> None:
+    with pytest.raises(DataError, match="must close every quote; the quote in line 2 is never closed"):
+        read_rows(written(tmp_path, b'ham,zero\nham,"one' + end))
+
+
 def test_the_messages_of_the_book(data_folder: Path) -> None:
     rows = read_rows(data_folder / "sms_spam_collection.tsv")
     assert len(rows) == 5572
@@ -110,7 +153,7 @@ def test_the_messages_of_the_book(data_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b'a,"' + b"x" * 200_000, "line 1: .* unclosed quote"), (b"a,\0b", "NUL .* place 2"), (b"\n\n", "blank")],
+    [(b'a,"' + b"x" * 200_000, "line 1: .* unclosed quote"), (b"a,\0b", "NUL"), (b"\n\n", "blank")],
 )
 def test_rows_that_are_none(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):

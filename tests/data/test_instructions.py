@@ -20,7 +20,7 @@ from tinygrad_llm.data import (
     split_records,
 )
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.text import GPT2Tokenizer
+from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer
 
 WITH_INPUT = {"instruction": "Say it twice.", "input": "go", "output": "go go"}
 WITHOUT = {"instruction": "Say hello.", "input": "", "output": "hello"}
@@ -246,7 +246,7 @@ def test_json_lines_and_a_missing_input(tmp_path):
         ([], "at least one record"),
         ([1], "record 0: must be an object with instruction, output; got int"),
         ([WITHOUT, {"instruction": "a"}], "record 1: 'output' must be text; got no such field"),
-        ([{**WITHOUT, "input": None}], "record 0: 'input' must be text; got NoneType"),
+        ([{**WITHOUT, "input": 3}], "record 0: 'input' must be text; got int"),
     ],
 )
 def test_records_that_cannot_be_used(tmp_path, content, says):
@@ -260,3 +260,22 @@ def test_fractions():
     for fractions in ((0.95, 0.1), (-0.1, 0.5)):
         with pytest.raises(ConfigError, match="fractions"):
             split_records([WITHOUT], *fractions)
+
+
+def test_a_null_input_is_an_empty_one(tmp_path):
+    path = tmp_path / "records.json"
+    path.write_text('[{"instruction": "a", "input": null, "output": "b"}]')
+    assert read_instructions(path) == [{"instruction": "a", "input": "", "output": "b"}]
+
+
+@pytest.mark.parametrize("given", ["x", "x\n", "x\n\n", "x ", "x \n", "x\n "])
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_the_whole_template_is_learned_whatever_the_input_ends_in(given, style):
+    tokenizer = BPETokenizer.train("\n\n\n\n### Response:\n\n x\n <|assistant|>:" * 9, 400)
+    record = {"instruction": "Do.", "input": given, "output": "Yes."}
+    (item,) = InstructionDataset([record], tokenizer, style).items
+    written = prompt_style(style)
+    assert item.ids == tokenizer.encode(written.answered(record))
+    learned = tokenizer.decode(item.ids[item.prompt_length :])
+    assert learned.endswith(written.after_prompt(record))
+    assert learned.removesuffix(written.after_prompt(record)).isspace() or learned == written.after_prompt(record)

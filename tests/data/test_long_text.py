@@ -85,5 +85,18 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"image\.txt must be UTF-8; byte 0 is 0x89"):
         _ = LongText.of_files(tmp_path).survey
     (tmp_path / "image.txt").write_bytes(b"")
+    (tmp_path / "blank.txt").unlink()
     with pytest.raises(DataError, match=r"image\.txt must hold text; the file is empty"):
         _ = LongText.of_files(tmp_path).survey
+
+
+def test_an_empty_file_in_a_folder_is_left_out_with_a_word(tmp_path):
+    for name, content in (("a.txt", "one"), ("b.txt", ""), ("c.txt", "two")):
+        (tmp_path / name).write_text(content)
+    text = LongText.of_files(tmp_path)
+    assert "".join(text.blocks()) == "one\n\ntwo"
+    assert text.notes == ("1 empty file left out of 3",)
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "b.txt").write_text("")
+    with pytest.raises(DataError, match="empty"):
+        _ = LongText.of_files(tmp_path / "only").survey

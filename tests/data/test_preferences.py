@@ -15,7 +15,7 @@ from tinygrad_llm.data import (
     split_records,
 )
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.text import GPT2Tokenizer
+from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer
 
 # What the book's notebook prints for its training batches.
 WIDTHS = [
@@ -179,3 +179,12 @@ def test_errors(tmp_path):
     path.write_text('[{"instruction": "a", "chosen": "b"}]')
     with pytest.raises(DataError, match="'rejected' must be text; got no such field"):
         read_preferences(path)
+
+
+@pytest.mark.parametrize("given", ["x", "x\n", "x\n\n"])
+def test_the_mask_begins_after_the_newlines_whatever_the_input_ends_in(given):
+    tokenizer = BPETokenizer.train("\n\n\n\n### Response:\n\n x\n" * 9, 400)
+    record = {"instruction": "Do.", "input": given, "chosen": "Yes.", "rejected": "No."}
+    (pair,) = PreferenceDataset([record], tokenizer).items
+    assert tokenizer.decode(pair.chosen[pair.prompt_length :]) == "### Response:\nYes."
+    assert tokenizer.decode(pair.rejected[pair.prompt_length :]) == "### Response:\nNo."

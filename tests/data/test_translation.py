@@ -29,10 +29,10 @@ def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a\tb\nno tab\n", "line 2: must be a text, a tab and what it becomes; got 'no tab'"),
+        ("a\tb\nno tab\n", "line 2: must be a text, a tab and its translation; got 'no tab'"),
         ("a\t\n", "line 1: must be"),
         ("\tb\n", "line 1: must be"),
-        ("a\tb\0\n", "line 1: must be"),
+        ("a\tb\0\n", "NUL"),
         ("", "must hold text; the file is empty"),
         ("\n \n\n", "must hold at least one pair of texts; got only blank lines"),
         (b"a\t\xff\n", "must be UTF-8; byte 2 is 0xff"),

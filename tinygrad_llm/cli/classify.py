@@ -61,7 +61,9 @@ def prepare(base: Any, tokenizer: Tokenizer, options: Options, settings: Trainin
     context = base.config.context_length
     if not 0 <= options.max_length <= context:
         raise ConfigError(f"--max-length must be 0 to {context}, the model's context; got {options.max_length}")
-    texts = read_labelled_texts(options.data, _column(options.text_column), _column(options.label_column))
+    texts = read_labelled_texts(
+        options.data, _column(options.text_column), _column(options.label_column), say=status.say
+    )
     if options.balance:
         texts = balance(texts, settings.seed)
     labels = label_names(texts)

@@ -308,6 +308,8 @@ def training_text(plan: dict[str, Any], status: StatusLine) -> LongText:
         text = LongText.of_string(data, corpora.load_text(DEFAULT_TEXT))
     else:
         text = LongText.of_files(data)
+        for note in text.notes:
+            status.say(note)
     digest = text.survey.sha256
     if plan.get("data_sha256", digest) != digest:
         raise ConfigError(

@@ -1,8 +1,8 @@
-"""Texts with labels: read, balanced, split, and turned into rows of token ids of one length."""
+"""Labelled texts: reading, balancing, splitting, and encoding to rows of one length."""
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,15 +26,17 @@ def read_labelled_texts(
     text_column: str | int,
     label_column: str | int,
     delimiter: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[LabelledText]:
-    """Texts and labels from two columns of a CSV or TSV file, quotes understood.
+    """Texts and labels from two columns of a CSV or TSV file with quoted fields.
 
-    Columns are both names, which the first row must hold, or both numbers counted from 0; then there is no such row.
+    Either both columns are names, found in the first row, or both are numbers, counted from 0; then the first row is
+    data. `say` is told as by `read_rows`.
 
-    Raises: ConfigError for a name beside a number; DataError for columns that are not there, an empty text or label,
-            and as `read_rows`
+    Raises: ConfigError for a name and a number together; DataError for a missing column, an empty text or label, and as
+            `read_rows`
     """
-    rows = read_rows(path, delimiter)
+    rows = read_rows(path, delimiter, say)
     header: list[str] = []
     if isinstance(text_column, str) and isinstance(label_column, str):
         header, rows = rows[0], rows[1:]
@@ -71,14 +73,14 @@ def _is_column_number(column: str | int) -> bool:
 
 
 def label_names(texts: Sequence[LabelledText]) -> list[str]:
-    """The names of the classes, sorted: the place in this list is the id of a class."""
+    """The names of the classes, sorted: the index in this list is the id of a class."""
     return sorted({text.label for text in texts})
 
 
 def balance(texts: Sequence[LabelledText], seed: int = 123) -> list[LabelledText]:
-    """As many texts of every class as the smallest has, class by class in the order of `label_names`.
+    """The same number of texts of each class, that of the smallest, class by class in the order of `label_names`.
 
-    Larger classes are sampled as pandas' `sample(n, random_state=seed)` does: with 123, the book's sample.
+    Larger classes are sampled as by pandas' `sample(n, random_state=seed)`: with seed 123, the book's sample.
     """
     smallest = min(Counter(text.label for text in texts).values(), default=0)
     balanced: list[LabelledText] = []
@@ -93,9 +95,9 @@ def balance(texts: Sequence[LabelledText], seed: int = 123) -> list[LabelledText
 def random_split(
     texts: Sequence[LabelledText], train_fraction: float = 0.7, validation_fraction: float = 0.1, seed: int = 123
 ) -> tuple[list[LabelledText], list[LabelledText], list[LabelledText]]:
-    """Training, validation and test texts of the shuffled whole; the test part is what the fractions leave over.
+    """Training, validation and test texts after shuffling; the test part is the rest after the two fractions.
 
-    Shuffled as pandas' `sample(frac=1, random_state=seed)` does: with 123, the book's split.
+    Shuffled as by pandas' `sample(frac=1, random_state=seed)`: with seed 123, the book's split.
 
     Raises: ConfigError unless the fractions are at least 0 and together at most 1
     """
@@ -111,12 +113,12 @@ def random_split(
 
 
 class ClassificationDataset:
-    """Labelled texts as token ids, all cut or padded on the right to `max_length`, by default their longest.
+    """Labelled texts as token ids, cut or padded on the right to `max_length`, by default the longest text's length.
 
-    `labels` names the classes in the order of their ids. An item is (ids, class, length), `length` counting the real
-    tokens: only it can tell padding from text, for a tokenizer may know no id that texts cannot hold.
+    `labels` names the classes in the order of their ids. An item is (ids, class, length). `length` counts the tokens
+    without padding: it is needed because the padding id may occur in a text.
 
-    Shapes: ids (max_length,), class and length ()
+    Shapes: per item ids (max_length,), class () and length ()
     Raises: ConfigError for a max_length below 1; DataError for no texts, an unknown label, or a text of no tokens
     """
 

@@ -1,4 +1,4 @@
-"""Instructions with their answers: prompt styles, the dataset, and batches whose padding is not learned.
+"""Instructions with answers: prompt styles, the dataset, and batches whose padding is left out of the loss.
 
 A record is a dict with "instruction", "input" (what the instruction is about; often "") and "output" (the answer).
 """
@@ -22,9 +22,9 @@ Record: TypeAlias = Mapping[str, Any]
 def read_instructions(
     path: str | os.PathLike[str], required: Sequence[str] = ("instruction", "output")
 ) -> list[dict[str, Any]]:
-    """The records of a JSON file (a list of objects) or a JSON Lines file (.jsonl); a missing "input" becomes "".
+    """The records of a JSON file (a list of objects) or a JSON Lines file (.jsonl).
 
-    `required` names the fields that each record must have; they and "input" are text.
+    `required` names the fields that each record must have; they and "input" are text. A missing or null "input" is "".
 
     Raises: DataError naming the record (from 0) and the field that does not fit, and as `read_json`
     """
@@ -36,7 +36,7 @@ def read_instructions(
         where = f"{os.fspath(path)}, record {number}"
         if not isinstance(record, dict):
             raise DataError(f"{where}: must be an object with {', '.join(required)}; got {type(record).__name__}")
-        record = {**record, "input": record.get("input", "")}  # in its place, if the record has one
+        record = {**record, "input": record.get("input") or ""} if record.get("input") is None else record
         for field in (*required, "input"):
             if not isinstance(record.get(field), str):
                 got = type(record[field]).__name__ if field in record else "no such field"
@@ -48,7 +48,7 @@ def read_instructions(
 def split_records(
     records: Sequence[Record], train_fraction: float = 0.85, test_fraction: float = 0.1
 ) -> tuple[list[Record], list[Record], list[Record]]:
-    """The book's split, in its order: first the training records, then the test ones, and the rest for validation.
+    """The book's split, in order: first the training records, then the test records, the rest for validation.
 
     Raises: ConfigError unless the fractions are at least 0 and together at most 1
     """
@@ -64,27 +64,31 @@ def split_records(
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """How a record is written down as one text: what stands before its instruction, its input and its answer."""
+    """A template that writes a record as one text: the parts before its instruction, its input and its answer."""
 
     before_instruction: str
     before_input: str
     before_response: str
 
     def prompt(self, record: Record) -> str:
-        """What is asked; an empty input leaves no trace."""
+        """The instruction and its input, if there is one."""
         given = record.get("input", "")
         return self.before_instruction + record["instruction"] + (self.before_input + given if given else "")
 
     def question(self, record: Record) -> str:
-        """The prompt up to where the answer begins: what a trained model continues."""
+        """The prompt and the part before the answer: the text that a trained model continues."""
         return self.prompt(record) + self.before_response
 
     def answered(self, record: Record, answer: str | None = None) -> str:
-        """The whole text, with `answer` or else the record's output."""
+        """The whole text, with `answer` or with the record's output."""
         return self.question(record) + (record["output"] if answer is None else answer)
 
+    def after_prompt(self, record: Record, answer: str | None = None) -> str:
+        """The whole text without its prompt: the part before the answer, and the answer."""
+        return self.before_response + (record["output"] if answer is None else answer)
+
     def extract_response(self, text: str, record: Record) -> str:
-        """The answer in a text that a model has made from the record's prompt or question."""
+        """The answer in a text that a model wrote after the record's prompt or question."""
         return text.removeprefix(self.prompt(record)).strip().removeprefix(self.before_response.strip()).strip()
 
 
@@ -122,20 +126,19 @@ class TokenizedRecord(NamedTuple):
 
 
 class InstructionDataset:
-    """Records as token ids, of different lengths: `collate_instructions` brings them together.
+    """Records as token ids, of different lengths; `collate_instructions` makes batches of them.
 
-    The text of special tokens is plain text here, for records come from outside.
+    Special tokens in a record are encoded as ordinary text, since records come from outside. A token with characters of
+    both the prompt and the template after it ("\\n\\n" where the input ends in a newline) does not count as prompt.
     """
 
     def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
         written = prompt_style(style)
-        self.items = [
-            TokenizedRecord(
-                tokenizer.encode_ordinary(written.answered(record)),
-                len(tokenizer.encode_ordinary(written.prompt(record))),
-            )
-            for record in records
-        ]
+        self.items = []
+        for record in records:
+            ids = tokenizer.encode_ordinary(written.answered(record))
+            rest = tokenizer.encode_ordinary(written.after_prompt(record))
+            self.items.append(TokenizedRecord(ids, max(len(ids) - len(rest), 0)))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -160,7 +163,7 @@ def collate_padded(rows: Sequence[Sequence[int]], pad_id: int = END_OF_TEXT_ID) 
 def collate_shifted(
     rows: Sequence[Sequence[int]], pad_id: int = END_OF_TEXT_ID
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Second stage: beside the inputs their targets, each the next id; after a row's last id comes a padding id.
+    """Second stage: inputs and targets, each target the next id; after a row's last id comes a padding id.
 
     >>> collate_shifted([[1, 2, 3], [4]], pad_id=0)[1]
     array([[2, 3, 0],
@@ -176,11 +179,11 @@ def collate_instructions(
     allowed_max_length: int | None = None,
     mask_instructions: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Third stage: only the first padding id after a row is learned, as its end; the others become `ignore_index`.
+    """Third stage: of the padding, only the first id after a row is a target, as its end; others are `ignore_index`.
 
-    `mask_instructions` also leaves the prompt's tokens out of the loss, so that only answering is learned (exercise
-    7.2; Shi et al. 2024, arXiv:2405.14394, ask whether it helps). Rows are cut after `allowed_max_length` ids.
-    Bare rows of ids have no prompt.
+    `mask_instructions` also leaves the prompt's tokens out of the loss, so that only the answer is learned (exercise
+    7.2; Shi et al. 2024, arXiv:2405.14394, ask whether it helps). Rows are cut after `allowed_max_length` ids. A row
+    that is a plain list of ids has no prompt.
 
     Shapes: B items -> (B, T), (B, T), T the longest row of the batch
     Raises: ConfigError for an allowed_max_length below 1
@@ -194,7 +197,7 @@ def collate_instructions(
     items = [item if isinstance(item, TokenizedRecord) else TokenizedRecord(list(item), 0) for item in batch]
     inputs, targets = collate_shifted([item.ids for item in items], pad_id)
     for line, item in zip(targets, items, strict=True):
-        line[len(item.ids) :] = ignore_index  # place len(ids) - 1 holds the first padding id
+        line[len(item.ids) :] = ignore_index  # position len(ids) - 1 holds the first padding id
         if mask_instructions:
             line[: max(item.prompt_length - 1, 0)] = ignore_index
     return inputs[:, :allowed_max_length], targets[:, :allowed_max_length]

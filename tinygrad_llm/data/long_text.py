@@ -1,22 +1,22 @@
-"""A text that may be longer than the memory: read in blocks, as often as it is needed, and never held whole."""
+"""A text that may be larger than memory: read in blocks, as often as it is needed, and never held whole."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tinygrad_llm.data.files import AnyPath, expand_paths, read_blocks
 from tinygrad_llm.errors import DataError
 
 BETWEEN_FILES = "\n\n"
-BLOCK = 1 << 20  # characters of a text in memory that are given out at a time
+BLOCK = 1 << 20  # characters per block of a text that is in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What one reading of a text tells. Units: bytes as UTF-8."""
+    """The size and sha256 of a text. Units: bytes as UTF-8."""
 
     characters: int
     bytes: int
@@ -24,23 +24,30 @@ class Survey:
 
 
 class LongText:
-    """One text out of blocks, which `read` gives from the beginning whenever it is called; `name` is for messages.
+    """A text as blocks: each call of `read` starts again at its beginning. `name` is for messages.
+
+    `notes` are remarks for the user about how the text was read.
 
     >>> text = LongText("a poem", lambda: iter(["Roses ", "are", " red"]))
     >>> text.survey.characters, "".join(text.blocks(6, 11))
     (13, 'are r')
     """
 
-    def __init__(self, name: str, read: Callable[[], Iterator[str]]) -> None:
-        self.name, self._read = name, read
+    def __init__(self, name: str, read: Callable[[], Iterator[str]], notes: Sequence[str] = ()) -> None:
+        self.name, self._read, self.notes = name, read, tuple(notes)
 
     @classmethod
     def of_files(cls, data: AnyPath) -> LongText:
-        """The files meant by `data` (see `expand_paths`), in the order of their paths, a blank line between two.
+        """The files of `data` (see `expand_paths`), sorted by path, with a blank line between two.
+
+        Among several files, empty ones are left out, which `notes` tell.
 
         Raises: DataError if there is no file
         """
-        paths = expand_paths(data)
+        found = expand_paths(data)
+        paths = [path for path in found if len(found) == 1 or path.stat().st_size] or found[:1]
+        empty = len(found) - len(paths)
+        notes = [f"{empty:,} empty file{'s' * (empty > 1)} left out of {len(found):,}"] if empty else []
 
         def read() -> Iterator[str]:
             for number, path in enumerate(paths):
@@ -48,18 +55,18 @@ class LongText:
                     yield BETWEEN_FILES
                 yield from read_blocks(path)
 
-        return cls(str(data), read)
+        return cls(str(data), read, notes)
 
     @classmethod
     def of_string(cls, name: str, text: str) -> LongText:
-        """A text that is in memory anyway."""
+        """A text that is in memory."""
         return cls(name, lambda: (text[start : start + BLOCK] for start in range(0, len(text), BLOCK)))
 
     @functools.cached_property
     def survey(self) -> Survey:
-        """Its length and sha256, from reading it once.
+        """The length and sha256 of the text, which is read once for it.
 
-        Raises: DataError where a file cannot be read or is not UTF-8, or all of it is white space
+        Raises: DataError if a file cannot be read or is not text, or if all of it is whitespace
         """
         characters = size = 0
         digest, blank = hashlib.sha256(), True
@@ -73,7 +80,7 @@ class LongText:
         return Survey(characters, size, digest.hexdigest())
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[str]:
-        """The characters `start` to `stop` in blocks; what lies before is read, too, and passed over."""
+        """The characters `start` to `stop` in blocks; those before `start` are read and skipped."""
         place = 0
         for block in self._read():
             if stop is not None and place >= stop:

@@ -1,4 +1,4 @@
-"""Hiding words for a model to guess: what BERT is trained on."""
+"""Masked language modelling: hide tokens for BERT to predict."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_probability
 from tinygrad_llm.data.padding import IGNORE_INDEX
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
@@ -16,8 +17,8 @@ MASK = "[MASK]"
 Masked = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-class Loader(Protocol):
-    """Batches in epochs whose first part is ids (B, T), resumable: a `WindowLoader`."""
+class BatchSource(Protocol):
+    """Yields batches whose first part is ids (B, T), one epoch per iteration, and can resume: a `WindowLoader`."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
@@ -29,26 +30,26 @@ class Loader(Protocol):
 def mask_tokens(
     ids: NDArray[np.int64], mask_id: int, vocab_size: int, generator: Generator, share: float = 0.15
 ) -> Masked:
-    """Hide a `share` of the tokens (Devlin et al. 2018, arXiv:1810.04805, section 3.1).
+    """Choose a `share` of the tokens as targets (Devlin et al. 2018, arXiv:1810.04805, section 3.1).
 
-    Of those chosen 80% become `mask_id`, 10% any token, and 10% stay: the model cannot tell which words it will be
-    asked for, and so has to know all of them. Any token is drawn below `vocab_size`, which may leave out the last ids.
+    Of the chosen tokens 80% become `mask_id`, 10% a random token, and 10% stay: the model cannot tell which tokens it
+    must predict, so it needs to represent all of them. Random tokens are below `vocab_size`, which may exclude the last
+    ids.
 
-    Shapes: ids (B, T) -> inputs (B, T), targets (B, T), -100 where nothing was chosen
-    Raises: ConfigError for a share that is no probability
+    Shapes: ids (B, T) -> inputs (B, T), targets (B, T), -100 where no token was chosen
+    Raises: ConfigError for a share outside [0, 1]
     """
-    if not 0 <= share <= 1:
-        raise ConfigError(f"mask_tokens: share must be a probability in [0, 1]; got {share}")
+    expect_probability("mask_tokens", "share", share)
     ids = np.asarray(ids)
     chosen = generator.uniform(0, 1, ids.shape) < share
-    fate, any_token = generator.uniform(0, 1, ids.shape), generator.randint(0, vocab_size, ids.shape)
-    inputs = np.where(chosen & (fate < 0.8), mask_id, ids)
-    inputs = np.where(chosen & (fate >= 0.9), any_token, inputs)
+    kind, random_token = generator.uniform(0, 1, ids.shape), generator.randint(0, vocab_size, ids.shape)
+    inputs = np.where(chosen & (kind < 0.8), mask_id, ids)
+    inputs = np.where(chosen & (kind >= 0.9), random_token, inputs)
     return inputs, np.where(chosen, ids, IGNORE_INDEX)
 
 
 def framed(masked: Masked, frame: Sequence[int]) -> Masked:
-    """Masked rows between two ids, `[CLS]` and `[SEP]`, that are not to be guessed; as they are without a frame.
+    """Masked rows between the two ids of `frame`, `[CLS]` and `[SEP]`, which are no targets; unchanged without a frame.
 
     Shapes: inputs and targets (B, T) -> (B, T + 2)
     """
@@ -56,19 +57,19 @@ def framed(masked: Masked, frame: Sequence[int]) -> Masked:
     if not frame:
         return masked
     first, last = (np.full((len(inputs), 1), token) for token in frame)
-    unasked = np.full((len(inputs), 1), IGNORE_INDEX)
-    return np.hstack([first, inputs, last]), np.hstack([unasked, targets, unasked])
+    no_target = np.full((len(inputs), 1), IGNORE_INDEX)
+    return np.hstack([first, inputs, last]), np.hstack([no_target, targets, no_target])
 
 
 class MaskedLoader:
-    """The batches of another loader with words hidden, others in every epoch, each row in the `frame` of its text.
+    """Batches of another loader with masked tokens, different ones in each epoch, each row within `frame`.
 
-    `generator` draws which; its place in the stream is part of `state()`, so that a resumed run hides the same words.
+    The generator's state is part of `state()`, so that a resumed run masks the same tokens.
     """
 
     def __init__(
         self,
-        loader: Loader,
+        loader: BatchSource,
         mask_id: int,
         vocab_size: int,
         generator: Generator,
@@ -83,11 +84,11 @@ class MaskedLoader:
             yield framed(mask_tokens(ids, self.mask_id, self.vocab_size, self.generator, self.share), self.frame)
 
     def state(self) -> dict[str, Any]:
-        """The place in the epoch and in both random streams."""
+        """The position in the epoch and in both random streams."""
         return {"loader": self.loader.state(), "masking": self.generator.state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Stand where `state()` was taken. Raises ConfigError for other data, or what is no state."""
+        """Continue from where `state()` was taken. Raises ConfigError for a state of other data, or for no state."""
         try:
             inner, masking = state["loader"], state["masking"]
         except (KeyError, TypeError) as error:

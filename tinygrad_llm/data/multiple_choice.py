@@ -1,4 +1,4 @@
-"""Multiple-choice tasks: a file of questions, and prompts that show some of them answered.
+"""Multiple-choice tasks: a file of questions, and prompts with some answered questions before (few-shot).
 
 A task file is a JSON list or JSON Lines; each record has a "question", at least two "choices", and the "answer": a
 choice's number, from 0, or its text.
@@ -18,7 +18,7 @@ from tinygrad_llm.errors import DataError
 
 
 class Question(NamedTuple):
-    """A question, its choices, and the number of the right one."""
+    """A question, its choices, and the index of the right choice."""
 
     text: str
     choices: tuple[str, ...]
@@ -56,7 +56,7 @@ def _question(record: Any, where: str) -> Question:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text that can be read: not blank, and no half of a character, which JSON can write."""
+    """Whether it is text: not blank, and without lone surrogates, which JSON can write."""
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
@@ -66,7 +66,7 @@ def _kind(value: Any) -> str:
 
 
 def few_shot_prompt(shots: Sequence[Question], question: Question) -> str:
-    """The shots with their answers, then the question; a choice goes on after a space.
+    """The shots with their answers, then the question; a choice follows after a space.
 
     >>> few_shot_prompt([Question("1 + 1?", ("1", "2"), 1)], Question("2 + 2?", ("4", "5"), 0))
     'Question: 1 + 1?\\nAnswer: 2\\n\\nQuestion: 2 + 2?\\nAnswer:'
@@ -82,10 +82,10 @@ def question_ids(
     style: PromptStyle | None = None,
     end_id: int | None = None,
 ) -> tuple[list[int], list[list[int]]]:
-    """The prompt as token ids, and for each choice the ids that it goes on with.
+    """The ids of the prompt, and for each choice the ids that follow it.
 
-    With a `style` each question is an instruction, and an answer ends with `end_id`: so was a model asked that was
-    taught to follow instructions, and a choice that only begins like the answer is none.
+    With a `style`, each question is an instruction and each answer ends with `end_id`, as in instruction fine-tuning:
+    a choice then does not count as the answer because the answer begins like it.
     """
     if style is None:
         start = tokenizer.encode_ordinary(few_shot_prompt(shots, question))

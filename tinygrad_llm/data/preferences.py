@@ -1,4 +1,4 @@
-"""Preferences: for each instruction an answer that was chosen and one that was rejected."""
+"""Preferences: for each instruction, an answer that was chosen and an answer that was rejected."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def read_preferences(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 class TokenizedPreference(NamedTuple):
-    """Two whole texts as token ids; `prompt_length` counts what they share: the prompt and the newlines after it."""
+    """Two whole texts as token ids; `prompt_length` counts the prompt's tokens and the newlines after it."""
 
     chosen: list[int]
     rejected: list[int]
@@ -26,19 +26,21 @@ class TokenizedPreference(NamedTuple):
 
 
 class PreferenceDataset:
-    """Records as pairs of token ids, of different lengths: `collate_preferences` brings them together."""
+    """Records as pairs of token ids, of different lengths; `collate_preferences` makes batches of them."""
 
     def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
         written = prompt_style(style)
-        newlines = len(written.before_response) - len(written.before_response.lstrip("\n"))  # each is a token in GPT-2
-        self.items = [
-            TokenizedPreference(
-                tokenizer.encode_ordinary(written.answered(record, record["chosen"])),
-                tokenizer.encode_ordinary(written.answered(record, record["rejected"])),
-                len(tokenizer.encode_ordinary(written.prompt(record))) + newlines,
+        self.items = []
+        for record in records:
+            chosen = tokenizer.encode_ordinary(written.answered(record, record["chosen"]))
+            rest = tokenizer.encode_ordinary(written.after_prompt(record, record["chosen"]).lstrip("\n"))
+            self.items.append(
+                TokenizedPreference(
+                    chosen,
+                    tokenizer.encode_ordinary(written.answered(record, record["rejected"])),
+                    max(len(chosen) - len(rest), 0),
+                )
             )
-            for record in records
-        ]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -60,7 +62,7 @@ class PreferenceBatch(NamedTuple):
 
     @property
     def num_targets(self) -> int:
-        """How many losses the batch's mean is over: one for each pair."""
+        """The number of losses that the batch's mean is taken over: one per pair."""
         return len(self.chosen)
 
 
@@ -72,8 +74,8 @@ def collate_preferences(
 ) -> PreferenceBatch:
     """Pad both texts of all pairs to the longest plus one padding id, then cut after `allowed_max_length` ids.
 
-    The masks leave out the padding and, with `mask_prompt`, the prompt: what both answers share says nothing about
-    which is better.
+    The masks leave out the padding and, with `mask_prompt`, the prompt, which both texts share and which therefore says
+    nothing about which answer is better.
 
     Shapes: B pairs -> four times (B, T)
     Raises: ConfigError for an allowed_max_length below 1
@@ -81,10 +83,10 @@ def collate_preferences(
     if allowed_max_length is not None and allowed_max_length < 1:
         raise ConfigError(f"collate_preferences: allowed_max_length must be at least 1; got {allowed_max_length}")
     width = 1 + max(max(len(pair.chosen), len(pair.rejected)) for pair in batch)
-    places = np.arange(width)
+    positions = np.arange(width)
     first = np.array([[pair.prompt_length if mask_prompt else 0] for pair in batch])
     padded, masks = [], []
     for rows in ([pair.chosen for pair in batch], [pair.rejected for pair in batch]):
         padded.append(pad_right(rows, width, pad_id)[:, :allowed_max_length])
-        masks.append(((places >= first) & (places < [[len(row)] for row in rows]))[:, :allowed_max_length])
+        masks.append(((positions >= first) & (positions < [[len(row)] for row in rows]))[:, :allowed_max_length])
     return PreferenceBatch(padded[0], padded[1], masks[0], masks[1])

@@ -1,4 +1,4 @@
-"""Pairs of texts, one the translation of the other: read, turned into ids, and padded into batches."""
+"""Translation pairs: reading, encoding, and padding into batches."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ from tinygrad_llm.errors import DataError
 
 
 class Pair(NamedTuple):
-    """A text and what it is to become."""
+    """A text and its translation."""
 
     source: str
     target: str
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """The pairs of a file with a source, a tab and its target on each line; what a second tab begins is left out.
+    """The pairs of a file with a source, a tab and its target on each line; further columns are ignored.
 
-    Quotes are letters like any other here, as in the collections of sentences that people share. Blank lines are left
-    out.
+    A quote is an ordinary character here, as in public collections of sentence pairs. Blank lines are left out.
 
-    Raises: DataError, naming the line, for one without a tab or with nothing on a side of it, or a NUL character; and
-            as `read_text`
+    Raises: DataError, naming the line, if a line has no tab or nothing on one side of it; and as `read_text`
     """
     text = read_text(path)
     pairs = []
@@ -37,9 +35,9 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
         if not line.strip():
             continue
         fields = [field.strip() for field in line.split("\t")]
-        if len(fields) < 2 or not fields[0] or not fields[1] or "\0" in line:
+        if len(fields) < 2 or not fields[0] or not fields[1]:
             raise DataError(
-                f"{os.fspath(path)}, line {number}: must be a text, a tab and what it becomes; "
+                f"{os.fspath(path)}, line {number}: must be a text, a tab and its translation; "
                 f"got {line.strip()[:60]!r}"
             )
         pairs.append(Pair(fields[0], fields[1]))
@@ -49,14 +47,14 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
 
 
 class TokenizedPair(NamedTuple):
-    """Source and target as ids; the source ends, and the target begins and ends, with the id of the end of a text."""
+    """Source and target as ids; the source ends, and the target begins and ends, with the end-of-text id."""
 
     source: list[int]
     target: list[int]
 
 
 class TranslationDataset:
-    """Pairs as ids, each encoded when it is asked for: the pairs may be made up on the way, and never all there."""
+    """Pairs as ids, each encoded when it is indexed, so that pairs may be generated on demand."""
 
     def __init__(self, pairs: Dataset, tokenizer: Encoder, end_id: int) -> None:
         self.pairs, self.tokenizer, self.end_id = pairs, tokenizer, end_id
@@ -71,7 +69,7 @@ class TranslationDataset:
 
 
 class TranslationBatch(NamedTuple):
-    """Sources with their lengths; targets but for the last token, and but for the first: what follows each.
+    """Sources with their lengths; targets without the last token as inputs, and without the first as targets.
 
     Shapes: source (B, S), source_lengths (B,), inputs and targets (B, T); targets hold -100 where inputs are padding
     """
@@ -83,12 +81,12 @@ class TranslationBatch(NamedTuple):
 
     @property
     def num_targets(self) -> int:
-        """How many losses the batch's mean is over."""
+        """The number of losses that the batch's mean is taken over."""
         return int(np.count_nonzero(self.targets != IGNORE_INDEX))
 
 
 def collate_translation(items: Sequence[TokenizedPair]) -> TranslationBatch:
-    """Sources and targets, padded on the right with 0, each side to its longest."""
+    """Pad sources and targets on the right with 0, each to the longest of the batch."""
     lengths = np.array([len(item.source) for item in items])
     width = max(len(item.target) for item in items) - 1
     inputs = pad_right([item.target[:-1] for item in items], width, 0)
