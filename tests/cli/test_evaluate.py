@@ -58,7 +58,7 @@ def test_shots_are_dropped_until_the_prompt_fits_and_what_never_fits_is_counted(
 def test_says_accuracy_and_standard_error_in_words_and_as_json(base, task, capsys):
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
     assert (code, errors) == (0, [])
-    assert "6 questions in the plain style, 2 shots; guessing would get 50.0% right" in printed
+    assert "6 questions in the plain style, 2 shots; accuracy of guessing 50.0%" in printed
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--json")
     figures = json.loads(printed)
     share = figures["accuracy"]
@@ -143,4 +143,4 @@ def test_a_million_spaces_in_a_question_are_skipped(base, tmp_path, capsys):
     path = tmp_path / "task.json"
     path.write_text(json.dumps([{**RECORDS[0], "question": "a" + " " * 1_000_000}, RECORDS[1]]))
     code, printed, errors = call(capsys, "evaluate", "--task", path, "--model", base)
-    assert (code, errors) == (0, []) and "1 questions were skipped" in printed
+    assert (code, errors) == (0, []) and "skipped, longer than the context: 1 question\n" in printed

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"kind of model to train (default: {DEFAULT_ARCHITECTURE})",
     )
     parser.add_argument(
-        "--preset", choices=PRESETS, help=f"size of the model and its batch (default: {DEFAULT_PRESET})"
+        "--preset",
+        choices=PRESETS,
+        help=f"parameters of the model, with a batch size; smoke: a quick test (default: {DEFAULT_PRESET})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per step (default: the preset's)")
     parser.add_argument("--context-length", type=int, metavar="N", help="tokens per sequence (default: the preset's)")

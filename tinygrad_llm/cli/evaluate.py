@@ -1,4 +1,4 @@
-"""Ask a model multiple-choice questions, after as many answered ones as you like."""
+"""Evaluate a model on multiple-choice questions, zero-shot or few-shot."""
 
 from __future__ import annotations
 
@@ -22,23 +22,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "A task file is a JSON list or JSON Lines (.jsonl) of records like\n"
-        '  {"question": "What do bees make?", "choices": ["honey", "bread"], "answer": "honey"}\n'
-        "where the answer may also be the choice's number, from 0. The model takes the choice whose text it finds\n"
-        "likeliest after the question: by its log-likelihood summed, and per byte, for a sum favours short texts."
+        '  {"question": "What do bees make?", "choices": ["honey", "bread"],\n'
+        '   "answer": "honey"}\n'
+        "where the answer may also be the index of the choice, from 0. The model's answer\n"
+        "is the choice whose text is most probable after the question. Two accuracies are\n"
+        "printed: by the log-likelihood of the text, and by the log-likelihood per byte,\n"
+        "because the first favours short texts."
     )
-    parser.add_argument("--task", required=True, type=Path, metavar="FILE", help="the questions; see below")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a GPT or Llama")
+    parser.add_argument("--task", required=True, type=Path, metavar="FILE", help="file of questions; see below")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="run folder of the model")
     parser.add_argument(
-        "--shots", type=int, default=0, metavar="N", help="questions shown answered first, not scored (default: 0)"
+        "--shots",
+        type=int,
+        default=0,
+        metavar="N",
+        help="answered questions shown first; they are not scored (default: 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which questions are the shots (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed that chooses the questions shown first (default: 0)"
+    )
     parser.add_argument(
         "--style",
         choices=(PLAIN, *STYLES),
-        help="how a question is written: plain as `Question: ... Answer:`, or as an instruction (default: the style "
-        "that the run was taught in, else plain)",
+        help="form of a question: plain (`Question: ... Answer:`), or an instruction template (default: the template "
+        "that the model was fine-tuned with, else plain)",
     )
-    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,13 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"style": style, **report.to_dict()}))
         return 0
     status.say(
-        f"{report.count:,} questions in the {style} style, {report.shots} shots; guessing would get "
-        f"{report.chance:.1%} right"
+        f"{_counted(report.count, 'question')} in the {style} style, {_counted(report.shots, 'shot')}; "
+        f"accuracy of guessing {report.chance:.1%}"
     )
     for name, share in (("summed", report.by_sum), ("per byte", report.by_byte)):
         print(f"accuracy by log-likelihood {name:<8}  {share:6.1%} ± {report.standard_error(share):.1%}")
     if report.shortened:
-        print(f"{report.shortened:,} questions had fewer shots, as many as the context holds")
+        print(f"fewer shots, because of the context length: {_counted(report.shortened, 'question')}")
     if report.skipped:
-        print(f"{report.skipped:,} questions were skipped, which do not fit the context")
+        print(f"skipped, longer than the context: {_counted(report.skipped, 'question')}")
     return 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,7 +1,8 @@
-"""What a model knows without being taught: which choice it finds likeliest, after some answered questions.
+"""Evaluation on multiple-choice questions, zero-shot or few-shot: the model's answer is the most probable choice.
 
-The choices are judged by the log-likelihood of their text after the prompt, summed, and per byte, for a sum favours
-short texts (Brown et al. 2020, arXiv:2005.14165, who divide by tokens; bytes do not depend on the tokenizer).
+Two scores rank the choices: the log-likelihood of the choice's text after the prompt, and the same per byte, because
+the first favours short texts (Brown et al. 2020, arXiv:2005.14165, divide by tokens; bytes do not depend on the
+tokenizer).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from tinygrad_llm.train import evaluating
 
 @dataclass(frozen=True)
 class ChoiceReport:
-    """How many questions were scored, and the share answered rightly by each measure, with its standard error.
+    """The number of questions scored, and the accuracy by each score.
 
-    `skipped` questions did not fit the context; `shortened` ones did only with fewer shots. `chance` is what guessing
-    would give.
+    `skipped` questions did not fit the context; `shortened` ones fitted with fewer shots. `chance` is the accuracy of
+    guessing.
     """
 
     count: int
@@ -39,9 +40,9 @@ class ChoiceReport:
     by_sum: float
     by_byte: float
 
-    def standard_error(self, share: float) -> float:
-        """√(p (1 - p) / (n - 1)) of an accuracy p over n questions; 0 says nothing where n is small."""
-        return math.sqrt(share * (1 - share) / max(self.count - 1, 1))
+    def standard_error(self, accuracy: float) -> float:
+        """√(p (1 - p) / (n - 1)) for an accuracy p over n questions; it is 0 for p = 0 or 1, even where n is small."""
+        return math.sqrt(accuracy * (1 - accuracy) / max(self.count - 1, 1))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -58,18 +59,18 @@ class ChoiceReport:
 
 
 def choice_log_likelihoods(model: Any, start: list[int], ends: Sequence[list[int]]) -> Array | None:
-    """ln p(end | start) of each choice, all as token ids, or None where the longest does not fit the model's context.
+    """ln p(end | start) of each choice, all as token ids; None where the longest does not fit the model's context.
 
-    Shapes: -> (choices,)
+    Shapes: -> (number of choices,)
     Units:  nats
-    Raises: AnomalyError for a model whose numbers are not finite
+    Raises: AnomalyError for log-likelihoods that are not finite
     """
     rows = [start + end for end in ends]
     width = max(map(len, rows))
     if width - 1 > model.config.context_length:  # the last token is only predicted, never read
         return None
-    places = np.arange(width)
-    mask = (places >= len(start)) & (places < np.array([[len(row)] for row in rows]))
+    positions = np.arange(width)
+    mask = (positions >= len(start)) & (positions < np.array([[len(row)] for row in rows]))
     with evaluating(model):
         found = sequence_log_probs(model, pad_right(rows, width, 0), mask, average=False).data
     if not np.isfinite(found).all():
@@ -85,10 +86,12 @@ def evaluate_choices(
     progress: Callable[[int, int], None] | None = None,
     style: PromptStyle | None = None,
 ) -> ChoiceReport:
-    """Let the model choose in each question, with `shots` shown answered before it: as many as the context holds, the
-    first left out first. `progress(done, total)` is called after each question; for `style` see `question_ids`.
+    """Score the choices of each question, with the answered `shots` before it.
 
-    Raises: DataError where no question fits the context, or there is none
+    Where the context is too short, the first shots are left out. `progress(done, total)` is called after each
+    question; for `style` see `question_ids`.
+
+    Raises: DataError where there is no question, or none fits the context
     """
     right_by_sum = right_by_byte = skipped = shortened = 0
     chances = []
