@@ -1,10 +1,10 @@
-"""The tape: every operation of one forward and backward of a GPT, as a table, step by step, and as a picture.
+"""The tape: every operation of a forward and backward of a GPT, as a table, step by step, and as a picture.
 
     python demos/tape.py [FILE.svg]
 
-Nothing is trained: two layers as they were initialised, one sentence, one loss. Section 2 performs the first steps of
-the backward one by one, each with the formula that its operation's docstring has; section 3 checks that the whole
-walk, taken step by step, left the gradients that `loss.backward()` leaves. Takes about a second.
+Nothing is trained: two layers with initial weights, one sentence, one loss. Section 2 performs the first steps of the
+backward one by one, each with the formula in the docstring of its operation; section 3 checks that all steps together
+give the gradients of `loss.backward()`. Takes about a second.
 """
 
 import argparse
@@ -47,24 +47,26 @@ with study.record() as tape:
     loss.backward()
 print(tape)
 most = max(tape, key=lambda entry: entry.bytes_kept)
-print(f"\nMost is kept for backward by #{most.index}, {most.name} in {most.module}: {most.bytes_kept:,} bytes.")
+print(f"\nMost bytes kept for backward: {most.bytes_kept:,}, by #{most.index},")
+print(f"{most.name} in {most.module}")
 
-print("\n2. The same forward again, and then three steps of its backward\n")
+print("\n2. The same forward again, and three steps of its backward\n")
 again = small_gpt()
 with study.record() as live:
     loss = again.loss(ids[:, :-1], ids[:, 1:])
 for _ in range(3):
     live.step()
 
-print("3. The other steps, in silence")
+print("3. The other steps, without printing")
 with redirect_stdout(StringIO()):
     for _ in range(len(live) - 3):
         live.step()
 pairs = list(zip(model.parameters(), again.parameters(), strict=True))
 same = sum(one.grad.tobytes() == other.grad.tobytes() for one, other in pairs)
-print(f"   {same} of {len(pairs)} parameters have the same gradient as after loss.backward(), to the bit")
+print(f"   {same} of {len(pairs)} parameters have the same gradient as after loss.backward()")
 
 path = options.file or Path(tempfile.mkdtemp()) / "tape.svg"
 picture = tape.to_svg(path)
-print(f"\n4. The graph as a picture, {len(picture) / 1000:.0f} KB: open {path} in a browser and rest on an operation")
-print(f"   for Graphviz, tape.to_dot() is {len(tape.to_dot().splitlines())} lines")
+print(f"\n4. The graph as a picture of {len(picture) / 1000:.0f} KB, to be opened in a browser")
+print(f"   {path}")
+print(f"   For Graphviz, tape.to_dot() has {len(tape.to_dot().splitlines())} lines")

@@ -359,6 +359,14 @@ def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys) -> None:
     assert loss.node.backward is None
 
 
+def test_what_a_step_prints_fits_the_terminal(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    tape = recorded(tiny())
+    for _ in range(len(tape)):
+        tape.step()
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_stepping_inside_the_block_is_the_same() -> None:
     plain, stepped = tiny(), tiny()
     forward(plain).backward()

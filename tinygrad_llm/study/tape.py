@@ -109,7 +109,8 @@ class Tape:
             self._advance()
         entry = self._recorder.backward_order[self._played]
         self._played += 1
-        print(f"backward, step {self._played}{'' if live else ', replayed'}: {entry}\n")
+        prefix = f"backward, step {self._played}{'' if live else ', replayed'}: "
+        print(f"{entry.describe(terminal_width(), prefix)}\n")
         return entry
 
     def _advance(self) -> None:

@@ -120,10 +120,10 @@ class Entry:
     def __str__(self) -> str:
         return self.describe(terminal_width())
 
-    def describe(self, width: int) -> str:
+    def describe(self, width: int, prefix: str = "") -> str:
         """Formula, operands, output and gradients as text, in lines of at most `width` columns."""
         module = "no module" if self.module is None else self.module or "the model itself"
-        lines = wrap(f"#{self.index} {self.name}, in {module}, called at {self.source}", width)
+        lines = wrap(f"{prefix}#{self.index} {self.name}, in {module}, called at {self.source}", width)
         for line in self.formula.splitlines():
             lines += wrap(f"    {line}", width)
         kept = f", {format_bytes(self.bytes_kept)} kept for backward" if self.differentiable else ""
