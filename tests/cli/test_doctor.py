@@ -19,7 +19,7 @@ def test_it_takes_the_flags_of_train(text, capsys):
     assert main(["doctor", "--data", text, *SIZES]) == 0
     printed, errors = capsys.readouterr()
     assert errors == "" and "WRONG" not in printed
-    assert "an even guess costs ln(" in printed and "one batch learned by heart" in printed
+    assert "a uniform guess has ln(" in printed and "one batch memorised" in printed
     assert main(["doctor", "--data", text, *SIZES, "--num-heads", "3"]) == 2
     assert "multiple of --num-heads" in capsys.readouterr().err
 
@@ -32,7 +32,7 @@ def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(tm
     CharTokenizer.train(TEXT + "0123456789").save(run)
     assert main(["doctor", "--model", str(run)]) == 1
     printed, errors = capsys.readouterr()
-    assert "WRONG  the tokenizer has" in printed and "Usually: a tokenizer of another run" in printed
+    assert "WRONG  the tokenizer has" in printed and "Usual cause: a tokenizer of another run" in printed
     assert len(errors.splitlines()) == 1
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"data": "no/such/text"}))

@@ -8,4 +8,4 @@ from tinygrad_llm.verify.checks import CHECKS, run_check
 @pytest.mark.parametrize("name", CHECKS)
 def test_correct_code_passes_every_check(name: str) -> None:
     finding = run_check(name)
-    assert finding.well, finding.what
+    assert finding.ok, finding.observed

@@ -1,4 +1,4 @@
-"""Self-diagnosis: a sound model passes every check, and each broken one fails the check that is meant for it."""
+"""The checks of `doctor`: a correct model passes all, and each kind of mistake fails the check that is meant for it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def new_model(tokens=TOKENIZER.vocab_size):
 
 
 def wrong(model, untrained=True, batch=BATCH):
-    return [str(finding) for finding in diagnose(model, batch, TOKENIZER, untrained) if not finding.well]
+    return [str(finding) for finding in diagnose(model, batch, TOKENIZER, untrained) if not finding.ok]
 
 
-def test_a_sound_model_passes_and_is_left_as_it_was():
+def test_a_correct_model_passes_and_is_left_unchanged():
     model = new_model()
     before = {name: array.copy() for name, array in model.state_dict().items()}
     findings = list(diagnose(model, BATCH, TOKENIZER, untrained=True))
-    assert [str(finding) for finding in findings if not finding.well] == []
+    assert [str(finding) for finding in findings if not finding.ok] == []
     assert len(findings) == 6 and all(str(finding).startswith("ok") for finding in findings)
     assert model.training and all(p.grad is None for p in model.parameters())
     for name, array in model.state_dict().items():
@@ -48,7 +48,7 @@ def test_initial_weights_too_large_are_found_by_the_first_loss():
     assert any("the loss before training is" in line and "initial weights too large" in line for line in wrong(model))
 
 
-def test_an_answer_among_the_inputs_is_found_by_the_first_loss():
+def test_targets_among_the_inputs_are_found_by_the_first_loss():
     model = new_model()
     model.position_embedding.weight.data[...] = 0
     model.head.weight.data[...] = 100 * model.token_embedding.weight.data
@@ -89,4 +89,4 @@ def test_weights_that_are_not_finite_are_named():
 def test_a_model_that_cannot_learn_is_found():
     model = new_model().requires_grad_(False)
     model.final_norm.bias.requires_grad = True
-    assert any("one batch learned by heart" in line and "frozen" in line for line in wrong(model))
+    assert any("one batch memorised" in line and "frozen" in line for line in wrong(model))

@@ -10,8 +10,8 @@ from tinygrad_llm.verify.faults import FAULTS
 def test_the_check_of_a_fault_fails_with_it_and_passes_without(name: str) -> None:
     fault = FAULTS[name]
     with fault.on():
-        assert not run_check(fault.caught_by).well
-    assert run_check(fault.caught_by).well
+        assert not run_check(fault.caught_by).ok
+    assert run_check(fault.caught_by).ok
 
 
 @pytest.mark.parametrize("name", FAULTS)

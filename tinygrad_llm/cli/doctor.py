@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     wrong = 0
     for finding in diagnose(model, batch, tokenizer, untrained="model" not in given):
         status.say(str(finding))
-        wrong += not finding.well
+        wrong += not finding.ok
     if wrong:
         print(f"tinygrad-llm doctor: {wrong} of the checks found something wrong; see above", file=sys.stderr)
     return 1 if wrong else 0

@@ -102,11 +102,11 @@ def _print_checks(fault: Fault) -> list[str]:
         sound = run_check(name)
         with fault.on():
             faulty = run_check(name)
-        if not faulty.well:
+        if not faulty.ok:
             found.append(name)
             _print(f"  FOUND by {name}: {claim(name)}")
-            _print(f"    without  {sound.what}", "         ")
-            _print(f"    with     {faulty.what}", "         ")
+            _print(f"    without  {sound.observed}", "         ")
+            _print(f"    with     {faulty.observed}", "         ")
     unaffected = [name for name in CHECKS if name not in found]
     _print(f"  not found by: {', '.join(unaffected)}")
     print()
@@ -137,7 +137,7 @@ def _check_all() -> int:
     _print_row("mistake", "found by")
     for fault in FAULTS.values():
         with fault.on():
-            found = [name for name in CHECKS if not run_check(name).well]
+            found = [name for name in CHECKS if not run_check(name).ok]
         others = [name for name in found if name != fault.caught_by]
         if fault.caught_by in found:
             _print_row(fault.name, fault.caught_by + (f", also {', '.join(others)}" if others else ""))
@@ -185,7 +185,7 @@ class _Hunt:
         if word in CHECKS:
             with self.fault.on():
                 finding = run_check(word)
-            _print(f"{'ok' if finding.well else 'WRONG'}: {finding.what}")
+            _print(f"{'ok' if finding.ok else 'WRONG'}: {finding.observed}")
         elif word in FAULTS:
             print("No, it is another mistake.")
         elif word == "hint":

@@ -24,7 +24,7 @@ from tinygrad_llm.optim import AdamW
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import trainer
-from tinygrad_llm.verify.diagnosis import Finding
+from tinygrad_llm.verify.finding import Finding
 from tinygrad_llm.verify.model_cases import give_weights
 from tinygrad_llm.verify.op_cases import ids, normal
 
@@ -183,8 +183,8 @@ def clipping_keeps_the_direction() -> Finding:
     after = np.concatenate([part.grad for part in parts])
     cosine = float(before @ after / np.linalg.norm(before) / np.linalg.norm(after))
     norm = float(np.linalg.norm(after))
-    well = cosine > 1 - ROUNDING and norm <= 1 + ROUNDING
-    return Finding(well, f"the cosine of the gradients before and after clipping is {cosine:.4f}, the norm {norm:.3f}")
+    ok = cosine > 1 - ROUNDING and norm <= 1 + ROUNDING
+    return Finding(ok, f"the cosine of the gradients before and after clipping is {cosine:.4f}, the norm {norm:.3f}")
 
 
 def tied() -> Finding:

@@ -1,4 +1,4 @@
-"""Is this model fit to be trained? A few checks that find most mistakes within seconds, each with its usual cause.
+"""Checks of a model before or after training, which find most mistakes within seconds, each with its usual cause.
 
 for finding in diagnose(model, batch, tokenizer, untrained=True):
     print(finding)
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,36 +16,25 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.optim import AdamW, clip_grad_norm_
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.evaluation import Loss, evaluating, language_model_loss
+from tinygrad_llm.verify.finding import Finding
 
-NEAR = 0.5  # nats; an untrained GPT's logits are small, so that its loss is within a few hundredths of ln(vocabulary)
-OVERFITTED = 0.5  # of the first loss; two short rows are soon known by heart
+LOSS_TOLERANCE = 0.5  # nats; an untrained GPT's loss differs from ln(vocabulary) by a few hundredths
+OVERFITTED = 0.5  # of the first loss; two short sequences are soon memorised
 OVERFITTING_STEPS = 150
-SPREAD = 1e4  # between the gradients of the layers: more is no difference of sizes, but a product that ran away
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check saw: whether all is well, the figures, and what usually causes it if not."""
-
-    well: bool
-    what: str
-    cause: str = ""
-
-    def __str__(self) -> str:
-        return f"ok     {self.what}" if self.well else f"WRONG  {self.what}. Usually: {self.cause}"
+GRADIENT_RATIO = 1e4  # largest gradient over smallest, by layer; above it they explode or vanish
 
 
 def diagnose(
     model: Any, batch: Any, tokenizer: Tokenizer, untrained: bool, loss: Loss = language_model_loss
 ) -> Iterator[Finding]:
-    """Check tokenizer, loss, gradients and learning, in this order; afterwards the weights are what they were.
+    """Check tokenizer, loss, gradients and learning, in this order; the weights are restored afterwards.
 
-    Shapes: batch is (inputs, targets), both (B, T)
+    Shapes: batch (inputs, targets), both (B, T)
     """
     yield from _check_tokenizer(model, tokenizer)
     ids = np.concatenate([np.ravel(part) for part in batch])
     if ids.max() >= model.config.vocab_size:
-        return  # the model cannot read them, so there is nothing more to see
+        return  # the model cannot read these ids
     with evaluating(model):
         first = loss(model, batch).item()
     yield _judge_first_loss(first, model.config.vocab_size, untrained)
@@ -55,7 +43,7 @@ def diagnose(
         yield Finding(
             not broken,
             f"weights that are not finite: {_listed(broken)}",
-            "a run that went wrong before it was saved: a learning rate too high, no warm-up, no clipping",
+            "a run that diverged before it was saved: learning rate too high, no warm-up, no gradient clipping",
         )
         return
     yield from _check_gradients(model, batch, loss)
@@ -67,7 +55,7 @@ def _check_tokenizer(model: Any, tokenizer: Tokenizer) -> Iterator[Finding]:
     yield Finding(
         tokens == rows,
         f"the tokenizer has {tokens} tokens, the model {rows}",
-        "a tokenizer of another run: train with the one in the model's folder, or resize_token_embeddings",
+        "a tokenizer of another run: use the one in the model's folder, or resize_token_embeddings",
     )
 
 
@@ -75,20 +63,20 @@ def _judge_first_loss(loss: float, vocab_size: int, untrained: bool) -> Finding:
     expected = math.log(vocab_size)
     if untrained:
         return Finding(
-            abs(loss - expected) < NEAR,
-            f"the loss before training is {loss:.3f}; an even guess costs ln({vocab_size}) = {expected:.3f} nats",
+            abs(loss - expected) < LOSS_TOLERANCE,
+            f"the loss before training is {loss:.3f}; a uniform guess has ln({vocab_size}) = {expected:.3f} nats",
             "far above: initial weights too large, or targets not shifted by one; far below: the answer is among the "
-            "inputs, as when the causal mask is missing",
+            "inputs, as without a causal mask",
         )
     return Finding(
         loss < expected,
-        f"the loss is {loss:.3f}; an even guess would cost ln({vocab_size}) = {expected:.3f} nats",
-        "another tokenizer, a text of another kind, or weights that were not loaded",
+        f"the loss is {loss:.3f}; a uniform guess has ln({vocab_size}) = {expected:.3f} nats",
+        "another tokenizer, a different kind of text, or weights that were not loaded",
     )
 
 
 def _check_gradients(model: Module, batch: Any, loss: Loss) -> Iterator[Finding]:
-    """One backward pass; the root mean square of each parameter's gradient, and which are out of line."""
+    """One backward: gradients that are not finite, 0, or of very different sizes (root mean squares by layer)."""
     model.zero_grad()
     loss(model, batch).backward()
     sizes = {
@@ -109,23 +97,23 @@ def _check_gradients(model: Module, batch: Any, loss: Loss) -> Iterator[Finding]
     yield Finding(
         not broken,
         f"gradients are finite: {_listed(broken) if broken else 'all'}",
-        "weights that hold NaN or infinity, or logits that overflow; detect_anomaly() names the operation",
+        "NaN or infinity in weights, or logits that overflow; detect_anomaly() names the operation",
     )
     yield Finding(
         not dead,
         f"gradients that are 0: {_listed(dead)}",
-        "a layer that the loss does not use, a detach() or no_grad() between, or a unit that never answers",
+        "a layer that the loss does not use, a detach() or no_grad() before the loss, or dead units",
     )
     largest, smallest = max(layers.values(), default=0.0), min(filter(None, layers.values()), default=0.0)
     yield Finding(
-        largest <= SPREAD * smallest,
+        largest <= GRADIENT_RATIO * smallest,
         f"gradients by layer (root mean square): {shown}",
-        "exploding or vanishing: initial weights too large or too small, a missing norm or residual connection",
+        "exploding or vanishing gradients: initial weights too large or small, a missing norm or residual connection",
     )
 
 
 def _overfit(model: Module, batch: Any, loss: Loss) -> Finding:
-    """Whether the model can learn one small batch by heart: what cannot learn this, learns nothing."""
+    """Whether the model can memorise one small batch; a model that cannot will not learn more."""
     small = tuple(np.asarray(part)[:2] for part in batch)
     before = {name: array.copy() for name, array in model.state_dict().items()}
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -133,7 +121,7 @@ def _overfit(model: Module, batch: Any, loss: Loss) -> Finding:
     with evaluating(model):
         first = last = loss(model, small).item()
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()  # dropout off: what is asked is whether it can learn, not whether that is of use
+    model.eval()  # without dropout, which would only slow memorising down
     steps = 0
     try:
         while steps < OVERFITTING_STEPS and math.isfinite(last) and last > OVERFITTED * first:
@@ -150,8 +138,8 @@ def _overfit(model: Module, batch: Any, loss: Loss) -> Finding:
             module.training = mode
     return Finding(
         last <= OVERFITTED * first,
-        f"one batch learned by heart: loss {first:.3f} to {last:.3f} in {steps} steps",
-        "targets that do not follow from the inputs, frozen or dead layers, or a model too small for its vocabulary",
+        f"one batch memorised: loss {first:.3f} to {last:.3f} in {steps} steps",
+        "targets that do not depend on the inputs, frozen or dead layers, or a model too small for its vocabulary",
     )
 
 
