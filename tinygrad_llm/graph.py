@@ -25,7 +25,6 @@ in place.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from tinygrad_llm import buffers
+from tinygrad_llm import buffers, versions
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 
@@ -71,7 +70,6 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
-_next_order = itertools.count().__next__
 
 
 @contextmanager
@@ -210,17 +208,18 @@ class Node:
     needed. A node never holds its own output's Tensor or array, so no reference cycle forms.
     """
 
-    __slots__ = ("backward", "dtype", "grad", "grad_is_ours", "order", "parents", "retained", "shape")
+    __slots__ = ("arrays", "backward", "dtype", "grad", "grad_is_ours", "order", "parents", "retained", "shape")
 
     def __init__(self, data: Array, parents: tuple[Node | Variable | None, ...], backward: Backward) -> None:
         self.backward: Backward | None = backward  # None once the walk has passed
         self.parents = parents
-        self.order = _next_order()
+        self.order = versions.next_time()
         self.shape = data.shape
         self.dtype = data.dtype
         self.grad: Array | None = None  # dL/d(output), while it is being collected
         self.grad_is_ours = False  # whether the walk may add to it in place
         self.retained: weakref.ref[Variable] | None = None  # the Tensor that asked for retain_grad
+        self.arrays: tuple[int, ...] = ()  # the ids of the operands' arrays and of the result's, to name them in errors
 
     @property
     def name(self) -> str:
@@ -256,6 +255,7 @@ def record_operation(data: Array, parents: Sequence[Variable], backward: Backwar
             if parent.node is not None or parent.collects_gradient:
                 sources = tuple([p.node or (p if p.collects_gradient else None) for p in parents])
                 output.node = Node(output.data, sources, backward)
+                output.node.arrays = (*[id(p.data) for p in parents], id(output.data))
                 break
     for observer in _mode.observers:
         observer.recorded(output, parents)  # type: ignore[arg-type]  # every Variable is a Tensor
@@ -316,6 +316,8 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None
             backward, parents = node.backward, node.parents
             gradients: Gradients = [None] * len(parents)
             if dy is not None and backward is not None:  # else everything after it returned None, and so does this
+                if versions.last_write > node.order:
+                    _expect_unchanged(node, backward)
                 dy.flags.writeable = False
                 if node.retained is not None and (tensor := node.retained()) is not None:
                     tensor.collect(dy)
@@ -333,6 +335,20 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind
             node.grad, node.grad_is_ours = None, False
+
+
+def _expect_unchanged(node: Node, backward: Backward) -> None:
+    """Raises GraphError if an array that the operation saved was written into after it was recorded."""
+    for name, array in versions.saved_arrays(backward):
+        if not versions.written_since(array, node.order):
+            continue
+        known = [i for i, one in enumerate(node.arrays) if one in (id(array), id(versions.memory_owner(array)))]
+        which = f"`{name}`" if not known else "its result" if known[0] == len(node.parents) else f"operand {known[0]}"
+        raise GraphError(
+            f"backward: what `{node.name}` saved must stay as it was until its backward has run; {which}, of shape "
+            f"{array.shape}, was written in place after the forward; write into a copy (`x = x + y` in place of "
+            "`x += y`), or call backward before the write, such as an optimizer's step"
+        )
 
 
 def _deliver(operation: str, parents: Sequence[Node | Variable | None], gradients: Gradients) -> None:

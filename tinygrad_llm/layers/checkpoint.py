@@ -63,8 +63,14 @@ def recompute(module: Module, forward: Callable[..., Any], *args: Any, **kwargs:
     kept = _without_graph(values)  # the closure must not keep the graph before the module alive
     # The parameters are parents only so that the output requires a gradient; the inner backward gives them theirs.
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    read = [(x, x.data) for x in (*kept, *module.parameters(), *module.buffers()) if isinstance(x, Tensor)]
 
     def backward(dy: Array) -> Gradients:
+        if any(x.data is not array for x, array in read):
+            raise GraphError(
+                f"checkpoint: {type(module).__name__} must keep its parameters until backward, which computes its "
+                "forward again; an array was exchanged for another: exchange it after backward"
+            )
         if modes != [part.training for part in module.modules()]:
             raise GraphError(
                 f"checkpoint: {type(module).__name__} must stay in the mode of its forward until backward; "

@@ -16,6 +16,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, StateDictError
 from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.versions import mark_written
 
 M = TypeVar("M", bound="Module")
 T = TypeVar("T", bound=Tensor)
@@ -187,6 +188,7 @@ class Module:
             raise StateDictError(f"load_state_dict into {type(self).__name__}: " + "; ".join(problems))
         for tensor, value in matched.values():
             tensor.data[...] = value
+            mark_written(tensor.data)
         return LoadResult(missing, unexpected)
 
     def zero_grad(self) -> None:

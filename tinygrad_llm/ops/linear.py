@@ -39,18 +39,19 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     expect_shape("linear", x, weight.shape[:1], bias=bias)
     rows = as_rows(x.data)
-    x_shape, wants_dx = x.shape, x.requires_grad
-    table = weight.data
+    x_shape = x.shape
+    table, out_features, has_bias = weight.data, weight.shape[0], bias is not None
     y = buffers.matmul(rows, table.T) if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
     if bias is not None:
         y += bias.data
-    saved = rows if weight.requires_grad else None  # where nothing will ask for x, let it go
+    saved_rows = rows if weight.requires_grad else None  # what no gradient needs may die, or be written into
+    saved_table = table if x.requires_grad else None
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
-        dx = buffers.matmul(dy, table).reshape(x_shape) if wants_dx else None
-        dw = None if saved is None else buffers.matmul(dy.T, saved)
-        return (dx, dw) if bias is None else (dx, dw, sum_of_rows(dy))
+        dx = None if saved_table is None else buffers.matmul(dy, saved_table).reshape(x_shape)
+        dw = None if saved_rows is None else buffers.matmul(dy.T, saved_rows)
+        return (dx, dw, sum_of_rows(dy)) if has_bias else (dx, dw)
 
     parents = (x, weight) if bias is None else (x, weight, bias)
-    return record_operation(y.reshape(*x_shape[:-1], weight.shape[0]), parents, backward)
+    return record_operation(y.reshape(*x_shape[:-1], out_features), parents, backward)

@@ -13,6 +13,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
 from tinygrad_llm.optim.blocks import BLOCK
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.versions import mark_written
 
 
 class Optimizer:
@@ -132,6 +133,8 @@ class Optimizer:
                 if not data.flags.writeable or any(a.shape != data.shape or a.dtype != data.dtype for a in arrays):
                     self._refuse_update(group, index)
                 updates.append((group, parameter, grad))
+        for _, parameter, _ in updates:
+            mark_written(parameter.data)
         return updates
 
     def _refuse_update(self, group: Mapping[str, Any], index: int) -> None:

@@ -12,6 +12,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, Variable, is_grad_enabled, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import as_float, as_tensor, beside, operands, unbroadcast, wanted_shape
+from tinygrad_llm.versions import mark_written
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -57,34 +58,35 @@ class Arithmetic(Variable):
     def mul(self, other: TensorLike) -> Tensor:
         """z = x ⊙ y;  dx = dz ⊙ y, dy = dz ⊙ x."""
         x, y = operands("mul", self, other)
-        a, b = x.data, y.data
         x_shape, y_shape = wanted_shape(x), wanted_shape(y)
+        a = None if y_shape is None else x.data  # what no gradient needs may die, or be written into
+        b = None if x_shape is None else y.data
 
         def backward(dz: Array) -> Gradients:
             return (
-                None if x_shape is None else unbroadcast(dz * b, x_shape),
-                None if y_shape is None else unbroadcast(dz * a, y_shape),
+                None if x_shape is None or b is None else unbroadcast(dz * b, x_shape),
+                None if y_shape is None or a is None else unbroadcast(dz * a, y_shape),
             )
 
-        return record_operation(a * b, (x, y), backward)
+        return record_operation(x.data * y.data, (x, y), backward)
 
     __mul__ = mul
 
     def div(self, other: TensorLike) -> Tensor:
         """z = x / y;  dx = dz / y, dy = -dz ⊙ x / y². Division by zero follows IEEE 754: infinity or NaN."""
         x, y = operands("div", self, other, to_float=True)
-        a, b = x.data, y.data
         x_shape, y_shape = wanted_shape(x), wanted_shape(y)
+        a, b = None if y_shape is None else x.data, y.data
 
         def backward(dz: Array) -> Gradients:
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 return (
                     None if x_shape is None else unbroadcast(dz / b, x_shape),
-                    None if y_shape is None else unbroadcast(-dz * a / (b * b), y_shape),
+                    None if y_shape is None or a is None else unbroadcast(-dz * a / (b * b), y_shape),
                 )
 
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return record_operation(a / b, (x, y), backward)
+            return record_operation(x.data / b, (x, y), backward)
 
     __truediv__ = div
 
@@ -142,30 +144,39 @@ class Arithmetic(Variable):
     # -- in place
 
     def __iadd__(self, other: TensorLike) -> Tensor:  # type: ignore[misc]  # mypy: the alias above
-        return _write(np.add, self, other)
+        return _write(np.add, Arithmetic.add, self, other)
 
     def __isub__(self, other: TensorLike) -> Tensor:  # type: ignore[misc]  # mypy: the alias above
-        return _write(np.subtract, self, other)
+        return _write(np.subtract, Arithmetic.sub, self, other)
 
     def __imul__(self, other: TensorLike) -> Tensor:  # type: ignore[misc]  # mypy: the alias above
-        return _write(np.multiply, self, other)
+        return _write(np.multiply, Arithmetic.mul, self, other)
 
     def __itruediv__(self, other: TensorLike) -> Tensor:  # type: ignore[misc]  # mypy: the alias above
-        return _write(np.true_divide, self, other)
+        return _write(np.true_divide, Arithmetic.div, self, other)
 
 
 def refuse_recorded_write(target: Variable, *sources: TensorLike) -> None:
-    """Writing in place is for plain arrays: a recorded one is what its graph will read on the way back."""
-    recorded = target.node is not None or (is_grad_enabled() and target.requires_grad)
-    if recorded or any(isinstance(source, Variable) and source.requires_grad for source in sources):
+    """Raises GraphError where the graph would miss a write: into, or from, a Tensor that requires a gradient."""
+    if is_grad_enabled() and (target.requires_grad or any(map(_requires_grad, sources))):
         raise GraphError(
-            "an in-place write must not touch a recorded Tensor, whose values backward still needs; "
-            "write `x = x + y` instead of `x += y`, or update a parameter under no_grad()"
+            "an in-place write must not touch a Tensor that requires a gradient, nor take its values from one: the "
+            "graph does not record writes; write `x = x + y` in place of `x += y`, choose with `where`, or update a "
+            "parameter under no_grad()"
         )
 
 
-def _write(ufunc: Callable[..., Array], x: Variable, other: TensorLike) -> Tensor:
-    """`ufunc(x, other)`, written into x."""
+def _requires_grad(value: TensorLike) -> bool:
+    return isinstance(value, Variable) and value.requires_grad
+
+
+def _write(ufunc: Callable[..., Array], operation: Callable[..., Tensor], x: Variable, other: TensorLike) -> Tensor:
+    """`x op= other`: written into x where nothing is recorded, else `operation(x, other)`, to which the name is bound.
+
+    So `loss += f(x)` adds up a computed loss. A leaf that collects a gradient is refused while recording.
+    """
+    if is_grad_enabled() and not x.collects_gradient and (x.requires_grad or _requires_grad(other)):
+        return operation(x, other)
     refuse_recorded_write(x, other)
     _, y = operands(ufunc.__name__, x, other)
     if np.broadcast_shapes(x.shape, y.shape) != x.shape:
@@ -178,4 +189,5 @@ def _write(ufunc: Callable[..., Array], x: Variable, other: TensorLike) -> Tenso
         raise DTypeError(
             f"in-place {ufunc.__name__}: the result must fit {x.dtype}; got an operand of {y.dtype}"
         ) from None
+    mark_written(x.data)
     return as_tensor(x)

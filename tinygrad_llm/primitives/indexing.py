@@ -11,6 +11,7 @@ from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, Variable, record_operation
 from tinygrad_llm.primitives.arithmetic import refuse_recorded_write
 from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.versions import mark_written
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -50,6 +51,7 @@ class Indexing(Variable):
             raise IdRangeError(f"indexing: the key must fit shape {self.shape}; {error}") from None
         except ValueError as error:
             raise ShapeError(f"indexing: the value must fit the elements named; {error}") from None
+        mark_written(self.data)
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """The lower triangle of the last two axes, zero above `diagonal`;  so is the gradient."""

@@ -39,21 +39,22 @@ class Matmul(Variable):
                 f"matmul: the last axis of x must match the last but one of y; got {a.shape} and {b.shape}"
             )
         try:
-            np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+            leading = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
         except ValueError:
             raise ShapeError(f"matmul: the leading axes must broadcast; got {a.shape} and {b.shape}") from None
         x_shape, y_shape = wanted_shape(x), wanted_shape(y)
+        rows_shape, columns_shape = rows.shape, columns.shape
+        full_shape = (*leading, rows_shape[-2], columns_shape[-1])
+        saved_rows = None if y_shape is None else rows  # what no gradient needs may die, or be written into
+        saved_columns = None if x_shape is None else columns
 
         def backward(dz: Array) -> Gradients:
-            if a.ndim == 1:
-                dz = np.expand_dims(dz, -1 if b.ndim == 1 else -2)
-            if b.ndim == 1:
-                dz = np.expand_dims(dz, -1)
+            dz = dz.reshape(full_shape)
             dx = dy = None
-            if x_shape is not None:
-                dx = unbroadcast(dz @ columns.swapaxes(-1, -2), rows.shape).reshape(x_shape)
-            if y_shape is not None:
-                dy = unbroadcast(rows.swapaxes(-1, -2) @ dz, columns.shape).reshape(y_shape)
+            if x_shape is not None and saved_columns is not None:
+                dx = unbroadcast(dz @ saved_columns.swapaxes(-1, -2), rows_shape).reshape(x_shape)
+            if y_shape is not None and saved_rows is not None:
+                dy = unbroadcast(saved_rows.swapaxes(-1, -2) @ dz, columns_shape).reshape(y_shape)
             return dx, dy
 
         return record_operation(np.asarray(a @ b), (x, y), backward)
