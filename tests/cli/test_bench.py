@@ -109,7 +109,7 @@ def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
         (["--batch-size", "9" * 30], "GB of memory"),
         (["--seed", "-1"], "seed must be in"),
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
-        (["--scaling", "--data-scale"], "--data-scale has sizes of its own; leave out --scaling"),
+        (["--scaling", "--data-scale"], "--data-scale has its own sizes; leave out --scaling"),
         (["--scaling", "--data-scale", "x"], "invalid float value"),
         (["--preset", "huge"], "invalid choice"),
     ],

@@ -10,7 +10,7 @@ from tiny_gpt import tiny
 from tinygrad_llm import Tensor, composed_ops, study
 from tinygrad_llm.graph import record_operation
 from tinygrad_llm.ops import FUSED
-from tinygrad_llm.study.formulas import SAYS_THE_GRADIENT
+from tinygrad_llm.study.formulas import GRADIENT_FORMULA
 from tinygrad_llm.verify.model_cases import made, model_cases
 from tinygrad_llm.verify.op_cases import CASES
 from tinygrad_llm.verify.primitive_cases import PRIMITIVES
@@ -21,8 +21,8 @@ def tape():
     return recorded(tiny())
 
 
-def says_how(entry) -> bool:
-    return any(map(SAYS_THE_GRADIENT.search, entry.formula.splitlines())) or "def backward(" in entry.formula
+def has_gradient_formula(entry) -> bool:
+    return any(map(GRADIENT_FORMULA.search, entry.formula.splitlines())) or "def backward(" in entry.formula
 
 
 @pytest.mark.parametrize("name", model_cases())
@@ -32,7 +32,7 @@ def test_every_operation_of_every_model_has_its_formula(name: str) -> None:
     for ops in (nullcontext, composed_ops):  # the second time spelled out
         with ops(), study.record() as tape:
             case.call(model, *case.inputs)
-        silent = {entry.name for entry in tape if entry.differentiable and not says_how(entry)}
+        silent = {entry.name for entry in tape if entry.differentiable and not has_gradient_formula(entry)}
         assert len(tape) > 20 and not silent
 
 
@@ -46,7 +46,7 @@ def test_every_op_and_primitive_has_its_formula() -> None:
                 case.function(*[Tensor(x, requires_grad=True) for x in case.inputs])
     names = {entry.name for entry in tape}
     assert len(names) > 45 and {"layer_norm", "gelu", "rotate", "cumsum", "where", "max"} <= names
-    assert {entry.name for entry in tape if entry.differentiable and not says_how(entry)} == set()
+    assert {entry.name for entry in tape if entry.differentiable and not has_gradient_formula(entry)} == set()
 
 
 def test_a_formula_is_from_the_docstring_or_else_from_the_code(tape) -> None:

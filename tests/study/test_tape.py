@@ -449,7 +449,7 @@ def test_step_refuses_graphs_that_it_cannot_walk() -> None:
         many.step()
     with study.record() as lost:
         forward(model)
-    with pytest.raises(GraphError, match="is gone: keep the loss in a variable"):
+    with pytest.raises(GraphError, match="was freed: keep the loss in a variable"):
         lost.step()
     with study.record() as outside:
         loss = forward(model)

@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _expect_alone(flag: str, given: dict[str, Any]) -> None:
     if named := [name for name in (*PRESET_FLAGS, "scaling") if name in given and name != flag]:
-        ours, other = (name.replace("_", "-") for name in (flag, named[0]))
-        raise ConfigError(f"--{ours} has sizes of its own; leave out --{other}")
+        flag, other = (name.replace("_", "-") for name in (flag, named[0]))
+        raise ConfigError(f"--{flag} has its own sizes; leave out --{other}")
 
 
 class _Output:
@@ -184,7 +184,7 @@ def _summary(result: Benchmark) -> dict[str, str]:
         f"{PEAK_SIZE:,} rows",
         "peak memory": "unknown on this system"
         if result.peak_memory is None
-        else f"{_megabytes(result.peak_memory)} above what was held before the model",
+        else f"{_megabytes(result.peak_memory)} above the memory held before the model",
         "counted memory": f"{_megabytes(memory.training)}: weights {_megabytes(memory.parameters)}, gradients "
         f"{_megabytes(memory.gradients)}, AdamW {_megabytes(memory.optimizer)}, activations "
         f"{_megabytes(memory.activations)}",

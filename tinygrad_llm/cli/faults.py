@@ -16,8 +16,8 @@ from tinygrad_llm.verify.faults import FAULTS, Fault
 
 INTRODUCTION = (
     "A program that trains a model seldom crashes when it is wrong: it learns, but less well, and nobody notices. "
-    "Here are {count} common mistakes. Each can be switched on in this program for a moment. What reveals it are the "
-    "checks below, each with one claim, and the loss curve of a short training with it, next to one without."
+    "Here are {count} common mistakes. Each can be switched on in this program for a moment. The checks below, each "
+    "with one claim, and the loss curves of short trainings with the mistake and without show its effects."
 )
 NAME_WIDTH = max(map(len, (*FAULTS, *CHECKS)))
 MAX_STEPS = 100_000
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="switch on each mistake in turn; print the checks that find it"
     )
     parser.add_argument(
-        "--blind", action="store_true", help="switch on a random mistake and let you find out which it is"
+        "--blind", action="store_true", help="switch on a random mistake, which you find by checks and hints"
     )
     parser.add_argument(
         "--steps", type=int, default=STEPS, metavar="N", help="optimizer steps of each of the two trainings"

@@ -124,7 +124,7 @@ def measure(
 ) -> Benchmark:
     """Train for `warmup` and then `steps` steps (unless given, the workload's own number), and measure.
 
-    Memory is what was added since `mark`; without it, since this call.
+    Peak memory is relative to that at `mark` or, without it, at this call.
 
     Raises: ConfigError for numbers below 1: the first step fills the buffers that later ones reuse, so it is warm-up
     """

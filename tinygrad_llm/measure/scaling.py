@@ -71,7 +71,7 @@ def measure_growth(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Growth]:
-    """Yields each axis once all of its sizes are measured; `progress` is told which size is being measured.
+    """Yields each axis once all of its sizes are measured; `progress` is called with the size that is measured next.
 
     Raises: ConfigError for an unknown axis
     """

@@ -1,4 +1,4 @@
-"""What the call stack tells about an operation: its modules, the line that called it, its operands' names."""
+"""Facts about an operation from the call stack: its modules, the line that called it, the names of its operands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ModulePaths:
                 self._collect()  # the module may have been added to its model since
             if id(module) not in self._of_module:
                 if self.is_fixed:
-                    continue  # not a part of the model that was asked for
+                    continue  # not a part of the given model
                 self.roots.append(module)
                 self._collect()
             possible, inside = self._of_module[id(module)], f"{paths[-1]}." if paths and paths[-1] else ""
@@ -81,8 +81,8 @@ def _modules_on_stack(frame: FrameType | None) -> Iterable[Module]:
 def _module_of(frame: FrameType) -> Module | None:
     """The module whose method this frame runs; None for `__init__`, where the module has no parts yet.
 
-    Only frames of modules are asked for their local variables: Python keeps those of a frame that was asked alive for
-    as long as it runs, and a training loop's would keep its loss alive.
+    `f_locals` is read in frames of modules only. Reading it keeps the local variables of a frame alive for as long as
+    it runs; in the frame of a training loop that would keep the loss alive.
     """
     code = frame.f_code
     if code.co_name == "__init__":
@@ -98,7 +98,7 @@ def _module_of(frame: FrameType) -> Module | None:
 def source_line(frame: FrameType | None) -> str:
     """The line of code outside the engine that called the operation in `frame`, as file:line.
 
-    Where that line is in a layer without sublayers, such as Linear, the line that called the layer: it tells more.
+    Where that line is in a layer without sublayers, such as Linear, it is the line that called the layer.
     """
     while frame is not None and frame.f_code.co_filename.startswith(ENGINE):
         frame = frame.f_back

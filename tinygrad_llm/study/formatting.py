@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-PIPE_WIDTH = 160  # columns of a table that is printed into a file or pipe, unless COLUMNS says otherwise
+PIPE_WIDTH = 160  # columns of output to a file or pipe, unless the variable COLUMNS is set
 
 
 def terminal_width() -> int:

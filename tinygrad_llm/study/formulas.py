@@ -1,4 +1,4 @@
-"""The formula of an operation, read from where it is written: its docstring, and where that is silent, its backward."""
+"""The formula of an operation: from its docstring or, where that has no gradients, the source of its backward."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from tinygrad_llm.graph import Backward
 
-SAYS_THE_GRADIENT = re.compile(r"\bd[^\s=]+ = ")  # dx = ..., dweight[i] = ...
+GRADIENT_FORMULA = re.compile(r"\bd[^\s=]+ = ")  # dx = ..., dweight[i] = ...
 
 
 def operation_behind(backward: Backward) -> Callable[..., Any] | None:
-    """The function that defined `backward`: `layer_norm` for `layer_norm.<locals>.backward`, None where it is local."""
+    """The function that defined `backward`: `layer_norm` for `layer_norm.<locals>.backward`; None for a local one."""
     found: Any = None
     for name in backward.__qualname__.rsplit(".<locals>", 1)[0].split("."):
         found = getattr(backward, "__globals__", {}).get(name) if found is None else getattr(found, name, None)
@@ -27,19 +27,18 @@ def operation_behind(backward: Backward) -> Callable[..., Any] | None:
 
 @functools.cache
 def formula_of(operation: Callable[..., Any] | None, backward: CodeType) -> str:
-    """What the docstring of `operation` says that it computes: its first sentence and the indented formulas.
+    """The first sentence and the indented formulas of the docstring of `operation`.
 
-    Where these do not say what the gradients are, the code of its backward follows, which does. An operation without
-    docstring has that code alone.
+    The source of its backward follows where these have no formula of a gradient.
     """
     lines = _from_docstring(inspect.getdoc(operation) or "") if operation is not None else []
-    if not any(map(SAYS_THE_GRADIENT.search, lines)):
+    if not any(map(GRADIENT_FORMULA.search, lines)):
         lines += _from_source(backward)
     return "\n".join(lines)
 
 
 def _from_docstring(text: str) -> list[str]:
-    """The first paragraph on one line, and the paragraphs that are formulas: indented, before the list of shapes."""
+    """The first paragraph as one line, and the formulas: indented paragraphs before `Shapes:`."""
     first, *others = text.split("\n\n")
     lines = [" ".join(first.split())] if first.strip() else []
     for paragraph in others:

@@ -98,11 +98,11 @@ class Tape:
     def step(self) -> Entry:
         """Play the next operation of the backward, and print its formula and gradients. Returns its entry.
 
-        A backward that ran while recording is replayed from what was written down. Otherwise this performs it,
-        starting from the last operation recorded; after the last step the parameters have the gradients that
-        `loss.backward()` gives. Until then the rest of the graph is kept.
+        A backward that ran while recording is replayed from its records. Otherwise this method performs it, starting
+        from the last operation recorded; after the last step the parameters have the gradients of `loss.backward()`.
+        Until then the rest of the graph is kept.
 
-        Raises: GraphError where there is nothing to play, or nothing more
+        Raises: GraphError where no backward can be played, or all of it was played
         """
         live = self._played == len(self._recorder.backward_order)
         if live:
@@ -129,7 +129,7 @@ class Tape:
         last, output = self._recorder.last_differentiable, self._recorder.last_output
         if last is None or output is None:
             raise GraphError(
-                "step: there is nothing to play; no operation on what requires a gradient was recorded; "
+                "step: there is nothing to play; no operation that requires a gradient was recorded; "
                 "run the model's forward inside `with record() as tape:`"
             )
         if last.backward is not None:
@@ -138,7 +138,7 @@ class Tape:
         if loss is None or loss.node is None or loss.node.backward is None:
             raise GraphError(
                 f"step: the graph behind the last operation, #{last.index} {last.name}, must exist; it "
-                f"{'is gone: keep the loss in a variable' if loss is None else 'was walked outside of the recording'}"
+                f"{'was freed: keep the loss in a variable' if loss is None else 'was walked outside of the recording'}"
             )
         if loss.size != 1:
             raise GraphError(

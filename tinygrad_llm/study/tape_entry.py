@@ -90,8 +90,8 @@ class Entry:
     that led to it. `bytes_made` is the size of the output, 0 for a view. `bytes_kept` is the size of the arrays that
     its backward keeps and no earlier backward does, without parameters.
 
-    `backward` is the last call of its backward, None where there was none. `arrays` are copies of the arrays, by
-    name, where the tape keeps them.
+    `backward` is the last call of its backward, or None. `arrays` are copies of operands, output and gradients by
+    name, where the tape keeps arrays.
     """
 
     index: int

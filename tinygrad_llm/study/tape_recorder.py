@@ -133,11 +133,11 @@ class Recorder:
         self._last_event = self._resume(now)
 
     def _now(self) -> float:
-        """A clock that stands still while the recorder itself works."""
+        """Seconds on a clock that excludes the recorder's own work."""
         return time.perf_counter() - self._own_seconds
 
     def _resume(self, stopped: float) -> float:
-        """Let the clock continue from where it `stopped`."""
+        """Exclude the time since `stopped` from the clock."""
         self._own_seconds += self._now() - stopped
         return stopped
 
@@ -173,7 +173,7 @@ def _is_view(output: Tensor, parents: Sequence[Tensor]) -> bool:
 
 
 def _gradient_name(backward: CodeType) -> str:
-    """What a backward calls the incoming gradient: `dy` or `dz`."""
+    """The name that a backward has for the incoming gradient, such as `dy` or `dz`."""
     return backward.co_varnames[0] if backward.co_argcount else "dy"
 
 

@@ -15,7 +15,7 @@ FaultyOp: TypeAlias = "Callable[..., Tensor]"
 
 
 class Patch(NamedTuple):
-    """`value` instead of `owner.attribute`: for a mistake in what is no op, such as a method of a layer."""
+    """Replaces `owner.attribute` by `value`: for a mistake outside of the ops, such as in a method of a layer."""
 
     owner: Any
     attribute: str
@@ -24,7 +24,7 @@ class Patch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A mistake: its name, what is wrong, the line of code as it is wrong and right, hints for who searches it.
+    """A mistake: its name, a description, the wrong and the right line of code, and hints for the hunt.
 
     `ops` maps the name of an op to what runs in its place; `patches` are for mistakes outside of the ops. `caught_by`
     is the check of `verify.checks` that is meant to find it.

@@ -37,7 +37,7 @@ class Proof:
 
     `slopes` were measured, `exact` of them by the complex step. `worst_slope` is the largest relative difference
     between a gradient and its slope; `worst_fused` the largest between fused and composed in float64, None where
-    nothing is fused. `problem` says what is wrong; it is empty where nothing is.
+    nothing is fused. `problem` describes the error, "" where there is none.
     """
 
     group: str
