@@ -62,7 +62,7 @@ def test_the_written_out_steps_and_the_package_agree(
 @pytest.mark.parametrize("demo", demos(name for name, of in FIGURES.items() if of.without_texts))
 def test_says_so_where_no_text_is_at_hand(demo: str, printed_without_texts: Callable) -> None:
     output, _ = printed_without_texts(demo)
-    assert re.search(r"^NOTE: the text '[a-z0-9-]+' is not at hand .*corpora\.download", output, re.MULTILINE)
+    assert re.search(r"^NOTE: the text '[a-z0-9-]+' was not found .*corpora\.download", output, re.MULTILINE)
     assert BANNER.findall(output) == FIGURES[demo].titles
     for figure in FIGURES[demo].figures:
         check(output, figure)

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all: when the writer fails, when the disk is full, when the process dies."""
+"""Atomic writes: the writer fails, the disk is full, the process is killed."""
 
 import errno
 import os
@@ -93,7 +93,7 @@ def test_a_vanished_folder_or_a_folder_in_the_way_is_explained(tmp_path):
     with pytest.raises(CheckpointError, match="folder does not exist"), atomic_write(tmp_path / "gone" / "file"):
         pass
     (tmp_path / "folder").mkdir()
-    with pytest.raises(CheckpointError, match="in the way"), atomic_write(tmp_path / "folder"):
+    with pytest.raises(CheckpointError, match="a folder has that name"), atomic_write(tmp_path / "folder"):
         pass
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="is a file"), atomic_write(tmp_path / "file" / "file"):

@@ -224,7 +224,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         ".": "is a folder",
         "loop": "must be a file",
         "a\0b": "null byte",
-        "a\ud800b": "half a character",
+        "a\ud800b": "lone surrogate",
         "x" * 300: "must be a file",
     }.items():
         with pytest.raises(FormatError, match=what):

@@ -1,4 +1,4 @@
-"""Bytes on disk, knowing nothing of models: strict JSON, safetensors, and files that are whole or not there."""
+"""Files, independent of models: strict JSON, safetensors, atomic writes, snapshots, logs, locks and downloads."""
 
 from typing import TYPE_CHECKING
 

@@ -1,14 +1,14 @@
-"""Write a file that is there whole or not at all.
+"""Atomic writes: a file is replaced completely, or not at all.
 
-Who overwrites a file and is killed half way has lost both the old and the new. So the new bytes go into a temporary
-file beside it, and only when the disk says that it has them does one rename put them in place:
+A process that is killed while it overwrites a file has lost the old bytes and the new ones. So the new bytes go into a
+temporary file in the same folder, and one rename puts them in place after they are on the disk:
 
     .model.safetensors.1f00c3a2.tmp   written, flushed, fsync
                  |  os.replace: on one file system the name points to the old file or to the new one, never to neither
                  v
     model.safetensors                 then fsync of the folder, because the name lives there
 
-A crash leaves the old file and perhaps a temporary one, which `remove_leftovers` sweeps away.
+A crash leaves the old file and perhaps a temporary file, which `remove_leftovers` deletes.
 """
 
 import errno
@@ -35,27 +35,34 @@ REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission is denied; choose a folder that you may write to",
     errno.EPERM: "permission is denied; choose a folder that you may write to",
-    errno.ENOENT: "its folder does not exist (any more); create it or choose another one",
-    errno.ENOTDIR: "what should be its folder is a file; choose another place",
-    errno.EISDIR: "a folder of that name is in the way",
+    errno.ENOENT: "its folder does not exist (any more); create it or choose another",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another path",
+    errno.EISDIR: "a folder has that name; choose another name",
+    errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
 }
 
 
+def short_path(path: str | os.PathLike[str]) -> str:
+    """A path for a message: at most 200 characters, the middle left out."""
+    name = os.fspath(path)
+    return name if len(name) <= 200 else f"{name[:100]}...{name[-97:]}"
+
+
 def cannot_write(path: str | os.PathLike[str], problem: OSError) -> CheckpointError:
-    """The error that says which file could not be written, why, and what to do about it."""
+    """The error for a file that could not be written: its name, the reason, and what to do."""
     reason = REASONS.get(problem.errno or 0) or problem.strerror or str(problem)
-    return CheckpointError(f"{os.fspath(path)}: cannot be written: {reason}. What stood there before is untouched")
+    return CheckpointError(f"{short_path(path)}: cannot be written: {reason}. An older file there is unchanged")
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new name in the same folder, hence on the same file system, that `remove_leftovers` knows."""
+    """A new name in the same folder, and so on the same file system, that `remove_leftovers` recognises."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
-    """Delete the temporary files and folders that killed writers left in `folder`, and return their names.
+    """Delete the temporary files and folders that killed processes left in `folder`, and return their names.
 
-    Only for the one who holds the folder's lock: the temporary file of a living writer looks the same.
+    Call it only with the folder's lock held: the temporary file of a running process has the same kind of name.
     """
     removed = []
     with suppress(FileNotFoundError):
@@ -67,7 +74,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def remove_quietly(path: Path) -> None:
-    """Delete a file or a folder with all it holds; what cannot be deleted stays."""
+    """Delete a file, or a folder with its contents; ignore what cannot be deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -76,24 +83,24 @@ def remove_quietly(path: Path) -> None:
 
 
 def sync_file(file: BinaryIO) -> None:
-    """Return only when the bytes are on the disk, as far as the system lets one know."""
+    """Return when the bytes are on the disk, as far as the system can tell."""
     file.flush()
-    if sys.platform == "darwin":  # there fsync hands the bytes to the drive, which may still hold them in its cache
-        with suppress(OSError):  # not every file system knows the stronger call
+    if sys.platform == "darwin":  # on macOS fsync only hands the bytes to the drive, which may keep them in its cache
+        with suppress(OSError):  # not every file system supports the stronger call
             fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
             return
     os.fsync(file.fileno())
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Return only when the names in `folder` are on the disk; Windows has no such call, and goes without."""
+    """Return when the names in `folder` are on the disk; Windows has no such call."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as problem:
-        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do without, too
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do not support it
             raise
     finally:
         os.close(descriptor)
@@ -101,10 +108,10 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a file to write bytes to, which takes the place of `path` when the `with` block ends well.
+    """A file to write bytes to, which replaces `path` when the `with` block ends without an exception.
 
-    When the block raises, nothing has happened to `path`, and the temporary file is gone. A new file has the
-    permissions that the umask gives; a symbolic link at `path` is replaced, not followed.
+    If the block raises, `path` is unchanged and the temporary file is deleted. A new file has the permissions of the
+    umask; a symbolic link at `path` is replaced, not followed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -113,14 +120,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     os.listdir(folder)
     ['note.txt']
 
-    Raises: CheckpointError, saying why, where the disk is full, the folder read-only or gone, `path` a pipe or a
-            device, which the superuser could lose that way, or the like.
+    Raises: CheckpointError with the reason, such as a full disk, a read-only folder, or a pipe or device at `path`,
+            which root would replace by a file
     """
     target = Path(path)
     temporary = temporary_beside(target)
     with suppress(OSError):
-        mode = os.stat(target).st_mode  # of what a link points to: /dev/stdout is one
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder the system itself complains
+        mode = os.stat(target).st_mode  # follows links, since /dev/stdout is one
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # os.replace refuses a folder itself
             raise CheckpointError(f"{target}: cannot be written: a pipe or device must not become a file; name one")
     try:
         with open(temporary, "xb") as file:
@@ -133,6 +140,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(problem, TinygradLLMError):
             raise
         raise cannot_write(path, problem) from problem
-    except BaseException:  # Ctrl-C as well: the half file must not stay
+    except BaseException:  # also Ctrl-C: the unfinished file must not stay
         remove_quietly(temporary)
         raise

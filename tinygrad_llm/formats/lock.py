@@ -1,8 +1,8 @@
-"""One writer per run folder: a second is refused while the first lives, and never because of a lock left behind.
+"""One writing process per run folder: a second process is refused while the first runs, and no stale lock remains.
 
-A lock that is merely a file with a number in it outlives a crash, and then stands in the way. So the file is only the
-place; the lock itself is the kernel's (flock, or on Windows a locked byte), held by an open file, and the kernel lets
-go of it when the process ends, however it ends. The text in the file only helps to say who is there.
+A lock that is only a file with a process id survives a crash and then blocks its owner. So the lock is the kernel's
+(flock, or on Windows a locked byte), held through an open file, and the kernel releases it when the process ends for
+any reason. The text in the file only serves to name the process that holds the lock.
 """
 
 import errno
@@ -23,18 +23,18 @@ else:
     import fcntl
 
 LOCK_FILE = "run.lock"
-LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read either: one far behind the text
+LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read, so it lies far behind the text
 HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 class RunLock:
-    """The right to write into a run folder, from `acquire` (or entering `with`) to `release` (or its end).
+    """The lock on a run folder, held from `acquire` (or entering `with`) to `release` (or the end of the block).
 
-    The lock file stays: to delete it would let a waiting process lock a file that no longer has a name. A process
-    that was forked (not started anew) shares the lock and holds it until it ends, too. On Windows, untested, a locked
-    byte takes flock's place. A network file system must support locks, or the folder is refused.
+    The lock file is never deleted: another process might lock a file that no longer has a name. A forked process shares
+    the lock and holds it until it ends. On Windows (untested) a locked byte replaces flock. A folder on a network file
+    system without locks is refused.
 
-    Raises: CheckpointError where another process (or this one, already) holds the lock, or the file cannot be made.
+    Raises: CheckpointError if another process (or this one, already) holds the lock, or the file cannot be created
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -42,7 +42,7 @@ class RunLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once or raise CheckpointError, saying who holds it."""
+        """Take the lock, without waiting. Raises: CheckpointError naming the process that holds it."""
         path = self.folder / LOCK_FILE
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -51,7 +51,7 @@ class RunLock:
         try:
             _lock(descriptor)
             text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
-            with suppress(OSError):  # on a full disk the lock still holds; only its message is poorer
+            with suppress(OSError):  # on a full disk the lock still works; only its message is less exact
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, text.encode())
         except OSError as problem:
@@ -68,9 +68,9 @@ class RunLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back; without it, nothing happens."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
-            os.close(self._descriptor)  # with the last descriptor of the open file the kernel's lock goes
+            os.close(self._descriptor)  # the kernel's lock ends with the last descriptor of the open file
             self._descriptor = None
 
     def __enter__(self) -> "RunLock":
@@ -93,7 +93,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Who wrote into the lock file, or that it is unknown: the text is a courtesy, and may be anything."""
+    """The process that wrote the lock file, if its text can be parsed: it may hold anything."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         entry = json.loads(os.read(descriptor, 1000))

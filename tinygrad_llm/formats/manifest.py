@@ -1,15 +1,15 @@
-"""Snapshots: several files that appear together or not at all, and that can be told from damaged ones.
+"""Snapshots: several files that appear together or not at all, with checksums that reveal damage.
 
     run/
-      config.json  model.safetensors            copies or links of the newest snapshot's, put there by `publish_files`
+      config.json  model.safetensors            copies of (or links to) the newest snapshot's, by `publish_files`
       checkpoints/
         step-00000100/                          a snapshot
           model.safetensors  optimizer.safetensors  state.json  ...
-          manifest.json                         name, size and sha256 of each, and the version of this layout
-        .step-00000200.5f3a90c1.tmp/            one that is being written, or whose writer was killed
+          manifest.json                         name, size and sha256 of each file, and the version of the layout
+        .step-00000200.5f3a90c1.tmp/            one that is being written, or was left by a killed process
 
 A snapshot is written under a temporary name: its files, each flushed to disk, the manifest last, then the folder.
-One rename makes it appear. So a folder without the leading dot was once whole; the manifest tells whether it still is.
+One rename makes it appear. So a folder without a leading dot was complete once; the manifest tells if it still is.
 """
 
 import errno
@@ -29,6 +29,7 @@ from tinygrad_llm.formats.atomic import (
     cannot_write,
     remove_leftovers,
     remove_quietly,
+    short_path,
     sync_file,
     sync_folder,
     temporary_beside,
@@ -39,22 +40,22 @@ from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 MANIFEST = "manifest.json"
 KIND = "tinygrad_llm snapshot"
 VERSION = 1
-REPLACED = ".replaced"  # the ending of a snapshot that has just been superseded by one of the same name
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # no separator, no "..", nothing hidden, on any system
+REPLACED = ".replaced"  # suffix of a snapshot that is being replaced by one of the same name
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # no separator, no "..", not hidden, on any system
 SHA256 = re.compile(r"[0-9a-f]{64}")
-LINK_FROM = 1 << 20  # bytes; smaller files are copied, because people edit a config.json in place
+LINK_FROM = 1 << 20  # bytes; smaller files are copied, since users edit config.json in place
 
 Content = bytes | Callable[[BinaryIO], object]
 
 
 def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str, Content]) -> Path:
-    """Write `files` as the snapshot `folder/name`, and return its path when the disk has all of it.
+    """Write `files` as the snapshot `folder/name`, and return its path when all of it is on the disk.
 
-    A file's content is bytes, or a function that writes them, front to back, into the binary file it is given.
-    `folder` is made if its parent exists. What killed writers left in it is swept away, so the caller must hold the
-    run's lock. A snapshot of the same name is replaced; at no moment is neither of the two there.
+    A file's content is bytes, or a function that writes them sequentially into the binary file it is given. `folder` is
+    created if its parent exists. Temporary files of killed processes are deleted, so the caller must hold the run's
+    lock. A snapshot of the same name is replaced; at every moment the old or the new one exists.
 
-    Raises: CheckpointError, naming the file, where it cannot be written; older snapshots are untouched then.
+    Raises: CheckpointError, naming the file, if it cannot be written; older snapshots are unchanged then
     """
     folder = Path(folder)
     target = folder / _plain(name)
@@ -66,7 +67,7 @@ def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str
     temporary = temporary_beside(target)
     current = target
     try:
-        folder.mkdir(exist_ok=True)  # without parents: a run folder that vanished must be noticed, not made again
+        folder.mkdir(exist_ok=True)  # without parents: a run folder that was deleted must be noticed, not created again
         sync_folder(folder.parent)
         remove_leftovers(folder)
         temporary.mkdir()
@@ -95,18 +96,19 @@ def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str
 
 
 def verify_snapshot(path: str | os.PathLike[str]) -> dict[str, Path]:
-    """Read the whole snapshot, compare it with its manifest, and return its files' paths by name.
+    """Read the whole snapshot, compare it with its manifest, and return the paths of its files by name.
 
-    Raises: CheckpointError, naming the file, for a manifest that is missing, damaged or of a newer version, and for
-    a file that is missing, of the wrong size or content, not listed, or not a file (links are not followed).
+    Raises: CheckpointError, naming the file, for a manifest that is missing, damaged or of a newer version, and for a
+            file that is missing, of the wrong size or content, not listed, or not a file (links are not followed)
     """
     folder = Path(path)
     try:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             raise CheckpointError(f"{folder}: a snapshot must be a folder, not a link or a file")
         present = set(os.listdir(folder))
-    except OSError as problem:
-        raise CheckpointError(f"{folder}: cannot be read: {problem.strerror}") from problem
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the path
+        reason = getattr(problem, "strerror", None) or problem
+        raise CheckpointError(f"{short_path(folder)}: cannot be read: {reason}") from problem
     listing = _read_manifest(folder / MANIFEST)
     for name in sorted(present - listing.keys() - {MANIFEST}):
         raise CheckpointError(f"{folder / name}: is not listed in {MANIFEST}; it does not belong here, remove it")
@@ -124,12 +126,11 @@ def verify_snapshot(path: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def newest_whole_snapshot(folder: str | os.PathLike[str]) -> tuple[Path | None, list[str]]:
-    """The last snapshot, by name, that is whole, and one message for each later one that is not.
+    """The last undamaged snapshot, by name, and one message for each later one that is damaged.
 
-    Names are compared with their digits as numbers, so step-100 comes after step-20. (None, messages) where there is
-    none.
+    Digits in names are compared as numbers, so step-100 comes after step-20. Returns (None, messages) if there is none.
 
-    Raises: CheckpointError where the folder exists and cannot be listed.
+    Raises: CheckpointError if the folder exists and cannot be listed
     """
     problems = []
     for path in _newest_first(folder):
@@ -143,12 +144,12 @@ def newest_whole_snapshot(folder: str | os.PathLike[str]) -> tuple[Path | None, 
 
 
 def prune_snapshots(folder: str | os.PathLike[str], keep: int, protect: Collection[str] = ()) -> list[str]:
-    """Delete old snapshots, except the `keep` newest whole ones and those named in `protect`; return what was deleted.
+    """Delete old snapshots except the `keep` newest undamaged ones and those in `protect`; return the deleted names.
 
-    Whole ones are counted by reading them: a damaged one must never push a whole one out. Damaged ones newer than
-    the oldest that is kept stay, for who wants to look at them.
+    Undamaged snapshots are found by reading them, so that a damaged one never displaces an undamaged one. Damaged
+    snapshots newer than the oldest that is kept stay for inspection.
 
-    Raises: CheckpointError where `keep` is below 1 or a snapshot cannot be deleted.
+    Raises: CheckpointError if `keep` is below 1 or a snapshot cannot be deleted
     """
     if keep < 1:
         raise CheckpointError(f"prune_snapshots: must keep at least 1 snapshot; got keep={keep}")
@@ -171,13 +172,12 @@ def prune_snapshots(folder: str | os.PathLike[str], keep: int, protect: Collecti
 
 
 def publish_files(snapshot: str | os.PathLike[str], folder: str | os.PathLike[str], names: Iterable[str]) -> None:
-    """Let `folder/name` be the snapshot's file of that name, for each name in turn, whole at every moment.
+    """Put the snapshot's files of these names into `folder`, one after the other, each atomically.
 
-    A large file becomes a hard link, which takes neither time nor space, or a copy where the file system has no
-    links. Each file changes in one step, the set of them does not: who needs files that fit each other at any
-    moment reads the snapshot.
+    A large file becomes a hard link, which takes neither time nor space, or a copy if the file system has no links. The
+    files do not change together: a reader that needs files of one snapshot opens the snapshot.
 
-    Raises: CheckpointError, naming the file, where it cannot be read or put in place.
+    Raises: CheckpointError, naming the file, if it cannot be read or put in place
     """
     for name in names:
         source, target = Path(snapshot) / _plain(name), Path(folder) / name
@@ -188,12 +188,12 @@ def publish_files(snapshot: str | os.PathLike[str], folder: str | os.PathLike[st
 
 
 def check_published(path: str | os.PathLike[str], snapshots: str | os.PathLike[str]) -> None:
-    """A file that `publish_files` put into place must still be, byte for byte, what one of the snapshots lists.
+    """Check that a published file has the sha256 that one of the snapshots lists for its name.
 
-    The newest may have appeared a moment before its files were published, so each is asked. Where there are no
-    snapshots, there is nothing to compare with.
+    All snapshots are compared, since the newest may have appeared a moment before its files were published. Without
+    snapshots there is nothing to compare.
 
-    Raises: CheckpointError, naming the file, where its bytes have changed
+    Raises: CheckpointError, naming the file, if its bytes have changed
     """
     name, listed = Path(path).name, set()
     for folder in _newest_first(snapshots):
@@ -212,7 +212,7 @@ def check_published(path: str | os.PathLike[str], snapshots: str | os.PathLike[s
 
 
 class _HashedFile(io.BufferedWriter):
-    """A file that takes bytes front to back and knows their sha256 when the last has come."""
+    """A file that is written sequentially and computes the sha256 of its bytes."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path, "xb"))
@@ -226,7 +226,7 @@ class _HashedFile(io.BufferedWriter):
         return written
 
     def seek(self, target: int, whence: int = 0, /) -> int:
-        raise io.UnsupportedOperation("a snapshot's files are written front to back")
+        raise io.UnsupportedOperation("a snapshot's files are written sequentially")
 
 
 def _write_file(path: Path, content: Content) -> tuple[int, str]:
@@ -245,7 +245,7 @@ def _manifest_bytes(listing: Mapping[str, tuple[int, str]]) -> bytes:
 
 
 def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
-    """Size and sha256 of each listed file; every byte of the manifest is checked on the way."""
+    """Size and sha256 of each listed file; every byte of the manifest is checked."""
     with open_regular(path, follow_links=False, error=CheckpointError) as file:
         data = file.read()
     try:
@@ -266,7 +266,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
         if type(size) is not int or size < 0 or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
             raise CheckpointError(f"{path}: {name} must have a size and a sha256; got {shown(entry)}")
         listing[name] = (size, sha256)
-    # A flipped bit may fall into a space or a version number. What we write has one form; this must be it.
+    # A flipped bit may be in a space or a version number. A manifest is written in one form only; this must be it.
     if data != _manifest_bytes(listing):
         raise CheckpointError(f"{path}: is not as it was written; use another snapshot")
     return listing
@@ -298,7 +298,7 @@ def _newest_first(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _remove_at_once(path: Path) -> None:
-    """Delete a snapshot in one step: half deleted it must not keep its name."""
+    """Rename a snapshot, then delete it: partly deleted it must not have its name."""
     if os.path.lexists(path):
         doomed = temporary_beside(path)
         os.rename(path, doomed)
@@ -306,12 +306,12 @@ def _remove_at_once(path: Path) -> None:
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Put a hard link to `source` in the place of `target`; False where this file system cannot."""
+    """Replace `target` by a hard link to `source`; False if the file system has no hard links."""
     temporary = temporary_beside(target)
     try:
         os.link(source, temporary)
     except OSError as problem:
-        if problem.errno in (errno.ENOENT, errno.ENOSPC, errno.EROFS):  # no copy would fare better
+        if problem.errno in (errno.ENOENT, errno.ENOSPC, errno.EROFS):  # a copy would fail as well
             raise cannot_write(target, problem) from problem
         return False
     try:
@@ -320,5 +320,5 @@ def _linked(source: Path, target: Path) -> bool:
     except OSError as problem:
         raise cannot_write(target, problem) from problem
     finally:
-        remove_quietly(temporary)  # where `target` was this very file already, the rename did nothing at all
+        remove_quietly(temporary)  # if `target` was already this file, the rename did nothing
     return True

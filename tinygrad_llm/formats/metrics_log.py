@@ -1,6 +1,6 @@
-"""The run's log: one JSON object per line, appended as training goes (https://jsonlines.org).
+"""The metrics log of a run: one JSON object per line, appended during training (https://jsonlines.org).
 
-A line is one `write`, so a killed process leaves whole lines and perhaps the beginning of one more. Readers pass over
+Each line is one `write`, so a killed process leaves complete lines and perhaps the beginning of one more. Readers skip
 that last piece; the next writer removes it first.
 """
 
@@ -17,7 +17,7 @@ from tinygrad_llm.formats.atomic import atomic_write, cannot_write
 from tinygrad_llm.formats.regular_file import open_regular
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json
 
-TAIL_BYTES = 1 << 16  # to read at a time in search of the last line
+TAIL_BYTES = 1 << 16  # read at a time to find the last line
 
 Record = dict[str, str | int | float | bool | None]
 
@@ -34,27 +34,27 @@ class MetricsLog:
     ...     read_metrics(log.path)
     [{'step': 1, 'train_loss': 4.0}, {'step': 2, 'train_loss': 2.0}]
 
-    Raises: CheckpointError where the file cannot be written.
+    Raises: CheckpointError if the file cannot be written
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if os.path.lexists(self.path):
-            self._mend_last_line()
+            self._repair_last_line()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record as one line; NaN and infinity, which JSON lacks, become null, NumPy's numbers plain ones.
+        """Write one record as one line. NaN and infinity become null, since JSON has neither.
 
-        Raises: DataError for a record that is not flat or has no step, CheckpointError where it cannot be written.
+        Raises: DataError for a record that is not flat or has no step, CheckpointError if it cannot be written
         """
         line = json_bytes(_flat(record), "metrics record", indent=None)
         try:
-            # Opened anew each time, so that a folder which vanished is noticed and a replaced file is followed.
+            # Opened for each record, so that a deleted folder is noticed and a replaced file is followed.
             with open(self.path, "ab", buffering=0) as file:
                 before = file.seek(0, os.SEEK_END)
                 try:
                     written = file.write(line)
-                    if written != len(line):  # the disk took a part; asking again says why it takes no more
+                    if written != len(line):  # a part was written; the second write raises the reason
                         file.write(line[written:])
                 except OSError:
                     file.truncate(before)
@@ -63,9 +63,9 @@ class MetricsLog:
             raise cannot_write(self.path, problem) from problem
 
     def truncate_after(self, step: int) -> None:
-        """Drop the records of later steps, so that a run resumed at `step` logs each step once.
+        """Delete the records of later steps, so that a run resumed at `step` logs each step once.
 
-        Raises: FormatError for a line that is no record with a step, CheckpointError where it cannot be written.
+        Raises: FormatError for a line that is not a record with a step, CheckpointError if it cannot be written
         """
         if not os.path.lexists(self.path):
             return
@@ -79,11 +79,11 @@ class MetricsLog:
                 if logged <= step:
                     file.write(line + b"\n")
 
-    def _mend_last_line(self) -> None:
+    def _repair_last_line(self) -> None:
         with open_regular(self.path, error=CheckpointError) as file:
             size = start = file.seek(0, os.SEEK_END)
             tail = b""
-            while start and b"\n" not in tail:  # from behind, for a long run's log is long
+            while start and b"\n" not in tail:  # from the end, since the log of a long run is long
                 start = max(start - TAIL_BYTES, 0)
                 file.seek(start)
                 tail = file.read(size - start)
@@ -101,15 +101,15 @@ class MetricsLog:
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
-    """All records of a log; a last line that was cut off is passed over.
+    """All records of a log; a last line that was cut off is skipped.
 
-    Raises: FormatError, with the line's number, for a line before it that is no flat JSON object.
+    Raises: FormatError, with the line's number, for another line that is not a flat JSON object
     """
     return [record for _, _, record in _lines(path)]
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes, Record]]:
-    """Each record with its number and its line, one after the other: a long run's log need not fit into memory."""
+    """Yield each record with its number and its line, so that a long log need not fit in memory."""
     with open_regular(path) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n") and not _is_whole(line):
@@ -122,7 +122,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes, Record]]:
 
 
 def _is_whole(line: bytes) -> bool:
-    """Only the closing brace ends a record, so a beginning that is an object is all of it."""
+    """Whether the line is a complete record: only its last character, the closing brace, makes it an object."""
     try:
         return isinstance(parse_json(line, "last line", max_depth=1), dict)
     except FormatError:

@@ -1,4 +1,4 @@
-"""Open a file for reading, certain that it is a file: never a pipe that blocks, a device, or a folder."""
+"""Opening regular files only: a pipe could block, and a device or a folder is no data."""
 
 import errno
 import os
@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from io import BufferedReader
 
 from tinygrad_llm.errors import FormatError, TinygradLLMError
+from tinygrad_llm.formats.atomic import short_path
 
 Path = str | os.PathLike[str]
 
-# Without O_NONBLOCK the mere opening of a named pipe would wait for somebody to write into it.
-# Systems that lack one of these flags also lack the thing that it guards against.
+# O_NONBLOCK: opening a named pipe would wait for another process to write into it.
+# A system without one of these flags also lacks what the flag protects from.
 CAREFULLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 REASONS = {
     errno.ENOENT: "there is none of that name: check the spelling",
     errno.EISDIR: "it is a folder: name a file in it",
     errno.EACCES: "permission to read it is denied: ask its owner",
+    errno.ENAMETOOLONG: "its name is too long: check the spelling",
 }
 
 
@@ -26,27 +28,27 @@ REASONS = {
 def open_regular(
     path: Path, *, follow_links: bool = True, error: type[TinygradLLMError] = FormatError
 ) -> Iterator[BufferedReader]:
-    """Open an existing regular file for reading bytes; whatever the system says against it becomes `error`.
+    """An existing regular file, open for reading bytes; every OSError becomes `error`.
 
-    Raises: `error`, naming the file, where it is missing, unreadable, a folder, a pipe, a device, or (with
-    `follow_links=False`) a symbolic link, and where reading inside the `with` block fails.
+    Raises: `error`, naming the file, if it is missing, unreadable, a folder, a pipe, a device, or (with
+            `follow_links=False`) a symbolic link, or if reading fails inside the `with` block
     """
     try:
         if not follow_links and os.path.islink(path):
-            raise error(f"{os.fspath(path)}: must be a file of its own; it is a symbolic link")
+            raise error(f"{short_path(path)}: must be a file, not a symbolic link")
         with _open(path, CAREFULLY | (0 if follow_links else NO_LINK), error) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise error(f"{os.fspath(path)}: must be a regular file; it is a pipe, a device or a socket")
+                raise error(f"{short_path(path)}: must be a regular file; it is a pipe, a device or a socket")
             yield file
     except OSError as problem:
         if isinstance(problem, TinygradLLMError):
             raise
         reason = REASONS.get(problem.errno or 0) or problem.strerror or str(problem)
-        raise error(f"{os.fspath(path)}: must be a file that can be read; {reason}") from problem
+        raise error(f"{short_path(path)}: must be a file that can be read; {reason}") from problem
 
 
 def _open(path: Path, flags: int, error: type[TinygradLLMError]) -> BufferedReader:
     try:
         return open(path, "rb", opener=lambda name, _: os.open(name, flags))
     except ValueError:
-        raise error(f"{os.fspath(path)!r}: must be a file's name; it holds a null byte or half a character") from None
+        raise error(f"{short_path(path)!r}: must be a file's name; it has a null byte or a lone surrogate") from None

@@ -1,4 +1,4 @@
-"""The safetensors format: named arrays in a file that runs no code and can be mapped into memory.
+"""The safetensors format: named arrays in a file that contains no code and can be memory-mapped.
 
 The whole format (https://github.com/huggingface/safetensors) fits in one drawing. A file with a (2, 2) float32 array
 named "a" and a (3,) uint8 array named "b":
@@ -13,10 +13,10 @@ named "a" and a (3,) uint8 array named "b":
            length     header: one JSON object                                  data: no hole, no overlap
                                                                                offset 0 is here
 
-Beside the tensors, the header may hold `"__metadata__"`, an object of strings. Numbers are little-endian, arrays in C
-order. Writers put wide numbers before narrow ones, so that every array begins at a multiple of its own item size.
+Besides the tensors, the header may hold `"__metadata__"`, an object of strings. Numbers are little-endian, arrays in C
+order. Writers sort arrays by item size, largest first, so that every array begins at a multiple of its item size.
 
-Reading checks all of it before it believes any of it: a file from elsewhere may be cut off, or made to harm.
+The whole header is checked before any of it is used: a file from elsewhere may be cut off, or made to do harm.
 """
 
 import math
@@ -40,8 +40,8 @@ MOST_AXES = 64  # of a NumPy array
 MOST_STRAY_BRACKETS = 10_000  # in names and metadata
 METADATA = "__metadata__"
 
-# Bits per number, narrow to wide: the order in which a writer sorts, backwards. Within a width it is the reference
-# implementation's order, so that the same arrays give the same bytes.
+# Bits per number, from narrow to wide: writers sort in the reverse order. Within a width it is the order of the
+# reference implementation, so that the same arrays give the same bytes.
 BITS = {
     "BOOL": 8,
     "F4": 4,
@@ -86,7 +86,7 @@ WRITING_ORDER = {name: rank for rank, name in enumerate(reversed(BITS))}
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """What a header says about one tensor; `begin` and `end` count bytes from the start of the data."""
+    """The entry of one tensor in a header; `begin` and `end` count bytes from the start of the data."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -104,9 +104,9 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read and check a safetensors file's header, against the file's size as well, without touching the data.
+    """Read the header of a safetensors file and check it, also against the file's size, without reading the data.
 
-    Raises: FormatError, saying what is wrong and where.
+    Raises: FormatError, saying what is wrong and where
     """
     with open_regular(path) as file:
         return _read_header(file, os.fspath(path))
@@ -117,17 +117,17 @@ def read_safetensors(
 ) -> dict[str, NDArray[Any]]:
     """Read every tensor of a safetensors file, by name, in the order of the file's data.
 
-    The arrays are read-only views of the file, mapped into memory: nothing is read before it is used, and the file
-    may be replaced or deleted meanwhile, but not shortened in place. With `copy=True` they are writable arrays of
-    their own. With `as_float32=True`, BF16 and F16 become (new, writable) float32 arrays, exactly: a BF16 number is
-    the upper half of a float32, sign, the same 8 bits of exponent, and the first 7 bits of the fraction.
+    The arrays are read-only views of the memory-mapped file: data is read when it is used, and the file may be replaced
+    or deleted meanwhile, but not shortened in place. With `copy=True` they are writable copies. With
+    `as_float32=True`, BF16 and F16 become (new, writable) float32 arrays, exactly: a BF16 number is the upper half of a
+    float32, with sign, the same 8 bits of exponent, and the first 7 bits of the fraction.
 
-    Raises: FormatError for a file that breaks the format, and for BF16 (without `as_float32`), FP8 and other numbers
-    that NumPy does not have.
+    Raises: FormatError for a file that violates the format, and for BF16 (without `as_float32`), FP8 and other types
+            that NumPy lacks
     """
     with open_regular(path) as file:
         header = _read_header(file, os.fspath(path))
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # lives as long as an array looks into it
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays mapped as long as an array uses it
     source = os.fspath(path)
     return {
         name: _read_tensor(mapped, header.data_start, info, f"{source}: tensor {shown(name)}", as_float32, copy)
@@ -140,12 +140,13 @@ def write_safetensors(
     tensors: Mapping[str, NDArray[Any]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write named arrays as a safetensors file, whole or not at all.
+    """Write named arrays as a safetensors file, atomically.
 
-    Any strides, any byte order and 0-d are fine; equal contents give equal bytes, whatever the order of the mappings.
+    Arrays may have any strides, any byte order and no axes. Equal contents give equal bytes, whatever the order of the
+    mappings.
 
-    Raises: DTypeError for an array that the format cannot hold, FormatError for names or metadata that it cannot,
-    CheckpointError where the file cannot be written.
+    Raises: DTypeError for an array that the format cannot hold, FormatError for such names or metadata, CheckpointError
+            if the file cannot be written
     """
     header, arrays = _plan(tensors, metadata, os.fspath(path))  # before the disk is touched
     with atomic_write(path) as file:
@@ -223,7 +224,7 @@ def _check_entry(entry: object, source: str) -> TensorInfo:
         raise FormatError(f"{source}: data_offsets must be [begin, end], begin not after end; got {shown(offsets)}")
     if len(shape) > MOST_AXES:
         raise FormatError(f"{source}: shape may have {MOST_AXES} axes, NumPy's limit; got {len(shape)}")
-    # NumPy counts an empty array's bytes as if its empty axes were not there, and must not overflow doing so.
+    # NumPy computes an empty array's bytes without its empty axes, and this must not overflow.
     if math.prod(axis for axis in shape if axis) * BITS[dtype] > 8 * LARGEST:
         raise FormatError(f"{source}: shape {shown(shape)} has more bytes than 2**63 - 1")
     bits = math.prod(shape) * BITS[dtype]

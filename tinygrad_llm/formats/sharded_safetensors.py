@@ -1,4 +1,4 @@
-"""Weights too large for one file: shards, and the index that says which tensor lies in which.
+"""Sharded weights: several safetensors files, and an index that tells which tensor is in which.
 
 model.safetensors                    one file, or else
 model.safetensors.index.json         {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", ...}, ...}
@@ -19,19 +19,19 @@ from tinygrad_llm.formats.strict_json import read_json_object, shown
 
 WEIGHTS = "model.safetensors"
 INDEX = WEIGHTS + ".index.json"
-# A bare name of this folder: whoever wrote the index must not choose which of the reader's files is opened.
+# A plain name in this folder: an index must not be able to open any other file.
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
 
 
 def read_sharded_safetensors(
     folder: str | os.PathLike[str], *, as_float32: bool = False, copy: bool = False
 ) -> dict[str, NDArray[Any]]:
-    """Every tensor of a folder's `model.safetensors`, or of the shards that its index names, by name.
+    """Every tensor of a folder's `model.safetensors`, or of the shards in its index, by name.
 
     `as_float32` and `copy` as in `read_safetensors`.
 
-    Raises: FormatError where there is neither, for a shard that breaks the format or whose name leaves the folder, and
-            where index and shards disagree about who holds what
+    Raises: FormatError if there is neither, for a shard that violates the format or whose name leaves the folder, and
+            if index and shards disagree
     """
     folder = Path(folder)
     if os.path.lexists(folder / WEIGHTS):

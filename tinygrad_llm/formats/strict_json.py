@@ -1,12 +1,11 @@
-"""JSON without its loopholes: what is read has one meaning, and what is written can be read everywhere.
+"""Strict JSON: a text that is accepted has one meaning, and a text that is written can be read everywhere.
 
-Python's `json` is lenient where RFC 8259 leaves room: of two equal keys the last wins, `NaN` and `Infinity` are taken,
-`1e999` becomes infinity, `"\\ud800"` becomes a string that no file can hold, a long number or a deep nesting ends in
-an exception of another kind. A reader of checkpoints should not guess, so all of these are a `FormatError` here.
+Python's `json` is lenient where RFC 8259 leaves room: of two equal keys the last wins, `NaN` and `Infinity` are
+accepted, `1e999` becomes infinity, `"\\ud800"` becomes a string that no file can hold, and a long number or deep
+nesting ends in another exception. A reader of checkpoints should not guess, so all of these are a `FormatError` here.
 
-The work is shared by two readers. The fast one is Python's own, with hooks that refuse; but it does not say *where* it
-stood when a hook was called. So after a refusal `find_fault` walks through the text once more, slowly, to find the
-place.
+There are two parsers. The fast one is Python's own, with hooks that refuse, but a hook does not know its position in
+the text. So after a refusal `find_fault` scans the text again, slowly, to find the position.
 """
 
 import json
@@ -21,8 +20,8 @@ from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats.atomic import atomic_write
 from tinygrad_llm.formats.regular_file import open_regular
 
-MAX_DEPTH = 64  # lists and objects inside each other; configs and tokenizers need about ten
-MAX_DIGITS = 400  # of one number; the largest float64 has 309. Reading digits takes quadratic time
+MAX_DEPTH = 64  # nesting of lists and objects; configs and tokenizers need about ten
+MAX_DIGITS = 400  # per number; the largest float64 has 309. Parsing digits takes quadratic time
 LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -33,13 +32,13 @@ COLON = re.compile(r"[ \t\n\r]*:")
 
 
 class _Refused(Exception):
-    """Raised inside `json.loads` by our hooks, never outside this file."""
+    """Raised inside `json.loads` by the hooks below; never leaves this file."""
 
 
 def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line: int = 1) -> Any:
-    """The value of a JSON text (RFC 8259) in UTF-8; `source` names it in errors.
+    """The value of a JSON text (RFC 8259) in UTF-8; `source` is its name in errors.
 
-    `first_line` is the number of its first line, where the text is a part of a file.
+    `first_line` is the number of its first line, if the text is a part of a file.
 
     Time and memory grow linearly with the text.
 
@@ -49,8 +48,8 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line:
     Traceback (most recent call last):
     tinygrad_llm.errors.FormatError: config.json: line 1, column 10: key 'a' appears twice in one object; remove one
 
-    Raises: FormatError, with line and column (in characters, from 1), for anything that is not JSON, and for equal
-    keys, numbers that are not finite or longer than 400 digits, lone surrogates, and nesting beyond `max_depth`.
+    Raises: FormatError, with line and column (in characters, from 1), for anything that is not JSON, for equal keys,
+            numbers that are not finite or have over 400 digits, lone surrogates, and nesting beyond `max_depth`
     """
 
     def refuse(text: str, at: int, what: str) -> NoReturn:
@@ -66,12 +65,12 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line:
         refuse(text, 0, "JSON has no byte order mark; save the file as UTF-8 without BOM")
     try:
         if LONG_NUMBER.search(text) or SURROGATE_ESCAPE.search(text):
-            # Most likely digits within a string, or half of a good pair: only the slow walk can tell.
+            # Most likely digits within a string, or half of a valid pair: only the slow scan can tell.
             fault = find_fault(text, max_depth)
             if fault:
                 refuse(text, *fault)
         value = json.loads(
-            text, object_pairs_hook=_object_without_twins, parse_constant=_no_constant, parse_float=_finite_float
+            text, object_pairs_hook=_object_of_distinct_keys, parse_constant=_refuse_constant, parse_float=_finite_float
         )
         if _depth(value, max_depth) > max_depth:
             raise _Refused
@@ -83,7 +82,9 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line:
         return value
     if fault:
         refuse(text, *fault)
-    raise FormatError(f"{source}: nested too deeply for what is left of Python's stack; read it from a shallower call")
+    raise FormatError(
+        f"{source}: nested too deeply for the rest of Python's stack; call it with fewer frames on the stack"
+    )
 
 
 def read_json(path: str | os.PathLike[str], max_depth: int = MAX_DEPTH) -> Any:
@@ -93,7 +94,7 @@ def read_json(path: str | os.PathLike[str], max_depth: int = MAX_DEPTH) -> Any:
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The one object that a JSON file holds. Raises: FormatError for anything else, naming the file and the place."""
+    """The object in a JSON file. Raises: FormatError for another value, naming the file and the position."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise FormatError(f"{os.fspath(path)}: must hold one JSON object; got {type(value).__name__}")
@@ -101,9 +102,9 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def json_bytes(value: Any, source: str = "value", indent: int | None = 2) -> bytes:
-    """`value` as JSON text in UTF-8, in the order of its keys, so that `parse_json` gives it back (tuples as lists).
+    """`value` as JSON text in UTF-8, keys in their order, so that `parse_json` returns it (tuples as lists).
 
-    Raises: FormatError for what JSON cannot hold: NaN, keys that are not strings, arrays, surrogates, deep nesting.
+    Raises: FormatError for what JSON cannot hold: NaN, keys that are not strings, arrays, surrogates, deep nesting
     """
     if _depth(value, MAX_DEPTH, string_keys_for=source) > MAX_DEPTH:
         raise FormatError(f"{source}: JSON written here nests at most {MAX_DEPTH} deep; this is deeper or circular")
@@ -115,14 +116,14 @@ def json_bytes(value: Any, source: str = "value", indent: int | None = 2) -> byt
         raise FormatError(f"{source}: a lone surrogate cannot be written as UTF-8; clean the text first") from problem
     except (TypeError, ValueError, RecursionError) as problem:
         raise FormatError(f"{source}: JSON cannot hold this: {problem}; give plain, finite Python values") from problem
-    parse_json(data, source)  # what we could not read back we do not write
+    parse_json(data, source)  # never write what cannot be read back
     return data
 
 
 def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = 2) -> None:
-    """Write `value` as a JSON file, whole or not at all.
+    """Write `value` as a JSON file, atomically.
 
-    Raises: FormatError for what JSON cannot hold, CheckpointError where the file cannot be written.
+    Raises: FormatError for what JSON cannot hold, CheckpointError if the file cannot be written
     """
     data = json_bytes(value, os.fspath(path), indent)
     with atomic_write(path) as file:
@@ -130,12 +131,12 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = 2)
 
 
 def shown(value: object) -> str:
-    """`repr` of a few dozen letters at most per part, so that a hostile name or list cannot fill screen or memory."""
+    """`repr` with at most a few dozen characters per part, so that a hostile value cannot fill screen or memory."""
     return BRIEFLY.repr(value)
 
 
 def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
-    """Where the first thing stands that Python's `json` would let pass and we do not, and what it is."""
+    """The position of the first fault that Python's `json` accepts and this parser refuses, and its description."""
     open_objects: list[set[str] | None] = []  # the keys seen so far in each open object; None for a list
     at = 0
     while landmark := LANDMARK.search(text, at):
@@ -147,7 +148,7 @@ def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
             except json.JSONDecodeError as problem:
                 return problem.pos, f"is not JSON: {problem.msg}"
             if HALF_CHARACTER.search(string):
-                return start, "a string holds half a character (a lone surrogate); write the pair or the character"
+                return start, "a string has a lone surrogate; write the pair or the character"
             if open_objects and open_objects[-1] is not None and COLON.match(text, at):
                 if string in open_objects[-1]:
                     return start, f"key {shown(string)} appears twice in one object; remove one"
@@ -169,18 +170,18 @@ def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
 def _is_finite(number: str) -> bool:
     try:
         return math.isfinite(float(number))
-    except ValueError:  # such as 1.2.3, which is the syntax's business
+    except ValueError:  # such as 1.2.3, which the parser refuses
         return True
 
 
-def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_of_distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise _Refused
     return result
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise _Refused
 
 
@@ -191,13 +192,13 @@ def _finite_float(digits: str) -> float:
     return value
 
 
-def _depth(value: Any, enough: int, string_keys_for: str | None = None) -> int:
-    """How deep lists and objects nest, counted level by level; beyond `enough` the count stops."""
+def _depth(value: Any, limit: int, string_keys_for: str | None = None) -> int:
+    """Nesting depth of lists and objects; stops counting beyond `limit`."""
     depth = 0
     level = [value] if isinstance(value, (dict, list, tuple)) else []
-    while level and depth <= enough:
+    while level and depth <= limit:
         depth += 1
-        inner: dict[int, Any] = {}  # by identity: an object that holds itself twice must not double at each level
+        inner: dict[int, Any] = {}  # by identity: an object that contains itself twice must not double at each level
         for container in level:
             if string_keys_for is not None and isinstance(container, dict):
                 for key in container:

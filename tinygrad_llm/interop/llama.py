@@ -159,7 +159,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     if member is None:
         raise FormatError(f"{path}: model_type must be one of {', '.join(MEMBERS)}; got {shown(model_type)}")
     config.expect_unset(*MUST_BE_UNSET)
-    if any(kind != "full_attention" for kind in config.get("layer_types") or []):
+    kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise config.refusal("layer_types", "must be 'full_attention' for each: others are not computed here")
     qkv_bias, output_bias = member.biases[0]
     if ALL in member.biases:

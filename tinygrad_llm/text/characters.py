@@ -1,4 +1,4 @@
-"""One id per character: the smallest tokenizer there is, and the one of nanoGPT's laptop recipe."""
+"""One id per character: the smallest tokenizer, used by nanoGPT's Shakespeare example."""
 
 import functools
 import sys
@@ -15,7 +15,7 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 
 
 class CharTokenizer(Tokenizer):
-    """The sorted characters of a text, each with its place as id (as in Karpathy's char-rnn and nanoGPT).
+    """The sorted characters of a text; the position is the id (as in Karpathy's char-rnn and nanoGPT).
 
     >>> tokenizer = CharTokenizer.train("hello")
     >>> tokenizer.encode("hole")
@@ -29,9 +29,9 @@ class CharTokenizer(Tokenizer):
     def __init__(self, characters: Iterable[str], special_tokens: Iterable[str] = ()) -> None:
         """Characters take the ids 0, 1, ... in the order given, special tokens the ids after them.
 
-        With the special token `<|unk|>`, characters outside the vocabulary become its id; without it they are refused.
+        With the special token `<|unk|>`, characters outside the vocabulary get its id; without it they are an error.
 
-        Raises: TokenizerError for characters that are not single or not different, or are special tokens as well
+        Raises: TokenizerError for strings that are not single characters, repeated ones, or special tokens among them
         """
         self._characters = list(characters)
         names = expect_special_tokens(special_tokens)
@@ -79,12 +79,12 @@ class CharTokenizer(Tokenizer):
             character = error.args[0]
             raise TokenizerError(
                 f"every character must be among the {len(id_of)} of the training text; got {character!r} "
-                f"(U+{ord(character):04X}): train on a text that has it, train with special_tokens=({UNKNOWN!r},), "
-                f"or use a BPE tokenizer, which knows every character"
+                f"(U+{ord(character):04X}): train on a text that has it, or use a BPE tokenizer, which can encode "
+                "every character"
             ) from None
 
     def encode_to_array(self, text: str, allowed_special: AllowedSpecial = ()) -> NDArray[Any]:
-        """The same ids as `encode`, as an array of `id_dtype`, looked up in one table by code point.
+        """The ids of `encode` as an array of `id_dtype`, looked up in a table by code point.
 
         Shapes: -> (T,)
         Raises: TokenizerError as `encode`
@@ -94,10 +94,10 @@ class CharTokenizer(Tokenizer):
             ids = self._id_of_code_point[np.frombuffer(text.encode("utf-32-le"), "<u4")]
             if ids.min(initial=0) >= 0:
                 return ids.astype(self.id_dtype)
-        return super().encode_to_array(text, allowed)  # which knows what to do with the rest
+        return super().encode_to_array(text, allowed)  # for unknown characters and special tokens
 
     def last_cut(self, text: str, start: int) -> int:
-        """The last place after `start` that cannot be inside a special token: characters know no neighbours."""
+        """The last position after `start` that cannot be inside a special token: a character is encoded alone."""
         for cut in range(len(text), start, -1):
             if not any(may_lie_inside(text, cut, token) for token in self._special_tokens):
                 return cut

@@ -1,17 +1,17 @@
-"""A long text in chunks that are encoded one by one, to the very ids of the whole.
+"""Encoding a long text in chunks, to exactly the ids of the whole.
 
-A text may be cut where no piece of its tokenizer reaches across, and none looks across. For all tokenizers of this
-package such a place lies before a whitespace that follows a non-whitespace:
+A text may be cut at a position that no piece of its tokenizer crosses or looks across. For all tokenizers of this
+package, such a position is before a whitespace that follows a non-whitespace:
 
-- characters: each stands for itself;
-- the book's words and WordPiece: a word holds no whitespace;
-- BPE: in its pattern whitespace is the first character of a piece, or the piece is nothing but whitespace. So the
-  piece that ends in the non-whitespace ends there, whatever follows; and the one that begins with the whitespace
-  begins there, for the pattern never looks back. Its two looks ahead, for the end of the text and for a
-  non-whitespace, are for pieces of whitespace, which do not end before such a place.
+- characters: each is encoded alone;
+- the book's words and WordPiece: a word has no whitespace inside;
+- BPE: in its pattern, whitespace is the first character of a piece, or the whole piece is whitespace. So a piece that
+  ends in the non-whitespace ends there, whatever follows; and the next piece begins with the whitespace, since the
+  pattern has no lookbehind. Its two lookaheads, for the end of the text and for a non-whitespace, are in pieces of
+  whitespace only, which do not end before such a position.
 
-A run of spaces is never cut, and CR LF stays together. Only a special token with whitespace inside could lie across; a
-place within one, or within what may become one when the text goes on, is left out.
+A run of spaces is never cut, and CR LF stays together. Only a special token with whitespace inside could cross such a
+position; positions within one, or within text that may become one, are left out.
 """
 
 from __future__ import annotations
@@ -28,40 +28,39 @@ if TYPE_CHECKING:
     from tinygrad_llm.text.special_tokens import AllowedSpecial
     from tinygrad_llm.text.tokenizer import Tokenizer
 
-# Unicode's White_Space property, spelled out because Python's own \s adds four control characters. Three of its members
-# are controls to WordPiece, which takes them out and joins what they stood between: no place to cut a text.
+# Unicode's White_Space property, written out because Python's \s adds four control characters. WordPiece removes three
+# of them as controls, which joins the characters around them: a text is not cut there.
 _CUTTING = "\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 WHITESPACE = "\v\f\x85" + _CUTTING
 
 _CUT = re.compile(f"(?<=[^{WHITESPACE}])[{_CUTTING}]")
-_LOOK_BACK = 256  # characters kept of what came before, at least; more where a special token is longer
+_LOOK_BACK = 256  # characters kept of the text before, at least; more if a special token is longer
 
 
 def encode_chunks(
     tokenizer: Tokenizer, blocks: Iterable[str], allowed_special: AllowedSpecial = ()
 ) -> Iterator[tuple[str, NDArray[Any]]]:
-    """A text that comes in blocks, cut anywhere, as chunks with their ids: together those of `encode` on the whole.
+    """Chunks of a text and their ids, together those of `encode` on the whole; `blocks` may be cut anywhere.
 
-    Memory holds a few blocks, and the unfinished end of what has come: where a text goes on without a place to cut it,
-    such as a single whitespace, that end grows until there is one. As many chunks are encoded at once as the tokenizer
-    has use for.
+    Memory holds a few blocks and the text since the last possible cut, which grows while the text has no whitespace.
+    Chunks are encoded in as many threads as the tokenizer can use.
 
     Shapes: -> per chunk (T,), of the tokenizer's `id_dtype`
     Raises: TokenizerError as `Tokenizer.encode`
     """
     longest = max((len(token) for token in tokenizer.special_tokens), default=0)
     chunks = cut_into_chunks(blocks, tokenizer.last_cut, max(longest, _LOOK_BACK))
-    at_once = tokenizer.encoding_threads
-    if at_once == 1:
+    threads = tokenizer.encoding_threads
+    if threads == 1:
         for chunk in chunks:
             yield chunk, tokenizer.encode_to_array(chunk, allowed_special)
         return
-    pool = ThreadPoolExecutor(at_once)
+    pool = ThreadPoolExecutor(threads)
     waiting: deque[tuple[str, Future[NDArray[Any]]]] = deque()
     try:
         for chunk in chunks:
             waiting.append((chunk, pool.submit(tokenizer.encode_to_array, chunk, allowed_special)))
-            if len(waiting) > at_once:  # one waits beside those at work, and no more
+            if len(waiting) > threads:  # one chunk more than threads is in the queue
                 chunk, ids = waiting.popleft()
                 yield chunk, ids.result()
         while waiting:
@@ -74,11 +73,11 @@ def encode_chunks(
 def cut_into_chunks(
     blocks: Iterable[str], last_cut: Callable[[str, int], int], look_back: int = _LOOK_BACK
 ) -> Iterator[str]:
-    """The same text, cut only where `last_cut(text, start)` allows it: the last such place from `start` on, or 0.
+    """The same text in chunks, cut only where `last_cut(text, start)` allows it: the last position from `start`, or 0.
 
-    It sees a new block behind the last `look_back` characters before it.
+    It is called with each block and the last `look_back` characters before the block.
     """
-    pending: list[str] = []  # joined only when a cut has come: a long text without one costs no time
+    pending: list[str] = []  # joined only at a cut, so that a long text without one takes linear time
     before = ""
     for block in blocks:
         if not block:
@@ -98,9 +97,9 @@ def cut_into_chunks(
 
 
 def last_safe_cut(text: str, start: int, special_tokens: Iterable[str]) -> int:
-    """The last place at or after `start` where `text` may be cut without changing any tokenizer's ids, or 0."""
+    """The last position from `start` on where `text` may be cut without changing any tokenizer's ids, or 0."""
     spaced = [token for token in special_tokens if any(character.isspace() for character in token)]
-    window = 4096  # the last place is nearly always among the last words
+    window = 4096  # the last position is nearly always among the last words
     while True:
         left = max(start, len(text) - window)
         for match in reversed(list(_CUT.finditer(text, left))):
@@ -112,7 +111,7 @@ def last_safe_cut(text: str, start: int, special_tokens: Iterable[str]) -> int:
 
 
 def may_lie_inside(text: str, cut: int, token: str) -> bool:
-    """Whether `token` stands across the place `cut`, or may when the text goes on."""
+    """Whether `token` crosses the position `cut`, or may do so when the text continues."""
     return any(
         text.endswith(token[:before], 0, cut) and token.startswith(text[cut : cut + len(token) - before], before)
         for before in range(1, len(token))

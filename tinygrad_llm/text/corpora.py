@@ -1,9 +1,9 @@
-"""The named texts of the book and its demos: where they lie, where they come from, and what they must be.
+"""The named texts of the book and the demos: local path, public address, size and sha256.
 
-A name is looked for in the folder that the environment variable TINYGRAD_LLM_DATA names, then in the cache folder
-(`$XDG_CACHE_HOME/tinygrad_llm`, else `~/.cache/tinygrad_llm`). Nothing is ever fetched unasked: `download(name)` puts a
-text from its public home into the cache, checked by size and sha256. `python-docs` needs no file: every CPython carries
-its own documentation.
+A named text is searched in the folder of the environment variable TINYGRAD_LLM_DATA, then in the cache folder
+(`$XDG_CACHE_HOME/tinygrad_llm`, else `~/.cache/tinygrad_llm`). Nothing is downloaded unless `download(name)` is called,
+which stores a text in the cache after checking its size and sha256. `python-docs` needs no file: CPython includes its
+documentation.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ GPT2 = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main"
 
 @dataclasses.dataclass(frozen=True)
 class PublicFile:
-    """One file: its name under a data folder, its public home, and its content's size in bytes and sha256."""
+    """One file: its path in a data folder, its public address, and the size in bytes and sha256 of its content."""
 
     name: str
     url: str
@@ -36,13 +36,13 @@ class PublicFile:
 
 
 def _sms_messages(archive: bytes) -> bytes:
-    """The member `SMSSpamCollection` of UCI's archive, its lines ended by CR LF whichever way they came.
+    """The member `SMSSpamCollection` of UCI's archive, with CR LF line ends.
 
     Raises: DownloadError
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as unpacked, unpacked.open("SMSSpamCollection") as member:
-            content = member.read(1_000_000)  # twice its size, so that no archive can unfold into more
+            content = member.read(1_000_000)  # twice its size: limits what a malicious archive can unpack to
     except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise DownloadError(f"UCI's archive must be a zip with the member SMSSpamCollection; {error}") from None
     return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
@@ -111,12 +111,12 @@ NAMES = (*CORPORA, PYTHON_DOCS)
 
 
 def cache_folder() -> Path:
-    """Where downloads go.
+    """The folder of downloads.
 
     Raises: DataError if the user has no home folder
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):  # the standard tells us to ignore a relative one
+    if os.path.isabs(named):  # the XDG standard ignores a relative path
         return Path(named) / "tinygrad_llm"
     try:
         return Path.home() / ".cache" / "tinygrad_llm"
@@ -125,9 +125,9 @@ def cache_folder() -> Path:
 
 
 def find(name: str) -> Path:
-    """The file of a named text, or for `gpt2-vocabulary` the folder of its two files.
+    """The path of a named text, or for `gpt2-vocabulary` the folder of its two files.
 
-    Raises: DataError if it is not at hand, telling how to get it
+    Raises: DataError if it is not found, telling how to get it
     """
     files = _files_of(name)
     given = os.environ.get(DATA_VARIABLE, "")
@@ -137,20 +137,20 @@ def find(name: str) -> Path:
         try:
             if all((folder / file.name).is_file() for file in files):
                 return folder / files[0].name if len(files) == 1 else (folder / files[0].name).parent
-        except (OSError, ValueError):  # a folder that cannot be looked into holds nothing for us
+        except (OSError, ValueError):  # a folder that cannot be read
             continue
     wanted = " and ".join(file.name for file in files)
     raise DataError(
-        f"the text {name!r} is not at hand (looked for {wanted} in {' and '.join(map(str, folders))}): set "
+        f"the text {name!r} was not found (searched {wanted} in {' and '.join(map(str, folders))}): set "
         f"{DATA_VARIABLE} to a folder that holds it, or fetch it once with "
         f"`python -c \"from tinygrad_llm.text import corpora; corpora.download('{name}')\"`"
     )
 
 
 def load_text(name: str) -> str:
-    """The whole of a named text, line ends as they are.
+    """A named text as a str; line ends are unchanged.
 
-    Raises: DataError if it is not at hand or not UTF-8
+    Raises: DataError if it is not found or not UTF-8
     """
     if name == PYTHON_DOCS:
         return python_docs()
@@ -166,10 +166,10 @@ def load_text(name: str) -> str:
 
 
 def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Fetch a named text from its public home into the cache folder, unless it is there; returns what `find` would.
+    """Download a named text from its public address into the cache folder, unless it is there; returns its path.
 
-    Units: time_limit in seconds, for each file; progress gets bytes done and in all
-    Raises: DownloadError if it cannot be had, or is not what it must be
+    Units: time_limit in seconds, for each file; progress gets bytes done and bytes in total
+    Raises: DownloadError if it cannot be downloaded, or has another size or sha256
     """
     files = _files_of(name)
     paths = [
@@ -188,11 +188,11 @@ def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int]
 
 
 def python_docs() -> str:
-    """The documentation that this Python carries (`pydoc_data.topics`), its topics in alphabetical order.
+    """The documentation included in this Python (`pydoc_data.topics`), its topics in alphabetical order.
 
-    About 465,000 characters; they differ between versions of Python.
+    About 465,000 characters; the text differs between versions of Python.
 
-    Raises: DataError where a distribution has stripped it
+    Raises: DataError if the distribution has removed it
     """
     try:
         topics = importlib.import_module("pydoc_data.topics").topics

@@ -10,20 +10,20 @@ from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.special_tokens import END_OF_TEXT
 from tinygrad_llm.text.vocabulary_files import read_encoder_and_merges
 
-DOWNLOAD_TIME_LIMIT = 120.0  # seconds for tiktoken's own download, which sets itself no limit
+DOWNLOAD_TIME_LIMIT = 120.0  # seconds for tiktoken's own download, which has no limit
 
 
 class GPT2Tokenizer(BPETokenizer):
-    """The tokenizer of GPT-2 (Radford et al. 2019), with the very ids of `tiktoken.get_encoding("gpt2")`.
+    """The tokenizer of GPT-2 (Radford et al. 2019), with exactly the ids of `tiktoken.get_encoding("gpt2")`.
 
-    `GPT2Tokenizer()` looks for `encoder.json` and `vocab.bpe` where `corpora.find("gpt2-vocabulary")` does, and asks
-    tiktoken for its own copy otherwise, which tiktoken downloads unless its cache has it.
+    `GPT2Tokenizer()` uses the `encoder.json` and `vocab.bpe` that `corpora.find("gpt2-vocabulary")` finds; otherwise
+    tiktoken's copy, which tiktoken downloads unless it is in tiktoken's cache.
     """
 
     kind = "gpt2"
 
     def __init__(self, ranks: dict[bytes, int] | None = None, special_tokens: dict[str, int] | None = None) -> None:
-        """Raises: DownloadError where the vocabulary is neither at hand nor to be had, saying what to set."""
+        """Raises: DownloadError if the vocabulary is not found and cannot be downloaded, saying what to set."""
         if ranks is None:
             ranks, special_tokens = _find_vocabulary()
         super().__init__(ranks, special_tokens)
@@ -48,9 +48,7 @@ def _find_vocabulary() -> tuple[dict[bytes, int], dict[str, int]]:
 
 
 def _vocabulary_of_tiktoken(why: str) -> tuple[dict[bytes, int], dict[str, int]]:
-    """What tiktoken has in its cache or downloads.
-
-    It runs in a thread of its own, because tiktoken waits for a silent network without end.
+    """The vocabulary from tiktoken's cache or download, in a thread, since tiktoken waits for a network without limit.
 
     Raises: DownloadError
     """
@@ -69,7 +67,7 @@ def _vocabulary_of_tiktoken(why: str) -> tuple[dict[bytes, int], dict[str, int]]
                     encoder_json_hash=encoder_json.sha256,
                 )
             )
-        except Exception as error:  # whatever requests, the cache folder or the parser came to
+        except Exception as error:  # of the network, the cache folder or the parser
             outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)

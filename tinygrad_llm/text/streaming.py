@@ -1,4 +1,4 @@
-"""Text as its ids arrive, one at a time, without ever showing half a character."""
+"""Decoding ids one at a time, in whole characters."""
 
 import codecs
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 
 
 class StreamDecoder:
-    """Decodes ids one by one; what it returns, joined, is what `tokenizer.decode` gives for all of them.
+    """Decodes ids one by one; the returned pieces, joined, are `tokenizer.decode` of all ids.
 
-    A token may end in the middle of a character. Its bytes wait here until the character is whole, or until it is clear
-    that it never will be and U+FFFD takes its place.
+    A token may end in the middle of a character. Its bytes are held back until the character is complete, or until it
+    cannot become complete and is replaced by U+FFFD.
 
     >>> from tinygrad_llm.text.bpe import BPETokenizer
     >>> stream = StreamDecoder(BPETokenizer.train("", vocab_size=257))
@@ -19,7 +19,7 @@ class StreamDecoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, after: Iterable[int] = ()) -> None:
-        """`after` holds ids that are already shown, such as the prompt: text goes on from there.
+        """`after` holds ids whose text is already shown, such as the prompt.
 
         Raises: IdRangeError, DTypeError
         """
@@ -30,7 +30,7 @@ class StreamDecoder:
             self.push(token_id)
 
     def push(self, token_id: int) -> str:
-        """The text that has become certain with this id; often one word, sometimes nothing.
+        """The text that is complete with this id; often one word, sometimes nothing.
 
         Raises: IdRangeError, DTypeError
         """
@@ -40,5 +40,5 @@ class StreamDecoder:
         return self._decoder.decode(separator.encode() + content)
 
     def finish(self) -> str:
-        """The rest, once no id will follow: U+FFFD if a character was left unfinished, else nothing."""
+        """The rest after the last id: U+FFFD if a character is incomplete, else nothing."""
         return self._decoder.decode(b"", final=True)

@@ -1,16 +1,16 @@
-"""The files in which others keep byte-level BPE vocabularies: GPT-2's own pair, tiktoken's, and Hugging Face's.
+"""Other projects' files of byte-level BPE vocabularies: GPT-2's pair of files, tiktoken's, and Hugging Face's.
 
 - `encoder.json` and `vocab.bpe` (Hugging Face calls them `vocab.json` and `merges.txt`): every token's id, and the
-  merges in their order. Both write a byte as one printable character, because JSON and lines of text hold no bytes.
+  merges in order. Both write a byte as one printable character, because JSON and text lines cannot hold bytes.
 - `.tiktoken`: one line per token, its bytes in base64 and its rank. Special tokens are not in it.
-- `tokenizer.json`: vocabulary, merges, special tokens and how to split, in one JSON object.
+- `tokenizer.json`: vocabulary, merges, special tokens and the split rule, in one JSON object.
 
-Each reader gives a BPETokenizer, checked as a whole before anything else sees it, and raises FormatError for any file
-that is not one, naming what is wrong with it.
+Each reader returns a BPETokenizer that was checked as a whole, and raises FormatError, naming the fault, for any file
+that is not a vocabulary.
 
-Merges and ranks say the same thing: a token's rank is the place of its merge, and its merge is what its bytes come to
-when all lower ranks have been joined, which must be two parts. A vocabulary with a token of more parts can be encoded
-by rank (as tiktoken does, which looks up whole pieces first), but no merge makes that token, so it is refused here.
+Merges and ranks hold the same information: a token's rank is the index of its merge, and its merge is the two parts
+that its bytes become when all merges of lower rank are applied. A vocabulary with a token of more parts can be encoded
+by rank (tiktoken looks up whole pieces first), but no merge makes that token, so it is refused here.
 """
 
 import base64
@@ -24,6 +24,7 @@ from typing import Any
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import atomic_write, open_regular, read_json_object
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.bpe_encoding import encode_piece
 
@@ -35,7 +36,7 @@ PathLike = str | os.PathLike[str]
 
 @functools.cache
 def _character_of_byte() -> list[str]:
-    """Printable Latin-1 stands for itself; the 68 other bytes take the characters from U+0100 on."""
+    """Printable Latin-1 characters encode themselves; the 68 other bytes use the characters from U+0100 on."""
     spare = iter(range(256, 512))
     return [chr(byte) if chr(byte).isprintable() and byte != 32 else chr(next(spare)) for byte in range(256)]
 
@@ -46,7 +47,7 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def printable(token: bytes) -> str:
-    """A token as these files write it.
+    """A token as it is written in these files.
 
     >>> printable(" né".encode())
     'ĠnÃ©'
@@ -55,14 +56,14 @@ def printable(token: bytes) -> str:
 
 
 def from_printable(token: str) -> bytes:
-    """The bytes of a token as these files write it.
+    """The bytes of a token as it is written in these files.
 
-    Raises: FormatError for a character that stands for no byte
+    Raises: FormatError for a character that encodes no byte
     """
     try:
         return bytes([_byte_of_character()[character] for character in token])
     except KeyError as error:
-        raise FormatError(f"a token is written in 256 characters, one per byte; {token!r} holds {error}") from None
+        raise FormatError(f"a token is written in 256 characters, one per byte; {shown(token)} has {error}") from None
 
 
 # Merges and ranks.
@@ -71,7 +72,7 @@ def from_printable(token: str) -> bytes:
 def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
     """The merge that makes each token of more than one byte, in the order of ranks.
 
-    Raises: TokenizerError if a token cannot be made by joining two of lower rank
+    Raises: TokenizerError if a token cannot be made by merging two of lower rank
     """
     merges, lower = [], {}
     for token, rank in sorted(tokenizer.ranks.items(), key=lambda item: item[1]):
@@ -82,8 +83,8 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
             parts = [tokenizer.token_bytes(part) for part in encode_piece(token, lower)]
             if len(parts) != 2:
                 raise TokenizerError(
-                    f"every token must be two of lower rank joined to be written as a merge; token {rank}, {token!r}, "
-                    f"comes to {len(parts)} parts: write this vocabulary as .tiktoken"
+                    f"to be written as a merge, a token must be two tokens of lower rank; token {rank}, "
+                    f"{shown(token)}, has {len(parts)} parts: write this vocabulary as .tiktoken"
                 )
             merges.append((parts[0], parts[1]))
             lower[token] = rank
@@ -93,7 +94,7 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
 def _tokenizer_of(
     vocabulary: dict[str, Any], merges: list[tuple[str, str]], special_tokens: dict[str, int], source: str
 ) -> BPETokenizer:
-    """The tokenizer of a vocabulary without its special tokens, whose merges must make every longer token in its order.
+    """The tokenizer of a vocabulary, special tokens apart, whose merges must make every longer token in order of rank.
 
     Raises: FormatError
     """
@@ -104,27 +105,27 @@ def _tokenizer_of(
         raise FormatError(f"{source}: {error}") from None
     for token, number in ranks.items():
         if type(number) is not int:
-            raise FormatError(f"{source}: the id of {printable(token)!r} must be an integer; got {number!r:.60}")
+            raise FormatError(f"{source}: the id of {shown(printable(token))} must be an integer; got {shown(number)}")
     known = {token for token in ranks if len(token) == 1}
     last = -1
-    for place, (left, right) in enumerate(pairs):
+    for index, (left, right) in enumerate(pairs):
         rank = ranks.get(left + right)
         if left not in known or right not in known or rank is None or left + right in known:
             raise FormatError(
-                f"{source}: merge {place} must join two known tokens to a new one of the vocabulary; "
-                f"got {printable(left)!r} and {printable(right)!r}"
+                f"{source}: merge {index} must join two known tokens to a new token of the vocabulary; "
+                f"got {shown(printable(left))} and {shown(printable(right))}"
             )
         if rank <= last:
             raise FormatError(
-                f"{source}: ids must rise with the order of merges; merge {place} makes id {rank} after id {last}"
+                f"{source}: ids must rise with the order of merges; merge {index} makes id {rank} after id {last}"
             )
         last = rank
         known.add(left + right)
     unmade = next((token for token in ranks if token not in known), None)
     if unmade is not None:
         raise FormatError(
-            f"{source}: no merge makes the token {printable(unmade)!r}: if it is a special token, name it in "
-            f"special_tokens; if not, vocabulary and merges do not belong together"
+            f"{source}: no merge makes the token {shown(printable(unmade))}: if it is a special token, name it in "
+            f"special_tokens; if not, the two files belong to different vocabularies"
         )
     try:
         return BPETokenizer(ranks, special_tokens)
@@ -133,7 +134,7 @@ def _tokenizer_of(
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
-    """Write it whole or not at all, in a folder made if need be. Raises: CheckpointError"""
+    """Write a file atomically, and create its folder if it is missing. Raises: CheckpointError"""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
@@ -149,9 +150,9 @@ def write_file(path: Path, content: str | bytes) -> Path:
 def read_encoder_and_merges(
     encoder_json: PathLike, vocab_bpe: PathLike, special_tokens: Iterable[str] = ()
 ) -> BPETokenizer:
-    """The tokenizer that `encoder.json` and `vocab.bpe` hold.
+    """The tokenizer of `encoder.json` and `vocab.bpe`.
 
-    Entries that no merge makes are special tokens if they are named in `special_tokens` or written `<...>` or `[...]`.
+    An entry that no merge makes is a special token if it is in `special_tokens` or written `<...>` or `[...]`.
 
     Raises: FormatError
     """
@@ -169,7 +170,7 @@ def read_encoder_and_merges(
             break
         first, _, second = line.partition(" ")
         if not first or not second or " " in second:
-            raise FormatError(f"{vocab_bpe}: merge {number} must be two tokens with a space between; got {line!r}")
+            raise FormatError(f"{vocab_bpe}: merge {number} must be two tokens with a space between; got {shown(line)}")
         merges.append((first, second))
     made = {first + second for first, second in merges}
     named = set(special_tokens)
@@ -183,7 +184,7 @@ def read_encoder_and_merges(
 
 
 def write_encoder_and_merges(tokenizer: BPETokenizer, encoder_json: PathLike, vocab_bpe: PathLike) -> None:
-    """Write `encoder.json` (special tokens included, as GPT-2's has its own) and `vocab.bpe`.
+    """Write `encoder.json` (with special tokens, as in GPT-2's)  and `vocab.bpe`.
 
     Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
     """
@@ -196,7 +197,7 @@ def _vocabulary_by_id(tokenizer: BPETokenizer) -> dict[str, int]:
     vocabulary = {printable(token): rank for token, rank in tokenizer.ranks.items()}
     clash = next((name for name in tokenizer.special_tokens if name in vocabulary), None)
     if clash is not None:
-        raise TokenizerError(f"the special token {clash!r} is spelled like an ordinary token in this kind of file")
+        raise TokenizerError(f"the special token {shown(clash)} is written like an ordinary token in this file format")
     vocabulary |= tokenizer.special_tokens
     return dict(sorted(vocabulary.items(), key=lambda item: item[1]))
 
@@ -205,7 +206,7 @@ def _vocabulary_by_id(tokenizer: BPETokenizer) -> dict[str, int]:
 
 
 def read_tiktoken(path: PathLike, special_tokens: dict[str, int] | None = None) -> BPETokenizer:
-    """The tokenizer of a `.tiktoken` file, which holds no special tokens: give them with their ids.
+    """The tokenizer of a `.tiktoken` file, which has no special tokens: pass them with their ids.
 
     Raises: FormatError
     """
@@ -224,7 +225,7 @@ def read_tiktoken(path: PathLike, special_tokens: dict[str, int] | None = None) 
         if not token or not rank.isdigit() or len(rank) > 9:
             raise FormatError(f"{path}: line {number} must be base64, a space and a rank; got {line[:60]!r}")
         if token in ranks:
-            raise FormatError(f"{path}: line {number} gives the token {token!r} a second time")
+            raise FormatError(f"{path}: line {number} repeats the token {shown(token)}")
         ranks[token] = int(rank)
     try:
         return BPETokenizer(ranks, special_tokens)
@@ -233,7 +234,7 @@ def read_tiktoken(path: PathLike, special_tokens: dict[str, int] | None = None) 
 
 
 def write_tiktoken(tokenizer: BPETokenizer, path: PathLike) -> None:
-    """Write the ranks as a `.tiktoken` file; special tokens have no place in it.
+    """Write the ranks as a `.tiktoken` file, which cannot hold special tokens.
 
     Raises: CheckpointError if the file cannot be written
     """
@@ -247,7 +248,7 @@ def write_tiktoken(tokenizer: BPETokenizer, path: PathLike) -> None:
 def read_tokenizer_json(path: PathLike) -> BPETokenizer:
     """The tokenizer of a Hugging Face `tokenizer.json`, if it is a byte-level BPE that splits as GPT-2 does.
 
-    Anything that would change ids and is not computed here is refused by name.
+    A setting that would change ids and is not supported is refused by name.
 
     Raises: FormatError
     """
@@ -255,7 +256,7 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
     model = content.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
-        raise FormatError(f"{path}: 'model' must be of type BPE; got {kind!r}")
+        raise FormatError(f"{path}: 'model' must be of type BPE; got {shown(kind)}")
     for key, plain in {
         "dropout": (None, 0, 0.0),
         "continuing_subword_prefix": (None, ""),
@@ -263,24 +264,28 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
         "byte_fallback": (None, False),
     }.items():
         if model.get(key) not in plain:
-            raise FormatError(f"{path}: the model's {key!r} must be unset, as in GPT-2; got {model[key]!r}")
+            raise FormatError(f"{path}: the model's {key!r} must be unset, as in GPT-2; got {shown(model[key])}")
     if content.get("normalizer") is not None:
-        raise FormatError(f"{path}: 'normalizer' must be null: text is taken as it is; got {content['normalizer']!r}")
+        raise FormatError(
+            f"{path}: 'normalizer' must be null: text is not normalised; got {shown(content['normalizer'])}"
+        )
     splitter = content.get("pre_tokenizer")
     if not isinstance(splitter, dict) or splitter.get("type") != "ByteLevel":
-        raise FormatError(f"{path}: 'pre_tokenizer' must be ByteLevel, GPT-2's way to split; got {splitter!r:.200}")
+        raise FormatError(f"{path}: 'pre_tokenizer' must be ByteLevel, as GPT-2 splits; got {shown(splitter)}")
     if splitter.get("add_prefix_space") is not False or splitter.get("use_regex", True) is not True:
         raise FormatError(f"{path}: the pre_tokenizer must have add_prefix_space false and use_regex true")
     finisher = content.get("post_processor")
     if not _adds_no_tokens(finisher):
-        raise FormatError(f"{path}: 'post_processor' must add no tokens to a text; got {finisher!r:.200}")
+        raise FormatError(f"{path}: 'post_processor' must add no tokens to a text; got {shown(finisher)}")
     vocabulary, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocabulary, dict) or not isinstance(merges, list):
         raise FormatError(f"{path}: the model needs an object 'vocab' and a list 'merges'")
     special = special_tokens_of(content.get("added_tokens", []), path)
     for name, number in special.items():
         if vocabulary.get(name, number) != number:
-            raise FormatError(f"{path}: {name!r} has id {number} among added_tokens and {vocabulary[name]} in vocab")
+            raise FormatError(
+                f"{path}: {shown(name)} has id {number} among added_tokens and {vocabulary[name]} in vocab"
+            )
     ordinary = {token: number for token, number in vocabulary.items() if token not in special}
     return _tokenizer_of(ordinary, [_pair(merge, path) for merge in merges], special, str(path))
 
@@ -298,20 +303,22 @@ def special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
     """The ids of the tokens that a `tokenizer.json` has added, all of which must be special. Raises: FormatError"""
     special: dict[str, int] = {}
     if not isinstance(added_tokens, list):
-        raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added_tokens!r:.200}")
+        raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {shown(added_tokens)}")
     for added in added_tokens:
         if not isinstance(added, dict):
-            raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {added!r:.200}")
+            raise FormatError(f"{path}: 'added_tokens' must be a list of objects; got {shown(added)}")
         name, number = added.get("content"), added.get("id")
         if not isinstance(name, str) or type(number) is not int:
-            raise FormatError(f"{path}: an added token needs a 'content' and an integer 'id'; got {added!r:.200}")
+            raise FormatError(f"{path}: an added token needs a 'content' and an integer 'id'; got {shown(added)}")
         for option in ("lstrip", "rstrip", "single_word"):
             if added.get(option, False) is not False:
-                raise FormatError(f"{path}: the added token {name!r} has {option!r} set, which is not computed here")
+                raise FormatError(
+                    f"{path}: the added token {shown(name)} has {option!r} set, which is not computed here"
+                )
         if added.get("special") is not True:
-            raise FormatError(f"{path}: the added token {name!r} is not special; only special ones are known here")
+            raise FormatError(f"{path}: the added token {shown(name)} is not special; only special ones are known here")
         if name in special:
-            raise FormatError(f"{path}: the added token {name!r} occurs twice")
+            raise FormatError(f"{path}: the added token {shown(name)} occurs twice")
         special[name] = number
     return special
 
@@ -320,7 +327,7 @@ def _pair(merge: object, path: PathLike) -> tuple[str, str]:
     parts = merge.split(" ") if isinstance(merge, str) else merge  # older files write "a b", newer ["a", "b"]
     if isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) and part for part in parts):
         return parts[0], parts[1]
-    raise FormatError(f"{path}: a merge must be two tokens; got {merge!r:.200}")
+    raise FormatError(f"{path}: a merge must be two tokens; got {shown(merge)}")
 
 
 def expect_merges(tokenizer: BPETokenizer) -> None:

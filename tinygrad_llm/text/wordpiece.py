@@ -1,13 +1,13 @@
-"""WordPiece, BERT's tokenizer: words first, and each word in the longest pieces that the vocabulary has.
+"""WordPiece, BERT's tokenizer: split into words, then split each word into the longest pieces of the vocabulary.
 
-A text is cleaned and split into words, with every punctuation mark and every Chinese character a word of its own; an
-uncased vocabulary is met by lower case without accents. Then each word is cut from the left: the longest piece of the
-vocabulary that it begins with, then the longest that goes on from there, which is written with `##` before it (Wu et
-al. 2016, arXiv:1609.08144; Devlin et al. 2018, arXiv:1810.04805). A word that cannot be cut so becomes `[UNK]`, the
-whole of it. What is lost on the way, spaces, case, accents, does not come back when ids are decoded.
+A text is cleaned and split into words; each punctuation mark and each Chinese character is a word of its own. For an
+uncased vocabulary, words become lower case without accents. Then each word is split greedily from the left: the longest
+piece of the vocabulary that it begins with, then the longest that continues there, written with `##` before it (Wu et
+al. 2016, arXiv:1609.08144; Devlin et al. 2018, arXiv:1810.04805). A word that cannot be split in this way becomes one
+`[UNK]`. Decoding does not restore spaces, case and accents.
 
-Which characters are punctuation, marks or controls is for Python's Unicode tables to say. Hugging Face's tokenizers ask
-older tables, and differ on a few hundred characters that are newer than those.
+Python's Unicode tables decide which characters are punctuation, marks or controls. Hugging Face's tokenizers use older
+tables and differ on a few hundred newer characters.
 """
 
 import unicodedata
@@ -22,8 +22,8 @@ from tinygrad_llm.text.tokenizer import Tokenizer, expect_id, expect_id_row
 
 UNKNOWN_WORD = "[UNK]"
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN_WORD, *FRAME, "[MASK]")
-CONTINUES = "##"  # before a piece that does not begin its word
-LONGEST_WORD = 100  # characters; what is longer is no word
+CONTINUES = "##"  # prefix of a piece that does not begin its word
+LONGEST_WORD = 100  # characters; a longer word is unknown
 
 # The CJK Unified Ideographs and their extensions; Japanese kana and Korean letters are not among them.
 IDEOGRAPHS = (
@@ -39,7 +39,7 @@ IDEOGRAPHS = (
 
 
 class _Rule(dict[int, str]):
-    """What `str.translate` puts in place of each character, worked out when it is first met."""
+    """The table of `str.translate` for a function of one character; each entry is computed on first use."""
 
     def __init__(self, replacement: Callable[[str], str]) -> None:
         self.replacement = replacement
@@ -50,7 +50,7 @@ class _Rule(dict[int, str]):
 
 
 def _cleaned(character: str) -> str:
-    """Nothing for a control character, a space for any whitespace."""
+    """An empty string for a control character, a space for whitespace, else the character."""
     if character in "\t\n\r":
         return " "
     if character in "\0\ufffd" or unicodedata.category(character) in ("Cc", "Cf", "Co"):
@@ -58,7 +58,7 @@ def _cleaned(character: str) -> str:
     return " " if character.isspace() else character
 
 
-def _cleaned_ideograph_apart(character: str) -> str:
+def _cleaned_ideograph_spaced(character: str) -> str:
     return f" {character} " if any(low <= ord(character) <= high for low, high in IDEOGRAPHS) else _cleaned(character)
 
 
@@ -66,14 +66,14 @@ def _without_accent(character: str) -> str:
     return "" if unicodedata.category(character) == "Mn" else character
 
 
-def _punctuation_apart(character: str) -> str:
-    """All of ASCII that is no letter, number or space counts as punctuation, as `$` and `~`, which Unicode does not."""
-    apart = not character.isalnum() if character.isascii() else unicodedata.category(character).startswith("P")
-    return f" {character} " if apart and character != " " else character
+def _punctuation_spaced(character: str) -> str:
+    """Spaces around punctuation. All ASCII characters but letters, digits and space count, also `$` and `~`."""
+    is_punctuation = not character.isalnum() if character.isascii() else unicodedata.category(character).startswith("P")
+    return f" {character} " if is_punctuation and character != " " else character
 
 
-CLEAN, CLEAN_CHINESE = _Rule(_cleaned), _Rule(_cleaned_ideograph_apart)
-STRIP_ACCENTS, LOWER, SPLIT_PUNCTUATION = _Rule(_without_accent), _Rule(str.lower), _Rule(_punctuation_apart)
+CLEAN, CLEAN_CHINESE = _Rule(_cleaned), _Rule(_cleaned_ideograph_spaced)
+STRIP_ACCENTS, LOWER, SPLIT_PUNCTUATION = _Rule(_without_accent), _Rule(str.lower), _Rule(_punctuation_spaced)
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -98,11 +98,11 @@ class WordPieceTokenizer(Tokenizer):
         split_chinese: bool = True,
         special_tokens: Collection[str] = SPECIAL_TOKENS,
     ) -> None:
-        """From the pieces in the order of their ids; those of them that are among `special_tokens` are special.
+        """`pieces` in the order of their ids; those that are in `special_tokens` are special.
 
-        `strip_accents` goes with `lowercase` unless given.
+        `strip_accents` is as `lowercase` unless given.
 
-        Raises: TokenizerError for pieces that are no different strings, or have no `[UNK]` among them
+        Raises: TokenizerError for pieces that are not distinct strings, or without `[UNK]`
         """
         id_of: dict[str, int] = {}
         for number, piece in enumerate(pieces):
@@ -114,8 +114,8 @@ class WordPieceTokenizer(Tokenizer):
             id_of[piece] = number
         if UNKNOWN_WORD not in id_of:
             raise TokenizerError(
-                f"WordPiece: the vocabulary must have {UNKNOWN_WORD}, for words that it does not know; none of the "
-                f"{len(id_of)} pieces is that"
+                f"WordPiece: the vocabulary must have {UNKNOWN_WORD} for unknown words; none of the {len(id_of)} "
+                f"pieces is {UNKNOWN_WORD}"
             )
         special = {piece: number for piece, number in id_of.items() if piece in special_tokens}
         super().__init__([piece.removeprefix(CONTINUES).encode() or piece.encode() for piece in id_of], special)
@@ -125,7 +125,7 @@ class WordPieceTokenizer(Tokenizer):
         self._longest_piece = max(map(len, id_of))
 
     def split_words(self, text: str) -> list[str]:
-        """The words of `text` as the vocabulary is to meet them: cleaned, and in lower case where it is uncased.
+        """The words of `text`, cleaned, and in lower case without accents for an uncased vocabulary.
 
         >>> WordPieceTokenizer(["[UNK]"]).split_words("Naïve?! 漢字")
         ['naive', '?', '!', '漢', '字']
@@ -134,18 +134,18 @@ class WordPieceTokenizer(Tokenizer):
         if self.lowercase if self.strip_accents is None else self.strip_accents:
             text = unicodedata.normalize("NFD", text).translate(STRIP_ACCENTS)
         if self.lowercase:
-            text = text.translate(LOWER)  # letter by letter: str.lower() would look at a sigma's neighbours
+            text = text.translate(LOWER)  # per character: str.lower() would depend on a sigma's neighbours
         return text.translate(SPLIT_PUNCTUATION).split()
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of the pieces of every word.
+        """The ids of the pieces of all words.
 
         Raises: TokenizerError if the text is not valid Unicode
         """
         return [number for word in self.split_words(text) for number in self._pieces_of(word)]
 
     def _pieces_of(self, word: str) -> list[int]:
-        """The longest piece first, and again from where it ends; `[UNK]` alone where none fits."""
+        """Greedy split from the left, the longest piece first; one `[UNK]` if no piece fits."""
         unknown = [self._id_of[UNKNOWN_WORD]]
         if len(word) > LONGEST_WORD:
             return unknown
@@ -164,10 +164,10 @@ class WordPieceTokenizer(Tokenizer):
         return ids
 
     def separator(self, token_id: int) -> str:
-        """A space, but nothing before what goes on with a word, nor before `.`, `,`, `?` and `!`."""
+        """A space; empty before a piece that continues a word, and before `.`, `,`, `?` and `!`."""
         piece = self.pieces[expect_id(token_id, self.vocab_size)]
-        goes_on = piece.startswith(CONTINUES) and piece != CONTINUES
-        return "" if goes_on or piece in (".", ",", "?", "!") else " "
+        continues = piece.startswith(CONTINUES) and piece != CONTINUES
+        return "" if continues or piece in (".", ",", "?", "!") else " "
 
     def decode(self, ids: ArrayLike) -> str:
         """The words with single spaces between them, and none before `.`, `,`, `?` and `!`.
@@ -180,7 +180,7 @@ class WordPieceTokenizer(Tokenizer):
         return text[len(self.separator(row[0])) :] if row else ""
 
     def state(self) -> dict[str, Any]:
-        """The pieces in the order of their ids, which of them are special, and how text is split into words."""
+        """The pieces in the order of their ids, the special ones, and the settings of the word split."""
         return {
             "pieces": list(self.pieces),
             "special_tokens": list(self._special_tokens),

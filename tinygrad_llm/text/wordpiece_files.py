@@ -1,10 +1,10 @@
-"""The files in which Hugging Face keeps a WordPiece vocabulary.
+"""Hugging Face's files of a WordPiece vocabulary.
 
-- `vocab.txt`, BERT's own: one piece per line, whose number is its id;
-- `tokenizer_config.json` beside it: whether text is put into lower case, and the names of the special tokens;
-- `tokenizer.json`: all of it in one JSON object.
+- `vocab.txt`, BERT's own: one piece per line; the line number, from 0, is its id;
+- `tokenizer_config.json` in the same folder: whether text becomes lower case, and the names of special tokens;
+- `tokenizer.json`: all of this in one JSON object.
 
-What would change ids and is not computed here is refused by name, as FormatError.
+A setting that would change ids and is not supported is refused by name, as FormatError.
 """
 
 import json
@@ -23,7 +23,7 @@ PathLike = str | os.PathLike[str]
 
 VOCABULARY, SETTINGS = "vocab.txt", "tokenizer_config.json"
 NAMES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
-FLAGS = {  # our name, theirs in each of the two files, and what it is where it is not said
+FLAGS = {  # our name, the names in the two files, and the default
     "lowercase": ("do_lower_case", "lowercase", True),
     "strip_accents": ("strip_accents", "strip_accents", None),
     "split_chinese": ("tokenize_chinese_chars", "handle_chinese_chars", True),
@@ -31,7 +31,7 @@ FLAGS = {  # our name, theirs in each of the two files, and what it is where it 
 
 
 def read_vocab_txt(path: PathLike) -> WordPieceTokenizer:
-    """The tokenizer of a `vocab.txt` and of the `tokenizer_config.json` beside it, without which it is uncased.
+    """The tokenizer of a `vocab.txt` and the `tokenizer_config.json` in its folder; without the latter it is uncased.
 
     Raises: FormatError
     """
@@ -93,11 +93,11 @@ def write_vocab_txt(tokenizer: WordPieceTokenizer, folder: PathLike, model_max_l
 
 def expect_lines(tokenizer: WordPieceTokenizer) -> None:
     """Raises: TokenizerError unless `write_vocab_txt` can write the tokenizer"""
-    torn = next((piece for piece in tokenizer.pieces if "\n" in piece or "\r" in piece), None)
-    if torn is not None:
-        raise TokenizerError(f"{VOCABULARY} has a piece on each line, so none may hold a line end; got {torn!r}")
+    broken = next((piece for piece in tokenizer.pieces if "\n" in piece or "\r" in piece), None)
+    if broken is not None:
+        raise TokenizerError(f"{VOCABULARY} has a piece on each line, so none may hold a line end; got {broken!r}")
     missing = [name for name in SPECIAL_TOKENS if name not in tokenizer.special_tokens]
-    if missing:  # transformers would add them, and the model has no rows for them
+    if missing:  # transformers would add them, but the model has no embedding rows for them
         raise TokenizerError(f"{VOCABULARY} must have BERT's special tokens; {', '.join(missing)} is missing")
 
 

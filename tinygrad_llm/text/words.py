@@ -1,8 +1,8 @@
-"""The book's two word tokenizers: punctuation and words, first as they are, then with a word for the unknown.
+"""The book's two word tokenizers: words and punctuation, first without and then with a token for unknown words.
 
-A text is split at whitespace, at each of `, . : ; ? _ ! " ( ) '` and at `--`; whitespace itself is dropped. Decoding
-joins the words with single spaces and takes them away before punctuation, so a text does not come back as it was:
-`"It's"` becomes `" It' s"`. That loss, and the unknown word, are what byte pair encoding (bpe.py) is for.
+A text is split at whitespace, at each of `, . : ; ? _ ! " ( ) '` and at `--`; whitespace is dropped. Decoding joins the
+words with single spaces and removes them before punctuation, so the text is not restored exactly: `"It's"` becomes
+`" It' s"`. Byte pair encoding (bpe.py) has neither this loss nor unknown words.
 """
 
 import re
@@ -35,7 +35,7 @@ def split_words(text: str) -> list[str]:
 
 
 def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = ()) -> dict[str, int]:
-    """The different words of a text or several, sorted, and then the special tokens, each with its place as id.
+    """The distinct words of a text or several, sorted, then the special tokens; the position is the id.
 
     >>> build_vocabulary("to be, or not to be", special_tokens=("<|endoftext|>", "<|unk|>"))
     {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
@@ -48,9 +48,9 @@ def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = 
 
 
 class _WordTokenizer(Tokenizer):
-    """What both versions share: one id per word of a given vocabulary.
+    """Base class of both versions: one id per word of a given vocabulary.
 
-    `str_to_int` and `int_to_str` are its two directions, named as in the book.
+    `str_to_int` and `int_to_str` map words to ids and back, named as in the book.
     """
 
     no_space_before: ClassVar[str]
@@ -72,7 +72,7 @@ class _WordTokenizer(Tokenizer):
         )
 
     def separator(self, token_id: int) -> str:
-        """A space, but nothing before punctuation."""
+        """A space; empty before punctuation."""
         return "" if self.int_to_str[expect_id(token_id, self.vocab_size)][0] in self.no_space_before else " "
 
     def decode(self, ids: ArrayLike) -> str:
@@ -103,7 +103,7 @@ class _WordTokenizer(Tokenizer):
 
 
 class SimpleTokenizerV1(_WordTokenizer):
-    """The book's first tokenizer (chapter 2): words of its vocabulary, and an error for any other.
+    """The book's first tokenizer (chapter 2): words of its vocabulary; any other word is an error.
 
     >>> tokenizer = SimpleTokenizerV1(build_vocabulary("Is this a test? This is a test."))
     >>> tokenizer.encode("Is this a test?")
@@ -136,9 +136,9 @@ class SimpleTokenizerV1(_WordTokenizer):
 class SimpleTokenizerV2(_WordTokenizer):
     """The book's second tokenizer (chapter 2): unknown words become `<|unk|>`, texts may be joined by `<|endoftext|>`.
 
-    Words written `<|...|>` are its special tokens. As in the book, `encode` takes them from the text unless told
-    otherwise (`allowed_special="all"` is the default here and only here), and only where they stand alone: glued to
-    a word they are part of an unknown one.
+    Words written `<|...|>` are special tokens. As in the book, `encode` recognises them in the text by default
+    (`allowed_special="all"` is the default of this class only), and only as separate words: attached to another word
+    they are part of an unknown word.
 
     >>> tokenizer = SimpleTokenizerV2(build_vocabulary("Is this a test?", ("<|endoftext|>", "<|unk|>")))
     >>> tokenizer.encode("Is this a dream? <|endoftext|> this")
@@ -174,6 +174,6 @@ class SimpleTokenizerV2(_WordTokenizer):
         return [self.str_to_int.get(word, unknown) for word in split_words(text)]
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """One id per word or punctuation mark; a special token's text is an unknown word like any other."""
+        """One id per word or punctuation mark; the text of a special token is an unknown word."""
         unknown, special = self.str_to_int[UNKNOWN], self._special_tokens
         return [unknown if word in special else self.str_to_int.get(word, unknown) for word in split_words(text)]
