@@ -147,3 +147,10 @@ def test_strides_change_nothing(strided):
 def test_hyperparameters_outside_their_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         AdamW([Tensor([1.0], requires_grad=True)], **wrong)
+
+
+def test_eps_0_gives_nan_without_a_warning_where_no_gradient_came():
+    weight = Tensor(np.array([1.0, 1.0]), requires_grad=True)
+    weight.grad = np.array([0.5, 0.0])
+    AdamW([weight], lr=0.1, eps=0.0, weight_decay=0.0).step()
+    np.testing.assert_allclose(weight.data, [0.9, np.nan])

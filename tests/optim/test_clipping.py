@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Tensor
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.optim import clip_grad_norm_, grad_norm
 
 
@@ -96,3 +96,28 @@ def test_what_is_no_tensor():
         grad_norm([np.ones(2)])
     with pytest.raises(ConfigError, match="must be Tensors; got str"):
         clip_grad_norm_(["weight"], 1.0)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, math.inf])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_other_norms_equal_pytorchs(norm_type, max_norm):
+    torch = pytest.importorskip("torch")
+    gradients = [np.array([1.0, -2.0, 3.0]), np.array([[4.0, 0.5]])]
+    ours = [Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
+    theirs = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in gradients]
+    for one, other, gradient in zip(ours, theirs, gradients, strict=True):
+        one.grad, other.grad = gradient.copy(), torch.tensor(gradient)
+    norm = clip_grad_norm_(ours, max_norm, norm_type=norm_type)
+    assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)), abs=1e-12)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.grad, other.grad.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, math.inf])
+def test_a_norm_that_is_not_finite_is_an_error_where_asked(norm_type):
+    weight = Tensor(np.zeros(2), requires_grad=True)
+    weight.grad = np.array([1.0, np.nan])
+    assert math.isnan(clip_grad_norm_(weight, 1.0, norm_type))
+    with pytest.raises(AnomalyError, match="must be finite; got nan"):
+        clip_grad_norm_(weight, 1.0, norm_type, error_if_nonfinite=True)
+    np.testing.assert_array_equal(weight.grad, [1.0, np.nan])

@@ -1,9 +1,20 @@
 """Optimizers, gradient clipping and learning-rate schedules: how gradients become better weights."""
 
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.optim import schedules
 from tinygrad_llm.optim.adamw import AdamW
 from tinygrad_llm.optim.clipping import clip_grad_norm_, grad_norm
 from tinygrad_llm.optim.optimizer import Optimizer
-from tinygrad_llm.optim.sgd import SGD
 
-__all__ = ["SGD", "AdamW", "Optimizer", "clip_grad_norm_", "grad_norm", "schedules"]
+if TYPE_CHECKING:
+    from tinygrad_llm.optim.adam import Adam
+    from tinygrad_llm.optim.linear_schedules import linear, one_cycle, warmup_stable_decay
+    from tinygrad_llm.optim.muon import Muon
+    from tinygrad_llm.optim.sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer", "clip_grad_norm_", "grad_norm", "linear", "one_cycle"]
+__all__ += ["schedules", "warmup_stable_decay"]
+
+__getattr__, __dir__ = lazy_imports(__name__)

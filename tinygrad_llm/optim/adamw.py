@@ -90,7 +90,8 @@ class AdamW(Optimizer):
 
                 np.sqrt(v, out=s)
                 s += shifted_eps
-                np.divide(m, s, out=s)
+                with np.errstate(divide="ignore", invalid="ignore"):  # eps 0 gives NaN where no gradient ever came
+                    np.divide(m, s, out=s)
                 s *= rate
                 if shrink != 1.0:
                     p *= shrink

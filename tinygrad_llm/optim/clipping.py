@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_number
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.optim.blocks import BLOCK
 from tinygrad_llm.tensor import Tensor
 
@@ -25,13 +25,16 @@ def grad_norm(parameters: Iterable[Tensor] | Tensor) -> float:
     return _norm(_gradients("grad_norm", parameters))
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
+def clip_grad_norm_(
+    parameters: Iterable[Tensor] | Tensor, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> float:
     """Scale all gradients in place so that their global norm is at most `max_norm`; return the norm before.
 
         g ← g · min(1, max_norm / (norm + 1e-6))
 
-    One factor for all keeps the direction of the step. Where the norm is NaN or infinite no factor helps: the
-    gradients stay as they are, and the caller decides what to do about the number returned.
+    One factor for all keeps the direction of the step. The norm is (Σ |g|ᵖ)^(1/p) with p = `norm_type`, infinity for
+    the largest magnitude. Where it is NaN or infinite no factor helps: the gradients stay as they are, and the caller
+    decides what to do about the number returned, or gets an AnomalyError with `error_if_nonfinite`.
 
     >>> from tinygrad_llm import Tensor
     >>> weight = Tensor([[0.0, 0.0], [0.0, 0.0]], requires_grad=True)
@@ -47,7 +50,9 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
     if max_norm != math.inf:  # infinity is allowed: it only measures
         expect_number("clip_grad_norm_", "max_norm", max_norm)
     gradients = _gradients("clip_grad_norm_", parameters)
-    norm = _norm(gradients)
+    norm = _norm(gradients) if norm_type == 2 else _p_norm(gradients, norm_type)
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise AnomalyError(f"clip_grad_norm_: the norm of the gradients must be finite; got {norm}")
     factor = float(max_norm) / (norm + 1e-6)
     if math.isfinite(norm) and factor < 1.0:
         for gradient in gradients:
@@ -71,6 +76,15 @@ def _norm(gradients: list[Array]) -> float:
     if 1e-30 < total < math.inf:
         return math.sqrt(total)
     return _norm_of_extremes(gradients)
+
+
+def _p_norm(gradients: list[Array], p: float) -> float:
+    if p != math.inf:
+        expect_number("clip_grad_norm_", "norm_type", p, low=1e-3)
+    sizes = [np.abs(gradient, dtype=np.float64) for gradient in gradients if gradient.size]
+    if p == math.inf:
+        return float(np.max([size.max() for size in sizes], initial=0.0))
+    return float(sum(float((size**p).sum()) for size in sizes) ** (1 / p))
 
 
 def _sum_of_squares(gradient: Array) -> float:

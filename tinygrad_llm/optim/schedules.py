@@ -26,7 +26,7 @@ def constant(learning_rate: float) -> Schedule:
     expect_number("constant", "learning_rate", learning_rate)
 
     def rate(step: int) -> float:
-        _expect_step("constant", step)
+        expect_step("constant", step)
         return learning_rate
 
     return rate
@@ -68,7 +68,7 @@ def warmup_cosine(
     increment = (peak - initial) / max(warmup_steps, 1)
 
     def rate(step: int) -> float:
-        _expect_step("warmup_cosine", step)
+        expect_step("warmup_cosine", step)
         if step < warmup_steps:
             return initial + step * increment
         if step >= total_steps:
@@ -98,11 +98,12 @@ def inverse_square_root(peak: float, warmup_steps: int) -> Schedule:
     expect_number("inverse_square_root", "warmup_steps", warmup_steps, low=1)
 
     def rate(step: int) -> float:
-        _expect_step("inverse_square_root", step)
+        expect_step("inverse_square_root", step)
         return peak * min((step + 1) / warmup_steps, math.sqrt(warmup_steps / (step + 1)))
 
     return rate
 
 
-def _expect_step(schedule: str, step: int) -> None:
+def expect_step(schedule: str, step: int) -> None:
+    """Raises ConfigError for a step before the first."""
     expect_count(schedule, "step (0 is the first update)", step, at_least=0)

@@ -1,0 +1,67 @@
+"""Muon: what the iteration does to singular values, the update by hand, and PyTorch's numbers."""
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Tensor
+from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.optim import Muon
+from tinygrad_llm.optim.muon import orthogonalized
+
+DRAW = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 9), (9, 4), (1, 6)])
+def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
+    x = DRAW.standard_normal(shape)
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    inner = left.T @ orthogonalized(x) @ right.T
+    np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-10)
+    kept = values / np.linalg.norm(x) > 0.01
+    assert ((np.diag(inner) > 0.65) & (np.diag(inner) < 1.25))[kept].all()
+
+
+def test_a_step_by_hand():
+    start, gradient = DRAW.standard_normal((4, 3)), DRAW.standard_normal((4, 3))
+    weight = Tensor(start.copy(), requires_grad=True)
+    optimizer = Muon([weight], lr=0.02, weight_decay=0.1, momentum=0.9)
+    weight.grad = gradient
+    optimizer.step()
+    b = 0.1 * gradient
+    step = orthogonalized(0.1 * gradient + 0.9 * b) * np.sqrt(4 / 3)
+    np.testing.assert_allclose(weight.data, start * (1 - 0.02 * 0.1) - 0.02 * step, atol=1e-15)
+
+
+@pytest.mark.parametrize("options", [{}, {"nesterov": False}, {"adjust_lr_fn": "match_rms_adamw"}, {"ns_steps": 3}])
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6)])
+def test_steps_equal_pytorchs_without_its_rounding_to_bfloat16(shape, options, monkeypatch):
+    torch = pytest.importorskip("torch")
+    start = DRAW.standard_normal(shape)
+    gradients = DRAW.standard_normal((5, *shape))
+    ours = Tensor(start.copy(), requires_grad=True)
+    theirs = torch.tensor(start.copy(), requires_grad=True)
+    one, other = Muon([ours], lr=0.1, **options), torch.optim.Muon([theirs], lr=0.1, **options)
+    monkeypatch.setattr(
+        torch.Tensor, "bfloat16", lambda self: self.clone()
+    )  # its iteration in float64, to compare 12 digits
+    for gradient in gradients:
+        ours.grad, theirs.grad = gradient.copy(), torch.tensor(gradient)
+        one.step()
+        other.step()
+    np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=0, atol=1e-12)
+
+
+def test_what_is_no_matrix_is_refused():
+    with pytest.raises(ShapeError, match=r"must be matrices; got shape \(3,\); give the others to AdamW"):
+        Muon([Tensor(np.ones(3), requires_grad=True)])
+    with pytest.raises(ConfigError, match="adjust_lr_fn must be"):
+        Muon([Tensor(np.ones((3, 3)), requires_grad=True)], adjust_lr_fn="none")
+
+
+def test_float32_stays_and_empty_matrices_pass():
+    for shape in [(3, 2), (0, 2)]:
+        weight = Tensor(np.ones(shape, np.float32), requires_grad=True)
+        weight.grad = np.ones(shape, np.float32)
+        Muon([weight]).step()
+        assert weight.data.dtype == np.float32
+        assert np.isfinite(weight.data).all()
