@@ -47,3 +47,9 @@ def test_an_invalid_byte_in_the_prompt_is_refused_in_one_line(tmp_path, capsys) 
     code, _, errors = call(capsys, "inspect", "--model", folder, "--prompt", "ab\udcff", "--out", out)
     assert code in (0, 1, 2) and len(errors) == (0 if code == 0 else 1)
     assert out.exists() == (code == 0)
+
+
+def test_a_long_prompt_is_shortened_with_a_note(tmp_path, capsys) -> None:
+    folder, out = make_base(tmp_path / "run"), tmp_path / "page.html"
+    code, printed, _ = call(capsys, "inspect", "--model", folder, "--prompt", "abc " * 200, "--out", out)
+    assert code == 0 and "left out: the tokens after the first" in printed

@@ -22,7 +22,7 @@ from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.environment import arithmetic_environment
 from tinygrad_llm.runs.memory import expect_bytes, expect_memory
-from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.study.formatting import format_count, text_width, wrap
 
 DEFAULT_ARCHITECTURE, DEFAULT_PRESET = "gpt", "0.8M"
 WARMUP = 2
@@ -97,7 +97,7 @@ class _Output:
         """Lines of text, wrapped at the width of the terminal."""
         if not self.as_json:
             for line in text.split("\n"):
-                self._status.say("\n".join(wrap(line, terminal_width(), indent)))
+                self._status.say("\n".join(wrap(line, text_width(), indent)))
 
     def progress(self, text: str) -> None:
         if not self.as_json:
@@ -174,8 +174,8 @@ def _summary(result: Benchmark) -> dict[str, str]:
     step, alone = statistics.median(result.step_seconds), statistics.median(result.product_seconds)
     memory, count = result.memory, len(result.step_seconds)
     return {
-        "tokens per second": f"{median:,.0f} (slowest step {slowest:,.0f}, fastest {fastest:,.0f}; {count} "
-        f"step{'s' * (count > 1)})",
+        "tokens per second": f"{median:,.0f} (slowest step {slowest:,.0f}, fastest {fastest:,.0f}; "
+        f"{format_count(count, 'step')})",
         "time per step": f"{_milliseconds(step)}: {result.operations / 1e9:,.3g} GFLOP of matrix products, at "
         f"{result.step_speed / 1e9:,.1f} GFLOP/s, {result.step_speed / result.peak_speed:.0%} of the peak",
         "products alone": f"{_milliseconds(alone)}, at {result.product_speed / 1e9:,.1f} GFLOP/s: "

@@ -14,6 +14,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune.multiple_choice import evaluate_choices
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.study.formatting import format_count
 
 PLAIN = "plain"
 
@@ -73,17 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"style": style, **report.to_dict()}))
         return 0
     status.say(
-        f"{_counted(report.count, 'question')} in the {style} style, {_counted(report.shots, 'shot')}; "
+        f"{format_count(report.count, 'question')} in the {style} style, {format_count(report.shots, 'shot')}; "
         f"accuracy of guessing {report.chance:.1%}"
     )
     for name, share in (("summed", report.by_sum), ("per byte", report.by_byte)):
         print(f"accuracy by log-likelihood {name:<8}  {share:6.1%} ± {report.standard_error(share):.1%}")
     if report.shortened:
-        print(f"fewer shots, because of the context length: {_counted(report.shortened, 'question')}")
+        print(f"fewer shots, because of the context length: {format_count(report.shortened, 'question')}")
     if report.skipped:
-        print(f"skipped, longer than the context: {_counted(report.skipped, 'question')}")
+        print(f"skipped, longer than the context: {format_count(report.skipped, 'question')}")
     return 0
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

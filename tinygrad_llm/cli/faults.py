@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
-from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.study.formatting import format_count, terminal_width, text_width, wrap
 from tinygrad_llm.train import StatusLine
 from tinygrad_llm.verify.checks import CHECKS, claim, run_check
 from tinygrad_llm.verify.fault_curves import STEPS, plot, train_with
@@ -198,8 +198,8 @@ class _Hunt:
             _print("That is no check, no mistake and no command; `checks` and `mistakes` list them.")
 
     def _reveal(self, guessed: bool) -> None:
-        count = f"{self.questions} question" + ("" if self.questions == 1 else "s")
-        print(f"{'Found' if guessed else 'It was'}: {self.fault.name}, after {count}.\n")
+        questions = format_count(self.questions, "question")
+        print(f"{'Found' if guessed else 'It was'}: {self.fault.name}, after {questions}.\n")
         _print(self.fault.story)
         print(f"  wrong  {self.fault.wrong}\n  right  {self.fault.right}")
         _print(f"The check `{self.fault.caught_by}` is meant for it: {claim(self.fault.caught_by)}")
@@ -222,11 +222,11 @@ def _next_word() -> str:
 
 
 def _print(text: str, indent: str = "") -> None:
-    print("\n".join(wrap(text, terminal_width(), indent)), flush=True)
+    print("\n".join(wrap(text, text_width(), indent)), flush=True)
 
 
 def _print_row(name: str, text: str) -> None:
     """A row of two columns; the second is wrapped."""
-    width = terminal_width() - NAME_WIDTH - 2
+    width = text_width() - NAME_WIDTH - 2
     for i, line in enumerate(wrap(text, width, "")):
         print(f"{'' if i else name:{NAME_WIDTH}}  {line}", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats.atomic import atomic_write
-from tinygrad_llm.study.formatting import terminal_width, wrap
+from tinygrad_llm.study.formatting import format_count, text_width, wrap
 from tinygrad_llm.verify import proof_report
 from tinygrad_llm.verify.proof import Proof, prove
 
@@ -60,8 +60,9 @@ def _print_sums(proofs: Sequence[Proof], seconds: float) -> None:
     wrong = [proof.name for proof in proofs if not proof.ok]
     verdict = f"WRONG: {', '.join(wrong)}" if wrong else "all right"
     print()
-    _print(f"{len(proofs)} verified, {cases} cases, {slopes} slopes in {seconds:.0f} s: {verdict}")
+    counts = f"{format_count(cases, 'case')}, {format_count(slopes, 'slope')}"
+    _print(f"{len(proofs)} verified, {counts} in {seconds:.0f} s: {verdict}")
 
 
 def _print(text: str) -> None:
-    print("\n".join(wrap(text, terminal_width(), "")))
+    print("\n".join(wrap(text, text_width(), "")))

@@ -8,6 +8,7 @@ from pathlib import Path
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.study.formatting import format_bytes
 from tinygrad_llm.study.lens import as_page, look
 
 
@@ -26,10 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--out", arguments.out)
     model, tokenizer = open_model(arguments.model, "inspect")
     gathered = look(model, tokenizer, arguments.prompt)
-    page = as_page(gathered)
+    page = as_page(gathered).encode("utf-8")
     with atomic_write(arguments.out) as file:
-        file.write(page.encode("utf-8"))
-    count, loss = len(gathered["tokens"]), gathered["loss"]
-    print(f"{count} tokens, mean loss {loss} nats")
-    print(f"{len(page) / 1e6:.1f} MB in {arguments.out}: open it in a browser")
+        file.write(page)
+    print(f"{len(gathered['tokens'])} tokens, mean loss {gathered['loss']} nats")
+    for part in gathered["leftOut"]:
+        print(f"left out: {part}")
+    print(f"{format_bytes(len(page))} in {arguments.out}: open it in a browser")
     return 0

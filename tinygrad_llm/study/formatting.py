@@ -14,6 +14,16 @@ def terminal_width() -> int:
     return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
 
 
+def text_width() -> int:
+    """Columns for sentences: those of the terminal, at most 100."""
+    return min(terminal_width(), 100)
+
+
+def format_count(count: int, noun: str) -> str:
+    """`1 case` or `1,000 cases`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def format_shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
