@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Appendix A: from tensors to a trained network, without PyTorch
 #
-# The book's first appendix introduces PyTorch. This demo takes the same road on NumPy alone and meets the same numbers,
-# because every seeded draw comes from the same random stream. Where the book calls a library function, we first write
-# it down with Tensor operations, and then check that the package's own version agrees.
+# The book's first appendix introduces PyTorch. This demo follows it with NumPy alone and prints the same figures,
+# because every seeded draw comes from the same random stream. Where the book calls a library function, this demo
+# first writes the function with Tensor operations and then checks that the package's own version agrees.
 #
 # Run it with `python demos/appendix_a_autograd.py`; it takes about a second.
 
@@ -31,9 +31,8 @@ options.parse_known_args()  # not parse_args: a notebook that runs these cells h
 np.set_printoptions(precision=4, suppress=True, floatmode="fixed", threshold=50, edgeitems=3)
 
 # %% [markdown]
-# Three things make a deep-learning library: arrays with arithmetic, derivatives of that arithmetic, and layers,
-# optimizers and loaders on top. Here NumPy is the first, `tinygrad_llm.Tensor` the second, `tinygrad_llm.nn`, `optim`
-# and `data` are the third.
+# A deep-learning library has three parts: arrays with arithmetic, the derivatives of that arithmetic, and layers,
+# optimizers and data loaders. Here they are NumPy, `tinygrad_llm.Tensor`, and `tinygrad_llm.nn`, `optim` and `data`.
 
 # %%
 print("== A.1 What is PyTorch? ==")
@@ -47,8 +46,8 @@ for numbers in (1, [1, 2, 3], [[1, 2], [3, 4]], [[[1, 2], [3, 4]], [[5, 6], [7, 
     print(f"{tensor.ndim} axes, shape {tensor.shape}: {tensor.tolist()}")
 
 # %% [markdown]
-# A Tensor around an ndarray is a window onto the same memory; one around a copy is not. The first is free, and the
-# reason why nobody should write into an array that a Tensor holds.
+# A Tensor made from an ndarray shares its memory; `Tensor(array.copy())` does not. Sharing costs nothing, but a write
+# into the array then changes the Tensor as well.
 
 # %%
 array = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
@@ -70,8 +69,8 @@ print(f"times its transpose: {(matrix @ matrix.T).tolist()}")
 # %% [markdown]
 # ## A neuron as a graph
 #
-# One input, one weight, one bias, a logistic activation, and the binary cross-entropy as loss. Every line below adds a
-# node to a graph that the package keeps for the way back.
+# One input, one weight, one bias, the logistic function as activation, and binary cross-entropy as loss. Every line
+# below adds a node to the graph that `backward` will walk.
 
 # %%
 print("\n== A.3 Seeing models as computation graphs ==")
@@ -83,8 +82,8 @@ loss = -(y * a.log() + (1 - y) * (1 - a).log()).sum()
 print(f"loss {loss.item():.4f}")
 
 # %% [markdown]
-# The chain rule by hand: the logistic function and the cross-entropy were made for each other, dL/dz is just a - y.
-# From there, z = x w + b gives dL/dw = (a - y) x and dL/db = a - y. `backward` finds the same by walking the graph.
+# The chain rule by hand: for the logistic function followed by cross-entropy, dL/dz is a - y. With z = x w + b, dL/dw
+# = (a - y) x and dL/db = a - y. `backward` finds the same values by walking the graph.
 
 # %%
 print("\n== A.4 Automatic differentiation made easy ==")
@@ -96,8 +95,8 @@ print(f"backward: dL/dw {w.grad.item():.4f}, dL/db {b.grad.item():.4f}")
 # %% [markdown]
 # ## Layers
 #
-# A linear layer is a product and a sum; what makes it a layer is that it owns its weights. Weights start uniform within
-# ±1/√(inputs), drawn from the default generator, matrix first.
+# A linear layer multiplies by a weight matrix and adds a bias, both of which are its parameters. Their first values
+# are uniform within ±1/√(inputs), drawn from the default generator, the matrix first.
 
 # %%
 print("\n== A.5 Implementing multilayer neural networks ==")
@@ -146,8 +145,8 @@ print(f"plain layers against nn.Linear: largest difference {np.abs(plain(X).data
 # %% [markdown]
 # ## Loading data
 #
-# Five training points, two for testing. A dataset is anything with a length and numbered items: here a list of pairs.
-# The loader draws a new order for each epoch; `drop_last` leaves out a batch that is not full.
+# Five training examples, two for the test. A dataset is anything with a length and numbered items: here a list of
+# pairs. The loader draws a new order for each epoch; `drop_last` leaves out a last batch that is not full.
 
 # %%
 print("\n== A.6 Setting up efficient data loaders ==")
@@ -169,8 +168,9 @@ for number, (features, labels) in enumerate(train_loader, 1):
 # %% [markdown]
 # ## Training
 #
-# Forward, loss, backward, a small step against the gradient. Cross-entropy is ln Σ eˣ minus the logit of the right
-# class; plain gradient descent is one subtraction per parameter. Once with both written out, once with the package's.
+# Each step computes the loss (forward), its gradients (backward), and moves the parameters a little against the
+# gradient. Cross-entropy is ln Σ eˣ minus the logit of the correct class; gradient descent subtracts the learning
+# rate times the gradient. First both are written out, then the package's are used.
 
 # %%
 print("\n== A.7 A typical training loop ==")
@@ -233,8 +233,8 @@ print(f"accuracy: training {accuracy(model, train_loader)}, test {accuracy(model
 print(f"exercise A.3: {model.num_parameters()} parameters")
 
 # %% [markdown]
-# A state dict names every array of a model; the file format is safetensors, which holds numbers and nothing that could
-# run. A fresh model of the same shape takes them over.
+# A state dict names every array of a model. The safetensors format stores arrays and no code, so opening a file runs
+# nothing. A new model of the same shape loads them.
 
 # %%
 print("\n== A.8 Saving and loading models ==")
@@ -247,8 +247,8 @@ with tempfile.TemporaryDirectory() as folder:
 print(f"same logits after loading: {np.array_equal(restored(X_train).data, outputs.data)}")
 
 # %% [markdown]
-# This package computes on the CPU only, so the GPU sections end here. What remains of **exercise A.4** is its left
-# half: how long a product of a 100 x 200 and a 200 x 300 matrix takes. The figure is this machine's.
+# This package computes on the CPU only, so the sections on GPUs end here. What remains of **exercise A.4** is its CPU
+# half: the time of a product of a 100 x 200 and a 200 x 300 matrix. The figure belongs to this machine.
 
 # %%
 print("\n== A.9 Optimizing training performance with GPUs ==")

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Appendix D: warm-up, cosine decay and clipping
 #
-# Three habits keep the training of large models steady: start with small steps, end with small steps, and never let one
-# batch push too hard. Each is written out here and set beside the package's tool; the last section puts them into the
-# loop of chapter 5.
+# Three techniques keep the training of large models stable: warm-up of the learning rate, cosine decay, and clipping
+# of the gradient norm. Each is written out here and compared with the package's function; the last section adds them
+# to the loop of chapter 5.
 #
 # `python demos/appendix_d_training_loop.py` takes half a minute and 1.4 GB of memory: the gradients are those of the
-# 124M model, the training is that of a small one. `--full` trains the book's model for its 15 epochs, in minutes or
-# tens of minutes, by the machine.
+# 124M model, the training is that of a small one. `--full` trains the book's model for its 15 epochs, which takes
+# minutes to tens of minutes.
 
 # %%
 import argparse
@@ -53,8 +53,8 @@ validation = DataLoader(end, batch_size=2)
 # %% [markdown]
 # ## Warm-up
 #
-# At first the gradients point anywhere and AdamW knows little of their size. So the learning rate starts low and rises
-# by the same amount with each step. 15 epochs with a fifth of all steps for the rise:
+# At first gradients are large and AdamW's moments are not yet reliable, so the learning rate starts low and rises
+# linearly. 15 epochs, with a fifth of all steps for the warm-up:
 
 # %%
 print("== D.1 Learning rate warmup ==")
@@ -67,7 +67,7 @@ increment = (peak - initial) / warmup_steps
 rates = []
 for _ in range(epochs):
     for batch in training:
-        inputs, targets = batch  # here the model would read them, and the optimizer take a step
+        inputs, targets = batch  # here the model would compute the loss, and the optimizer take a step
         rates.append(initial + len(rates) * increment if len(rates) < warmup_steps else peak)
 
 
@@ -82,9 +82,9 @@ show(rates)
 # %% [markdown]
 # ## Cosine decay
 #
-# Near the end, large steps would jump over the minimum. After the warm-up the rate follows half a cosine, from the
-# peak down to a tenth of the initial rate: slow at first, fast in the middle, slow again. `warmup_cosine` of the
-# package does both.
+# Near the end, large steps would overshoot the minimum. After the warm-up the rate follows half a cosine from the
+# peak down to a tenth of the initial rate: slow at first, fast in the middle, slow at the end. The package's
+# `warmup_cosine` does both.
 
 # %%
 print("\n== D.2 Cosine decay ==")
@@ -107,8 +107,8 @@ print(f"warmup_cosine against the steps by hand: largest difference {difference:
 # %% [markdown]
 # ## Clipping
 #
-# The norm of a gradient is its length: the root of the sum of its squares. Where it exceeds a limit, the gradient is
-# divided by what it is too long. That keeps its direction.
+# The norm of a gradient is the square root of the sum of its squares. If it exceeds the limit, the gradient is
+# multiplied by limit / norm, which keeps its direction.
 
 # %%
 print("\n== D.3 Gradient clipping ==")
@@ -121,13 +121,13 @@ print(f"clip_grad_norm_ returns {optim.clip_grad_norm_([weight], max_norm=1.0):.
 print(f"clip_grad_norm_ against division by hand: largest difference {np.abs(weight.grad - gradient / norm).max():.1e}")
 
 # %% [markdown]
-# Now the gradients of the 124M model, for the last batch of the loop above. All of its parameters together are one long
-# vector with one norm, and one factor scales them all.
+# Now the gradients of the 124M model, for the last batch of the loop above. The gradients of all parameters are one
+# long vector with one norm, and one factor scales them all.
 
 
 # %%
 def largest_gradient(model: GPT) -> float:
-    """The largest element of all gradients, by value, not by size."""
+    """The largest element of all gradients (the largest value, not the largest absolute value)."""
     return max(float(parameter.grad.max()) for parameter in model.parameters())
 
 
@@ -144,10 +144,10 @@ del model
 # ## All three in the loop
 #
 # The learning rate is set before each step, and gradients are clipped after the warm-up. The package's `Trainer` does
-# the same, and clips from the start.
+# the same, but clips from the first step.
 #
-# Two details matter. The steps count from 0, so that the first one has the initial rate. And a step that is evaluated
-# looks at one batch of each loader, which draws from the default random stream, as in the book.
+# Two details matter for the figures. Steps count from 0, so the first one has the initial rate. And each evaluation
+# draws one batch of each loader from the default random stream, as in the book.
 
 # %%
 print("\n== D.4 The modified training function ==")

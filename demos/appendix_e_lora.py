@@ -1,10 +1,10 @@
 # %% [markdown]
-# # Appendix E: LoRA, or how to train a fiftieth of a model
+# # Appendix E: LoRA, training a fiftieth of the parameters
 #
-# To finetune a model is to add a change to each of its matrices. LoRA (Hu et al. 2021) bets that this change is simple:
-# the product of a tall and a wide matrix with few numbers in them. The big matrices stay frozen, and only the small
-# ones learn. Here the layer is written out first, then put around every linear layer of the spam filter of chapter 6,
-# and compared with the package's `apply_lora`.
+# Fine-tuning adds a change to each weight matrix. LoRA (Hu et al. 2021) assumes that this change has a low rank: it
+# is the product of two thin matrices. The weights stay frozen, and only these two matrices are trained. Here the
+# layer is written out first, then put around every linear layer of the spam filter of chapter 6, and compared with
+# the package's `apply_lora`.
 #
 # Set TINYGRAD_LLM_DATA to a folder that holds `sms_spam_collection.tsv` and `gpt2/` (`encoder.json`, `vocab.bpe`), or
 # fetch both once:
@@ -12,9 +12,9 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('sms-spam')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without them the demo sorts requests that it makes itself, and says so. It takes half a minute, for a small model.
-# `--full` trains the book's 124M model with LoRA, for hours on a laptop: from random weights, or, with
-# `--gpt2 FOLDER`, from GPT-2's own in a Hugging Face folder, as the book does.
+# Without them the demo classifies requests that it generates itself, and prints a note. It takes half a minute, for a
+# small model. `--full` trains the book's 124M model with LoRA, which takes hours on a laptop: from random weights,
+# or, with `--gpt2 FOLDER`, from GPT-2's own in a Hugging Face folder, as the book does.
 
 # %%
 import argparse
@@ -65,9 +65,9 @@ arguments = options.parse_known_args()[0]  # not parse_args: a notebook has argu
 np.set_printoptions(precision=4, suppress=True, floatmode="fixed", linewidth=100)
 
 # %% [markdown]
-# Training changes a matrix W by some ΔW of the same size. A product AB of an (in, rank) and a (rank, out) matrix has
-# that size too, but few numbers: for a 768 x 768 matrix and rank 16, 24,576 instead of 589,824. And because
-# x (W + AB) = x W + x A B, the change can be kept beside W, or added to it when training is done.
+# Training changes a matrix W by ΔW, of the same shape. The product A B of an (in, rank) and a (rank, out) matrix has
+# that shape with far fewer numbers: for a 768 x 768 matrix and rank 16, 24,576 instead of 589,824. Because x (W + A
+# B) = x W + x A B, the change can be computed separately from W, or added to it after training.
 
 # %%
 print("== E.1 Introduction to LoRA ==")
@@ -76,10 +76,12 @@ x, W = Tensor(generator.randn(2, 768)), Tensor(generator.randn(768, 768))
 A, B = Tensor(generator.randn(768, 16)), Tensor(generator.randn(16, 768))
 print(f"numbers in W: {W.size:,}, in A and B: {A.size + B.size:,}; shape of A B: {(A @ B).shape}")
 beside, added = (x @ W + x @ A @ B).data, (x @ (W + A @ B)).data
-print(f"beside W or added to it: largest relative difference {np.abs(beside - added).max() / np.abs(added).max():.0e}")
+print(
+    f"apart from W or added to it: largest relative difference {np.abs(beside - added).max() / np.abs(added).max():.0e}"
+)
 
 # %% [markdown]
-# The messages, splits and batches are those of chapter 6, here by the package's tools.
+# The messages, splits and batches are those of chapter 6, made by the package's functions.
 
 # %%
 print("\n== E.2 Preparing the dataset ==")
@@ -111,9 +113,9 @@ print("batches: " + ", ".join(str(len(DataLoader(part, 8, drop_last=part is sets
 # %% [markdown]
 # ## The model
 #
-# The book takes GPT-2's own weights; the accuracies of 46.25%, 45.00% and 48.75% that it starts from come out only with
-# `--full --gpt2 FOLDER`. Here a small body, pretrained for some seconds on the messages that it is not tested on,
-# takes their place. The last real token speaks for a message.
+# The book starts from GPT-2's own weights; its first accuracies of 46.25%, 45.00% and 48.75% come out only with
+# `--full --gpt2 FOLDER`. Here a small model, pretrained for a few seconds on the messages that it is not tested on,
+# replaces it. The head reads the last real token of a message.
 
 # %%
 print("\n== E.3 Initializing the model ==")
@@ -161,11 +163,12 @@ print("untrained, accuracy of 10 batches: " + ", ".join(f"{share:.2%}" for share
 # %% [markdown]
 # ## The layer
 #
-# A starts with random numbers and B with zeros. So AB is zero at first, and nothing changes; yet B has a gradient,
-# because A is not zero, and after the first step A has one too. The factor alpha says how much the change counts.
+# A starts with random numbers and B with zeros. So A B is zero at first and changes nothing; yet B has a gradient,
+# because A is not zero, and after the first step A has one too. The factor alpha scales the change.
 #
-# A's first values are PyTorch's `kaiming_uniform_`, uniform in ±1/√(fan-in). That function takes the last axis for the
-# fan-in; A is stored (in, rank), so the bound is 1/√rank and not 1/√in. Who draws A the other way gets other figures.
+# A's initial values are those of PyTorch's `kaiming_uniform_`, uniform in ±1/√(fan-in). That function takes the last
+# axis for the fan-in; A is stored as (in, rank), so the bound is 1/√rank and not 1/√in. With A transposed, other
+# figures come out.
 
 # %%
 print("\n== E.4 Parameter-efficient finetuning with LoRA ==")
@@ -185,7 +188,7 @@ class LowRankChange(nn.Module):
 
 
 class LinearWithChange(nn.Module):
-    """A linear layer and, beside it, its low-rank change."""
+    """A linear layer plus its low-rank change."""
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         self.linear = linear
@@ -224,8 +227,8 @@ with nn.init.no_initial_values():  # to be counted only: zeros that are never to
 del counted, packaged
 
 # %% [markdown]
-# At the start the model answers as before, to the last bit: adding zero changes nothing. From one seed the package's
-# layers start with the same A, and give the same gradients.
+# At the start the model gives the same outputs, to the last bit, because the change is zero. From one seed the
+# package's layers start with the same A, and have the same gradients.
 
 # %%
 ids, classes, lengths = next(iter(DataLoader(sets[1], batch_size=8)))
@@ -265,8 +268,8 @@ del plain, theirs, pairs
 # ## Training
 #
 # Only A and B are given to the optimizer. The book trains for five epochs at a learning rate of 0.0008, and reaches
-# 100%, 96.64% and 98.00% from GPT-2's weights. What LoRA cannot do is learn much that the frozen body does not know:
-# here that is little, and training the whole small body (exercise 6.2 of chapter 6) gets further.
+# 100%, 96.64% and 98.00% from GPT-2's weights. LoRA depends on what the frozen model already represents: here that is
+# little, and training the whole small model (exercise 6.2 of chapter 6) reaches a higher accuracy.
 
 
 # %%
@@ -305,7 +308,7 @@ untouched = now.keys() == base.keys() and all(np.array_equal(now[name], base[nam
 print(f"all {len(base)} arrays of the base model are the same, bit for bit: {untouched}")
 
 # %% [markdown]
-# ## One model, or one base and many adapters
+# ## Merging, and adapters as files
 #
 # Merging adds α (AB)ᵀ into each weight: the model is then as fast as without LoRA. Taking it back gives the old bits,
 # because the old weights were kept. The adapter alone is a small file; any number of them can share one base.

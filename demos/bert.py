@@ -1,13 +1,14 @@
 # %% [markdown]
-# # BERT beside GPT
+# # BERT compared with GPT
 #
-# GPT reads from left to right and guesses what comes next. BERT (Devlin et al. 2018) reads the whole text at once and
-# guesses words that were hidden from it. The blocks are the same; what differs is the mask, and what is asked. This
-# demo trains one of each, of one size and for the same time, on the same messages, looks at what BERT fills in, and
-# then lets both learn to tell spam: which one is the better reader?
+# GPT reads from left to right and predicts the next token. BERT (Devlin et al. 2018) reads the whole text and
+# predicts masked tokens. The transformer blocks are the same; the attention mask and the objective differ. This demo
+# trains one of each, of the same size and for the same time, on the same messages, shows what BERT fills in, and then
+# fine-tunes both to classify spam.
 #
-# The messages are the SMS Spam Collection; ch06_classification.py says how to get it. Without it the demo sorts lines
-# of Python's documentation and source, and says so. It takes about a minute; `--full` trains five times as long.
+# The messages are the SMS Spam Collection; ch06_classification.py says how to get it. Without it the demo classifies
+# lines of Python's documentation and source, and prints a note. It takes about a minute; `--full` trains five times
+# as long.
 
 # %%
 import argparse
@@ -72,13 +73,13 @@ print(f"{len(messages):,} messages; {len(training):,} with their class to train 
 print(f"to pretrain on, without class: {len(unlabelled):,} messages, {len(ids):,} tokens of {tokenizer.vocab_size}")
 
 # %% [markdown]
-# ## Hiding words
+# ## Masking tokens
 #
-# Of the 15% of the tokens that BERT is asked for, 80% are hidden, 10% are replaced by any other, and 10% stay as they
-# are: it never knows which of the words before it are right.
+# 15% of the tokens are prediction targets. Of these, 80% are replaced by the mask token, 10% by a random token, and
+# 10% stay unchanged, so the model cannot rely on any token that it reads.
 
 # %%
-print("\n== 2 Hiding words ==")
+print("\n== 2 Masking tokens ==")
 words = mask_id - 1  # the special tokens have the last ids
 inputs, targets = mask_tokens(ids[None, :300], mask_id, words, Generator(7))
 asked = targets != -100
@@ -92,14 +93,14 @@ print(f"left {asked.sum() - hidden.sum() - changed.sum()}")
 # %% [markdown]
 # ## Two models
 #
-# BERT has a few parameters more: segments, biases of its queries, keys and values, and a dense layer before its head.
-# That head has biases, too. They begin at the frequencies of the tokens, so that what is learned is what the context
-# says; from zeros, so short a training would go into finding the frequencies through all layers.
+# BERT has a few parameters more: segment embeddings, biases of queries, keys and values, and a dense layer before its
+# head, which has biases too. Those start at the logarithms of the token frequencies; from zeros, so short a training
+# would be spent on learning the frequencies.
 #
-# BERT has two more helps against being short of time. It is asked for 30% of the tokens, not 15%: twice as much to
-# learn from in the same text (Wettig et al. 2022, arXiv:2202.08005). And as in the paper it reads short pieces first,
-# then whole contexts: what stands next to a hidden word has to be found for every position anew, and sixteen positions
-# are learned sooner than sixty-four.
+# Two more choices help in so short a training. 30% of the tokens are targets, not 15%, which gives twice as many
+# predictions for the same text (Wettig et al. 2022, arXiv:2202.08005). And as in the paper, BERT reads short pieces
+# first and whole contexts later: attention to neighbouring tokens has to be learned for every position, and sixteen
+# positions are learned sooner than sixty-four.
 
 # %%
 print("\n== 3 Pretraining ==")
@@ -111,7 +112,7 @@ bert.begin_with_frequencies(ids[:cut])
 
 
 def train_for(model: Module, loader, seconds: float, rate: float, loss: Loss = language_model_loss) -> int:
-    """Train until the time is over; the rate falls with the root of time, which needs no end. Returns the steps."""
+    """Train until the time is over, at a rate that falls with the square root of time. Returns the number of steps."""
     settings = TrainingSettings(
         steps=10**6, learning_rate=rate, schedule="inverse_square_root", warmup_steps=50, beta2=0.98, eval_interval=0
     )
@@ -132,7 +133,7 @@ def hidden_words(length: int) -> MaskedLoader:
 
 unseen = WindowBatches(ids[cut:], CONTEXT, 16)
 hiding = Generator(5)
-masked = []  # judged by what is hidden indeed: a token that was left as it is can be copied
+masked = []  # evaluated on masked tokens only: an unchanged token could be copied
 for i in range(len(unseen)):
     inputs, targets = mask_tokens(unseen[i][0], mask_id, words, hiding)
     masked.append((inputs, np.where(inputs == mask_id, targets, -100)))
@@ -153,28 +154,28 @@ for name, model, loaders, judged, task in (
     print(f"{before:.3f} -> {after:.3f} nats (perplexity {math.exp(after):.0f})")
 
 # %% [markdown]
-# The two losses answer different questions and do not compare; what each compares with is a guess from how frequent the
-# tokens are. GPT gets far below it: the token before says most, and is at hand without any attention. BERT, for whose
-# hidden words everything must come through attention, gets just below: seconds of one core are too little for more,
-# and its guesses below say so. The paper's BERT saw its text for days.
+# The two losses cannot be compared with each other; each compares with a guess from token frequencies. GPT gets far
+# below it, because the previous token says most, and needs no attention. BERT, which learns about a masked token
+# through attention alone, gets just below: seconds of one core are not enough for more, as its guesses below show.
+# The paper's BERT was trained for days.
 
 # %%
 shares = (np.bincount(ids[:cut], minlength=tokenizer.vocab_size) + 1) / (cut + tokenizer.vocab_size)
 frequencies = -np.log(shares[ids[cut:]]).mean()
 print(f"from frequencies alone: {frequencies:.3f} nats (perplexity {math.exp(frequencies):.0f})")
 
-print("\n== 4 Filling in ==")
+print("\n== 4 Filling masks ==")
 for text in (f"Please call {MASK} later", f"Call now to {MASK} your prize", f"I will {MASK} you at home"):
     filled, guesses = fill_masks(bert, tokenizer, text, top_k=4)
     shown = ", ".join(f"{guess.text!r} {guess.probability:.2f}" for guess in guesses[0])
     print(f"  {text}: {shown}")
 
 # %% [markdown]
-# ## Which one reads better?
+# ## Which one classifies better?
 #
-# The same trainer teaches both to tell the classes, each for the same time. GPT's head reads the last token, the only
-# one that has seen the whole text; BERT's tokens have all seen it, and its head reads their mean. For a fair
-# comparison GPT does it that way, too; and each starts once more from nothing, to show what the pretraining was worth.
+# The same trainer fine-tunes both to classify, for the same time. GPT's head reads the last token, the only one that
+# attends to the whole text; BERT's head reads the mean of all tokens, each of which does. For a fair comparison GPT
+# is also trained with the mean; and each is trained once from scratch, to show what the pretraining contributes.
 
 # %%
 print("\n== 5 Fine-tuning ==")

@@ -2,7 +2,7 @@
 # # Chapter 2: from a text to the vectors that a model reads
 #
 # Text becomes words, words become ids, ids become windows, windows become batches, and batches become vectors. Each
-# step is first written out, then compared with the package's tool for it.
+# step is first written out and then compared with the package's function.
 #
 # The text is Edith Wharton's story "The Verdict". Set TINYGRAD_LLM_DATA to a folder that holds `the-verdict.txt` and
 # `gpt2/` (`encoder.json`, `vocab.bpe`), or fetch both once:
@@ -10,7 +10,7 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('the-verdict')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without them the demo runs on a text at hand, and says so. It takes about a second.
+# Without them the demo reads another text and prints a note. It takes about a second.
 
 # %%
 import argparse
@@ -49,8 +49,8 @@ except DataError as missing:
     text = "\n".join(inspect.getdoc(thing) or "" for thing in vars(builtins).values() if isinstance(thing, type))
 
 # %% [markdown]
-# The first section explains, without code, why numbers stand for words at all: a network computes with vectors, and
-# words that are used alike should get vectors that lie close together. How such vectors come about is 2.7.
+# The first section explains, without code, why words are represented by numbers: a network computes with vectors, and
+# words that are used alike should have vectors that are close together. Section 2.7 makes such vectors.
 
 # %%
 print("== 2.1 Understanding word embeddings ==")
@@ -58,8 +58,8 @@ print("== 2.1 Understanding word embeddings ==")
 # %% [markdown]
 # ## Words
 #
-# A regular expression with a group keeps what it splits at. Splitting at whitespace leaves punctuation glued to words;
-# splitting at punctuation as well gives both as tokens of their own, with empty strings in between to throw away.
+# `re.split` with a group keeps the separators. Splitting at whitespace leaves punctuation attached to words;
+# splitting at punctuation as well makes each mark a token of its own, with empty strings in between that are dropped.
 
 # %%
 print("\n== 2.2 Tokenizing text ==")
@@ -86,7 +86,7 @@ print(f"the package's split_words gives the same: {split_words(text) == words}")
 # %% [markdown]
 # ## Ids
 #
-# A vocabulary numbers the different words in alphabetical order. Encoding looks words up, decoding looks ids up.
+# A vocabulary gives each distinct word an id, in alphabetical order. Encoding looks up words, decoding looks up ids.
 
 # %%
 print("\n== 2.3 Converting tokens into token IDs ==")
@@ -107,8 +107,8 @@ print(f"and back: {first_tokenizer.decode(ids)}")
 # %% [markdown]
 # ## Special tokens
 #
-# The first tokenizer has no answer to a word it never saw. Two more entries help: `<|unk|>` for any unknown word, and
-# `<|endoftext|>` to mark where one text ends and an unrelated one begins.
+# The first tokenizer cannot encode a word that is not in its vocabulary. Two more entries help: `<|unk|>` for any
+# unknown word, and `<|endoftext|>` between texts that have nothing to do with each other.
 
 # %%
 print("\n== 2.4 Adding special context tokens ==")
@@ -131,10 +131,10 @@ print(f"and back: {second_tokenizer.decode(ids)}")
 # %% [markdown]
 # ## Byte pair encoding
 #
-# GPT-2 needs no unknown word. Its vocabulary starts from the 256 bytes, of which every text is made, and adds 50,000
-# pieces, each the join of two earlier ones; the earlier it was learned, the more common it is, and the lower its id.
-# Encoding undoes that history: cut the text into words with their leading space, and in each of them keep joining
-# whichever neighbours make the piece of the lowest id, until no join is left.
+# GPT-2 has no unknown words. Its vocabulary starts from the 256 bytes, of which every text is made, and adds 50,000
+# tokens, each the concatenation (a merge) of two earlier ones. Frequent merges were learned first and have the lower
+# ids. Encoding repeats the merges: split the text into words with their leading space, and in each word merge the
+# neighbouring pair of lowest id until no pair is in the vocabulary.
 
 # %%
 print("\n== 2.5 Byte pair encoding ==")
@@ -152,7 +152,7 @@ PIECES = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s
 
 
 def join_pairs(piece: str, show: bool = False) -> list[int]:
-    """The ids of one piece: neighbours with the lowest joint id first."""
+    """The ids of one word: merges the neighbouring pair of lowest id first."""
     parts = [bytes([byte]) for byte in piece.encode()]
     while True:
         pairs = [parts[place] + parts[place + 1] for place in range(len(parts) - 1)]
@@ -174,8 +174,7 @@ print(f"{unknown}\n-> {ids}")
 print(f"and back: {tokenizer.decode(ids)}")
 
 # %% [markdown]
-# **Exercise 2.1**: what becomes of a word that nobody ever wrote? It falls into pieces, down to single letters, and
-# comes back whole.
+# **Exercise 2.1**: a word that does not exist is split into pieces, down to single letters, and decodes to itself.
 
 # %%
 ids = tokenizer.encode("Akwirw ier")
@@ -189,8 +188,8 @@ print(f"joining pairs by hand gives the same: {by_hand == ids}")
 # %% [markdown]
 # ## Windows
 #
-# A language model learns to continue. From one stretch of ids come as many lessons as it has tokens: the inputs are a
-# window, the targets the same window one step later.
+# A language model learns to predict the next token. A window of ids gives as many training examples as it has tokens:
+# the inputs are the window, the targets are the same window shifted by one.
 
 # %%
 print("\n== 2.6 Data sampling with a sliding window ==")
@@ -239,8 +238,8 @@ for length in (2, 8):
 # %% [markdown]
 # ## Vectors
 #
-# An embedding is a table with a row for each id, random at first and learned later. Looking a row up is the same as
-# multiplying the table by a row of zeros with a single 1, and so is its gradient; looking it up costs nothing.
+# An embedding is a table with one row per id, random at first and then learned. Looking up a row equals multiplying a
+# one-hot vector by the table, values and gradients alike, and needs no multiplication.
 
 # %%
 print("\n== 2.7 Creating token embeddings ==")
@@ -262,7 +261,7 @@ print(f"one-hot product against look-up: largest difference {difference:.1e}")
 print(f"of their gradients: {np.abs(gradients[0] - gradients[1]).max():.1e}")
 
 # %% [markdown]
-# A look-up knows which token, not where it stands. A second table, with a row for each position, is added on top.
+# The embedding of a token does not depend on its position. A second table, with a row for each position, is added.
 
 # %%
 print("\n== 2.8 Encoding word positions ==")

@@ -1,10 +1,9 @@
 # %% [markdown]
 # # Chapter 3: attention, one idea at a time
 #
-# Five rungs: a mean weighted by similarity; queries, keys and values that can be learned; no look into the future;
-# dropout on the weights; several heads side by side. Each rung is written with Tensor operations. The last cells set
-# the package's own attention beside it, which never writes down the table of weights, and compare the results and the
-# gradients.
+# Five steps: a mean weighted by similarity; learned queries, keys and values; a causal mask; dropout on the attention
+# weights; several heads. Each step is written with Tensor operations. The last cells compare the results and
+# gradients with the package's own attention, which never stores the (T, T) matrix of weights.
 #
 # Run it with `python demos/ch03_attention.py`; `--full` compares at GPT-2's full context of 1,024 tokens.
 
@@ -27,10 +26,10 @@ full = options.parse_known_args()[0].full  # not parse_args: a notebook has argu
 np.set_printoptions(precision=4, suppress=True, floatmode="fixed")
 
 # %% [markdown]
-# The first two sections are a story without code. A recurrent network squeezes all it has read into one vector before
-# it answers; attention lets every position look back at all the others and decide for itself what matters.
+# The first two sections of the chapter have no code. A recurrent network compresses all that it has read into one
+# vector before it answers; attention lets every position read all the others and weight them.
 #
-# Our text is "Your journey starts with one step", each word already turned into three numbers.
+# The text is "Your journey starts with one step", with each word already represented by three numbers.
 
 # %%
 print("== 3.1 The problem with modeling long sequences ==")
@@ -49,10 +48,10 @@ inputs = Tensor(
 print(f"{len(words)} words of {inputs.shape[1]} numbers each: {' '.join(words)}")
 
 # %% [markdown]
-# ## Rung 1: a weighted mean
+# ## Step 1: a weighted mean
 #
-# How much does "journey" care for each word? The dot product says how alike two vectors are; softmax turns those
-# scores into weights that are positive and add up to 1; the context vector is the mean of all words under them.
+# How relevant is each word to "journey"? The dot product measures similarity; softmax turns these scores into weights
+# that are positive and sum to 1; the context vector is the mean of all words with these weights.
 
 # %%
 print("\n== 3.3 Attending to different parts of the input with self-attention ==")
@@ -76,7 +75,7 @@ print(f"softmax, package's:    {F.softmax(scores).data}")
 print(f"context vector:        {(weights @ inputs).data}")
 
 # %% [markdown]
-# Nothing here is special to the second word. All pairs at once are one product of the matrix with its own transpose.
+# The same holds for every word. All pairs of words at once are one product of the matrix with its transpose.
 
 # %%
 print("\n== 3.3.2 Computing attention weights for all input tokens ==")
@@ -88,10 +87,10 @@ print(f"sums of the rows: {weights.sum(axis=-1).data}")
 print(f"context vectors:\n{(weights @ inputs).data}")
 
 # %% [markdown]
-# ## Rung 2: something to learn
+# ## Step 2: learned projections
 #
-# Raw word vectors are alike or they are not; there is nothing to train. Three matrices change that. They give each word
-# three roles: what it looks for (query), what it offers to be found by (key), and what it hands over (value).
+# The similarity of fixed word vectors cannot be trained. Three learned matrices give each word three vectors: a query
+# (what it looks for), a key (what it is found by), and a value (what it passes on).
 
 # %%
 print("\n== 3.4 Implementing self-attention with trainable weights ==")
@@ -106,8 +105,8 @@ scores_2 = keys @ query_2
 print(f"its scores:  {scores_2.data}")
 
 # %% [markdown]
-# Before softmax, scores are divided by √d, the square root of the key's length. A dot product of d terms of size 1 is
-# about √d large; without the division, long vectors would make softmax a hard choice with next to no gradient.
+# Before softmax, scores are divided by √d, where d is the width of a key. A dot product of d terms of size 1 has size
+# √d; without the division, softmax would put nearly all weight on one word and its gradient would vanish.
 
 # %%
 weights_2 = F.softmax(scores_2 / math.sqrt(d_out))
@@ -152,8 +151,8 @@ version_2 = SelfAttentionV2(d_in, d_out)
 print(f"version 2, seed 789:\n{version_2(inputs).data}")
 
 # %% [markdown]
-# **Exercise 3.1**: give version 1 the weights of a version 2, and both must say the same. A linear layer keeps its
-# matrix as (outputs, inputs), so it has to be transposed on the way.
+# **Exercise 3.1**: with the weights of a version 2, version 1 gives the same result. A linear layer stores its matrix
+# as (outputs, inputs), so it must be transposed.
 
 # %%
 manual_seed(123)
@@ -163,10 +162,10 @@ print(f"exercise 3.1, version 2:\n{source(inputs).data}")
 print(f"version 1 with its weights:\n{target(inputs).data}")
 
 # %% [markdown]
-# ## Rung 3: no look into the future
+# ## Step 3: the causal mask
 #
-# A model that predicts the next word must not see it. First the obvious way: compute all weights, strike out those of
-# later words, and divide each row by what is left.
+# A model that predicts the next word must not see it. First the direct way: compute all weights, set those of later
+# words to 0, and divide each row by its sum.
 
 # %%
 print("\n== 3.5 Hiding future words with causal attention ==")
@@ -178,26 +177,26 @@ print(f"weights:\n{weights.data}")
 past = Tensor(np.ones((6, 6), np.float32)).tril()
 print(f"what each word may see:\n{past.data}")
 masked = weights * past
-print(f"struck out:\n{masked.data}")
+print(f"masked:\n{masked.data}")
 renormalised = masked / masked.sum(axis=-1, keepdims=True)
-print(f"divided by the rest:\n{renormalised.data}")
+print(f"divided by the sum of each row:\n{renormalised.data}")
 
 # %% [markdown]
-# The same in one go: a score of -∞ has weight e^-∞ = 0 and takes no part in the sum, so softmax itself does the
-# dividing. This is the form that attention uses everywhere.
+# The same in one step: a score of -∞ has weight e^-∞ = 0 and adds nothing to the sum, so softmax itself divides
+# correctly. All attention in the package works this way.
 
 # %%
 hidden_scores = scores.masked_fill(past == 0, -math.inf)
 print(f"scores with the future hidden:\n{hidden_scores.data}")
 weights = F.softmax(hidden_scores / math.sqrt(d_out))
 print(f"weights with the future hidden:\n{weights.data}")
-print(f"struck out before or after: largest difference {np.abs((weights - renormalised).data).max():.1e}")
+print(f"masked before or after: largest difference {np.abs((weights - renormalised).data).max():.1e}")
 
 # %% [markdown]
-# ## Rung 4: dropout
+# ## Step 4: dropout
 #
-# During training, dropout strikes out weights at random so that no word is relied on alone. What stays is scaled by
-# 1 / (1 - p), here 2, so that sums are the same on average.
+# During training, dropout sets random weights to 0, so that the model does not rely on single words. The others are
+# multiplied by 1 / (1 - p), here 2, so that the expected sum stays the same.
 
 # %%
 print("\n== 3.5.2 Masking additional attention weights with dropout ==")
@@ -236,10 +235,10 @@ manual_seed(123)
 print(f"causal attention, seed 123:\n{CausalAttention(d_in, d_out, 0.0)(batch).data}")
 
 # %% [markdown]
-# ## Rung 5: several heads
+# ## Step 5: several heads
 #
-# One head can follow one kind of relation. Several, each with its own matrices, run side by side and their results are
-# laid next to each other.
+# One head represents one kind of relation between words. Several heads, each with its own matrices, are computed in
+# parallel and their results concatenated.
 
 # %%
 print("\n== 3.6 Extending single-head attention to multi-head attention ==")
@@ -262,9 +261,9 @@ print(f"two heads of width 2, seed 123:\n{HeadsSideBySide(d_in, 2, 0.0, num_head
 # %% [markdown]
 # **Exercise 3.2**: two heads whose result has width 2 in all: give each a width of 1.
 #
-# The solution that the book's repository prints for it starts with -0.0915 and ends with -1.4744. Those numbers come
-# from softmax along the wrong axis, that of the queries: then columns add up to 1 instead of rows, and the last word's
-# result is no longer a mean of values. Both are below.
+# The solution printed in the book's repository starts with -0.0915 and ends with -1.4744. Those numbers come from
+# softmax along the wrong axis, that of the queries: then columns sum to 1 instead of rows, and the result for the
+# last word is no longer a mean of values. Both are printed below.
 
 # %%
 manual_seed(123)
@@ -273,8 +272,9 @@ manual_seed(123)
 print(f"softmax along the queries:\n{HeadsSideBySide(d_in, 1, 0.0, num_heads=2, softmax_axis=1)(batch)[0].data}")
 
 # %% [markdown]
-# Separate heads are separate small products. One wide product and a change of shape do the same work at once: the width
-# is cut into heads, and the head axis is moved before the tokens, where a batched product leaves it alone.
+# Separate heads need separate small products. One wide product and a reshape do the same work at once: the width is
+# split into heads, and the head axis is moved before the token axis, where a batched product treats it as a batch
+# axis.
 
 # %%
 print("\n== 3.6.2 Implementing multi-head attention with weight splits ==")
@@ -296,7 +296,7 @@ class PlainMultiHeadAttention(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, dropout: float, num_heads: int) -> None:
         self.query, self.key, self.value = (nn.Linear(d_in, d_out, bias=False) for _ in range(3))
-        self.output = nn.Linear(d_out, d_out)  # lets the heads speak with each other
+        self.output = nn.Linear(d_out, d_out)  # mixes the heads
         self.dropout, self.num_heads = nn.Dropout(dropout), num_heads
 
     def forward(self, x: Tensor) -> Tensor:
@@ -326,9 +326,9 @@ print(f"exercise 3.3: {plain.num_parameters():,} parameters, heads of width {768
 # %% [markdown]
 # ## The package's layer
 #
-# `nn.MultiHeadAttention` draws its weights in the same order, so a seed gives it the same ones. It computes the same
-# thing differently: in blocks of query rows that skip the future, without ever holding the (T, T) table of weights,
-# with a backward written by hand. The numbers must agree all the same, with dropout as well, and so must the gradients.
+# `nn.MultiHeadAttention` draws its weights in the same order, so the same seed gives the same weights. It computes
+# the same function in blocks of query rows that skip future keys, never stores the (T, T) matrix of weights, and has
+# a hand-written backward. Results and gradients must agree, with dropout as well.
 
 # %%
 print("\n== The same with the package's attention ==")

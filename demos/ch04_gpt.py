@@ -1,13 +1,12 @@
 # %% [markdown]
-# # Chapter 4: a whole GPT, built and started
+# # Chapter 4: a whole GPT, from its layers to its first text
 #
-# The chapter goes from the outside in and back out: first a GPT with empty blocks, then normalization, the feed-forward
-# layer, shortcuts and the block itself, and at last the model of 124 million parameters, which writes its first ten
-# tokens. Everything but attention, the matter of chapter 3, is written out here; the last cells check it against
-# the package's `GPT`.
+# The chapter first builds a GPT with empty blocks, then layer normalization, the feed-forward layer, shortcut
+# connections and the transformer block, and at last the model of 124 million parameters, which generates ten tokens.
+# Everything but attention (chapter 3) is written out here; the last cells compare it with the package's `GPT`.
 #
-# Run it with `python demos/ch04_gpt.py`. It builds full-sized models three times, one after the other, in some seconds
-# and about 0.8 GB of memory; `--full` builds the larger sizes of exercise 4.2 as well.
+# Run it with `python demos/ch04_gpt.py`. It builds full-sized models three times, one after the other, in a few
+# seconds and 0.8 GB of memory; `--full` also builds the larger sizes of exercise 4.2.
 
 # %%
 import argparse
@@ -33,9 +32,9 @@ np.set_printoptions(precision=4, suppress=True, floatmode="fixed", threshold=100
 # %% [markdown]
 # ## The plan
 #
-# `GPTConfig()` is the book's configuration of the smallest GPT-2. Its model is: a vector for each token plus one for
-# each position, blocks that each leave the shape as it was, a last normalization, and a head that gives every word of
-# the vocabulary a score for coming next. With blocks and normalization left out, little remains:
+# `GPTConfig()` is the book's configuration of the smallest GPT-2. The model adds a token embedding and a position
+# embedding, applies transformer blocks that keep the shape, normalizes, and ends in a head that gives every token of
+# the vocabulary a logit. Without blocks and normalization little remains:
 
 # %%
 print("== 4.1 Coding an LLM architecture ==")
@@ -54,7 +53,7 @@ print(f"token ids of 'Every effort moves you' and 'Every day holds a':\n{batch}"
 
 
 class EmptyGPT(nn.Module):
-    """A GPT without blocks: what it says about the next token depends on one token and its position only."""
+    """A GPT without blocks: its logits depend on the last token and its position only."""
 
     def __init__(self, config: GPTConfig) -> None:
         self.token_embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
@@ -75,8 +74,8 @@ del logits
 # %% [markdown]
 # ## Layer normalization
 #
-# Numbers that pass through many layers tend to grow or to die. Normalization gives each row a mean of 0 and a variance
-# of 1 again.
+# Activations that pass through many layers tend to grow or to vanish. Layer normalization gives each row a mean of 0
+# and a variance of 1.
 
 # %%
 print("\n== 4.2 Normalizing activations with layer normalization ==")
@@ -91,8 +90,8 @@ print(f"normalized:\n{normalized.data}")
 print(f"means {normalized.mean(axis=-1).data}, variances {normalized.var(axis=-1).data}")
 
 # %% [markdown]
-# The layer adds two things: a small ε, so that a row of equal numbers does not divide by 0, and a learned scale and
-# shift, so that the model may undo what does not suit it. GPT-2 divides by n, not by n - 1, and so do we from here on.
+# The layer adds two things: a small ε, so that a constant row does not divide by 0, and a learned scale and shift, so
+# that the model can undo the normalization. GPT-2 divides by n, not by n - 1, and so does everything below.
 
 
 # %%
@@ -115,8 +114,9 @@ print(f"PlainLayerNorm against nn.LayerNorm: largest difference {difference:.1e}
 # %% [markdown]
 # ## The feed-forward layer
 #
-# GELU is a smooth relative of max(x, 0): x times the probability that a normal number lies below x. It lets small
-# negative numbers through, a little. GPT-2 was trained with an approximation by tanh; we write that one down.
+# GELU is a smooth variant of ReLU, max(x, 0): x times the probability that a standard normal variable is below x.
+# Small negative inputs give small negative outputs. GPT-2 was trained with an approximation by tanh, which is written
+# here.
 
 # %%
 print("\n== 4.3 Implementing a feed forward network with GELU activations ==")
@@ -137,7 +137,7 @@ print(f"plain_gelu against F.gelu: largest difference {difference:.1e}")
 
 
 class PlainFeedForward(nn.Module):
-    """Four times wider, GELU, and back: each token by itself."""
+    """Expand to four times the width, apply GELU, project back; each token by itself."""
 
     def __init__(self, width: int) -> None:
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -152,8 +152,9 @@ print(f"feed-forward layer: {x.shape} -> {feed_forward(x).shape}")
 # %% [markdown]
 # ## Shortcuts
 #
-# Gradients shrink on their way back through many layers. A shortcut adds a layer's input to its output, and with it a
-# path on which gradients pass unchanged. Five layers of three units, the same weights, without and with shortcuts:
+# Gradients get smaller on their way back through many layers. A shortcut connection adds a layer's input to its
+# output, and gradients pass through this sum unchanged. Five layers of three units with the same weights, without and
+# with shortcuts:
 
 # %%
 print("\n== 4.4 Adding shortcut connections ==")
@@ -184,11 +185,11 @@ for shortcuts in (False, True):
 # %% [markdown]
 # ## The block
 #
-# Normalize, attend, add; normalize, feed forward, add. The vectors of the tokens run through the whole model on the
-# shortcuts; each part reads them, and adds what it has to say.
+# Normalize, attend, add; normalize, feed forward, add. The sums form the residual stream, which runs through the
+# whole model: each part reads it and adds its result to it.
 #
-# **Exercise 4.3** asks for a dropout rate of its own for embeddings, attention and shortcuts. The block below takes the
-# latter two from the start, and the model will take all three.
+# **Exercise 4.3** asks for separate dropout rates of embeddings, attention and shortcuts. The block below takes the
+# latter two, and the model takes all three.
 
 # %%
 print("\n== 4.5 Connecting attention and linear layers in a transformer block ==")
@@ -214,7 +215,7 @@ block = PlainBlock(config.embedding_dim, config.num_heads, config.dropout, confi
 print(f"block: {x.shape} -> {block(x).shape}")
 
 # %% [markdown]
-# **Exercise 4.1**: which half of a block holds more parameters? The feed-forward layer, twice as many.
+# **Exercise 4.1**: which part of a block has more parameters? The feed-forward layer has twice as many as attention.
 
 # %%
 for name, part in (("feed-forward", block.feed_forward), ("attention", block.attention)):
@@ -265,7 +266,7 @@ print(f"size in float32: {total * 4 / 2**20:.2f} MB")
 # %% [markdown]
 # **Exercise 4.2**: GPT-2's larger sizes. A block of width C has 12 C² + 10 C parameters: 3 C² for queries, keys and
 # values, C² + C for attention's output, 8 C² + 5 C in the feed-forward layer, and 4 C in two normalizations. Outside
-# the blocks stand the two tables, the last normalization, and the head.
+# the blocks are the two embedding tables, the last normalization, and the head.
 
 
 # %%
@@ -287,13 +288,13 @@ for name in ("gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl"):
             print(f"    counted in a model: {GPT(larger).num_parameters():,}")
 
 # %% [markdown]
-# **Exercise 4.3**, used: a rate of 0.1 in each of the three places is the model above. With dropout in one place only,
-# two runs of a small model over the same tokens agree up to that place and differ from there on.
+# **Exercise 4.3**, applied: a rate of 0.1 in each of the three places is the model above. With dropout in one place
+# only, two runs of a small model over the same tokens are equal before that place and differ after it.
 
 
 # %%
 def places_that_differ(*rates: float) -> list[str]:
-    """Where two runs with these dropout rates (embeddings, attention, shortcuts) give different numbers."""
+    """The places at which two runs with these dropout rates (embeddings, attention, shortcuts) differ."""
     manual_seed(123)
     sizes = GPTConfig(vocab_size=50, context_length=8, embedding_dim=16, num_heads=2, num_layers=1)
     small = PlainGPT(sizes, *rates)
@@ -313,8 +314,8 @@ for rates in ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)
 # %% [markdown]
 # ## Text
 #
-# Read what is there, take the word with the highest score, append it, and start again. An untrained model has learned
-# nothing, so its words mean nothing; training it is chapter 5.
+# Greedy generation: compute the logits after the text so far, append the token with the largest one, and repeat. The
+# model is untrained, so its text has no meaning; chapter 5 trains it.
 
 # %%
 print("\n== 4.7 Generating text ==")
@@ -322,7 +323,7 @@ print("\n== 4.7 Generating text ==")
 
 @no_grad()
 def continue_greedily(model: nn.Module, ids: list[int], new_tokens: int, context_length: int) -> list[int]:
-    """`ids` and `new_tokens` more, each the one with the highest logit after the last `context_length`."""
+    """`ids` and `new_tokens` more, each the token of the largest logit after the last `context_length` tokens."""
     for _ in range(new_tokens):
         logits = model(np.array([ids[-context_length:]]))
         ids = [*ids, int(logits.data[0, -1].argmax())]
@@ -341,9 +342,9 @@ print("its text needs the vocabulary" if tokenizer is None else tokenizer.decode
 # %% [markdown]
 # ## The package's model
 #
-# `GPT(config)` draws its weights in the same order, so the same seed makes the same model, dropout included. Its layers
-# are single operations with a backward of their own; and with a cache of keys and values, each new token is read once
-# instead of all of them again.
+# `GPT(config)` draws its weights in the same order, so the same seed gives the same model, dropout included. Its
+# layers are single operations with hand-written backwards; and with a cache of keys and values, each new token is
+# processed once instead of the whole text again.
 
 # %%
 print("\n== The same with the package's GPT ==")

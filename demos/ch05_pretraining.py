@@ -1,18 +1,18 @@
 # %% [markdown]
-# # Chapter 5: pretraining, and watching a model learn a story by heart
+# # Chapter 5: pretraining, and a model that memorizes a story
 #
-# What does a loss measure, how does it fall, how is text drawn from probabilities, and how are weights kept? The
-# chapter answers with a GPT of 124 million parameters and one short story. The model is so large and the story so
-# short that it ends up reciting: the training loss falls below 1, the validation loss turns and climbs.
+# The chapter explains what the loss measures, how training lowers it, how text is sampled from probabilities, and how
+# weights are saved, with a GPT of 124 million parameters and one short story. The model is so large and the story so
+# short that the model memorizes it: the training loss falls below 1, the validation loss falls and then rises.
 #
 # `python demos/ch05_pretraining.py` takes half a minute and 0.8 GB of memory. It measures the untrained model of the
-# book at its full size, with the book's figures, and trains a small one on the words of chapter 2, which shows the same
-# curve. `--full` trains the book's model as the book does, in minutes or tens of minutes, by the machine; that takes
-# 3 GB of memory and, until it ends, 2.5 GB in the system's folder for temporary files.
+# book at its full size, with the book's figures, and trains a small model on the words of chapter 2, which shows the
+# same curve. `--full` trains the book's model as the book does, which takes minutes to tens of minutes, 3 GB of
+# memory and, until it ends, 2.5 GB in the system's folder for temporary files.
 #
 # With matplotlib installed (`pip install 'tinygrad-llm[plots]'`), the losses are drawn into the file that `--picture`
-# names, by default `ch05_losses.png` in a new temporary folder. `--gpt2 FOLDER` loads GPT-2's own weights from a folder
-# of Hugging Face's in section 5.5.
+# names, by default `ch05_losses.png` in a new temporary folder. `--gpt2 FOLDER` loads GPT-2's own weights in section
+# 5.5, from a folder in Hugging Face's format.
 
 # %%
 import argparse
@@ -60,8 +60,8 @@ except DataError as missing:
 # %% [markdown]
 # ## The untrained model
 #
-# The configuration is the smallest GPT-2's with a context of 256 instead of 1,024, which is quicker to train. In
-# evaluation mode nothing is dropped, and the same input gives the same output.
+# The configuration is that of the smallest GPT-2 with a context of 256 tokens instead of 1,024, which trains faster.
+# In evaluation mode dropout is off, and the same input gives the same output.
 
 # %%
 print("== 5.1 Evaluating generative text models ==")
@@ -73,7 +73,7 @@ model = GPT(config).eval()
 
 @no_grad()
 def logits_of(model: nn.Module, ids: list[int]) -> np.ndarray:
-    """What the model says about the token after `ids`, of which it sees as many as fit its context."""
+    """The logits of the token after `ids`, of which the model reads the last `context_length`."""
     return model(np.array([ids[-config.context_length :]])).data[0, -1]
 
 
@@ -87,8 +87,9 @@ print(tokenizer.decode(ids) if books_data else "its text needs the vocabulary")
 # %% [markdown]
 # ## Cross-entropy and perplexity
 #
-# "effort moves you" should follow "every effort moves", and "really like chocolate" should follow "I really like". How
-# probable does the model find these tokens? Its vocabulary has 50,257, so a blind guess would give each 0.00002.
+# The target of "every effort moves" is "effort moves you", that of "I really like" is "really like chocolate". Which
+# probability does the model give to each target? Its vocabulary has 50,257 tokens, so a uniform guess gives each
+# 0.00002.
 
 # %%
 print("\n== 5.1.2 Calculating the text generation loss ==")
@@ -108,9 +109,9 @@ for number, row in enumerate(wanted, start=1):
     print(f"text {number}, probabilities of its targets: {' '.join(f'{p:.4e}' for p in row)}")
 
 # %% [markdown]
-# Training is to raise all of them at once, that is, their product. Its logarithm is a sum, with which one can compute;
-# the mean of that, with the sign turned so that less is better, is the cross-entropy. Its unit is the nat. e to its
-# power is the perplexity: the model hesitates as if between that many equally likely tokens.
+# Training raises all of these probabilities, that is, their product. The logarithm turns the product into a sum; the
+# negative mean of the logarithms is the cross-entropy, in nats. Its exponential is the perplexity: the number of
+# equally likely tokens among which the model would be as uncertain.
 
 # %%
 logarithms = np.log(wanted).ravel()
@@ -125,8 +126,8 @@ print(f"perplexity: {loss.exp().item():.4f}")
 # %% [markdown]
 # ## The losses of a text
 #
-# The story is split at 90% of its characters; its end is never trained on. Windows of 256 tokens that do not overlap
-# make batches of two.
+# The first 90% of the story's characters are for training, the rest for validation. Windows of 256 tokens that do not
+# overlap form batches of two.
 
 # %%
 print("\n== 5.1.3 Calculating the training and validation set losses ==")
@@ -166,17 +167,17 @@ def mean_loss(model: nn.Module, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 manual_seed(123)
 print(f"untrained, training loss: {mean_loss(model, training):.5f}")
 print(f"untrained, validation loss: {mean_loss(model, validation):.5f}")
-print(f"a blind guess: ln({config.vocab_size}) = {np.log(config.vocab_size):.5f}")
+print(f"a uniform guess: ln({config.vocab_size}) = {np.log(config.vocab_size):.5f}")
 del model, logits, probabilities
 
 # %% [markdown]
 # ## Training
 #
-# Four lines are the whole secret: forget the old gradients, measure the loss, walk back through it, take a step. The
-# rest is bookkeeping: every five steps, the losses of five batches; after each epoch, a sample.
+# One training step is four lines: reset the gradients, compute the loss, run backward, let the optimizer update the
+# weights. The rest reports: every five steps the losses of five batches, after each epoch a sample.
 #
-# Both the order of the batches and the masks of dropout come from the default random stream, and so do two draws of
-# each evaluation, one per loader. The order of these calls is the book's, which is why its curve comes out.
+# The order of batches, the masks of dropout, and one draw per loader in each evaluation all come from the default
+# random stream. These calls are in the book's order, so the curve is the book's.
 
 # %%
 print("\n== 5.2 Training an LLM ==")
@@ -243,8 +244,8 @@ print(f"{epochs} epochs took {duration(time.perf_counter() - started)}")
 model.eval()
 
 # %% [markdown]
-# From some step on, the model gets better at the story's front and worse at its end: it learns by heart. A longer text
-# is the cure; more epochs are not.
+# From some step on, the training loss still falls while the validation loss rises: the model overfits. A longer text
+# helps; more epochs do not.
 
 # %%
 best = int(np.argmin(history["validation"]))
@@ -264,7 +265,7 @@ else:
     by_epochs.set_xlabel("epochs")
     by_epochs.set_ylabel("loss (nats per token)")
     by_epochs.legend(loc="upper right")
-    by_tokens = by_epochs.twiny()  # the same curve again, unseen, puts the second axis to scale
+    by_tokens = by_epochs.twiny()  # an invisible copy of the curve scales the second axis
     by_tokens.plot(history["tokens"], history["training"], alpha=0)
     by_tokens.set_xlabel("tokens seen")
     picture = arguments.picture or Path(tempfile.mkdtemp()) / "ch05_losses.png"
@@ -274,15 +275,15 @@ else:
 # %% [markdown]
 # ## Drawing tokens
 #
-# Taking the likeliest token again and again gives the same text every time, and a model that knows a text by heart
-# recites it. Drawing from the probabilities gives variety.
+# Greedy decoding, which always takes the most probable token, gives the same text every time, and a model that has
+# memorized a text recites it. Sampling from the probabilities gives variety.
 
 # %%
 print("\n== 5.3 Decoding strategies to control randomness ==")
 
 
 def draw_token(logits: np.ndarray, temperature: float = 0.0, top_k: int | None = None) -> int:
-    """The likeliest token at temperature 0, else one drawn by its probability, of all or of the `top_k` likeliest."""
+    """The most probable token at temperature 0, else a sample from all tokens or from the `top_k` most probable."""
     if top_k is not None:
         logits = np.where(logits < np.sort(logits)[-top_k], -np.inf, logits)
     if temperature == 0:
@@ -300,9 +301,9 @@ def write(ids: list[int], new_tokens: int, temperature: float = 0.0, top_k: int 
 print(f"greedy: {tokenizer.decode(write(prompt, 25))}")
 
 # %% [markdown]
-# Suppose that there are nine words, and that after "every effort moves you" the model gives these logits. Divided by
-# a temperature below 1 they move apart, and the likeliest word gains; above 1 they move together, and "pizza" gets its
-# chance.
+# Suppose the vocabulary has nine words and the model gives these logits after "every effort moves you". Dividing them
+# by a temperature below 1 makes the distribution sharper; above 1 it becomes flatter, and "pizza" gets a larger
+# probability.
 
 # %%
 print("\n== 5.3.1 Temperature scaling ==")
@@ -319,15 +320,15 @@ for temperature in (1, 0.1, 5):
 
 # %% [markdown]
 # **Exercise 5.1**: how often is "pizza" drawn? Never at temperature 1 or 0.1, and 32 times in 1,000 at 5. A thousand
-# draws only estimate; the probability itself stands in the softmax.
+# draws only estimate; softmax gives the probability itself.
 
 # %%
 pizza = F.softmax(word_logits / 5).data[words.index("pizza")]
 print(f"exercise 5.1: at temperature 5, drawn {counts[words.index('pizza')] / 10:.1f}%, probability {pizza:.4f}")
 
 # %% [markdown]
-# High temperature brings nonsense within reach. Top-k forbids it: only the k likeliest tokens keep their logits, the
-# others get -∞, that is, probability 0.
+# At a high temperature improbable tokens are drawn too often. Top-k sampling excludes them: only the k most probable
+# tokens keep their logits, the others get -∞, that is, probability 0.
 
 # %%
 print("\n== 5.3.2 Top-k sampling ==")
@@ -347,11 +348,11 @@ package_ids = generate(model, prompt, 15, temperature=1.4, top_k=25, generator=d
 print(f"the package's generate writes the same: {list(package_ids) == ids}")
 
 # %% [markdown]
-# **Exercise 5.2**: low temperature and small k where an answer should be right (facts, code); high ones where it should
-# surprise (stories, ideas).
+# **Exercise 5.2**: a low temperature and a small k where an answer should be correct (facts, code); higher ones where
+# it should vary (stories, ideas).
 #
-# **Exercise 5.3**: the same text every time comes from temperature 0, and from k = 1 at any temperature: what is drawn
-# from a single token is that token.
+# **Exercise 5.3**: generation is deterministic at temperature 0, and with k = 1 at any temperature, because only one
+# token is left to draw from.
 
 # %%
 for temperature, top_k in ((0.5, 5), (1.0, 25), (3.0, None)):
@@ -361,11 +362,10 @@ for temperature, top_k in ((0.5, 5), (1.0, 25), (3.0, None)):
 print(f"exercise 5.3, top-k 1 writes the same as temperature 0: {write(prompt, 12, 5.0, 1) == write(prompt, 12)}")
 
 # %% [markdown]
-# ## Keeping what was learned
+# ## Saving and loading
 #
-# Weights are named arrays, and safetensors is a file of named arrays. It holds nothing that runs, so opening a
-# stranger's file is safe, which PyTorch's pickles are not. To go on training as if nothing had happened, AdamW's two
-# moments and its count of steps must be kept as well.
+# The safetensors format stores named arrays and no code, so opening a file from elsewhere is safe, unlike PyTorch's
+# pickles. To continue training exactly, AdamW's two moments and its step count must be saved as well.
 
 # %%
 print("\n== 5.4 Loading and saving weights ==")
@@ -378,7 +378,7 @@ moments = {
     for position, entry in state["state"].items()
     for name, value in entry.items()
 }
-groups = state["param_groups"]  # the learning rate and its like, for whoever goes on
+groups = state["param_groups"]  # the optimizer's settings, to continue training
 write_safetensors(moments_file, moments)
 for file in (weights_file, moments_file):
     print(f"{file.name}: {file.stat().st_size / 2**20:.1f} MB")
@@ -412,12 +412,13 @@ model.eval()
 # %% [markdown]
 # ## Weights from elsewhere
 #
-# GPT-2 lies in folders of a config.json and a model.safetensors; `GPT.from_pretrained` opens them, `save_pretrained`
-# writes them. Ours goes out and comes back here; GPT-2's own weights come in with `--gpt2 FOLDER`.
+# GPT-2 is published as folders with a config.json and a model.safetensors; `GPT.from_pretrained` reads them,
+# `save_pretrained` writes them. Here our model is written and read again; GPT-2's own weights are read with `--gpt2
+# FOLDER`.
 #
-# **Exercise 5.5**: GPT-2 small, which has read the web, has a loss of about 3.75 on the story's front and 3.56 on its
-# end, in the book. That they are alike says that it did not learn the story by heart. **Exercise 5.6**: the largest one
-# has 3.30 and 3.12; give its folder instead.
+# **Exercise 5.5**: in the book, GPT-2 small, trained on web pages, has a loss of about 3.75 on the training part and
+# 3.56 on the validation part. The two are close, so it has not memorized the story. **Exercise 5.6**: the largest
+# GPT-2 has 3.30 and 3.12; give its folder instead.
 
 # %%
 print("\n== 5.5 Loading pretrained weights ==")
@@ -444,10 +445,10 @@ else:
 # %% [markdown]
 # ## The package's Trainer
 #
-# `Trainer` is the same four lines with what a long run wants around them: warm-up and decay of the learning rate,
-# clipping (appendix D is about these), checkpoints that resume exactly, and random streams of their own for dropout,
-# evaluation and samples, so that looking at a run does not change it. With all that switched off, and without dropout,
-# it takes the very steps of the plain loop.
+# `Trainer` runs the same four lines and adds what a long run needs: warm-up and decay of the learning rate and
+# clipping (appendix D), checkpoints that resume exactly, and separate random streams for dropout, evaluation and
+# samples, so that evaluation never changes the training. With all of that off, and without dropout, it takes exactly
+# the steps of the plain loop.
 
 # %%
 print("\n== The same with the package's Trainer ==")
@@ -458,7 +459,7 @@ training, validation = loaders(tokenizer, config.context_length, batch_size=4)
 
 
 class Losses(Callback):
-    """Remembers the loss of each step."""
+    """Records the loss of each step."""
 
     def __init__(self) -> None:
         self.training: list[float] = []

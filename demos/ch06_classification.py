@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Chapter 6: from a model that continues text to one that sorts it
+# # Chapter 6: fine-tuning a GPT to classify text
 #
-# Spam or not? A pretrained GPT has learned what words mean to each other; give it a head with two outputs instead of
-# one for each word of the vocabulary, train that head and the last block on labelled messages, and it answers. Each
-# step is written out first and then compared with the package's tool for it.
+# The task is to tell spam from other messages. A pretrained GPT already represents the meaning of text; its output
+# layer is replaced by a head with two outputs, and the head and the last transformer block are trained on labelled
+# messages. Each step is written out first and then compared with the package's function.
 #
 # The messages are the SMS Spam Collection. Set TINYGRAD_LLM_DATA to a folder that holds `sms_spam_collection.tsv` and
 # `gpt2/` (`encoder.json`, `vocab.bpe`), or fetch both once:
@@ -11,10 +11,10 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('sms-spam')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without the first the demo sorts lines of Python's documentation and source, without the second it trains a vocabulary
-# of its own; either way it says so. It takes a minute or two, nearly all of it for training small models. `--full`
-# trains the book's 124M model: from random weights, all of it, for about two hours on two cores; or, with
-# `--gpt2 FOLDER`, from GPT-2's own weights in a Hugging Face folder, the last block of it, as the book does, in a third
+# Without the messages the demo classifies lines of Python's documentation and source; without the vocabulary it
+# trains its own; either way it prints a note. It takes one to two minutes, nearly all of it for training small
+# models. `--full` trains the book's 124M model: all of it from random weights, for about two hours on two cores; or,
+# with `--gpt2 FOLDER`, its last block from GPT-2's own weights in a Hugging Face folder, as the book does, in a third
 # of the time.
 
 # %%
@@ -63,8 +63,9 @@ arguments = options.parse_known_args()[0]  # not parse_args: a notebook has argu
 np.set_printoptions(precision=4, suppress=True, floatmode="fixed", linewidth=100)
 
 # %% [markdown]
-# The first section sorts, without code, two kinds of finetuning. A classifier can say only what it was trained to
-# say: spam, or not. A model that follows instructions (chapter 7) can be asked anything, and needs far more training.
+# The first section of the chapter compares, without code, two kinds of fine-tuning. A classifier gives only the
+# classes that it was trained on: spam, or not. A model that follows instructions (chapter 7) takes any task, and
+# needs far more training.
 
 # %%
 print("== 6.1 Different categories of finetuning ==")
@@ -72,8 +73,8 @@ print("== 6.1 Different categories of finetuning ==")
 # %% [markdown]
 # ## Messages
 #
-# Each line of the file holds a label, a tab, and a message. Some messages are in quotes and go on over a line's end, so
-# the file has two messages fewer than lines: whoever splits lines gets 5,574.
+# Each line of the file has a label, a tab, and a message. Some messages are quoted and contain a line break, so the
+# file has two messages fewer than lines: splitting at line ends gives 5,574.
 
 # %%
 print("\n== 6.2 Preparing the dataset ==")
@@ -86,7 +87,7 @@ def read_messages(path: Path) -> list[LabelledText]:
 
 
 def lines_at_hand() -> list[LabelledText]:
-    """Lines of Python's documentation, and fewer lines of a module's source: two classes that need no file."""
+    """Lines of Python's documentation, and fewer lines of a module's source: two classes that need no download."""
     documentation = [line for line in corpora.load_text("python-docs").splitlines() if len(line) > 40]
     source = [line for line in inspect.getsource(argparse).splitlines() if len(line) > 30]
     texts = {line.strip(): "documentation" for line in documentation[::3]}
@@ -113,8 +114,8 @@ common, rare = (label for label, _ in counts.most_common())
 print(f"{common}: {counts[common]}, {rare}: {counts[rare]}")
 
 # %% [markdown]
-# A filter that always says "ham" would be right for six messages of seven. So that a right answer says something, as
-# many ham messages are drawn as there are spam messages. The draw is the book's: pandas' `sample` with seed 123.
+# A filter that always answers "ham" is right for six messages of seven. So that accuracy means something, as many ham
+# messages are sampled as there are spam messages. The sample is the book's: that of pandas' `sample` with seed 123.
 
 
 # %%
@@ -142,9 +143,9 @@ print(f"training {len(training)}, validation {len(validation)}, test {len(test)}
 print(f"random_split gives the same: {random_split(balanced) == parts}")
 
 # %% [markdown]
-# One thing to know about these messages: people forward jokes, and spam is sent a thousand times. Some texts stand in
-# the file more than once, and then on both sides of a split. The book leaves them, and so do we; all accuracies below,
-# of every method, are a little kinder than life.
+# A caveat about these messages: some texts occur more than once, because jokes are forwarded and spam is sent in
+# bulk, and then may be in both the training and the test part. The book leaves them in, and so does this demo; all
+# accuracies below, of every method, are a little too high for that reason.
 
 # %%
 repeated = sum(message in training for message in test)
@@ -155,8 +156,8 @@ for place in range(3):
 # %% [markdown]
 # ## Rows
 #
-# A batch is a table, so its rows need one length: that of the longest training message. Shorter ones are filled up on
-# the right with `<|endoftext|>`, longer ones of the other parts are cut.
+# A batch is an array, so its rows need one length: that of the longest training message. Shorter messages are padded
+# on the right with `<|endoftext|>`, longer ones of the other parts are truncated.
 
 # %%
 print("\n== 6.3 Creating data loaders ==")
@@ -219,17 +220,17 @@ print("batches: " + ", ".join(str(len(loader)) for loader in loaders_of_ids))
 # %% [markdown]
 # ## A pretrained body
 #
-# The book goes on with GPT-2's own weights, half a gigabyte that this demo does not fetch. What it prints from them
-# comes out only with `--full --gpt2 FOLDER`: the losses before training (2.453, 2.583 and 2.322) and the accuracies
-# (46.25%, 45.00% and 48.75%), the curve, and at the end 97.21%, 97.32% and 95.67%.
+# The book continues with GPT-2's own weights, half a gigabyte that this demo does not download. The figures that
+# depend on them come out only with `--full --gpt2 FOLDER`: the losses before training (2.453, 2.583 and 2.322), the
+# accuracies (46.25%, 45.00% and 48.75%), the curve, and at the end 97.21%, 97.32% and 95.67%.
 #
-# Here a small GPT takes GPT-2's place: 48 numbers per token, two blocks, a vocabulary of 1,024 pieces. It is pretrained
-# for some seconds on messages without their labels. No message that is ever held out below is among them, or the
-# accuracies would flatter.
+# Here a small GPT replaces GPT-2: width 48, two blocks, a vocabulary of 1,024 tokens. It is pretrained for a few
+# seconds on messages without their labels. No message that is held out below is among them, because that would raise
+# the accuracies.
 
 # %%
 print("\n== 6.4 Initializing a model with pretrained weights ==")
-SPLIT_SEEDS = (123, 124, 125, 126, 127)  # those of the five splits at the end; the first is the book's
+SPLIT_SEEDS = (123, 124, 125, 126, 127)  # of the five splits at the end; the first is the book's
 book_size = arguments.full and books_messages and gpt2_tokenizer is not None
 if arguments.full and not book_size:
     print("NOTE: --full needs the messages and GPT-2's vocabulary; this run stays small.")
@@ -273,8 +274,8 @@ body.eval()
 # %% [markdown]
 # ## The head
 #
-# Freeze everything; put a head of two outputs in the place of the one with an output per token; let the last block and
-# the last normalization learn again, for they prepare what the head reads.
+# Freeze all parameters, replace the output layer by a head of two outputs, and make the last block and the last
+# normalization trainable again, because they compute what the head reads.
 
 # %%
 print("\n== 6.5 Adding a classification head ==")
@@ -316,8 +317,8 @@ print(f"of the last token, the only one that has seen all the others: {outputs.d
 # %% [markdown]
 # ## Loss and accuracy
 #
-# The answer is the class with the larger output. Softmax turns outputs into probabilities and leaves their order as it
-# was. For the book's model with GPT-2's weights, which answered -3.5983 and 3.9902:
+# The predicted class is the one with the larger output. Softmax turns outputs into probabilities and keeps their
+# order. For the book's model with GPT-2's weights, whose outputs were -3.5983 and 3.9902:
 
 # %%
 print("\n== 6.6 Calculating the classification loss and accuracy ==")
@@ -326,13 +327,13 @@ print(f"probabilities: {F.softmax(books_outputs).data}, class {F.softmax(books_o
 print(f"without softmax {books_outputs.data.argmax()}")
 
 # %% [markdown]
-# The loss is chapter 5's cross-entropy, of one place per message instead of all. In the book's way that is the last
-# place of the padded row.
+# The loss is the cross-entropy of chapter 5, at one position per message instead of all. In the book it is the last
+# position of the padded row.
 
 
 # %%
 def outputs_at(model: GPT, ids: np.ndarray, place: int = -1) -> Tensor:
-    """The head's outputs at one place of each row. Shapes: (B, T) -> (B, classes)."""
+    """The head's outputs at one position of each row. Shapes: (B, T) -> (B, classes)."""
     return model(ids)[:, place]
 
 
@@ -345,7 +346,7 @@ def message_loss(outputs: Tensor, classes: np.ndarray) -> Tensor:
 def loss_and_accuracy(
     model: GPT, loader: DataLoader, num_batches: int | None = None, place: int = -1
 ) -> tuple[float, float]:
-    """The mean loss of the first batches, and the share of their messages that are given their own class."""
+    """The mean loss of the first batches, and the accuracy on them."""
     losses, right, seen = [], 0, 0
     for number, (ids, classes) in enumerate(loader):
         if number == num_batches:
@@ -357,7 +358,7 @@ def loss_and_accuracy(
     return float(np.mean(losses)), right / seen
 
 
-manual_seed(123)  # the training loader draws a new order for every look at it
+manual_seed(123)  # the training loader draws a new order for every evaluation
 for name, loader in zip(("training", "validation", "test"), loaders_of_ids, strict=True):
     print(f"untrained, {name} accuracy of 10 batches: {loss_and_accuracy(model, loader, 10)[1]:.2%}")
 for name, loader in zip(("training", "validation", "test"), loaders_of_ids, strict=True):
@@ -366,8 +367,8 @@ for name, loader in zip(("training", "validation", "test"), loaders_of_ids, stri
 # %% [markdown]
 # ## Training
 #
-# The loop of chapter 5, counting messages instead of tokens, and measuring accuracy after each epoch instead of writing
-# a sample. The book's learning rate is 0.00005; a small model takes, and needs, far larger steps.
+# This is the loop of chapter 5. It counts messages instead of tokens, and measures the accuracy after each epoch
+# instead of printing a sample. The book's learning rate is 0.00005; a small model needs a far larger one.
 
 # %%
 print("\n== 6.7 Finetuning the model on supervised data ==")
@@ -405,13 +406,13 @@ for name, accuracy_of_part in zip(("training", "validation", "test"), accuracies
     print(f"trained, {name} accuracy: {accuracy_of_part:.2%}")
 
 # %% [markdown]
-# **Exercise 6.1**: rows as long as the model's context, here twice the longest message. The head now reads a place that
-# is further away from the text, and each step costs twice the time. (The book's repository: 78.33% instead of 95.67%.)
+# **Exercise 6.1**: pad rows to the model's context, here twice the longest message. The head then reads a position
+# further away from the text, and each step takes twice the time. (The book's repository: 78.33% instead of 95.67%.)
 #
-# **Exercise 6.2**: the whole model learns, not the last block only. (96.67%)
+# **Exercise 6.2**: train the whole model instead of its last block. (96.67%)
 #
-# **Exercise 6.3**: the head reads the first token instead of the last. Under a causal mask the first token has seen
-# nothing but itself; what it can tell is how messages begin. (75.00%)
+# **Exercise 6.3**: the head reads the first token instead of the last. Under a causal mask the first token attends
+# only to itself, so the head learns only how messages begin. (75.00%)
 
 # %%
 exercises = {
@@ -433,9 +434,9 @@ for name, change in exercises.items():
     print(f"exercise {name}: test accuracy {share:.2%}, in {duration(time.perf_counter() - started)}")
 
 # %% [markdown]
-# ## A filter
+# ## A spam filter
 #
-# A new message is prepared like the training messages, and the larger output is the answer.
+# A new message is padded like the training messages, and the larger output is the answer.
 
 # %%
 print("\n== 6.8 Using the LLM as a spam classifier ==")
@@ -471,8 +472,8 @@ del restored
 # %% [markdown]
 # ## The package's classifier
 #
-# `Classifier` puts a head on a body in one call. With `pooling="padded_last"` it is the book's: from the same seed
-# it has the same head, the same loss, and the same gradients.
+# `Classifier` puts a head on a pretrained model in one call. With `pooling="padded_last"` it is the book's
+# classifier: from the same seed it has the same head, the same loss, and the same gradients.
 
 # %%
 print("\n== The same with the package's Classifier ==")
@@ -501,10 +502,11 @@ print(f"F1 of each class: {report.f1}")
 del plain, theirs, learning
 
 # %% [markdown]
-# Padding makes the book's way slow, and hard for a small model: most places of a row say nothing, and the head reads
-# one of them. `pooling="last"`, the default, reads the last real token, and drops what is padding in the whole batch.
-# `pooling="mean"` reads the mean of all real tokens; with `causal=False` each of them sees the whole message. Both are
-# trained as a whole by the package's `Trainer`, on five splits of the same messages, each with its own 300 held out.
+# Padding makes the book's method slow, and hard for a small model: most positions of a row are padding, and the head
+# reads one of them. `pooling="last"`, the default, reads the last real token, and removes columns that are padding in
+# the whole batch. `pooling="mean"` reads the mean of all real tokens; with `causal=False` each of them attends to the
+# whole message. Both are trained completely by the package's `Trainer`, on five splits of the same messages, each
+# with its own 300 held out.
 
 
 # %%
@@ -550,13 +552,13 @@ else:
         print(f"    {sure:.2f} sure, but {message.label}: {message.text[:90]}")
 
 # %% [markdown]
-# ## A yardstick
+# ## A baseline
 #
-# What does a language model add? A bag of words forgets their order and keeps only which words occur; logistic
-# regression gives each of them a weight. The same splits show how far that goes: spam gives itself away by its words
-# ("free", "claim", "£"), and a small body, which has read a few thousand messages, adds little to them. One message of
-# 300 is a third of a percent, and the intervals overlap. What is left are messages like those above, whose words
-# mislead; to know better takes a body that has read far more.
+# How much does a language model add to a simple baseline? A bag of words ignores word order and records only which
+# words occur; logistic regression gives each word a weight. On the same splits it is about as good: spam is
+# recognised by its words ("free", "claim", "£"), and a small model pretrained on a few thousand messages adds little.
+# One message of 300 is a third of a percent, and the intervals overlap. The remaining mistakes are messages like
+# those above, whose words mislead; a model with far more pretraining would be needed for those.
 
 # %%
 print("\n== Beside it: logistic regression on bags of words ==")

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Chapter 7: a model that follows instructions
+# # Chapter 7: fine-tuning a model to follow instructions
 #
-# A pretrained model continues text. Shown enough questions with their answers, it learns to answer. The chapter's work
-# is mostly in the data: how a record becomes a text, how texts of different lengths become a batch, and which of the
-# batch's tokens are learned. Each step is written out first and then compared with the package's tool for it.
+# A pretrained model continues text. Trained on questions with their answers, it learns to answer. Most of the chapter
+# is about the data: how a record becomes a text, how texts of different lengths become a batch, and which tokens of
+# the batch count in the loss. Each step is written out first and then compared with the package's function.
 #
 # Set TINYGRAD_LLM_DATA to a folder that holds `instruction-data.json` and `gpt2/` (`encoder.json`, `vocab.bpe`), or
 # fetch both once:
@@ -11,8 +11,9 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('instructions')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without them the demo makes its own records, and says so. It takes about a minute, nearly all of it training;
-# `--full` trains a larger model on more kinds of tasks, and another one on the book's records: some ten minutes.
+# Without them the demo generates its own records and prints a note. It takes about a minute, nearly all of it
+# training; `--full` trains a larger model on more kinds of tasks, and another one on the book's records, in about ten
+# minutes.
 
 # %%
 import argparse
@@ -54,8 +55,8 @@ full = options.parse_known_args()[0].full  # not parse_args: a notebook has argu
 np.set_printoptions(linewidth=100)
 
 # %% [markdown]
-# The first section explains, without code, why a model that was only trained to continue text is a poor assistant: what
-# follows a question in its training text may well be another question.
+# The first section of the chapter explains, without code, why a model trained only to continue text is a poor
+# assistant: in its training text, a question is often followed by another question.
 
 # %%
 print("== 7.1 Introduction to instruction finetuning ==")
@@ -63,7 +64,7 @@ print("== 7.1 Introduction to instruction finetuning ==")
 # %% [markdown]
 # ## Records
 #
-# A record says what to do, what to do it with (often nothing), and what a good answer is.
+# A record has an instruction, an input (often empty), and a good answer as its output.
 
 # %%
 print("\n== 7.2 Preparing a dataset for supervised instruction finetuning ==")
@@ -83,8 +84,8 @@ print(f"entry 50: {records[50]}")
 print(f"entry 999: {records[999]}")
 
 # %% [markdown]
-# A model reads one text, so a record needs a form. Alpaca's form introduces each part by a heading; the heading of the
-# input is left out where there is none.
+# A model reads one text, so a record is formatted with a template. Alpaca's template puts a heading before each part;
+# the heading of the input is left out where there is none.
 
 
 # %%
@@ -107,7 +108,7 @@ alpaca = PROMPT_STYLES["alpaca"]
 print(f"the package writes the same: {all(alpaca.answered(record) == alpaca_text(record) for record in records)}")
 
 # %% [markdown]
-# Most records train the model, a tenth tests it at the end, and the rest is watched during training.
+# 85% of the records are for training, 10% for the test, and 5% for validation during training.
 
 # %%
 train_size, test_size = int(len(records) * 0.85), int(len(records) * 0.1)
@@ -121,10 +122,10 @@ print(f"split_records gives the same: {list(split_records(records)) == three_par
 # %% [markdown]
 # ## Batches, in three stages
 #
-# Chapter 6 padded every text to the longest of the whole set. Here each batch is padded only to its own longest, by a
-# function that the loader calls: it gets a list of texts, and gives the arrays of a batch.
+# Chapter 6 padded every text to the longest of the whole set. Here each batch is padded to its own longest text, by a
+# collate function that the loader calls: it takes a list of texts and returns the arrays of a batch.
 #
-# **First stage**: rows of one length. The id that fills them up is that of `<|endoftext|>`.
+# **First stage**: rows of one length, padded with the id of `<|endoftext|>`.
 
 # %%
 print("\n== 7.3 Organizing data into training batches ==")
@@ -142,7 +143,7 @@ example = ([0, 1, 2, 3, 4], [5, 6], [7, 8, 9])
 print(f"stage 1, inputs:\n{stage_1(example)}")
 
 # %% [markdown]
-# **Second stage**: targets. At each place the target is the next id; after a row's last one comes a padding id.
+# **Second stage**: targets. At each position the target is the next id; after the last one comes a padding id.
 
 
 # %%
@@ -156,8 +157,8 @@ inputs, targets = stage_2(example)
 print(f"stage 2, inputs:\n{inputs}\nstage 2, targets:\n{targets}")
 
 # %% [markdown]
-# **Third stage**: the model should learn to stop, so the first padding id stays a target. The others say nothing, and
-# become -100. `longest` cuts rows that are longer than the model's context.
+# **Third stage**: the model should learn to stop, so the first padding id stays a target. The other padding targets
+# become -100. `longest` truncates rows that are longer than the model's context.
 
 
 # %%
@@ -182,8 +183,8 @@ same = all(np.array_equal(a, b) for ours, theirs in pairs for a, b in zip(ours, 
 print(f"the package's three stages give the same: {same}")
 
 # %% [markdown]
-# Why -100? Because cross-entropy leaves such targets out of its mean. Two examples have a loss; a third one changes it;
-# and with -100 as its target the third is as if it was not there.
+# Cross-entropy leaves targets of -100 out of its mean. Two examples have a loss; a third one changes it; with -100 as
+# its target the third one has no effect.
 
 
 # %%
@@ -209,8 +210,8 @@ print(f"the first and the last loss are the same: {losses[0] == losses[2]}")
 print(f"against F.cross_entropy: largest difference {np.abs(np.subtract(losses, package_losses)).max():.1e}")
 
 # %% [markdown]
-# **Exercise 7.2**: leave the question out of the loss too, so that only answering is learned. The place of the last
-# question token already predicts the first token after it, so one target fewer is struck out than the question has.
+# **Exercise 7.2**: leave the question out of the loss too, so that only answers are learned. The position of the last
+# question token predicts the first token after it, so the mask has one target fewer than the question has tokens.
 
 
 # %%
@@ -283,8 +284,8 @@ same = all(
 print(f"the package's dataset and collation give the same: {same}")
 
 # %% [markdown]
-# **Exercise 7.1**: the form of Phi-3 instead of Alpaca's. It says less around the record, so batches are narrower and
-# training is faster.
+# **Exercise 7.1**: Phi-3's template instead of Alpaca's. It adds fewer tokens to a record, so batches are narrower
+# and training is faster.
 
 
 # %%
@@ -305,19 +306,19 @@ lengths = [
 print(f"mean tokens of a record: Alpaca {lengths[0]:.1f}, Phi-3 {lengths[1]:.1f}")
 
 # %% [markdown]
-# ## A model to teach
+# ## The model
 #
-# The book now loads GPT-2 (355M), which has read a good part of the web, and teaches it in two epochs. Without those
-# weights its losses and answers are out of reach, and a model that a laptop trains from nothing knows no capitals and
-# no antonyms. It can learn to do what it is told, though, where the answer stands in the question. So our records are
-# computed: which word is longest, which number is smallest. Their tokens are whole words, as in chapter 2; the marks of
-# Phi-3's speakers are unknown words to that tokenizer, which is all that they need to be.
+# The book now loads GPT-2 (355M), pretrained on web pages, and fine-tunes it for two epochs. Without those weights
+# its losses and answers cannot be reproduced, and a model that a laptop trains from scratch knows no capitals and no
+# antonyms. It can learn to follow instructions whose answer is in the question, so the records here are computed:
+# which word is longest, which number is smallest. Their tokens are whole words, as in chapter 2; the speaker marks of
+# Phi-3 are unknown words to that tokenizer, which is sufficient here.
 #
-# What we ask in the end, the model has never seen: neither the content of the question nor the way to ask it.
+# In the test both the content of the question and its wording are new to the model.
 
 # %%
 print("\n== 7.5 Loading a pretrained LLM ==")
-print("GPT-2's weights are out of reach here, and with them the book's losses and answers; a small GPT stands in")
+print("GPT-2's weights are out of reach here, and with them the book's losses and answers; a small GPT replaces it")
 print(f"the question that the book's model is asked first:\n{alpaca_prompt(validation_records[0])}\n---")
 KINDS = ["longest_word", "extract_number", "largest_number", "smallest_number", "count_words"]
 if full:
@@ -338,8 +339,8 @@ model = GPT(config, init="gpt2")
 print(f"the small GPT: {model.num_parameters():,} parameters, {config.vocab_size} tokens")
 
 # %% [markdown]
-# A model's text is the question and its answer in one. The answer is what remains without the question and without the
-# heading that introduces it.
+# The generated text contains the question and the answer. The answer is what remains after the question and the
+# heading "Response" are removed.
 
 
 # %%
@@ -361,7 +362,8 @@ print(f"before training, right answers to held-out questions: {100 * before.scor
 # %% [markdown]
 # ## Training
 #
-# The loop of chapter 5, as the package has it. Only the batches are new, here with the questions masked.
+# This is the loop of chapter 5, here by the package's `Trainer`. Only the batches are new; the targets inside
+# questions are masked.
 
 # %%
 print("\n== 7.6 Finetuning the LLM on instruction data ==")
@@ -409,8 +411,8 @@ finetune(model, word_tokenizer, task_records, held_out, "phi3", settings)
 # %% [markdown]
 # ## Answers
 #
-# Always the likeliest word, until the model says that it has finished. The answers go into a file beside their
-# records, and the model into a folder that opens it again.
+# Answers are generated greedily, until the model emits the end of text. They are written to a file together with
+# their records, and the model is saved in a folder and loaded again.
 
 # %%
 print("\n== 7.7 Extracting and saving responses ==")
@@ -428,11 +430,11 @@ again = respond(restored, word_tokenizer, held_out, "phi3", 12, end_id)
 print(f"the model opened from its folder answers the same: {again == [answer.response for answer in after.answers]}")
 
 # %% [markdown]
-# ## Marks
+# ## Scores
 #
-# The book lets a larger model, Llama 3 of 8 billion parameters, mark the answers from 0 to 100, because most questions
-# have many good answers. Ours have one, so they are marked by comparing. Counting words is what the small model has not
-# understood in so few steps: lists have three to five, so a third is what guessing gives.
+# In the book a larger model, Llama 3 with 8 billion parameters, scores the answers from 0 to 100, because most
+# questions have many good answers. The questions here have one, so scores come from comparison. The small model does
+# not learn to count words in so few steps: lists have three to five words, so guessing gives a third.
 
 # %%
 print("\n== 7.8 Evaluating the finetuned LLM ==")
@@ -442,7 +444,7 @@ for kind, (report_before, report_after) in figures.items():
     print(f"  {kind}: before {100 * report_before.score:.1f}%, after {100 * report_after.score:.1f}%")
 
 if full and from_the_book:
-    print("the book's records, a small GPT from nothing:")
+    print("the book's records, a small GPT from scratch:")
     book_tokenizer = BPETokenizer.train([alpaca_text(record) for record in train_records], 2048)
     book_end = book_tokenizer.encode(END_OF_TEXT, allowed_special="all")[0]
     manual_seed(123)

@@ -1,10 +1,10 @@
 # %% [markdown]
-# # DPO: learning from what people prefer
+# # DPO: learning from preferences
 #
-# Two answers may both be right, and one of them rude. Direct preference optimization (Rafailov et al. 2023) teaches a
-# model which of two to prefer, with nothing but pairs of answers and a frozen copy of where the model started. This
-# demo follows the book's bonus notebook on it: the data, the masks, the log-probabilities and the loss are written out
-# first and then compared with the package's; then a small model learns to prefer the polite answers.
+# Two answers may both be correct, and one of them rude. Direct preference optimization (DPO, Rafailov et al. 2023)
+# trains a model to prefer one of two answers, from pairs of answers and a frozen copy of the initial model. This demo
+# follows the book's bonus notebook: the data, the masks, the log-probabilities and the loss are written out first and
+# then compared with the package's; then a small model learns to prefer polite answers.
 #
 # Set TINYGRAD_LLM_DATA to a folder that holds `instruction-data-with-preference.json` and `gpt2/` (`encoder.json`,
 # `vocab.bpe`), or fetch both once:
@@ -12,8 +12,8 @@
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('preferences')"
 #     python -c "from tinygrad_llm.text import corpora; corpora.download('gpt2-vocabulary')"
 #
-# Without them the demo makes its own pairs, and says so. It takes about a minute; `--full` trains a larger model for
-# longer.
+# Without them the demo generates its own pairs and prints a note. It takes about a minute; `--full` trains a larger
+# model for longer.
 
 # %%
 import argparse
@@ -52,13 +52,14 @@ full = options.parse_known_args()[0].full  # not parse_args: a notebook has argu
 np.set_printoptions(linewidth=100)
 
 # %% [markdown]
-# In the older way, a second model learned what people like, and reinforcement learning then made the first one please
-# the second. DPO needs no second model. For a question x with a chosen answer w and a rejected one l,
+# In reinforcement learning from human feedback, a second model (the reward model) learns the preferences, and the
+# first is trained to raise its reward. DPO needs no reward model. For a question x with a chosen answer w and a
+# rejected answer l,
 #
 #     loss = -ln σ(β [(ln π(w|x) - ln π_ref(w|x)) - (ln π(l|x) - ln π_ref(l|x))])
 #
-# where π is the model in training, π_ref its frozen start, and σ the logistic function. The loss falls where the chosen
-# answer has become likelier, against the start, than the rejected one has.
+# where π is the model in training, π_ref its frozen initial copy (the reference), and σ the logistic function. The
+# loss falls when the chosen answer becomes more likely, relative to the reference, than the rejected one.
 
 # %%
 print("== 1) A brief introduction to DPO ==")
@@ -109,9 +110,9 @@ print(f"training {len(train_records)}, validation {len(validation_records)}, tes
 # %% [markdown]
 # ## Pairs and masks
 #
-# A text of the batch is a question with one of its answers. Both answers share the question, so it says nothing about
-# which is better: a mask marks the tokens that count, from the answer's heading (the two line breaks before it are left
-# out) to its last token. All texts of a batch, chosen and rejected, are padded to one width.
+# A text of the batch is a question with one of its answers. Both answers share the question, so it does not count: a
+# mask marks the tokens of the answer, from its heading (without the two line breaks before it) to its last token. All
+# texts of a batch, chosen and rejected, are padded to one width.
 
 # %%
 print("\n== 2.3) Developing a `PreferenceDataset` class and batch processing function ==")
@@ -169,16 +170,16 @@ print(f"widths of chosen and rejected are the same: {same}")
 # %% [markdown]
 # ## The two models
 #
-# The book loads the GPT-2 (355M) that chapter 7 has taught to answer. Neither its weights nor the downloaded ones that
-# it grew from are at hand here, so the book's losses during training, and the answers of its model, are out of reach.
-# What does not depend on weights is the same: before training, model and reference agree, whatever they say.
+# The book loads the GPT-2 (355M) that was fine-tuned in chapter 7. Neither its weights nor those of GPT-2 are at hand
+# here, so the losses during training and the answers of the book's model cannot be reproduced. What does not depend
+# on weights is the same: before training, model and reference are equal.
 #
-# Ours is a small GPT that first learns the answers, polite and rude alike, so that it starts without a preference. Its
-# vocabulary is trained here, too: most of GPT-2's 50,257 tokens would never occur.
+# The model here is a small GPT that first learns both kinds of answers, polite and rude, so that it starts without a
+# preference. Its vocabulary is trained here too, because most of GPT-2's 50,257 tokens would never occur.
 
 # %%
 print("\n== 3) Loading a finetuned LLM for DPO alignment ==")
-print("GPT-2's weights are out of reach here; a small GPT trained on both kinds of answers stands in")
+print("GPT-2's weights are out of reach here; a small GPT trained on both kinds of answers replaces it")
 texts = [alpaca.answered(record, record[kind]) for record in train_records for kind in ("chosen", "rejected")]
 tokenizer = BPETokenizer.train(texts, 1024)
 pad_id = tokenizer.encode("<|endoftext|>", allowed_special="all")[0]
@@ -218,8 +219,8 @@ print(
 # %% [markdown]
 # ## The loss, step by step
 #
-# A token's log-probability is its logit less ln Σ eˣ over all tokens: what log-softmax says at the token's own place.
-# Picking one number from each row is what the book does with `gather`; an index does it here.
+# The log-probability of a token is its logit minus ln Σ eˣ over all tokens, that is, its entry of log-softmax. The
+# book selects it with `gather`; here an index does.
 
 # %%
 print("\n== 4) Coding the DPO Loss Function ==")
@@ -232,8 +233,8 @@ print(f"picked from a table:\n{table[np.arange(2)[:, None], places].data}")
 
 
 # %% [markdown]
-# Each place predicts the token after it, so logits lose their last place, and labels and mask their first. The mean
-# over the counted tokens keeps long answers from weighing more than short ones.
+# Each position predicts the next token, so the last position of the logits and the first of labels and mask are
+# dropped. The mean over counted tokens gives long and short answers the same weight.
 
 
 # %%
@@ -269,8 +270,8 @@ print(
 )
 
 # %% [markdown]
-# The package computes logits at the marked places only, and sends both answers through a model at once. To compare the
-# two, a model that has moved away from the reference: one step of plain gradient descent on the loss itself. Gradients
+# The package computes logits at the counted positions only, and passes both answers through a model at once. The
+# comparison needs a model that differs from the reference: one step of plain gradient descent on this loss. Gradients
 # are compared as well.
 
 # %%
@@ -302,10 +303,10 @@ print(f"loss and rewards, plain against DPO and dpo_loss: largest difference {di
 # %% [markdown]
 # ## Training
 #
-# The same loop as ever, with another loss. The book trains for one epoch with a small learning rate, and so do we, for
-# DPO only compares: a model that is pushed too far widens its margins while its answers fall apart. Watch the rewards
-# below, not only their difference: with the book's pairs the chosen answers become less likely too, only less so than
-# the rejected ones, and the loss of both as plain text, printed last, rises with it.
+# The training loop is the same, with another loss. The book trains for one epoch with a small learning rate, and so
+# does this demo, because DPO only compares: with too much training the margin grows while the answers get worse. Look
+# at both rewards, not only at their difference: with the book's pairs the chosen answers become less likely too, only
+# less so than the rejected ones, and the loss of both as plain text, printed last, rises.
 
 # %%
 print("\n== 5) Training the model ==")
@@ -316,7 +317,7 @@ held_out = {
 
 
 def show_preferences(when: str) -> None:
-    """What the model prefers among pairs that are not trained on."""
+    """Loss, rewards and accuracy on pairs that are not trained on."""
     for part, batches in held_out.items():
         found = evaluate_preferences(model, dpo, batches)
         print(

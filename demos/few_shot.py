@@ -1,11 +1,12 @@
 # %% [markdown]
-# # Few-shot learning appears
+# # Few-shot learning emerges in training
 #
-# A large model that is shown a few examples of a task in its prompt does the task better, though no weight changes
-# (Brown et al. 2020, arXiv:2005.14165). Here the same appears in a GPT small enough to train in seconds. Every
-# sequence hides a rule of its own: a mapping from four letters to eight, drawn anew. The sequence asks for a
-# letter, then shows it with what it becomes (a pair is one token, so that a single look back finds it), and so on; only
-# who reads the pairs can tell the next one. A fifth of all mappings is never trained on, and those we ask about.
+# A large model performs a task better when its prompt contains a few examples, although no weight changes (Brown et
+# al. 2020, arXiv:2005.14165). Here the same emerges in a GPT small enough to train in seconds. Every sequence has its
+# own hidden rule: a random mapping from four letters to eight images. A sequence asks for a letter, then shows the
+# letter with its image (a pair is one token, so attention needs a single look back), and so on; the next image can be
+# predicted only from earlier pairs. A fifth of all mappings is never trained on, and the accuracy is measured on
+# those.
 #
 # The curves are printed, and with matplotlib installed (`pip install 'tinygrad-llm[plots]'`) also drawn into the file
 # that `--picture` names, or into a new temporary folder.
@@ -27,20 +28,20 @@ from tinygrad_llm.train import Trainer, TrainingSettings
 
 end_quietly()
 
-options = argparse.ArgumentParser(description="Few-shot learning appears in a small GPT while it trains.")
+options = argparse.ArgumentParser(description="Few-shot learning emerges in a small GPT while it trains.")
 options.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the curves, with matplotlib installed")
 arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
 
 LETTERS, IMAGES, MOST_SHOTS = "abcd", "ABCDEFGH", 12
 PAIRS = MOST_SHOTS + 1
 TOKENS = [*LETTERS, *(letter + image for letter in LETTERS for image in IMAGES)]
-print("== Few-shot learning appears ==")
+print("== Few-shot learning emerges in training ==")
 print(f"{len(IMAGES) ** len(LETTERS):,} mappings of {LETTERS} to {IMAGES}; a fifth is held out")
 
 
 # %%
 def draw_mapping(generator: Generator, held_out: bool) -> np.ndarray:
-    """A rule: the image of each letter. Which ones are held out is decided by a checksum."""
+    """A random mapping: the image of each letter. A checksum decides which mappings are held out."""
     while True:
         mapping = generator.randint(0, len(IMAGES), (len(LETTERS),))
         if (zlib.crc32(mapping.tobytes()) % 5 == 0) == held_out:
@@ -48,7 +49,7 @@ def draw_mapping(generator: Generator, held_out: bool) -> np.ndarray:
 
 
 def draw_sequences(count: int, generator: Generator, held_out: bool) -> np.ndarray:
-    """Letter, pair, letter, pair ...: each row by a mapping of its own. Shapes: -> (count, 2 PAIRS)"""
+    """Rows of letter, pair, letter, pair ..., each with its own mapping. Shapes: -> (count, 2 PAIRS)"""
     mappings = np.stack([draw_mapping(generator, held_out) for _ in range(count)])
     letters = generator.randint(0, len(LETTERS), (count, PAIRS))
     images = np.take_along_axis(mappings, letters, axis=1)
@@ -57,7 +58,7 @@ def draw_sequences(count: int, generator: Generator, held_out: bool) -> np.ndarr
 
 
 class Sequences:
-    """New sequences for every batch. Only the pairs are learned: which letter comes next, nothing tells."""
+    """New sequences for every batch. Only pairs are targets; the next letter is random."""
 
     def __init__(self, batch_size: int, generator: Generator) -> None:
         self.batch_size, self.generator = batch_size, generator
@@ -77,8 +78,8 @@ example = draw_sequences(1, Generator(1), held_out=False)[0]
 print("one sequence:", " ".join(TOKENS[token] for token in example))
 
 # %% [markdown]
-# The image of a letter can be known only if the letter came before. So even who plays perfectly is right in only a
-# share of the cases: always where the letter was shown, and one time in eight where not.
+# The image of a letter can be predicted only if the letter occurred before. So the best possible accuracy is below 1:
+# always right where the letter was shown, and right in one of eight cases where not.
 
 # %%
 tests = draw_sequences(1000, Generator(2), held_out=True)
@@ -88,7 +89,7 @@ best = 1 - unseen * (1 - 1 / len(IMAGES))
 
 
 def accuracy_by_shots(model: GPT) -> np.ndarray:
-    """How often the likeliest token is right, after 0, 1, 2 ... pairs of a held-out mapping. Shapes: -> (PAIRS,)"""
+    """Accuracy of the most probable token after 0, 1, 2 ... pairs of a held-out mapping. Shapes: -> (PAIRS,)"""
     model.eval()
     with no_grad():
         likeliest = model(tests[:, :-1]).data[:, ::2].argmax(axis=-1)
@@ -97,7 +98,7 @@ def accuracy_by_shots(model: GPT) -> np.ndarray:
 
 
 def show_curve(when: str, accuracies: np.ndarray) -> None:
-    print(f"\n{when}: accuracy on {len(tests):,} held-out mappings (| is what a perfect reader is expected to get)")
+    print(f"\n{when}: accuracy on {len(tests):,} held-out mappings (|: best possible)")
     for number, (share, limit) in enumerate(zip(accuracies, best, strict=True)):
         bar = list("#" * round(40 * share) + " " * 41)[:41]
         bar[round(40 * limit)] = "|"
@@ -122,7 +123,7 @@ for step in (40, settings.steps):
 print(f"\ntraining took {time.perf_counter() - start:.0f} s")
 print(
     f"zero-shot baseline {curves[when][0]:.1%}, guessing {1 / len(IMAGES):.1%}; {MOST_SHOTS} shots "
-    f"{curves[when][-1]:.1%} where a perfect reader is expected to get {best[-1]:.1%}"
+    f"{curves[when][-1]:.1%} where the best possible is {best[-1]:.1%}"
 )
 
 # %%
@@ -133,7 +134,7 @@ else:
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(shots, best, color="black", linestyle="--", label="a perfect reader")
+    axes.plot(shots, best, color="black", linestyle="--", label="best possible")
     for when, accuracies in reversed(curves.items()):
         axes.plot(shots, accuracies, marker="o", markersize=3, label=when)
     axes.set_xlabel("examples in the prompt")

@@ -1,17 +1,17 @@
 # %% [markdown]
-# # Text at speed: tokens per second here and in transformers
+# # Generation speed: tokens per second here and in transformers
 #
-# One token at a time is bound by memory: GPT-2's 124 million weights are half a gigabyte, and every new token reads
-# them all. No library can be quicker than that. But a few tokens read at once cost little more than one, and a text
-# that repeats itself can be guessed from what it says already; a guess that the model confirms came for nearly nothing.
-# So `generate` looks ahead where it pays, and this demo counts what that brings.
+# Generating one token at a time is bound by memory bandwidth: GPT-2's 124 million weights take half a gigabyte, and
+# every new token reads all of them. Reading a few tokens at once costs little more than reading one, so `generate`
+# drafts tokens by looking for an earlier occurrence of the last ones (speculative decoding by lookup) and checks the
+# draft in one pass. This demo counts what that brings.
 #
-# The model has the size of GPT-2 and weights that a seed drew: it writes nonsense, and like every greedy model it goes
-# round in circles, which is the best case for guessing. The line "one at a time" is what a text that never repeats
-# itself gets.
+# The model has the size of GPT-2 and random weights: its text has no meaning and, as with every greedy model, soon
+# repeats itself, which is the best case for drafting. The line "one at a time" is the speed for a text that never
+# repeats itself.
 #
-# Run it with `python demos/generation_speed.py`. `transformers` is no dependency of the package: where it is not
-# installed, this demo times our side alone. `--gpt2 FOLDER` takes the weights in a Hugging Face folder instead.
+# Run it with `python demos/generation_speed.py`. `transformers` is not a dependency of the package: without it the
+# demo times this package alone. `--gpt2 FOLDER` reads the weights of a Hugging Face folder instead.
 
 # %%
 import argparse
@@ -35,11 +35,11 @@ options = argparse.ArgumentParser(description="Greedy tokens per second of GPT-2
 options.add_argument("--gpt2", type=Path, metavar="FOLDER", help="a Hugging Face folder with GPT-2's weights")
 options.add_argument("--preset", default="gpt2-small", help="the size whose weights a seed draws (default: gpt2-small)")
 options.add_argument("--tokens", type=int, default=100, help="how many to write in each round (default: 100)")
-options.add_argument("--rounds", type=int, default=3, help="timed rounds of each side (default: 3)")
+options.add_argument("--rounds", type=int, default=3, help="timed rounds of each library (default: 3)")
 arguments, _ = options.parse_known_args()
 
 # %% [markdown]
-# ## The model, as both sides open it
+# ## The model, as both libraries open it
 
 # %%
 temporary = tempfile.TemporaryDirectory()
@@ -73,13 +73,13 @@ if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"
 # %% [markdown]
 # ## In turns
 #
-# On a machine that others use too, only the ratio within a round means anything.
+# On a machine that runs other programs too, only the ratio within a round is meaningful.
 
 # %%
 print(f"== Greedy, one text, {arguments.tokens} tokens after {len(prompt)} ==")
 print(f"{model.num_parameters():,} parameters")
 if "transformers" not in sides:
-    print("transformers is not installed here: our side alone")
+    print("transformers is not installed: this package alone")
 texts = {name: write() for name, write in sides.items()}  # the first time, memory is new
 speeds: dict[str, list[float]] = {name: [] for name in sides}
 for _ in range(arguments.rounds):
@@ -97,8 +97,8 @@ for name, speed in speeds.items():
 # %% [markdown]
 # ## The same tokens
 #
-# A row among several is rounded unlike a row alone, so in float32 the sides may part where the two best logits are
-# nearly equal. Until then, and here as a rule to the end, they agree.
+# A row computed together with others is rounded differently from a row alone, so in float32 the two libraries may
+# differ where the two largest logits are nearly equal. Before such a token they agree, and here usually to the end.
 
 # %%
 for name, text in texts.items():

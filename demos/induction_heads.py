@@ -1,12 +1,12 @@
-"""Induction heads: train two layers until they form, find them by where they look, prove them by taking them away.
+"""Induction heads: train two layers until they form, find them by their attention, prove their effect by ablation.
 
     python demos/induction_heads.py
 
-Random letters that repeat after 6 to 13 places, nobody says how many, can be foretold only by finding where the letter
-at hand stood before and reading on: an induction head looks at what followed it there (Olsson et al. 2022,
-arXiv:2209.11895). That takes two layers, for the first must tell each place what stood before it. In large models one
-head looks there and nowhere else; section 2 shows that in ours none does, and section 3 that the second layer still
-needs what the first one says.
+A sequence of random letters repeats after a random period of 6 to 13. The next letter can then be predicted only by
+finding the earlier occurrence of the current letter and reading what followed it: an induction head attends to that
+position (Olsson et al. 2022, arXiv:2209.11895). It takes two layers, because the first must tell each position which
+letter precedes it. In large models one head of the first layer attends to the previous letter and nowhere else;
+section 2 shows that none does so here, and section 3 that the second layer still needs the first.
 
 Takes about 10 seconds on one thread.
 """
@@ -23,7 +23,7 @@ end_quietly()
 
 LETTERS, LENGTH, BATCH, STEPS = 24, 28, 32, 900
 SHORTEST, LONGEST = 6, 13
-REPEATS_FROM = LONGEST + 1  # from here on every letter has stood before
+REPEATS_FROM = LONGEST + 1  # from this position on every letter has occurred before
 
 
 def sequences(count, generator):
@@ -53,7 +53,7 @@ model = GPT(
 )
 optimizer = AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
 held_out, _ = sequences(64, Generator(3))
-print(f"1. Training {model.num_parameters():,} numbers; an even guess costs {np.log(LETTERS):.2f} nats per letter")
+print(f"1. Training {model.num_parameters():,} numbers; a uniform guess costs {np.log(LETTERS):.2f} nats per letter")
 for step in range(STEPS + 1):
     if step % (STEPS // 6) == 0:
         print(f"   step {step:5}   repeats {loss_of_repeats(model, held_out):.3f}")
@@ -62,7 +62,7 @@ for step in range(STEPS + 1):
     cross_entropy(model(ids[:, :-1]), ids[:, 1:]).backward()
     optimizer.step()
 
-print("\n2. Where the heads look, in the repeats: mean share of the weight on")
+print("\n2. Mean attention weight of each head, in the repeats, on")
 print("   head   the letter before   the same letter, earlier   what followed it there")
 seen = study.cache(model, held_out)
 before = np.pad(held_out[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
@@ -80,7 +80,7 @@ for layer in range(2):
         induction[layer, head] = shares[-1]
         print(f"   {layer}.{head} {shares[0]:19.2f} {shares[1]:26.2f} {shares[2]:24.2f}")
 
-print("\n3. Taken away one by one (weights 0): loss of the repeats")
+print("\n3. Ablation: loss of the repeats with the weights of one head set to 0")
 whole = loss_of_repeats(model, held_out)
 print(f"   none       {whole:.3f}")
 for layer, head in induction:
@@ -88,10 +88,10 @@ for layer, head in induction:
         print(f"   {layer}.{head}        {loss_of_repeats(model, held_out):.3f}")
 
 found = max(induction, key=induction.get)
-print(f"\n4. Patched: the pattern of {found[0]}.{found[1]}, the best by section 2, put into a run on other letters")
+print(f"\n4. Patched: the pattern of {found[0]}.{found[1]}, the best by section 2, in a run on other letters")
 name = f"blocks.{found[0]}.attention.weights"
 uniform = np.tril(np.ones((LENGTH, LENGTH))) / np.arange(1, LENGTH + 1)[:, None]
-for label, pattern in (("its own, from another text", seen[name]), ("an even look at the past", uniform)):
+for label, pattern in (("its own, from another text", seen[name]), ("uniform over the past", uniform)):
     other, _ = sequences(64, Generator(4))
     with study.edit(model, {name: study.patch(pattern, heads=found[1])}):
         print(f"   {label:28} {loss_of_repeats(model, other):.3f}")

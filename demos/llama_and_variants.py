@@ -1,12 +1,12 @@
 # %% [markdown]
-# # From GPT to Llama, one part at a time, and what the variants of attention and feed-forward cost
+# # From GPT to Llama, one part at a time, and the cost of variants of attention and feed-forward
 #
-# A Llama is a GPT with other parts: RMSNorm for LayerNorm, a gated feed-forward layer for the plain one, positions that
-# turn queries and keys for a learned table, no biases. Here every part is exchanged in turn, in the same blocks, and
-# every model learns from the same text, batch for batch, with the same settings. Then Llama's own parts are exchanged:
-# fewer heads of keys, a window, latents, experts.
+# A Llama is a GPT with other parts: RMSNorm instead of LayerNorm, a gated feed-forward layer, rotary positions
+# instead of a learned table, no biases. Here the parts are exchanged one by one in the same blocks, and every model
+# is trained on the same batches with the same settings. Then one part of Llama is changed at a time: fewer key-value
+# heads, a sliding window, latent attention, a mixture of experts.
 #
-# It takes about a minute. `--full` trains every model for half a minute or so instead of a few seconds.
+# It takes about a minute. `--full` trains every model for about half a minute instead of a few seconds.
 
 # %%
 import argparse
@@ -34,9 +34,9 @@ started = time.monotonic()
 # %% [markdown]
 # ## The text and the sizes
 #
-# Python's own documentation, letter by letter; its last tenth is kept for judging. All models have four layers of width
-# 96 with four heads. The gated feed-forward layer has three matrices where the plain one has two, and is 8/3 instead of
-# 4 times as wide inside: both come to the same number of parameters.
+# The text is Python's own documentation, tokenized by characters; its last tenth is for validation. All models have
+# four layers of width 96 with four heads. The gated feed-forward layer has three matrices where the plain one has
+# two, and is 8/3 instead of 4 times as wide inside: both have about the same number of parameters.
 
 # %%
 print("== 1 Text and sizes ==")
@@ -65,15 +65,15 @@ print(f"{cut:,} letters to learn from, {tokenizer.vocab_size} different ones; {s
 # %% [markdown]
 # ## The models
 #
-# A model is what its parts are; all start from weights drawn as GPT-2's are. The first four
-# lead from GPT to Llama; the others each change one thing in Llama.
+# A model is made of its parts; all start from weights drawn as GPT-2's are. The first four lead from GPT to Llama;
+# each of the others changes one part of Llama.
 
 
 # %%
 def gpt(
     norm: Callable[[], nn.Module] | None = None, feed_forward: Callable[[], nn.Module] | None = None
 ) -> LanguageModel:
-    """A GPT, in whose blocks some parts are others."""
+    """A GPT with other parts in its blocks."""
     model = GPT(GPTConfig(**sizes))
     for block in model.blocks:
         if norm is not None:
@@ -118,8 +118,8 @@ MODELS: dict[str, Callable[[], LanguageModel]] = {
 # %% [markdown]
 # ## Every gradient first
 #
-# Before anything is trained, each model's gradients are held against finite differences: in float64, every
-# parameter moved a little in one random direction.
+# Before training, each model's gradients are compared with finite differences in float64: all parameters are moved a
+# little along one random direction.
 
 # %%
 print("\n== 2 Gradients against finite differences ==")
@@ -138,9 +138,9 @@ for name, build in MODELS.items():
 # %% [markdown]
 # ## Training
 #
-# "In use" is what one token meets: of the experts, two and the router. The loss is in nats per letter, on text that was
-# not trained on; the experts' balance is not part of it. Cache is what the model keeps of each letter when it writes:
-# counted in numbers, and measured in bytes in the arrays of the cache that one whole context is read into.
+# "In use" counts the parameters that one token passes through: of the experts, two and the router. The loss is in
+# nats per character on the validation text, without the load-balancing loss. "Cached" counts the numbers that the
+# cache keeps per token while generating; "bytes" is the size of the cache's arrays after one full context.
 
 # %%
 print("\n== 3 Training ==")
@@ -163,15 +163,15 @@ for name, build in MODELS.items():
         f"{cached:>8}{cache.nbytes:>10,}"
     )
 held = tokens_held(CONTEXT, WINDOW)
-print(f"(a window looks at {WINDOW} of {CONTEXT} letters; its cache has room for {held}: guesses may be taken back)")
+print(f"(a window looks at {WINDOW} of {CONTEXT} letters; its cache has room for {held}: drafts may be discarded)")
 
 # %% [markdown]
-# ## What a token costs
+# ## Operations per token
 #
-# A weight that a token meets costs one multiplication and one addition, forward, and twice that backward. Beside the
-# weights there are the products of attention, which grow with what the token sees: scores and means of values, each one
-# multiplication and addition per head feature and token seen. Latents are dearer here: read through a cache, every head
-# works on them whole.
+# Each weight that a token passes through costs one multiplication and one addition forward, and twice that backward.
+# The products of attention come in addition and grow with the number of tokens attended to: scores and weighted
+# values, each one multiplication and addition per head feature and token. Latent attention costs more here: read
+# through a cache, every head works on whole latents.
 
 # %%
 print("\n== 4 FLOPs of one more letter at the end of a context, forward ==")
@@ -190,8 +190,9 @@ for name, model in trained.items():
     print(f"{name:<24}{2 * (matrices - idle):>11,} in weights {products:>9,} in attention")
 
 # %% [markdown]
-# For a whole batch `study` counts the operations by watching them run, and the bytes by looking at what each keeps for
-# its backward. Its attention counts the pairs of letters of which one may see the other: few at a text's beginning.
+# For a whole batch `study` counts the operations while they run, and the bytes of the arrays that each keeps for its
+# backward. For attention it counts the pairs of tokens that the mask allows, which are few at the beginning of a
+# text.
 
 # %%
 print(f"\n== 4.1 A batch of {BATCH} x {CONTEXT} letters, as study counts it ==")
@@ -206,7 +207,7 @@ for name, model in trained.items():
 # %% [markdown]
 # ## At the sizes of the book's bonus material
 #
-# Its estimators give these figures; here they are asked of the layers themselves, built without numbers in them.
+# The book's estimators give these figures; here the layers themselves are counted, built without initial values.
 
 # %%
 print("\n== 5 The book's estimators ==")
@@ -228,10 +229,10 @@ with nn.init.no_initial_values():
     print(f"8 experts of width 1,792:     {sparse.num_parameters():,} parameters, {in_use:,} in use")
 
 # %% [markdown]
-# ## How the experts share the work
+# ## Load of the experts
 #
-# Without a word about balance a router soon sends everything to a few experts, and the others never learn. The loss
-# asks for evenness: 1/8 of the choices each.
+# Without a load-balancing loss a router soon sends everything to a few experts, and the others are never trained. The
+# loss favours an equal load: 1/8 of the choices for each expert.
 
 # %%
 print("\n== 6 Experts ==")
@@ -253,7 +254,7 @@ for layer, row in enumerate(shares):
     print(f"layer {layer}: " + " ".join(f"{share:>6.1%}" for share in row))
 
 # %% [markdown]
-# ## What they write
+# ## Samples
 
 # %%
 print("\n== 7 Texts ==")

@@ -1,20 +1,23 @@
 # %% [markdown]
-# # How many machines pay?
+# # Data-parallel training: how many machines are worth it?
 #
-# Several processes share every batch (`mpiexec -n N tinygrad-llm train`). Each works out the gradient of its rows; then
-# all gradients are summed, and all take the same step. So a step takes
+# Several processes share every batch (`mpiexec -n N tinygrad-llm train`). Each computes the gradient of its rows; the
+# gradients are summed (all-reduce), and every process takes the same step. A step takes
 #
 #     T(N) = forward and backward / N  +  2 (N - 1) / N · bytes of gradient / bandwidth  +  optimizer
 #
-# for a batch that stays the same: the first part shrinks, the second stays nearly as it is however many share it, and
-# the third is done by everyone. The factor 2 (N - 1) / N: every number travels once to be summed and once as a sum.
+# for a batch of constant size: the first term shrinks, the second stays nearly the same for any number of processes,
+# and the third is done by every process. The factor 2 (N - 1) / N: every number is sent once to be summed and once as
+# a sum.
 #
-# Three figures are measured here: what a token costs, what the optimizer costs, and how fast two processes of this
-# machine sum. The rest is arithmetic: time per step for other numbers of machines like this one, and other networks.
-# Latency is left out (an Ethernet's fraction of a millisecond is nothing beside these times), and so is overlap.
+# Three quantities are measured here: the time per token, the time of the optimizer, and the speed at which two
+# processes of this machine sum. The rest is arithmetic: time per step for other numbers of machines like this one,
+# and other networks. Latency is left out (a fraction of a millisecond on Ethernet, far below these times), and so is
+# overlap.
 #
 # Run it with `python demos/parallel_scaling.py` (half a minute, 3 GB of memory). `--small` measures a small model
-# instead; `--seconds-per-token` and `--optimizer-seconds` take figures measured elsewhere, as on another machine.
+# instead; `--seconds-per-token` and `--optimizer-seconds` take figures measured elsewhere, for example on another
+# machine.
 
 # %%
 import argparse
@@ -44,24 +47,26 @@ options.add_argument("--batch-tokens", type=int, default=524_288, help="tokens p
 options.add_argument("--seconds-per-token", type=float, help="forward and backward at 124M, if measured elsewhere")
 options.add_argument("--optimizer-seconds", type=float, help="clipping and AdamW at 124M, if measured elsewhere")
 options.add_argument("--gigabits", type=float, nargs="+", default=[1, 10, 100], help="networks (default: 1 10 100)")
-options.add_argument("--sum-only", action="store_true", help=argparse.SUPPRESS)  # as whom mpiexec starts this file
+options.add_argument(
+    "--sum-only", action="store_true", help=argparse.SUPPRESS
+)  # the role in which mpiexec starts this file
 arguments, _ = options.parse_known_args()
 
 # %% [markdown]
 # ## How fast two processes sum
 #
-# This part is started by mpiexec, in two processes that sum an array as training sums gradients. The bandwidth is that
-# of the formula: bytes of gradient · 2 (N - 1) / N, over the time.
+# mpiexec starts this part in two processes, which sum an array as training sums gradients. The bandwidth is that of
+# the formula: bytes of gradient · 2 (N - 1) / N, divided by the time.
 
 
 # %%
 def sum_bandwidth() -> tuple[float, int]:
-    """Bytes per second of the sum that training uses, and among how many processes."""
+    """Bandwidth of the sum that training uses, in bytes per second, and the number of processes."""
     world = join_launch()
     gradients = np.ones(8_000_000, np.float32)
     times = []
     for _ in range(7):
-        world.sum(np.zeros(1))  # all begin at once
+        world.sum(np.zeros(1))  # a barrier: all begin together
         started = time.perf_counter()
         world.sum(gradients)
         times.append(time.perf_counter() - started)
@@ -76,7 +81,7 @@ if arguments.sum_only:
 
 
 def bandwidth_of_this_machine() -> float | None:
-    """What two processes here reach; None where mpi4py or mpiexec is missing. Units: bytes per second."""
+    """Bandwidth between two processes of this machine; None without mpi4py or mpiexec. Units: bytes per second."""
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     mpiexec = shutil.which("mpiexec", path=places)
     if mpiexec is None or importlib.util.find_spec("mpi4py") is None:
@@ -86,15 +91,15 @@ def bandwidth_of_this_machine() -> float | None:
 
 
 # %% [markdown]
-# ## What a token costs, and the optimizer
+# ## Time per token and of the optimizer
 #
-# One step of GPT-2's smallest size on one sequence of 256 tokens. The optimizer's time does not depend on the batch;
-# the rest grows with it. A larger batch makes somewhat better use of the processor, so this errs on the slow side.
+# One step of the smallest GPT-2 on one sequence of 256 tokens. The optimizer's time does not depend on the batch; the
+# rest grows with it. A larger batch uses the processor a little better, so this estimate is on the slow side.
 
 
 # %%
 def measure_step(config: GPTConfig, tokens: int) -> tuple[float, float]:
-    """Seconds of forward and backward per token, and seconds of clipping and AdamW: the middle one of three steps."""
+    """Seconds of forward and backward per token, and of clipping and AdamW per step: medians of three steps."""
     with init.no_initial_values():
         model = GPT(config)
     for parameter in model.parameters():  # any small numbers: what a step costs does not depend on them
@@ -116,7 +121,7 @@ def measure_step(config: GPTConfig, tokens: int) -> tuple[float, float]:
 
 
 def count_tied_parameters(config: GPTConfig) -> int:
-    """By arithmetic, for models that are too large to be built here; the head shares the token table."""
+    """The number of parameters by formula, for models too large to build here; the head shares the token table."""
     c = config.embedding_dim
     block = 12 * c * c + 13 * c  # four projections and a feed-forward four times as wide, biases, two norms
     return (config.vocab_size + config.context_length) * c + config.num_layers * block + 2 * c
@@ -153,12 +158,12 @@ else:
     print(f"two processes of this machine sum {here / 1e9:.1f} GB/s")
 
 # %% [markdown]
-# ## Worked out
+# ## Estimates
 #
-# Another model's time per token is that of the measured one by their floating-point operations, at GPT-2's own context
-# of 1,024 tokens; its optimizer's time goes by the parameters. More machines pay as long as each still does at least
-# half of what it would do alone: an efficiency T(1) / (N · T(N)) of at least 50%. A row of the batch cannot be shared,
-# so there are never more machines than rows.
+# The time per token of another model is the measured one scaled by floating-point operations, at GPT-2's own context
+# of 1,024 tokens; the time of its optimizer scales with the parameters. More machines are worth it as long as each
+# does at least half of the work that it would do alone: an efficiency T(1) / (N · T(N)) of at least 50%. A row of the
+# batch cannot be split, so there are at most as many machines as rows.
 
 
 # %%
@@ -171,7 +176,7 @@ def seconds_per_step(config: GPTConfig, machines: int, bytes_per_second: float) 
 
 
 def most_that_pay(time_of: Callable[[int], float], rows: int) -> int:
-    """The largest power of two at which each machine has a row, and does at least half of what it would do alone."""
+    """The largest power of two at which each machine has a row and the efficiency is at least 50%."""
     machines = 1
     while 2 * machines <= rows and time_of(1) >= 0.5 * 2 * machines * time_of(2 * machines):
         machines *= 2
@@ -188,10 +193,10 @@ def how_long(seconds: float) -> str:
 rows = max(arguments.batch_tokens // CONTEXT, 1)
 networks = {f"{gigabits:g} Gbit/s": gigabits * 1e9 / 8 for gigabits in arguments.gigabits}
 if here is not None:
-    networks["memory"] = here  # as if every machine were as near as the other core: the best there could be
+    networks["memory"] = here  # an upper bound: a network as fast as the memory that two cores share
 for name, config in (("124M", SMALLEST), ("1.5B", LARGEST)):
     parameters = count_tied_parameters(config)
-    print(f"\n== {name}: {arguments.batch_tokens:,} tokens per step, worked out ==")
+    print(f"\n== {name}: {arguments.batch_tokens:,} tokens per step, estimated ==")
     memory = 20 * parameters  # the weight, two moments of AdamW, the gradient, and the buffer it is summed in
     print(f"{4 * parameters / 1e9:.2f} GB of gradient; at least {memory / 1e9:.0f} GB of memory in each process")
     print("machines " + "".join(f"{network:>16}" for network in networks) + "   time per step")
@@ -212,11 +217,11 @@ for name, config in (("124M", SMALLEST), ("1.5B", LARGEST)):
         )
 
 # %% [markdown]
-# ## Beyond that: hand over to PyTorch
+# ## Beyond that: continue in PyTorch
 #
-# More machines than that only wait for each other. What helps then is another processor, not another process: a run's
-# weights and tokenizer go out as a Hugging Face folder, with the same logits, and go on in PyTorch on GPUs. The
-# optimizer's state stays behind: begin with a short warm-up.
+# Beyond that number, machines mostly wait for each other, and faster processors help more than further processes:
+# `export` writes a run's weights and tokenizer as a Hugging Face folder with the same logits, and training continues
+# in PyTorch on GPUs. The optimizer's state is not exported: begin with a short warm-up.
 
 # %%
 print(

@@ -1,9 +1,9 @@
-"""From one number to a GPT: the same gradient at each rung.
+"""From single numbers to a GPT: the same gradient in four engines.
 
     python demos/scalar_to_gpt.py
 
-Rung 1 is an autograd engine for single numbers, whole, in this file. Rung 2 lets it hold arrays. Rung 3 imports the
-package. Rung 4 differentiates a small GPT. Takes about a second.
+Step 1 is a complete autograd engine for single numbers. Step 2 extends it to arrays. Step 3 computes the same with the
+package. Step 4 differentiates a small GPT. Takes about a second.
 """
 
 import math
@@ -14,7 +14,7 @@ from tinygrad_llm.scripts import end_quietly
 
 end_quietly()
 
-# -- Rung 1: numbers. A value remembers what it was made of, and the derivative by each.
+# -- Step 1: numbers. A value keeps its sources and the derivative with respect to each.
 
 
 class Value:
@@ -44,7 +44,7 @@ class Value:
         return Value(result, ((self, 1 - result**2),))
 
     def backward(self):
-        """The chain rule, from the result back: each value after everything that was made of it."""
+        """Apply the chain rule in reverse topological order: each value after all values that use it."""
         order, seen, stack = [], set(), [(self, False)]
         while stack:
             value, sources_done = stack.pop()
@@ -57,10 +57,10 @@ class Value:
         self.grad = 1.0
         for value in reversed(order):
             for source, derivative in value.sources:
-                source.grad += value.grad * derivative  # += : what is used twice is pushed twice
+                source.grad += value.grad * derivative  # += : a value used twice receives two gradients
 
 
-# The example: two layers and the loss of naming the right one of three classes.
+# The example: two layers and the cross-entropy of three classes.
 INPUT = [0.5, -1.0]
 FIRST = [[0.3, -0.2, 0.8, 0.1], [-0.5, 0.9, 0.4, -0.7]]  # 2 inputs, 4 hidden
 SECOND = [[0.2, -0.4, 0.6], [0.7, 0.1, -0.3], [-0.8, 0.5, 0.9], [0.4, -0.6, 0.2]]  # 4 hidden, 3 classes
@@ -83,7 +83,7 @@ rung1 = np.array([[w.grad for w in row] for row in first]), np.array([[w.grad fo
 print(f"1 numbers   loss {loss.number:.12f}   d loss / d first[0] = {rung1[0][0].round(6)}")
 
 
-# -- Rung 2: arrays. One node for a whole matrix; the derivative becomes a function of the gradient that comes in.
+# -- Step 2: arrays. One node holds a whole matrix; the derivative becomes a function of the output gradient.
 
 
 class ArrayValue:
@@ -106,7 +106,7 @@ class ArrayValue:
 
     def backward(self, dy=1.0):
         self.grad = self.grad + dy
-        for source, pull in self.sources:  # enough for a chain, where nothing is used twice
+        for source, pull in self.sources:  # sufficient for a chain, where no value is used twice
             source.backward(pull(dy))
 
 
@@ -116,7 +116,7 @@ loss.backward()
 rung2 = first.grad, second.grad
 print(f"2 arrays    loss {float(loss.data):.12f}   d loss / d first[0] = {rung2[0][0].round(6)}")
 
-# -- Rung 3: the package. The same again, with broadcasting, any order, any shape, and memory freed on the way.
+# -- Step 3: the package. The same with broadcasting, any graph and shape, and memory freed during backward.
 
 from tinygrad_llm import Tensor, manual_seed  # noqa: E402
 from tinygrad_llm.models import GPT, GPTConfig  # noqa: E402
@@ -130,9 +130,9 @@ rung3 = first.grad, second.grad
 print(f"3 package   loss {loss.item():.12f}   d loss / d first[0] = {rung3[0][0].round(6)}")
 
 furthest = max(np.abs(a - b).max() for rung in (rung2, rung3) for a, b in zip(rung1, rung, strict=True))
-print(f"\nLargest difference between the rungs' {rung1[0].size + rung1[1].size} gradients: {furthest:.1e}")
+print(f"\nLargest difference between the three engines' {rung1[0].size + rung1[1].size} gradients: {furthest:.1e}")
 
-# -- Rung 4: a GPT. Too large for rung 1 to check, but one number at a time anybody can: move it, look at the loss.
+# -- Step 4: a GPT. One gradient is checked by finite differences: change the number, and compare the losses.
 
 manual_seed(1)
 model = GPT(GPTConfig(vocab_size=11, context_length=8, embedding_dim=16, num_heads=2, num_layers=2, dropout=0.0))
@@ -148,4 +148,4 @@ for step in (1e-5, -1e-5):
     weight.data[0, 0] -= step
 moved = (losses[0] - losses[1]) / 2e-5
 print(f"\n4 GPT of {model.num_parameters():,} numbers   loss {loss.item():.6f}")
-print(f"  blocks.0.attention.query.weight[0, 0]   backward {weight.grad[0, 0]:.9f}   by moving it {moved:.9f}")
+print(f"  blocks.0.attention.query.weight[0, 0]   backward {weight.grad[0, 0]:.9f}   by finite differences {moved:.9f}")

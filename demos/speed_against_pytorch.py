@@ -1,15 +1,16 @@
 # %% [markdown]
-# # A training step here, and the same step in PyTorch
+# # The speed of a training step, here and in PyTorch
 #
-# The same GPT, batch and optimizer on both sides: forward, backward, clipping and AdamW in float32, on as many threads.
-# Absolute times depend on the machine and on what else runs there, so the two take turns and the ratio of each pair is
-# what counts. PyTorch is no dependency of the package: where it is not installed, this demo measures our side alone.
+# Both libraries run the same GPT, batch and optimizer: forward, backward, clipping and AdamW in float32, with the
+# same number of threads. Absolute times depend on the machine and its load, so the two alternate, and the ratio of
+# each pair is the result. PyTorch is not a dependency of the package: without it the demo measures this package
+# alone.
 #
-# Where mpi4py is installed, as many of our processes as there are cores, one thread each, share the same batch too, as
-# `mpiexec -n N tinygrad-llm train` lets them: then all of a step runs on all cores, and not its products alone.
+# With mpi4py installed, the batch is also shared by one process of one thread per core, as in `mpiexec -n N
+# tinygrad-llm train`: then every part of a step runs on all cores, not only its matrix products.
 #
 # Run it with `python demos/speed_against_pytorch.py`; `--full` adds the 124M model, which needs about 6 GB of memory.
-# What one of our steps spends its time on is told by `tinygrad-llm bench`.
+# `tinygrad-llm bench` shows where the time of a step goes.
 
 # %%
 import argparse
@@ -41,23 +42,25 @@ from tinygrad_llm.train.parallel.launch import available_cores
 end_quietly()
 
 SIDES = ("NumPy", "PyTorch")
-STEPS_OF_MEMORY = 2  # AdamW's moments are there from the second on
+STEPS_OF_MEMORY = 2  # AdamW's moments exist from the second step on
 
 options = argparse.ArgumentParser(description="Training steps per second, here and in PyTorch, and what they hold.")
 options.add_argument("--models", nargs="+", choices=PRESETS, default=["0.8M", "12M"], help="(default: 0.8M 12M)")
 options.add_argument("--full", action="store_true", help="also the 124M model of GPT-2")
-options.add_argument("--rounds", type=int, default=5, help="timed rounds of each side (default: 5)")
-options.add_argument("--share", metavar="MODEL", help=argparse.SUPPRESS)  # as whom mpiexec starts this file
-options.add_argument("--memory-of", nargs=2, metavar=("SIDE", "MODEL"), help="only the memory of one side, in bytes")
+options.add_argument("--rounds", type=int, default=5, help="timed rounds of each library (default: 5)")
+options.add_argument("--share", metavar="MODEL", help=argparse.SUPPRESS)  # the role in which mpiexec starts this file
+options.add_argument(
+    "--memory-of", nargs=2, metavar=("SIDE", "MODEL"), help="measure only the memory of one library, in bytes"
+)
 arguments, _ = options.parse_known_args()
 
 # %% [markdown]
-# ## Our side: the public classes, as a training loop uses them
+# ## This package: its public classes, used as in a training loop
 #
-# `TrainingStep` is the step that `tinygrad-llm bench` measures too.
+# `TrainingStep` is also what `tinygrad-llm bench` measures.
 
 # %% [markdown]
-# ## PyTorch's side: the same model with its own layers and its fused attention
+# ## PyTorch: the same model with its own layers and its fused attention
 
 
 # %%
@@ -125,10 +128,10 @@ def pytorch_step(workload: Workload) -> Callable[[], None]:
 STEPS: dict[str, Callable[[Workload], Callable[[], None]]] = {"NumPy": TrainingStep, "PyTorch": pytorch_step}
 
 # %% [markdown]
-# ## Memory, each side in a process of its own
+# ## Memory, each library in its own process
 #
-# How far the process rises, at most, above what it held before the model was there. A step of the smallest model goes
-# first: what a library loads when it is first used is not the step's.
+# The peak memory of the process minus its memory before the model was built. A step of the smallest model runs first,
+# so that what a library loads on first use is not counted.
 
 # %%
 if arguments.memory_of:
@@ -143,21 +146,21 @@ if arguments.memory_of:
 
 
 def peak_memory(side: str, name: str) -> int:
-    """The bytes that a step holds at most."""
+    """The peak memory of a step. Units: bytes."""
     command = [sys.executable, sys.argv[0], "--memory-of", side, name]
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
 # %% [markdown]
-# ## Our side once more, in a process for each core
+# ## This package with one process per core
 #
-# This part is what mpiexec starts. It is the training loop itself: each process works out the gradient of its rows, the
-# gradients are summed, and all take the same step. The first two steps allocate, and are left out.
+# mpiexec starts this part. It is the training loop itself: each process computes the gradient of its rows, the
+# gradients are summed, and all processes take the same step. The first two steps allocate memory and are not counted.
 
 
 # %%
 class Clock(Callback):
-    """Writes down when each step ended."""
+    """Records the time at which each step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -183,7 +186,7 @@ if arguments.share:
 
 
 def seconds_shared(name: str) -> float:
-    """Of a step that a process on each core shares."""
+    """Seconds of a step shared by one process per core."""
     count = str(min(len(available_cores()), PRESETS[name].batch_size))
     command = [str(MPIEXEC), "-n", count, sys.executable, sys.argv[0], "--share", name]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -192,15 +195,16 @@ def seconds_shared(name: str) -> float:
 
 
 # %% [markdown]
-# ## The least that our step can take
+# ## A lower bound of the time of a step
 #
-# NumPy leaves matrix products to its BLAS, PyTorch to another. What ours needs for those of a step alone, no step of
-# ours can undercut; where PyTorch's whole step takes hardly longer, that is how far NumPy can go.
+# NumPy computes matrix products with its BLAS library, PyTorch with another. The products of a step alone are a lower
+# bound of the time of this package's step; where PyTorch's whole step takes hardly longer, NumPy cannot be much
+# faster than PyTorch.
 
 
 # %%
 def products_of_a_step(workload: Workload) -> Callable[[], None]:
-    """All matrix products of our step, forward and backward, and nothing else."""
+    """The matrix products of one step, forward and backward, and nothing else."""
     counted = flops(GPT(workload.config), workload.batch_size, workload.config.context_length)
     products = list(products_alone(counted.products))
 
@@ -212,7 +216,7 @@ def products_of_a_step(workload: Workload) -> Callable[[], None]:
 
 
 # %% [markdown]
-# ## Speed, in turns
+# ## Speed, in alternating rounds
 
 
 # %%
@@ -226,7 +230,7 @@ def seconds(step: Callable[[], None], repeats: int) -> float:
 print("== A training step, in seconds (medians) ==")
 sides = SIDES if importlib.util.find_spec("torch") is not None else SIDES[:1]
 if "PyTorch" not in sides:
-    print("PyTorch is not installed here: our side alone")
+    print("PyTorch is not installed: this package alone")
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 shared = MPIEXEC is not None and importlib.util.find_spec("mpi4py") is not None and len(available_cores()) > 1
 for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
@@ -235,7 +239,7 @@ for name in dict.fromkeys(arguments.models + ["124M"] * arguments.full):
     steps = {side: STEPS[side](workload) for side in sides}
     multiply = products_of_a_step(workload)
     for work in (*steps.values(), multiply):
-        work()  # the first time allocates
+        work()  # the first step allocates memory
     repeats = max(1, workload.steps // 3)
     rounds, products = [], []
     for _ in range(arguments.rounds):

@@ -1,14 +1,13 @@
 # %% [markdown]
 # # An encoder-decoder corrects spelling
 #
-# Whatever turns one text into another is a translation. Here the source is a word with a slip of the fingers and the
-# target the word as it should be, both letter by letter. Typos are made from real words, those of Python's own
-# documentation, so there are as many pairs as one likes.
+# Any task that maps one text to another can be learned as a translation. Here the source is a word with a typo and
+# the target the correct word, both as characters. Typos are made from words of Python's own documentation, so there
+# are as many pairs as needed.
 #
-# Two things are asked of the model: to correct new typos of words that it was trained on, and to correct words that it
-# has never seen, for which it has nothing to go by but how English words are spelled. Beside it stands what a
-# dictionary of the words trained on can do: the one at the smallest edit distance. It takes about a minute; `--full`
-# trains for longer.
+# The model is tested on new typos of words that it was trained on, and on words that it has never seen, where it can
+# rely only on the patterns of English spelling. The baseline is a dictionary of the training words that returns the
+# word at the smallest edit distance. It takes about a minute; `--full` trains for longer.
 
 # %%
 import argparse
@@ -36,9 +35,9 @@ started = time.monotonic()
 # %% [markdown]
 # ## Words and typos
 #
-# A typo is one of the four slips that make up most of them (Damerau 1964): a letter left out, one too many, two
-# exchanged, or a neighbour on the keyboard instead. One word in five is left right: a corrector must also know when to
-# do nothing.
+# A typo is one of the four most frequent errors (Damerau 1964): a missing letter, an extra letter, two letters
+# exchanged, or a neighbouring key. One word in five has no typo, because a corrector must also leave correct words
+# alone.
 
 # %%
 print("== 1 Words and typos ==")
@@ -58,7 +57,7 @@ NEIGHBOURS = {
 
 
 def with_typo(word: str, draw: Generator) -> str:
-    """`word` with one slip, which may leave another word, or even the same where equal letters are exchanged."""
+    """`word` with one typo; the result may be another word, or the same one where equal letters are exchanged."""
     slip, place, which = int(draw.randint(0, 4)), int(draw.randint(0, len(word) - 1)), int(draw.randint(0, 2))
     before, letter, after = word[:place], word[place], word[place + 1 :]
     near = NEIGHBOURS[letter][which % len(NEIGHBOURS[letter])]
@@ -66,7 +65,7 @@ def with_typo(word: str, draw: Generator) -> str:
 
 
 def typos(words: list[str], count: int, seed: int, right: bool = True) -> list[Pair]:
-    """Pairs of a typo and its word; with `right`, one in five is no typo at all."""
+    """Pairs of a typo and its word; with `right`, one word in five has no typo."""
     draw = Generator(seed)
     chosen = draw.randint(0, len(words), (count,)).tolist()
     pairs = []
@@ -122,15 +121,15 @@ Trainer(model, loader, settings, validation, callbacks=[ProgressLog()]).train()
 model.eval()
 
 # %% [markdown]
-# ## Beside a dictionary
+# ## Comparison with a dictionary
 #
-# The dictionary holds the words that the model was trained on. Of several at the same distance it takes the most
-# frequent. It makes no mistake that it could avoid, and it cannot say a word that it does not hold.
+# The dictionary has the words that the model was trained on. Among several words at the same distance it takes the
+# most frequent one. It cannot return a word that it does not have.
 
 
 # %%
 def distance(a: str, b: str) -> int:
-    """How many slips lead from one word to the other: letters left out, added, replaced, or exchanged with the next."""
+    """The Damerau edit distance: letters left out, added, replaced, or exchanged with the next."""
     above, row = list(range(len(b) + 1)), list(range(len(b) + 1))
     for i, letter in enumerate(a):
         last, above, row = above, row, [i + 1]

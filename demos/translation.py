@@ -1,17 +1,16 @@
 # %% [markdown]
 # # The first Transformer translates numbers
 #
-# The Transformer was made for translation (Vaswani et al. 2017): an encoder reads the source, a decoder writes the
-# target, and attention between the two finds, for each word to be written, the words it depends on. GPT is the decoder
-# alone, BERT the encoder alone.
+# The Transformer was introduced for translation (Vaswani et al. 2017): an encoder reads the source, a decoder
+# generates the target, and cross-attention finds, for each word to be generated, the source words that it depends on.
+# GPT is the decoder alone, BERT the encoder alone.
 #
-# The language here is small enough to know exactly and too large to learn by heart: the numbers from 0 to 999,999 in
-# English and French words. French has rules to be found: 71 is *soixante et onze* (sixty and eleven), 80 is
-# *quatre-vingts* (four twenties) but 81 *quatre-vingt-un*, 200 *deux cents* but 201 *deux cent un*, and *mille* never
-# has a plural.
+# The task is small enough to check exactly and too large to memorize: the numbers from 0 to 999,999 in English and
+# French words. French has irregular rules: 71 is *soixante et onze* (sixty and eleven), 80 is *quatre-vingts* (four
+# twenties) but 81 *quatre-vingt-un*, 200 *deux cents* but 201 *deux cent un*, and *mille* never has a plural.
 #
-# One number in ten is never trained on; the share of those translated without a single wrong letter is what counts.
-# It takes about half a minute; `--full` trains a larger model for several minutes.
+# One number in ten is held out; the measure is the share of those translated without a single wrong letter (exact
+# match). It takes about half a minute; `--full` trains a larger model for several minutes.
 
 # %%
 import argparse
@@ -40,8 +39,8 @@ started = time.monotonic()
 # %% [markdown]
 # ## The data
 #
-# Pairs are made as they are needed. One tokenizer serves both languages, so that one table can embed both and be the
-# head as well.
+# Pairs are generated as needed. One tokenizer serves both languages, so that one table is the embedding of both and
+# the output head.
 
 # %%
 print("== 1 Data ==")
@@ -59,9 +58,9 @@ print(f"{tokenizer.vocab_size} tokens; as tokens: {' | '.join(words)}")
 # %% [markdown]
 # ## The model
 #
-# The same blocks as GPT's, in the paper's arrangement: normalisation after each sum, sines and cosines for positions,
-# ReLU; the encoder's attention sees the whole source, the decoder's the past only, and between its two parts each
-# decoder block attends to what the encoder made.
+# The blocks are those of GPT in the paper's arrangement: layer normalization after each sum, sinusoidal positions,
+# ReLU. The encoder's attention sees the whole source, the decoder's only the past, and between its two parts each
+# decoder block attends to the output of the encoder.
 
 # %%
 print("\n== 2 Model ==")
@@ -78,9 +77,9 @@ print(f"a block of the decoder: {', '.join(name for name, _ in model.decoder[0].
 # %% [markdown]
 # ## Training
 #
-# The paper's recipe: a linear warm-up, then the inverse square root of time, and labels smoothed by 0.1, which costs
-# likelihood (the training loss cannot come near 0) and teaches the model not to be too sure. The validation loss is
-# taken without smoothing.
+# The paper's recipe: a linear warm-up, then a rate that falls with the square root of the step, and label smoothing
+# of 0.1, which raises the training loss and makes the model less overconfident. The validation loss is measured
+# without smoothing.
 
 # %%
 print("\n== 3 Training ==")
@@ -126,11 +125,12 @@ few = [*wrong[:10], *range(40)]
 by_beam = translate(model, tokenizer, [pairs[place].source for place in few], num_beams=4)
 saved = sum(text == pairs[place].target for place, text in zip(wrong[:10], by_beam, strict=False))
 same = sum(text == written[place] for place, text in zip(few[-40:], by_beam[-40:], strict=True))
-print(f"beam search with 4 beams puts {saved} of {len(wrong[:10])} wrong ones right; 40 others: {same} as before")
+print(f"beam search with 4 beams corrects {saved} of {len(wrong[:10])} wrong ones; 40 others: {same} as before")
 
 # %% [markdown]
-# Beam search keeps several texts and so sees what else the model thought possible. Both searches keep the keys and
-# values of what is written and of the memory; without those caches the result is the same and takes longer.
+# Beam search keeps several partial texts, so it also shows what else the model found probable. Both searches cache
+# the keys and values of the text so far and of the encoder's output; without these caches the result is the same and
+# takes longer.
 
 # %%
 ids = np.array([[*tokenizer.encode_ordinary(pairs[0].source), end]])
@@ -146,10 +146,11 @@ for use_cache in (True, False):
 print(f"100 numbers with the caches {times[0]:.2f}s, without {times[1]:.2f}s, the same texts")
 
 # %% [markdown]
-# ## Where it looks
+# ## Cross-attention
 #
-# Cross-attention was never told which words belong together. Each row below is a token about to be written, each column
-# a token of the source, and the darker a cell, the more of the attention it has (the mean over heads of one layer).
+# Nothing in the training says which words belong together. Each row below is a target token about to be generated,
+# each column a source token; the darker a cell, the larger its attention weight (the mean over the heads of one
+# layer).
 
 
 # %%
