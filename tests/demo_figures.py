@@ -74,7 +74,7 @@ def run(demo: str, *arguments: str, **environment: str) -> str:
         encoding="utf-8",
         timeout=300,
     )
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
     return result.stdout
 
 
