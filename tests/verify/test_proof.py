@@ -25,7 +25,12 @@ def test_every_primitive_op_layer_and_model_has_a_case() -> None:
     assert set(model_cases()) == set(ARCHITECTURES) >= set(MODEL_LOSSES)
 
 
-@pytest.mark.parametrize("name", ["matmul", "rms_norm", "FeedForward", "RotaryPositions"])
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_every_primitive_has_a_source(name: str) -> None:
+    assert "/primitives/" in proof._source_of(proof.primitive(name))
+
+
+@pytest.mark.parametrize("name", ["matmul", "getitem", "cat", "rms_norm", "FeedForward", "RotaryPositions"])
 def test_gradients_are_right(name: str) -> None:
     for one in proof.prove(name):
         assert one.ok, one.problem

@@ -60,7 +60,7 @@ def prove(only: str = "") -> Iterator[Proof]:
     for name, primitive_cases in PRIMITIVES.items():
         if only in name:
             trials = [_Trial(partial(_slopes_of_primitive, case)) for case in primitive_cases]
-            yield _prove("primitive", name, getattr(primitives, name), trials)
+            yield _prove("primitive", name, primitive(name), trials)
     for name, pair in FUSED.items():
         if only in name:
             yield _prove("fused op", name, pair.fused, [_op_trial(case) for case in CASES if case.op == name])
@@ -70,6 +70,15 @@ def prove(only: str = "") -> Iterator[Proof]:
     for name, case in model_cases().items():
         if only in name:
             yield _prove("model", name, type(case.make()), [_module_trial(case)])
+
+
+def primitive(name: str) -> Callable[..., Any]:
+    """The primitive of that name: a method of Tensor, such as `exp` or `__getitem__`, or a function, such as `cat`."""
+    for owner, attribute in ((Tensor, name), (Tensor, f"__{name}__"), (primitives, name)):
+        if hasattr(owner, attribute):
+            found: Callable[..., Any] = getattr(owner, attribute)
+            return found
+    raise LookupError(f"primitive: no method of Tensor and no function is called {name!r}")
 
 
 @dataclass(frozen=True)
