@@ -65,6 +65,21 @@ def test_says_accuracy_and_standard_error_in_words_and_as_json(base, task, capsy
     assert figures["count"] == 8 and figures["accuracy_standard_error"] == math.sqrt(share * (1 - share) / 7)
 
 
+def test_a_line_for_each_question_on_the_terminal_and_in_a_file(base, task, tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--verbose", "--log", log)
+    assert (code, errors) == (0, [])
+    lines = [line for line in printed.splitlines() if line.startswith(("right ", "wrong "))]
+    scored = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == len(scored) == 8 and max(map(len, printed.splitlines())) <= 80
+    for line, entry in zip(lines, scored, strict=True):
+        assert entry["question"] in line and line.startswith("right") == entry["right_by_sum"]
+        assert entry["by_sum"] == int(np.argmax(entry["log_likelihoods"]))
+    figures = json.loads(call(capsys, "evaluate", "--task", task, "--model", base, "--json")[1])
+    assert figures["accuracy"] == sum(entry["right_by_sum"] for entry in scored) / 8
+    assert figures["accuracy_per_byte"] == sum(entry["right_by_byte"] for entry in scored) / 8
+
+
 def test_a_model_that_was_taught_instructions_is_asked_as_it_was_taught(task, tmp_path, capsys):
     base, taught = make_base(tmp_path / "base"), tmp_path / "taught"
     options = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]

@@ -61,7 +61,7 @@ def test_a_text_of_one_window_is_one_batch() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="at least 5 tokens"):
         WindowLoader(np.arange(4), 4, 1)
-    with pytest.raises(ConfigError, match="batch_size must be at least 1; got 0"):
+    with pytest.raises(ConfigError, match="batch_size must be an integer of at least 1; got 0"):
         WindowLoader(np.arange(40), 4, 0)
     state = WindowLoader(np.arange(40), 4, 2, Generator(0)).state()
     with pytest.raises(ConfigError, match="tokens must be what it was, 40; got 41"):

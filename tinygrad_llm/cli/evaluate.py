@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import shorten
 
+from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.instruct import STYLES, style_of
 from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.finetune.multiple_choice import evaluate_choices
+from tinygrad_llm.finetune.multiple_choice import ScoredQuestion, evaluate_choices
+from tinygrad_llm.formats import atomic_write, json_bytes
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.study.formatting import format_count
@@ -48,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="form of a question: plain (`Question: ... Answer:`), or an instruction template (default: the template "
         "that the model was fine-tuned with, else plain)",
     )
+    parser.add_argument("--verbose", action="store_true", help="print a line for each question")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write a JSON line for each question to FILE")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -58,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--shots must be 0 to {len(questions) - 1}, so that a question of the task is left to score; "
             f"got {arguments.shots}"
         )
+    expect_file_can_be_made("--log", arguments.log)
     model, tokenizer = open_model(arguments.model, "evaluate")
     style = arguments.style or style_of(arguments.model) or PLAIN
     order = Generator(arguments.seed).randperm(len(questions))
@@ -69,7 +75,17 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             status.renew(lambda: f"scored {done}/{total}")
 
-    report = evaluate_choices(model, tokenizer, rest, shots, show, PROMPT_STYLES.get(style))
+    scored: list[ScoredQuestion] = []
+
+    def keep(question: ScoredQuestion) -> None:
+        scored.append(question)
+        if arguments.verbose and not arguments.json:
+            status.say(line_of(question))
+
+    report = evaluate_choices(model, tokenizer, rest, shots, show, PROMPT_STYLES.get(style), keep)
+    if arguments.log is not None:
+        with atomic_write(arguments.log) as file:
+            file.writelines(json_bytes(question.to_dict(), indent=None) for question in scored)
     if arguments.json:
         print(json.dumps({"style": style, **report.to_dict()}))
         return 0
@@ -84,3 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
     if report.skipped:
         print(f"skipped, longer than the context: {format_count(report.skipped, 'question')}")
     return 0
+
+
+def line_of(scored: ScoredQuestion) -> str:
+    """One question in at most 80 columns: right or wrong, the most likely choice, and the question."""
+    question, chosen = scored.question, scored.by_sum
+    if chosen is None:
+        verdict, choice = "skipped", ""
+    else:
+        verdict = "right" if chosen == question.answer else "wrong"
+        choice = shorten(question.choices[chosen], 28, placeholder="...")
+    return f"{verdict:<7} {choice:<28} {shorten(question.text, 43, placeholder='...')}"

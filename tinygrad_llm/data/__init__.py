@@ -1,4 +1,4 @@
-"""From files to batches: reading, windows over token ids, and the loader that shuffles and stacks."""
+"""From files to batches: reading texts and records, windows over token ids, datasets and loaders."""
 
 from typing import TYPE_CHECKING
 

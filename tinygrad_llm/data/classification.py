@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.files import read_rows
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
@@ -130,8 +131,8 @@ class ClassificationDataset:
         max_length: int | None = None,
         pad_id: int = END_OF_TEXT_ID,
     ) -> None:
-        if max_length is not None and max_length < 1:
-            raise ConfigError(f"ClassificationDataset: max_length must be at least 1 token; got {max_length}")
+        if max_length is not None:
+            expect_count("ClassificationDataset", "max_length", max_length)
         if not texts:
             raise DataError("ClassificationDataset: at least one text is needed; got none")
         class_of = {label: place for place, label in enumerate(labels)}

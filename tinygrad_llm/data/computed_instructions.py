@@ -1,8 +1,8 @@
-"""Instructions whose answers can be computed: so a small model can be taught to follow them, and be marked exactly.
+"""Instructions with answers that can be computed: a small model can learn to follow them, and is graded exactly.
 
-A laptop's model knows little of the world, but what "reverse", "count" or "the largest" ask for can be learned from
-examples. Each kind of task has several wordings and an endless supply of contents. Some wordings and a fifth of the
-contents are held out, so that a model can be asked in words, and about things, that it never met:
+A model trained on a laptop knows few facts, but it can learn from examples what "reverse", "count" or "the largest"
+mean. Each kind of task has several wordings and an unlimited number of contents. Some wordings and a fifth of the
+contents are held out, so that a model can be tested on wordings and contents that it has never seen:
 
     >>> from tinygrad_llm.random import Generator
     >>> for record in instruction_tasks(3, Generator(5)):
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 HELD_OUT_SHARE = 5  # one content in five is held out
 
-# How a request becomes a sentence. What is held out joins words that training knows in a way that it does not.
+# Sentence patterns of a request. The held-out patterns combine known words in new ways.
 FRAMES = (
     "{Request}.",
     "Please {request}.",
@@ -205,7 +205,7 @@ VERBS = (
 
 @dataclass(frozen=True)
 class Exercise:
-    """What an instruction is about, the answer, and what else the request names."""
+    """The content of an instruction, its answer, and other values that the request mentions."""
 
     content: str
     answer: str
@@ -213,24 +213,24 @@ class Exercise:
 
 
 class Draw:
-    """Draws from a generator what contents are made of."""
+    """Draws random words and numbers, the parts of contents."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
 
     def number(self, low: int, high: int) -> int:
-        """A number from low to high, both included."""
+        """An integer in low..high, both included."""
         return int(self.generator.randint(low, high + 1))
 
     def one_of(self, choices: Sequence[T]) -> T:
         return choices[self.number(0, len(choices) - 1)]
 
     def several_of(self, choices: Sequence[T], low: int, high: int) -> list[T]:
-        """From low to high different ones."""
+        """Between low and high distinct choices."""
         return [choices[i] for i in self.generator.randperm(len(choices))[: self.number(low, high)]]
 
     def made_up_word(self) -> str:
-        """Two or three syllables, such as "bako": more of them than a model can learn by heart."""
+        """Two or three syllables, such as "bako": too many possible words to memorise."""
         return "".join(self.one_of(CONSONANTS) + self.one_of(VOWELS) for _ in range(self.number(2, 3)))
 
     def nouns(self, low: int = 3, high: int = 5) -> list[str]:
@@ -242,10 +242,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of instruction: how to make an exercise, and ways to ask for it.
+    """One kind of instruction: a function that makes an exercise, and wordings of the request.
 
-    In a request, `{say}` and `{tell}` stand for a verb (see `SAY` and `TELL`), and `{x}` for the content in quotes, or
-    for nothing where the content is given as the input.
+    In a request, `{say}` and `{tell}` are replaced by a verb (see `SAY` and `TELL`), and `{x}` by the content in
+    quotes, or by nothing if the content is the input.
     """
 
     make: Callable[[Draw], Exercise]
@@ -274,7 +274,7 @@ def _words(answer: Callable[[list[str]], str]) -> Callable[[Draw], Exercise]:
 
 
 def _numbers(answer: Callable[[list[int]], str]) -> Callable[[Draw], Exercise]:
-    """An exercise on a few different numbers below 100."""
+    """An exercise on a few distinct numbers below 100."""
 
     def make(draw: Draw) -> Exercise:
         numbers = draw.numbers()
@@ -766,12 +766,12 @@ def instruction_tasks(
     held_out_wordings: bool = False,
     held_out_contents: bool = False,
 ) -> list[dict[str, str]]:
-    """`count` records, the kinds in turn (all of them unless given), each with its "kind" beside the usual fields.
+    """`count` records of all `kinds` in turn (every kind unless given), with the field "kind" besides the usual fields.
 
-    The same generator state gives the same records. Wordings and contents are either those for training or those held
-    out, never mixed; what is held out depends on the wording or content alone, not on the generator.
+    The same generator state gives the same records. Wordings and contents are either all from training or all held out;
+    which ones are held out depends on the wording or content alone, not on the generator.
 
-    Raises: ConfigError for a kind that does not exist, or none
+    Raises: ConfigError for a kind that does not exist, or for no kind
     """
     kinds = list(TASKS) if kinds is None else list(kinds)
     unknown = [kind for kind in kinds if kind not in TASKS]
@@ -801,5 +801,5 @@ def _record(kind: str, draw: Draw, held_out_wordings: bool, held_out_contents: b
 
 
 def _is_held_out(kind: str, content: str) -> bool:
-    """Whether this content is kept for testing: decided by a checksum, so alike in every run."""
+    """Whether this content is held out for testing: decided by a checksum, and so the same in every run."""
     return zlib.crc32(f"{kind}|{content}".encode()) % HELD_OUT_SHARE == 0

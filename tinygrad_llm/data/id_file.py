@@ -1,15 +1,15 @@
-"""The ids of a long text on disk, mapped into memory: encoded once, used by every run.
+"""The ids of a long text on disk, memory-mapped: encoded once, used by every run.
 
     ids/
       3f1c0a9b2d4e-81c2f00d9a7b.ids     one id after the other, of two bytes (uint16) or four (uint32), little-endian:
                                         the training part's, then the validation part's
-      3f1c0a9b2d4e-81c2f00d9a7b.json    the manifest: of which text and tokenizer (sha256), how many ids, characters and
-                                        bytes are done, and the sha256 of the ids and of the manifest itself
+      3f1c0a9b2d4e-81c2f00d9a7b.json    the manifest: the text and the tokenizer (sha256), how many ids, characters and
+                                        bytes are encoded, and the sha256 of the ids and of the manifest itself
       run.lock                          held by the one process that writes
 
-The ids grow at the end of their file. Now and then they are flushed to disk, and only then does a new manifest take the
-old one's place: however the process ends, the manifest never speaks of ids that are not there, and ids that it does not
-speak of are overwritten when the work goes on. Before ids are used, all of them are compared with the manifest.
+Ids are appended to their file. From time to time they are flushed to disk, and only then a new manifest replaces the
+old one: however the process ends, the manifest never lists ids that are not on disk, and ids that it does not list are
+overwritten when encoding resumes. Before ids are used, all of them are compared with the manifest.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tinygrad_llm.formats import json_bytes, open_regular, parse_json, write_jso
 from tinygrad_llm.formats.atomic import cannot_write, sync_file
 
 KIND, VERSION = "tinygrad_llm ids", 1
-RECORD_INTERVAL = 5.0  # seconds of work that a killed process may lose
-READ = 1 << 20  # bytes at a time
+RECORD_INTERVAL = 5.0  # seconds of work lost at most when the process is killed
+READ = 1 << 20  # bytes per read
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """How much of a part of the text is encoded. Units: bytes of the text as UTF-8."""
+    """How much of the training or validation part is encoded. Units: bytes of the text as UTF-8."""
 
     ids: int = 0
     characters: int = 0
@@ -49,7 +49,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a text is encoded, with the sha256 of the ids, and of the text, up to there."""
+    """How far a text is encoded, with the sha256 of the ids and of the text up to there."""
 
     train: Part = Part()
     validation: Part = Part()
@@ -63,10 +63,10 @@ class Progress:
 
 
 class IdFile:
-    """The id file, in `folder`, of a text split into training and validation part, and a tokenizer.
+    """The id file in `folder` of one text, split into training and validation part, and one tokenizer.
 
-    `text` and `tokenizer` are the sha256 sums that tell them from others; `split` is the number of characters before
-    the validation part. Files of other texts and tokenizers may lie in the same folder.
+    `text` and `tokenizer` are their sha256 sums; `split` is the number of characters before the validation part. The
+    folder may also hold files of other texts and tokenizers.
     """
 
     def __init__(self, folder: str | os.PathLike[str], text: str, tokenizer: str, split: int, dtype: DTypeLike) -> None:
@@ -84,9 +84,9 @@ class IdFile:
         }
 
     def done(self) -> Progress | None:
-        """What is there and undamaged, complete or not; None where nothing is.
+        """The progress on disk, after comparing all ids with the manifest; None if there is no manifest.
 
-        Raises: FormatError where something is there that has changed, or is of another text, tokenizer or split
+        Raises: FormatError for a file that has changed, or is of another text, tokenizer or split
         """
         if not os.path.lexists(self.manifest):
             return None
@@ -112,7 +112,7 @@ class IdFile:
         return progress
 
     def running_sha256(self, done: Progress) -> Any:
-        """The sha256 of the ids that are done, to be continued by those that follow."""
+        """The sha256 object of the encoded ids, to be updated with further ids."""
         digest, left = hashlib.sha256(), done.all.ids * self.dtype.itemsize
         if left:
             with open_regular(self.path) as file:
@@ -122,23 +122,23 @@ class IdFile:
         return digest
 
     def mapped(self, done: Progress) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The ids of the training and of the validation part, as views of the file: memory holds what is looked at.
+        """The ids of the training and of the validation part, memory-mapped: read when they are used.
 
         Shapes: (N,), (M,)
         """
-        if not done.all.ids:  # nothing cannot be mapped
+        if not done.all.ids:  # an empty file cannot be mapped
             return np.empty(0, self.dtype), np.empty(0, self.dtype)
         ids = np.memmap(self.path, self.dtype, "r", shape=(done.all.ids,))
         return ids[: done.train.ids], ids[done.train.ids :]
 
     def write_manifest(self, done: Progress) -> None:
-        """Let the manifest say what is done. Raises: CheckpointError"""
+        """Write the progress to the manifest. Raises: CheckpointError"""
         write_json(self.manifest, self._content(done))
 
     def discard(self) -> None:
-        """Delete both files; who has mapped the ids keeps them. Raises: CheckpointError where that is not allowed"""
+        """Delete both files; ids that are mapped stay readable. Raises: CheckpointError if that is not allowed"""
         try:
-            self.manifest.unlink(missing_ok=True)  # first: ids without a manifest are nothing
+            self.manifest.unlink(missing_ok=True)  # first: ids without a manifest are ignored
             self.path.unlink(missing_ok=True)
         except OSError as problem:
             raise cannot_write(self.path, problem) from problem
@@ -149,16 +149,16 @@ class IdFile:
 
 
 class IdWriter:
-    """Appends to an id file in a `with` block, which keeps what is done when it ends early. Hold the folder's lock.
+    """Appends to an id file in a `with` block, which records the progress also when it ends early.
 
-    `text` is the running sha256 of the text up to where `done` ends.
+    The caller holds the folder's lock. `text` is the sha256 object of the text up to where `done` ends.
 
-    Raises: CheckpointError where the disk is full, the folder read-only, or the like
+    Raises: CheckpointError if the file cannot be written, such as on a full disk
     """
 
     def __init__(self, file: IdFile, done: Progress, text: Any) -> None:
         self.file = file
-        # In one tuple, so that Ctrl-C finds all of it as it was before a chunk, or as it is after.
+        # One tuple, so that after Ctrl-C all of it is as before a chunk, or as after it.
         self._state: tuple[Progress, Any, Any] = done, text, file.running_sha256(done)
         self._recorded = time.monotonic()
 
@@ -180,20 +180,20 @@ class IdWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            with suppress(CheckpointError, OSError):  # what went wrong first is what is said
+            with suppress(CheckpointError, OSError):  # the first error is the one to report
                 self._ids.truncate(self.done.all.ids * self.file.dtype.itemsize)  # room for the manifest on a full disk
                 self.record()
         self._ids.close()
 
     def append(self, chunk: str, ids: NDArray[Any], validation: bool = False) -> None:
-        """Add a chunk of the text and its ids: of the training part, or of the validation part, which comes after."""
+        """Append a chunk of the text and its ids, of the training part or of the validation part after it."""
         done, text, digest = self._state[0], self._state[1].copy(), self._state[2].copy()
         raw = chunk.encode("utf-8", "surrogatepass")
         content = memoryview(np.asarray(ids, self.file.dtype).tobytes())
         text.update(raw)
         digest.update(content)
         try:
-            while content:  # a disk that is nearly full takes a part
+            while content:  # a nearly full disk may take a part
                 content = content[self._ids.write(content) :]
         except OSError as problem:
             raise cannot_write(self.file.path, problem) from problem
@@ -204,7 +204,7 @@ class IdWriter:
             self.record()
 
     def record(self, complete: bool = False) -> None:
-        """Let the manifest say what is done, once the disk has it."""
+        """Write the progress to the manifest, after the ids are on disk."""
         done = dataclasses.replace(self.done, complete=complete)
         try:
             sync_file(self._ids)

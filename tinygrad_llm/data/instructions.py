@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.files import read_json, read_jsonl
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, Encoder, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
@@ -192,8 +193,8 @@ def collate_instructions(
     array([[   2,    3,    0],
            [   0, -100, -100]])
     """
-    if allowed_max_length is not None and allowed_max_length < 1:
-        raise ConfigError(f"collate_instructions: allowed_max_length must be at least 1; got {allowed_max_length}")
+    if allowed_max_length is not None:
+        expect_count("collate_instructions", "allowed_max_length", allowed_max_length)
     items = [item if isinstance(item, TokenizedRecord) else TokenizedRecord(list(item), 0) for item in batch]
     inputs, targets = collate_shifted([item.ids for item in items], pad_id)
     for line, item in zip(targets, items, strict=True):

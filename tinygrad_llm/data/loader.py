@@ -1,4 +1,4 @@
-"""The loader: a dataset in batches, shuffled or in order, the same way PyTorch's DataLoader does it."""
+"""DataLoader: batches of a dataset, shuffled or in order, with the random numbers of PyTorch's DataLoader."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.random import Generator, default_generator
 
 
 class Dataset(Protocol):
-    """Anything with a length and numbered items."""
+    """An object with a length and indexed items."""
 
     def __len__(self) -> int: ...
 
@@ -23,22 +24,22 @@ class Dataset(Protocol):
 class _Epoch:
     start: dict[str, Any]  # the generator's state before the epoch drew its order
     order: NDArray[np.int64] | range
-    batches: int = 0  # given out so far
+    batches: int = 0  # yielded so far
 
 
 class DataLoader:
     """Batches of `batch_size` items of a dataset, stacked by `collate_fn`; each `iter()` is one epoch.
 
-    Random numbers are drawn as by PyTorch's loader, from `generator` or else from the default one, so that a seed
-    gives PyTorch's shuffles: one 63-bit integer per epoch, shuffled or not (PyTorch seeds its workers with it);
-    then, to shuffle, a permutation: from `generator` itself if one was given, else from a new generator that one
-    more integer seeds. A given generator is asked for a second permutation when the items run out, and it is
-    thrown away; it is drawn here too, or the next epoch would differ.
+    Random numbers are drawn as by PyTorch's loader, from `generator` or the default generator, so that a seed gives
+    PyTorch's shuffles: one 63-bit integer per epoch, shuffled or not (PyTorch seeds its workers with it); then, to
+    shuffle, a permutation, from `generator` itself if one was given, else from a new generator that one more integer
+    seeds. With a given generator PyTorch draws a second permutation at the end of the items and discards it; this
+    loader draws it too, so that the next epoch is the same.
 
-    `state()` says where the loader stands inside an epoch, and after `set_state()` the next `iter()` goes on with
-    the batch that would have come, without reading the items before it.
+    `state()` is the position inside an epoch; after `set_state()` the next `iter()` continues with the next batch,
+    without reading the items before it.
 
-    Raises: ConfigError for a setting outside its range; what `collate_fn` raises.
+    Raises: ConfigError for a setting outside its range; what `collate_fn` raises
     """
 
     def __init__(
@@ -55,8 +56,7 @@ class DataLoader:
                 f"DataLoader: dataset needs __len__ and __getitem__; got {type(dataset).__name__}: "
                 "put its items into a list"
             )
-        if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size < 1:
-            raise ConfigError(f"DataLoader: batch_size must be an integer of at least 1; got {batch_size!r}")
+        expect_count("DataLoader", "batch_size", batch_size)
         if generator is not None and not isinstance(generator, Generator):
             raise ConfigError(
                 f"DataLoader: generator must be a tinygrad_llm.random.Generator; got {type(generator).__name__}"
@@ -67,8 +67,8 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate if collate_fn is None else collate_fn
         self.generator = generator
-        self._epoch: _Epoch | None = None  # the one being given out
-        self._resumed: _Epoch | None = None  # the one that the next iter() goes on with
+        self._epoch: _Epoch | None = None  # the current one
+        self._resumed: _Epoch | None = None  # the one that the next iter() continues
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -92,7 +92,7 @@ class DataLoader:
             places = epoch.order[first : first + self.batch_size]
             batch = self.collate_fn([self.dataset[int(place)] for place in places])
             epoch.batches += 1
-            if epoch.batches > whole:  # a short last batch: PyTorch has asked for one more item by now
+            if epoch.batches > whole:  # a short last batch: PyTorch has asked for one more item before it
                 self._draw_after_the_last_item(epoch)
             yield batch
         if count == whole:
@@ -116,10 +116,10 @@ class DataLoader:
             self.generator.randperm(len(epoch.order))
 
     def state(self) -> dict[str, Any]:
-        """The place in the epoch and in the random stream, for `set_state`.
+        """The position in the epoch and in the random stream, for `set_state`.
 
-        Take it while a batch is in hand and it names the batch after it; take it between epochs and it names the
-        first batch of the next.
+        Taken after a batch was yielded, it is the position of the next batch; taken between epochs, that of the first
+        batch of the next epoch.
         """
         epoch = self._epoch or self._resumed
         return {
@@ -132,17 +132,17 @@ class DataLoader:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Stand where `state()` was taken; the generator is put back, too (the default one if none was given).
+        """Continue from where `state()` was taken; also sets the generator (the default one if none was given).
 
-        Raises: ConfigError if the state is not one, or was taken over another number of items, another
-        batch_size or another shuffle.
+        Raises: ConfigError for what is no state, or for a state of another number of items, another batch_size or
+                another shuffle
         """
-        here = self.state()
+        current = self.state()
         try:
             for name in ("items", "batch_size", "shuffle"):
-                if state[name] != here[name]:
+                if state[name] != current[name]:
                     raise ConfigError(
-                        f"DataLoader.set_state: {name} must be what it was, {state[name]}; got {here[name]}: "
+                        f"DataLoader.set_state: {name} must be what it was, {state[name]}; got {current[name]}: "
                         "resume with the same data and settings"
                     )
             start, batches, generator_state = state["epoch_start"], state["batches"], state["generator"]
@@ -152,7 +152,7 @@ class DataLoader:
             raise ConfigError(f"DataLoader.set_state: batches must be in 0..{len(self)}; got {batches!r}")
         resumed = None
         if start is not None:
-            replay = Generator()  # the order is drawn again beside the stream, which has gone on since
+            replay = Generator()  # draws the order again; the stream itself has advanced since
             replay.set_state(start)
             resumed = _Epoch(dict(start), self._draw_order(replay), batches)
         self._source().set_state(generator_state)
@@ -160,12 +160,12 @@ class DataLoader:
 
 
 def collate(samples: Sequence[Any]) -> Any:
-    """Stack samples into a batch: arrays and numbers into arrays, tuples, lists and dicts field by field.
+    """Stack samples into a batch: arrays and numbers become arrays, tuples, lists and dicts field by field.
 
-    Python floats become float32, as in a Tensor; integers int64; strings stay a list.
+    Python floats become float32, as in a Tensor, integers int64; strings remain a list.
 
     Shapes: B samples (...) -> (B, ...)
-    Raises: ShapeError if samples differ in shape, length or keys; DTypeError for what is not a number
+    Raises: ShapeError if samples differ in shape, length or keys; DTypeError for anything but numbers
 
     >>> collate([([1, 2], "a"), ([3, 4], "b")])
     ([array([1, 3]), array([2, 4])], ['a', 'b'])

@@ -1,4 +1,4 @@
-"""Numbers in English and in French words: a language small enough to know exactly, and far too large to learn by heart.
+"""Numbers in English and in French words: translations that can be computed, and too many to memorise.
 
 French counts by twenties from 60 to 99 and has endings where English has none: soixante et onze is 71, quatre-vingts
 has an s that quatre-vingt-un has not, deux cents loses its own before another numeral, and mille never has one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.translation import Pair
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
@@ -86,7 +87,7 @@ FRENCH_TENS = [
 
 
 def english_words(number: int) -> str:
-    """A number below a million as it is said in Britain.
+    """A number below a million in British English.
 
     >>> english_words(21_105)
     'twenty-one thousand one hundred and five'
@@ -114,7 +115,7 @@ def _english_below_thousand(number: int) -> str:
 
 
 def french_words(number: int) -> str:
-    """A number below a million as it is written in France (before the spelling of 1990, which hyphenates all).
+    """A number below a million in French, in the spelling before 1990 (which hyphenates all parts).
 
     >>> [french_words(number) for number in (71, 80, 81, 200, 201, 80_000, 200_000, 1_001)]
     ['soixante et onze', 'quatre-vingts', 'quatre-vingt-un', 'deux cents', 'deux cent un', 'quatre-vingt mille', \
@@ -123,7 +124,7 @@ def french_words(number: int) -> str:
     thousands, rest = divmod(_expect_number("french_words", number), 1000)
     words = []
     if thousands > 1:
-        words.append(_french_below_thousand(thousands, plural=False))  # mille is a numeral, before which no s stands
+        words.append(_french_below_thousand(thousands, plural=False))  # no s before the numeral mille
     if thousands:
         words.append("mille")
     if rest or not thousands:
@@ -163,17 +164,16 @@ def _expect_number(owner: str, number: int) -> int:
 
 
 class NumberPairs:
-    """Pairs of English and French words for `count` random numbers, put into words only when they are asked for.
+    """Pairs of English and French words for `count` random numbers, each computed when it is indexed.
 
-    A number has up to six digits, each length as often, so that short numbers are seen as well as long ones. One number
-    in ten above 99 is held out: `held_out` says whether these pairs are made of those or of the others.
+    A number has one to six digits, with equal probability, so that short numbers are as frequent as long ones. One
+    number in ten above 99 is held out: `held_out` selects either those or all others.
 
     Raises: ConfigError for a count below 1
     """
 
     def __init__(self, count: int, held_out: bool = False, seed: int = 0) -> None:
-        if count < 1:
-            raise ConfigError(f"NumberPairs: count must be at least 1; got {count}")
+        expect_count("NumberPairs", "count", count)
         generator = Generator(seed)
         found = np.empty(0, np.int64)
         while len(found) < count:
@@ -191,5 +191,5 @@ class NumberPairs:
 
 
 def is_held_out(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which numbers are kept from training: one in ten of those above 99, in no pattern that a word would show."""
+    """Which numbers are held out of training: one in ten above 99, by a hash, so that no word predicts it."""
     return (numbers > 99) & ((numbers * 2_654_435_761 % 2**32 >> 16) % 10 == 0)

@@ -1,4 +1,4 @@
-"""Rows of different lengths as one array: padding on the right."""
+"""Padding: rows of different lengths as one array."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,30 +9,30 @@ from numpy.typing import NDArray
 from tinygrad_llm.errors import IdRangeError
 
 END_OF_TEXT_ID = 50256  # GPT-2's `<|endoftext|>`, which the book pads with
-IGNORE_INDEX = -100  # a target that the loss does not count
+IGNORE_INDEX = -100  # a target that the loss ignores
 
 
 class Encoder(Protocol):
-    """What a dataset needs of a tokenizer: ours have it, tiktoken's too."""
+    """The method that a dataset needs of a tokenizer; tiktoken's encodings have it too."""
 
     def encode_ordinary(self, text: str, /) -> list[int]: ...
 
 
 def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> list[int]:
-    """The ids of a whole text, at most `longest`, in the frame that its tokenizer has for one, such as BERT's.
+    """The ids of a whole text, at most `longest`, between `[CLS]` and `[SEP]` if the tokenizer has them.
 
-    A text without a token has none here either.
+    A text without tokens has no ids, also with a frame.
     """
     ids = tokenizer.encode_ordinary(text)
-    frame = getattr(tokenizer, "framed", None)  # which tiktoken's do not have
+    frame = getattr(tokenizer, "framed", None)  # tiktoken's encodings have none
     return ids[:longest] if frame is None or not ids else frame(ids, longest)
 
 
 def pad_right(rows: Sequence[Sequence[int]], width: int, pad_id: int = END_OF_TEXT_ID) -> NDArray[np.int64]:
-    """Each row cut after `width` ids, or filled up with `pad_id` to that many.
+    """Each row cut after `width` ids, or filled with `pad_id` up to `width`.
 
-    Shapes: B rows -> (B, width)
-    Raises: IdRangeError for a negative pad_id, which no embedding has
+    Shapes: B rows (T_i,) -> (B, width)
+    Raises: IdRangeError for a negative pad_id
 
     >>> pad_right([[1, 2, 3], [4]], width=2, pad_id=0)
     array([[1, 2],

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.instructions import Record, prompt_style, read_instructions
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
-from tinygrad_llm.errors import ConfigError
 
 
 def read_preferences(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -80,8 +80,8 @@ def collate_preferences(
     Shapes: B pairs -> four times (B, T)
     Raises: ConfigError for an allowed_max_length below 1
     """
-    if allowed_max_length is not None and allowed_max_length < 1:
-        raise ConfigError(f"collate_preferences: allowed_max_length must be at least 1; got {allowed_max_length}")
+    if allowed_max_length is not None:
+        expect_count("collate_preferences", "allowed_max_length", allowed_max_length)
     width = 1 + max(max(len(pair.chosen), len(pair.rejected)) for pair in batch)
     positions = np.arange(width)
     first = np.array([[pair.prompt_length if mask_prompt else 0] for pair in batch])

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.mapped import release_pages
 from tinygrad_llm.data.random_order import random_order
 from tinygrad_llm.data.windows import SlidingWindows
@@ -36,9 +37,8 @@ class WindowLoader:
         self, ids: ArrayLike, context_length: int, batch_size: int, generator: Generator | None = None
     ) -> None:
         self.windows = SlidingWindows(ids, context_length)
+        expect_count("WindowLoader", "batch_size", batch_size)
         self.context_length, self.batch_size = self.windows.context_length, int(batch_size)
-        if batch_size < 1:
-            raise ConfigError(f"WindowLoader: batch_size must be at least 1; got {batch_size}")
         self.generator = default_generator() if generator is None else generator
         self._epoch_start: dict[str, Any] | None = None  # the generator's state before the current epoch drew
         self._batches = 0  # yielded in the current epoch

@@ -1,11 +1,11 @@
 """Windows over one long sequence of token ids: the inputs and targets of a language model."""
 
-import operator
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError, DataError, DTypeError, IdRangeError, ShapeError
 
 Sliceable = TypeVar("Sliceable", bound=Any)
@@ -35,8 +35,8 @@ class SlidingWindows:
         if ids.dtype.kind not in "iu" and ids.size > 0:
             raise DTypeError(f"SlidingWindows: ids must be integers; got {ids.dtype}")
         self.ids = ids
-        self.context_length = _at_least_one("context_length", context_length)
-        self.stride = self.context_length if stride is None else _at_least_one("stride", stride)
+        self.context_length = _count("context_length", context_length)
+        self.stride = self.context_length if stride is None else _count("stride", stride)
         if ids.size <= self.context_length:
             raise DataError(
                 f"SlidingWindows: a window of context_length {self.context_length} needs at least "
@@ -69,11 +69,6 @@ def train_validation_split(sequence: Sliceable, validation_fraction: float = 0.1
     return sequence[:cut], sequence[cut:]
 
 
-def _at_least_one(what: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ConfigError(f"SlidingWindows: {what} must be an integer of at least 1; got {value!r}")
-    return number
+def _count(name: str, value: Any) -> int:
+    expect_count("SlidingWindows", name, value)
+    return int(value)

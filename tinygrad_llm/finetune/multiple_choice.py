@@ -58,6 +58,29 @@ class ChoiceReport:
         }
 
 
+@dataclass(frozen=True)
+class ScoredQuestion:
+    """A question and the log-likelihood of each choice, in nats; None if the question does not fit the context."""
+
+    question: Question
+    log_likelihoods: list[float] | None
+    by_sum: int | None = None  # index of the choice with the largest log-likelihood
+    by_byte: int | None = None  # the same, per byte
+
+    def to_dict(self) -> dict[str, Any]:
+        """The question, the two answers of the model, and whether each is right, as JSON can hold it."""
+        return {
+            "question": self.question.text,
+            "choices": list(self.question.choices),
+            "answer": self.question.answer,
+            "by_sum": self.by_sum,
+            "by_byte": self.by_byte,
+            "right_by_sum": self.by_sum == self.question.answer,
+            "right_by_byte": self.by_byte == self.question.answer,
+            "log_likelihoods": self.log_likelihoods,
+        }
+
+
 def choice_log_likelihoods(model: Any, start: list[int], ends: Sequence[list[int]]) -> Array | None:
     """ln p(end | start) of each choice, all as token ids; None where the longest does not fit the model's context.
 
@@ -85,11 +108,12 @@ def evaluate_choices(
     shots: Sequence[Question] = (),
     progress: Callable[[int, int], None] | None = None,
     style: PromptStyle | None = None,
+    log: Callable[[ScoredQuestion], None] | None = None,
 ) -> ChoiceReport:
     """Score the choices of each question, with the answered `shots` before it.
 
-    Where the context is too short, the first shots are left out. `progress(done, total)` is called after each
-    question; for `style` see `question_ids`.
+    Where the context is too short, the first shots are left out. `progress(done, total)` and `log(scored)` are
+    called after each question; for `style` see `question_ids`.
 
     Raises: DataError where there is no question, or none fits the context
     """
@@ -103,12 +127,16 @@ def evaluate_choices(
                 break
         if found is None:
             skipped += 1
+            scored = ScoredQuestion(question, None)
         else:
             shortened += left_out > 0
             sizes = [len(choice.encode()) + (style is None) for choice in question.choices]  # plain: after a space
-            right_by_sum += int(found.argmax()) == question.answer
-            right_by_byte += int((found / sizes).argmax()) == question.answer
+            scored = ScoredQuestion(question, found.tolist(), int(found.argmax()), int((found / sizes).argmax()))
+            right_by_sum += scored.by_sum == question.answer
+            right_by_byte += scored.by_byte == question.answer
             chances.append(1 / len(question.choices))
+        if log is not None:
+            log(scored)
         if progress is not None:
             progress(done, len(questions))
     count = len(chances)
