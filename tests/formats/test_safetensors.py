@@ -150,9 +150,9 @@ TWO = {"a": entry(), "b": entry("U8", (3,), (8, 11))}
         (b"\xff" * 20, "100000000 bytes"),
         (build(b"{}", length=3), "promise a header of 3 bytes; only 2 follow: the file is cut off"),
         (build(b""), "begin with '{'"),
-        (build(b" {}"), "begin with '{'"),
+        (build(b"\x0b{}"), "begin with '{'"),
         (build(b"[]"), "begin with '{'"),
-        (build(b"{}\n"), "end with '}'"),
+        (build(b"{}\x0b"), "end with '}'"),
         (build(b'{"a":}'), "line 1, column 6"),
         (build(b'{"\xff":{}}'), "UTF-8"),
         (build(b'{"a":1,"a":1}'), "'a' appears twice"),
@@ -160,7 +160,6 @@ TWO = {"a": entry(), "b": entry("U8", (3,), (8, 11))}
         (build(b'{"a":' * 5000 + b"}" * 5000), "nested more than 3"),
         (build(b'{"a":' * 20000 + b"}" * 20000), "two lists for each tensor"),
         (build({"__metadata__": {"a": 1}}), "object of strings"),
-        (build({"__metadata__": None}), "object of strings"),
         (build({"__metadata__": ["a"]}), "object of strings"),
         (build({"a": 5}), "dtype, shape and data_offsets"),
         (build({"a": {"dtype": "F32", "shape": [0]}}), "dtype, shape and data_offsets"),
@@ -368,3 +367,22 @@ def test_brackets_in_names_and_metadata_are_no_lists(tmp_path):
     path = tmp_path / "names.safetensors"
     write_safetensors(path, {"[[[{{{": np.ones(2, np.float32)}, {"note": "[" * 9_000})
     assert list(read_safetensors(path)) == ["[[[{{{"]
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", "\t\r "])
+@pytest.mark.parametrize("after", ["", "  ", "\r\n"])
+@pytest.mark.parametrize("metadata", ["", '"__metadata__":null,'])
+def test_white_space_around_the_header_and_null_metadata_are_accepted(tmp_path, before, after, metadata):
+    header = before + "{" + metadata + '"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' + after
+    path = tmp_path / "x"
+    path.write_bytes(build(header.encode(), np.float32(1.5).tobytes()))
+    assert read_header(path).metadata == {}
+    assert read_safetensors(path)["a"].tolist() == [1.5]
+
+
+@pytest.mark.parametrize("header", [b" \n{%s}\t\r ", b'{"__metadata__":null,%s}'])
+def test_the_reference_reads_them_too(tmp_path, header):
+    reference = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "x"
+    path.write_bytes(build(header % b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}', np.float32(1.5).tobytes()))
+    assert reference.load_file(path)["a"].tolist() == read_safetensors(path)["a"].tolist() == [1.5]

@@ -112,7 +112,7 @@ def test_reads_what_older_versions_wrote_besides(folder):
         ({"is_decoder": True}, "is_decoder must be unset or false"),
         ({"add_cross_attention": True}, "add_cross_attention must be unset"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings must be true"),
-        ({"attention_probs_dropout_prob": 0.2}, "must be equal, for a Bert has one dropout"),
+        ({"attention_probs_dropout_prob": 0.2}, "must be equal, because a Bert has one dropout"),
         ({"hidden_size": -8}, "hidden_size must be an integer of at least 1; got -8"),
         ({"num_hidden_layers": 3}, "must hold 'encoder.layer.2.attention.self.query.weight'"),
         ({"num_hidden_layers": 1}, "of a BERT of 1 layers and nothing else; also holds 16 more"),
@@ -152,11 +152,11 @@ def test_refuses_weights_that_do_not_fit(edit, message, folder):
 def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder, tmp_path):
     some_bert().save_pretrained(folder)
     change(folder, model_type="gpt2")
-    with pytest.raises(CheckpointError, match="belongs to something else"):
+    with pytest.raises(CheckpointError, match="must be the config of a bert"):
         some_bert().save_pretrained(folder)
     model = some_bert()
     model.head = Linear(8, 2)
-    with pytest.raises(StateDictError, match=r"head\.bias must come to .* got"):
+    with pytest.raises(StateDictError, match=r"head\.bias must have the shape .* got"):
         model.save_pretrained(tmp_path / "new")
 
 

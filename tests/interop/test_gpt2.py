@@ -143,6 +143,17 @@ def test_a_head_in_the_file(folder, promised, factor, tied):
     assert np.array_equal(model.head.weight.data, model.token_embedding.weight.data * factor)
 
 
+def test_tied_weights_under_the_head_s_name(folder):
+    """As `safetensors.torch.save_model` writes them."""
+    rewrite(folder, lambda tensors: tensors | {"lm_head.weight": tensors.pop("transformer.wte.weight")})
+    model = GPT.from_pretrained(folder)
+    assert model.head.weight is model.token_embedding.weight
+    assert same(model, random_gpt())
+    edit(folder, tie_word_embeddings=False)
+    with pytest.raises(FormatError, match=r"must hold 'wte\.weight'"):
+        GPT.from_pretrained(folder)
+
+
 def test_every_layer_takes_the_settings(folder):
     model = GPT.from_pretrained(folder)
     norms = [norm for block in model.blocks for norm in (block.norm1, block.norm2)] + [model.final_norm]
@@ -258,7 +269,7 @@ def test_a_folder_without_weights(folder):
         ({"layer_norm_epsilon": -1}, "norm_eps"),
         ({"layer_norm_epsilon": 10**300}, "norm_eps"),
         ({"resid_pdrop": 1.0, "embd_pdrop": 1.0, "attn_pdrop": 1.0}, "dropout"),
-        ({"hidden_size": 8}, "n_embd and hidden_size mean the same"),
+        ({"hidden_size": 8}, "n_embd and hidden_size are two names of one setting"),
     ],
     ids=str,
 )
@@ -297,7 +308,7 @@ def test_weights_that_do_not_fit(folder, change, message):
 def test_what_was_added_or_replaced_is_not_written(tmp_path):
     classifier = random_gpt()
     classifier.head = Linear(6, 2)
-    with pytest.raises(StateDictError, match=r"head\.weight must come to \(262, 6\)"):
+    with pytest.raises(StateDictError, match=r"head\.weight must have the shape \(262, 6\)"):
         classifier.save_pretrained(tmp_path / "a")
     more = random_gpt()
     more.adapter = Linear(6, 2)

@@ -133,3 +133,14 @@ def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_
     model = GPT.from_pretrained(tmp_path)
     assert not model.config.tie_weights
     agree(model, transformers.GPT2LMHeadModel.from_pretrained(tmp_path))
+
+
+def test_what_save_model_writes_loads_here(tmp_path):
+    """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
+    other = theirs()
+    other.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    pytest.importorskip("safetensors.torch").save_model(other, str(tmp_path / "model.safetensors"))
+    names = read_header(tmp_path / "model.safetensors").tensors
+    assert "lm_head.weight" in names and "transformer.wte.weight" not in names
+    agree(GPT.from_pretrained(tmp_path), transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval())

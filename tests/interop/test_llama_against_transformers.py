@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Generator, manual_seed, no_grad
+from tinygrad_llm.formats import read_json, read_safetensors, write_json, write_safetensors
 from tinygrad_llm.generate import generate
 from tinygrad_llm.models import Llama, LlamaConfig
 from tinygrad_llm.text import BPETokenizer
@@ -177,3 +178,44 @@ def test_ours_open_there_with_their_tokenizer(tmp_path):
     agree(model, other.eval())
     opened = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert opened.encode("and to<|endoftext|>fro") == tokenizer.encode("and to<|endoftext|>fro", "all")
+
+
+def test_what_save_model_writes_loads_here(tmp_path):
+    """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
+    other = theirs("qwen2", tie_word_embeddings=True)
+    other.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    pytest.importorskip("safetensors.torch").save_model(other, str(tmp_path / "model.safetensors"))
+    agree(Llama.from_pretrained(tmp_path), type(other).from_pretrained(tmp_path).eval())
+
+
+SHORT_SCALING = {
+    name: SCALING[name] for name in SCALING if name not in ("original_max_position_embeddings", "rope_theta")
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_scaling": {"type": "linear", "factor": 1.0}},
+        {"rope_scaling": SHORT_SCALING},
+        {"rope_scaling": SHORT_SCALING, "original_max_position_embeddings": 24},
+    ],
+    ids=str,
+)
+def test_rotations_that_are_spelled_otherwise(tmp_path, changes):
+    theirs("llama").save_pretrained(tmp_path)
+    config = read_json(tmp_path / "config.json") | changes
+    write_json(tmp_path / "config.json", {name: config[name] for name in config if name != "rope_parameters"})
+    other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    agree(Llama.from_pretrained(tmp_path), other.eval())
+
+
+@pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "model.layers.1.self_attn.rotary_emb.inv_freq"])
+def test_saved_rotary_frequencies_are_ignored_by_both(tmp_path, name):
+    theirs("llama").save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, {**read_safetensors(path, copy=True), name: np.ones(3, np.float32)}, {"format": "pt"})
+    other, loading = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(loading.values()), loading
+    agree(Llama.from_pretrained(tmp_path), other.eval())

@@ -34,6 +34,7 @@ from tinygrad_llm.formats.atomic import atomic_write
 from tinygrad_llm.formats.regular_file import open_regular
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 
+JSON_SPACE = b" \t\n\r"
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 LARGEST = 2**63 - 1  # bytes of one array, and each of its axes: what NumPy can count
 MOST_AXES = 64  # of a NumPy array
@@ -176,10 +177,12 @@ def _read_header(file: BinaryIO, source: str) -> Header:
             "or not safetensors"
         )
     text = file.read(length)
-    if not text.startswith(b"{"):
+    if not text.lstrip(JSON_SPACE).startswith(b"{"):  # the reference reader accepts white space around the object too
         raise FormatError(f"{source}: byte 8: the header must begin with '{{'; got {text[:1]!r}")
-    if not text.rstrip(b" ").endswith(b"}"):
-        raise FormatError(f"{source}: the header must end with '}}' and spaces; got {text[-1:]!r} at byte {length + 7}")
+    if not text.rstrip(JSON_SPACE).endswith(b"}"):
+        raise FormatError(
+            f"{source}: the header must end with '}}' and white space; got {text[-1:]!r} at byte {length + 7}"
+        )
     brackets, tensors_promised = text.count(b"[") + text.count(b"{"), text.count(b'"dtype"')
     if brackets > 3 * tensors_promised + MOST_STRAY_BRACKETS:  # a list of lists takes 70 times its text in memory
         raise FormatError(
@@ -187,7 +190,7 @@ def _read_header(file: BinaryIO, source: str) -> Header:
             f"for {tensors_promised} tensors"
         )
     entries = parse_json(text, f"{source}: header", max_depth=3)
-    metadata = _check_metadata(entries.pop(METADATA, {}), source)
+    metadata = _check_metadata(entries.pop(METADATA, None), source)
     tensors = {name: _check_entry(entry, f"{source}: tensor {shown(name)}") for name, entry in entries.items()}
     ordered = dict(sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)))
     end = 0
@@ -207,6 +210,8 @@ def _read_header(file: BinaryIO, source: str) -> Header:
 
 
 def _check_metadata(metadata: object, source: str) -> dict[str, str]:
+    if metadata is None:  # left out, or null
+        return {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError(f"{source}: {METADATA} must be an object of strings; got {shown(metadata)}")
     return metadata

@@ -1,4 +1,4 @@
-"""To and from the world of others: a model with its tokenizer in a Hugging Face folder, and GPT-2's own weights."""
+"""Other people's models: reading and writing Hugging Face folders, and downloading GPT-2's weights."""
 
 from typing import TYPE_CHECKING
 

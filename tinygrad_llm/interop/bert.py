@@ -1,6 +1,6 @@
 """BERT's names and settings in a Hugging Face folder of model type "bert".
 
-    ours                                      there
+    ours                                      theirs
     token_embedding.weight                    bert.embeddings.word_embeddings.weight
     position_embedding, segment_embedding     bert.embeddings.position_embeddings, token_type_embeddings
     embedding_norm                            bert.embeddings.LayerNorm
@@ -15,8 +15,8 @@
     head.bias                                 cls.predictions.bias
     next_sentence                             cls.seq_relationship
 
-Which of the last four lines are there tells the classes apart: BertModel has the pooler, BertForMaskedLM the head,
-BertForPreTraining both and the guess at the next sentence. A BertModel's names have no `bert.` before them.
+The last four lines differ by class: BertModel has the pooler, BertForMaskedLM the head, BertForPreTraining both and the
+head of next-sentence prediction. The names of a BertModel have no prefix `bert.`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     Arrays,
+    HuggingFaceConfig,
     Place,
-    TheirConfig,
     state_from,
     tensors_from,
     write_folder,
@@ -49,13 +49,13 @@ TABLE, DECODER = "embeddings.word_embeddings.weight", "cls.predictions.decoder"
 GELU_FORMS = {"gelu": "none", "gelu_python": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 ACTIVATIONS = {"none": "gelu", "tanh": "gelu_new"}
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of the first uploads
-# What would change the numbers, and is not computed here.
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # in the first uploads
+# Options that change the output and are not computed here.
 MUST_BE_UNSET = ("is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config")
 
 
 def places(settings: Mapping[str, Any]) -> Iterator[Place]:
-    """Where each weight of a BERT with these settings lies, in the order of its layers."""
+    """The places of all weights of a BERT with these settings, layer by layer."""
     width, vocab_size = settings["embedding_dim"], settings["vocab_size"]
     inner = 4 * width if settings["feed_forward_dim"] is None else settings["feed_forward_dim"]
 
@@ -75,14 +75,14 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
         yield Place(f"embeddings.{theirs}.weight", (rows, width), (f"{ours}.weight",))
     yield from norm("embeddings", "embedding_norm")
     for layer in range(settings["num_layers"]):
-        here, there = f"blocks.{layer}.", f"encoder.layer.{layer}."
+        block, theirs = f"blocks.{layer}.", f"encoder.layer.{layer}."
         for part in ("query", "key", "value"):
-            yield from linear(f"{there}attention.self.{part}", f"{here}attention.{part}", width, width)
-        yield from linear(f"{there}attention.output.dense", f"{here}attention.output", width, width)
-        yield from norm(f"{there}attention.output", f"{here}norm1")
-        yield from linear(f"{there}intermediate.dense", f"{here}feed_forward.up", width, inner)
-        yield from linear(f"{there}output.dense", f"{here}feed_forward.down", inner, width)
-        yield from norm(f"{there}output", f"{here}norm2")
+            yield from linear(f"{theirs}attention.self.{part}", f"{block}attention.{part}", width, width)
+        yield from linear(f"{theirs}attention.output.dense", f"{block}attention.output", width, width)
+        yield from norm(f"{theirs}attention.output", f"{block}norm1")
+        yield from linear(f"{theirs}intermediate.dense", f"{block}feed_forward.up", width, inner)
+        yield from linear(f"{theirs}output.dense", f"{block}feed_forward.down", inner, width)
+        yield from norm(f"{theirs}output", f"{block}norm2")
     if settings["pooler"]:
         yield from linear("pooler.dense", "pooler", width, width)
     if settings["masked_word_head"]:
@@ -97,11 +97,11 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def read_bert(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
-    """The settings of the BertConfig and the state dict of the Bert that a folder holds.
+    """The settings of the BertConfig and the state dict of the Bert in a folder.
 
-    Arrays are read-only views of the file where they can be.
+    The arrays are read-only views of the file where its dtype allows that.
 
-    Raises: FormatError
+    Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
@@ -109,8 +109,12 @@ def read_bert(folder: str | os.PathLike[str], dropout: float | None = None) -> t
     settings["pooler"] = any(name.startswith("pooler.") for name in tensors)
     settings["masked_word_head"] = any(name.startswith("cls.predictions.") for name in tensors)
     for name, original in ((f"{DECODER}.weight", TABLE), (f"{DECODER}.bias", "cls.predictions.bias")):
-        copy = tensors.pop(name, None)  # which old versions saved as well
-        if copy is not None and not (original in tensors and np.array_equal(copy, tensors[original])):
+        copy = tensors.pop(name, None)
+        if copy is None:
+            continue
+        if original not in tensors:  # `safetensors.torch.save_model` may keep this copy of tied weights only
+            tensors[original] = copy
+        elif not np.array_equal(copy, tensors[original]):  # old versions saved both
             raise FormatError(
                 f"{folder}: {name!r} must be the numbers of {original!r}: a head of its own is not computed here"
             )
@@ -126,19 +130,19 @@ def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
                 short = short.removesuffix(old) + new
         if short in plain:
             raise FormatError(f"{folder}: holds {shown(short)} twice, under two names; remove one")
-        if short != "embeddings.position_ids":  # 0, 1, 2 ..., which old versions saved as well
+        if short != "embeddings.position_ids":  # 0, 1, 2 ..., which old versions saved
             plain[short] = array
     return plain
 
 
 def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
-    """The settings of a BertConfig, but for its heads, that a BERT's config.json asks for; defaults are BERT-base's.
+    """The settings of a BertConfig in a BERT's config.json, except for its heads. The defaults are BERT-base's.
 
-    `dropout`, where given, stands for the config's two.
+    `dropout`, if given, replaces the two rates of the file.
 
     Raises: FormatError, naming an option that is not computed here
     """
-    config = TheirConfig(path)
+    config = HuggingFaceConfig(path)
     if config.get("model_type") != "bert":
         raise FormatError(f"{path}: model_type must be 'bert'; got {shown(config.get('model_type'))}")
     config.expect_unset(*MUST_BE_UNSET)
@@ -151,8 +155,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
         dropout = rates["hidden_dropout_prob"]
         if any(rate != dropout for rate in rates.values()):
             raise FormatError(
-                f"{path}: {', '.join(DROPOUTS)} must be equal, for a Bert has one dropout here; got {shown(rates)}: "
-                "choose one with dropout= (it matters to training only)"
+                f"{path}: {', '.join(DROPOUTS)} must be equal, because a Bert has one dropout rate; "
+                f"got {shown(rates)}: choose one with dropout= (it is used in training only)"
             )
     return {
         "vocab_size": config.size("vocab_size", 30522),
@@ -186,10 +190,10 @@ def write_bert(
         name if name.startswith(HEADS) else prefix + name: array
         for name, array in tensors_from(state, places(settings), "Bert").items()
     }
-    write_folder(Path(folder), _their_config(settings), tensors, tokenizer, settings)
+    write_folder(Path(folder), _config_json(settings), tensors, tokenizer, settings)
 
 
-def _their_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _config_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     model = "BertModel"
     if settings["masked_word_head"]:
         model = "BertForPreTraining" if settings["pooler"] else "BertForMaskedLM"

@@ -1,4 +1,4 @@
-"""New special tokens for a model that has learned without them."""
+"""Adding special tokens to a trained model and its tokenizer."""
 
 from collections.abc import Iterable
 
@@ -11,18 +11,18 @@ from tinygrad_llm.text import BPETokenizer
 def extend_vocabulary(
     model: LanguageModel, tokenizer: BPETokenizer, names: Iterable[str], generator: Generator | None = None
 ) -> BPETokenizer:
-    """The tokenizer with new special tokens at its end, for which the model gets rows where it has none to spare.
+    """The tokenizer with new special tokens at its end. Old ids keep their meaning.
 
-    The model's embedding and head, shared or not, are changed in place, as `LanguageModel.resize_token_embeddings`
-    does; old ids mean what they did. Make the optimizer afterwards.
+    The model's embedding and head are resized in place by `resize_token_embeddings`, if they have no spare rows. Make
+    the optimizer afterwards.
 
-    Raises: TokenizerError for names that are not new, ConfigError where the model is too small for the tokenizer as it
-            is or its head was replaced
+    Raises: TokenizerError for names that are not new, ConfigError where the model has fewer rows than the tokenizer has
+            tokens, or its head was replaced
     """
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ConfigError(
             f"extend_vocabulary: the model must have a row for each of the tokenizer's {tokenizer.vocab_size} tokens; "
-            f"it has {model.config.vocab_size}: they do not belong together"
+            f"it has {model.config.vocab_size}: use the tokenizer that the model was trained with"
         )
     extended = tokenizer.with_special_tokens(names)
     if extended.vocab_size > model.config.vocab_size:

@@ -1,18 +1,18 @@
 """GPT's names and settings in a Hugging Face folder of model type "gpt2".
 
-    ours                                      there
+    ours                                      theirs
     token_embedding.weight                    transformer.wte.weight
     position_embedding.weight                 transformer.wpe.weight
     blocks.0.norm1                            transformer.h.0.ln_1
-    blocks.0.attention.query, key, value      transformer.h.0.attn.c_attn       side by side, transposed
+    blocks.0.attention.query, key, value      transformer.h.0.attn.c_attn       joined, transposed
     blocks.0.attention.output                 transformer.h.0.attn.c_proj       transposed
     blocks.0.norm2                            transformer.h.0.ln_2
     blocks.0.feed_forward.up, down            transformer.h.0.mlp.c_fc, c_proj  transposed
     final_norm                                transformer.ln_f
     head.weight                               lm_head.weight                    absent where tied to wte
 
-A Linear's weight is (out, in) here; there it is (in, out), for OpenAI's code wrote a linear layer as a convolution of
-width 1. `transformer.` is left out in OpenAI's own uploads.
+Our weight of a Linear is (out, in), theirs is (in, out), because OpenAI's code wrote a linear layer as a convolution of
+width 1. OpenAI's own uploads leave out `transformer.`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     HEAD,
     Arrays,
+    HuggingFaceConfig,
     Place,
-    TheirConfig,
     head_is_tied,
     state_from,
     tensors_from,
@@ -44,8 +44,8 @@ from tinygrad_llm.interop.huggingface_weights import (
 from tinygrad_llm.text import Tokenizer
 
 PREFIX = "transformer."
-MASK_BUFFER = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")  # the causal mask, which old versions saved as well
-OTHER_NAMES = {  # under which transformers takes the same setting
+MASK_BUFFER = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")  # the causal mask, which old versions saved
+OTHER_NAMES = {  # second names under which transformers accepts these settings
     "n_embd": "hidden_size",
     "n_positions": "max_position_embeddings",
     "n_head": "num_attention_heads",
@@ -55,7 +55,7 @@ GELU_FORMS = {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "none", "
 ACTIVATIONS = {"tanh": "gelu_new", "none": "gelu"}
 QKV = ("query", "key", "value")
 DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-# What would change the numbers, and is not computed here. (`reorder_and_upcast_attn` only rounds otherwise.)
+# Options that change the output and are not computed here. (`reorder_and_upcast_attn` changes the rounding only.)
 MUST_BE_UNSET = (
     "scale_attn_by_inverse_layer_idx",
     "add_cross_attention",
@@ -67,7 +67,7 @@ GPT2_VOCAB_SIZE, GPT2_END_OF_TEXT = 50257, 50256
 
 
 def places(settings: Mapping[str, Any]) -> Iterator[Place]:
-    """Where each weight of a GPT with these settings lies, in the order of its layers."""
+    """The places of all weights of a GPT with these settings, layer by layer."""
     width, vocab_size = settings["embedding_dim"], settings["vocab_size"]
     inner = 4 * width if settings["feed_forward_dim"] is None else settings["feed_forward_dim"]
     linears = [
@@ -79,13 +79,14 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
     yield Place("wte.weight", (vocab_size, width), ("token_embedding.weight",))
     yield Place("wpe.weight", (settings["context_length"], width), ("position_embedding.weight",))
     for layer in range(settings["num_layers"]):
-        here, there = f"blocks.{layer}.", f"h.{layer}."
+        block, theirs_block = f"blocks.{layer}.", f"h.{layer}."
         for part in ("weight", "bias"):
             for ours, theirs in (("norm1", "ln_1"), ("norm2", "ln_2")):
-                yield Place(f"{there}{theirs}.{part}", (width,), (f"{here}{ours}.{part}",))
+                yield Place(f"{theirs_block}{theirs}.{part}", (width,), (f"{block}{ours}.{part}",))
             for name, parts, size_in, size_out in linears:
                 shape = (size_in, size_out) if part == "weight" else (size_out,)
-                yield Place(f"{there}{name}.{part}", shape, tuple(f"{here}{o}.{part}" for o in parts), part == "weight")
+                names = tuple(f"{block}{ours}.{part}" for ours in parts)
+                yield Place(f"{theirs_block}{name}.{part}", shape, names, transposed=part == "weight")
     for part in ("weight", "bias"):
         yield Place(f"ln_f.{part}", (width,), (f"final_norm.{part}",))
     if not settings["tie_weights"]:
@@ -96,11 +97,11 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
-    """The settings of the GPTConfig and the state dict of the GPT that a folder holds.
+    """The settings of the GPTConfig and the state dict of the GPT in a folder.
 
-    Arrays are read-only views of the file where they can be.
+    The arrays are read-only views of the file where its dtype allows that.
 
-    Raises: FormatError
+    Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
@@ -121,13 +122,13 @@ def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
 
 
 def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
-    """The settings of a GPTConfig that a GPT-2's config.json asks for; what it leaves out is as in GPT-2's smallest.
+    """The settings of a GPTConfig in a GPT-2's config.json. The defaults are those of the smallest GPT-2.
 
-    `dropout`, where given, stands for the config's three.
+    `dropout`, if given, replaces the three rates of the file.
 
     Raises: FormatError, naming an option that is not computed here
     """
-    config = TheirConfig(path, OTHER_NAMES)
+    config = HuggingFaceConfig(path, OTHER_NAMES)
     if config.get("model_type") != "gpt2":
         raise FormatError(f"{path}: model_type must be 'gpt2'; got {shown(config.get('model_type'))}")
     config.expect_unset(*MUST_BE_UNSET)
@@ -138,8 +139,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
         dropout = rates["embd_pdrop"]
         if any(rate != dropout for rate in rates.values()):
             raise FormatError(
-                f"{path}: {', '.join(DROPOUTS)} must be equal, for a GPT has one dropout here; got {shown(rates)}: "
-                f"choose one with dropout= (it matters to training only)"
+                f"{path}: {', '.join(DROPOUTS)} must be equal, because a GPT has one dropout rate; "
+                f"got {shown(rates)}: choose one with dropout= (it is used in training only)"
             )
     return {
         "vocab_size": config.size("vocab_size", GPT2_VOCAB_SIZE),
@@ -167,7 +168,7 @@ def write_gpt2(
 ) -> None:
     """Write a GPT of these settings and weights, and its tokenizer, as transformers opens them.
 
-    Without bias of queries, keys and values, zeros are written: GPT-2 always has one there.
+    If the GPT has no bias of queries, keys and values, zeros are written, because GPT-2 always has one.
 
     Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
     """
@@ -179,19 +180,19 @@ def write_gpt2(
         name if name == HEAD else PREFIX + name: array
         for name, array in tensors_from(state, places(settings), "GPT-2").items()
     }
-    write_folder(Path(folder), _their_config(settings, tokenizer), tensors, tokenizer, settings)
+    write_folder(Path(folder), _config_json(settings, tokenizer), tensors, tokenizer, settings)
 
 
-def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
+def _config_json(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
     end_of_text = tokenizer.end_of_text if tokenizer is not None else None
     if tokenizer is None and settings["vocab_size"] == GPT2_VOCAB_SIZE:
-        end_of_text = GPT2_END_OF_TEXT  # a vocabulary of this size is GPT-2's own
+        end_of_text = GPT2_END_OF_TEXT  # a vocabulary of this size is that of GPT-2
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "vocab_size": settings["vocab_size"],
         "n_positions": settings["context_length"],
-        "n_ctx": settings["context_length"],  # the older name, which some readers still ask for
+        "n_ctx": settings["context_length"],  # an older name, which some readers need
         "n_embd": settings["embedding_dim"],
         "n_head": settings["num_heads"],
         "n_layer": settings["num_layers"],

@@ -1,9 +1,9 @@
-"""The tokenizer of a Hugging Face folder, whichever of the known kinds it is.
+"""Reading and writing the tokenizer of a Hugging Face folder.
 
-tokenizer.json, tokenizer_config.json      byte-level BPE, or WordPiece (which is written as the next), or
+tokenizer.json, tokenizer_config.json      byte-level BPE, or WordPiece (read only), or
 vocab.txt, tokenizer_config.json           WordPiece, or
 vocab.json, merges.txt                     byte-level BPE in GPT-2's older files (read only), or
-tinygrad_tokenizer.json                    what Hugging Face has no file for: characters, words
+tinygrad_tokenizer.json                    tokenizers that Hugging Face's files cannot hold: characters, words
 """
 
 import os
@@ -31,9 +31,9 @@ from tinygrad_llm.text.wordpiece_files import (
 
 
 def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer that lies in a folder.
+    """The tokenizer in a folder.
 
-    Raises: FormatError where there is none, or one that is neither byte-level BPE nor WordPiece
+    Raises: FormatError for a folder without a tokenizer, or with one that is neither byte-level BPE nor WordPiece
     """
     folder = Path(folder)
     if os.path.lexists(folder / TOKENIZER_FILE):
@@ -49,15 +49,12 @@ def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
         return read_encoder_and_merges(folder / "vocab.json", folder / "merges.txt")
     raise FormatError(
         f"{folder}: must hold a tokenizer: {TOKENIZER_FILE}, tokenizer.json, {VOCABULARY}, or vocab.json with "
-        "merges.txt; put the one that the model was trained with there"
+        "merges.txt; add the files of the tokenizer that the model was trained with"
     )
 
 
 def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer | WordPieceTokenizer:
-    """The tokenizer itself, if `write_huggingface_tokenizer` can write it.
-
-    Raises: TokenizerError
-    """
+    """The tokenizer itself. Raises: TokenizerError for one that `write_huggingface_tokenizer` cannot write"""
     if isinstance(tokenizer, WordPieceTokenizer):
         expect_lines(tokenizer)
         return tokenizer
@@ -65,14 +62,14 @@ def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer | WordPie
         expect_merges(tokenizer)
         return tokenizer
     raise TokenizerError(
-        f"Hugging Face's files hold byte-level BPE or WordPiece; a {type(tokenizer).__name__} is kept by its own save()"
+        f"Hugging Face's files hold byte-level BPE or WordPiece; save a {type(tokenizer).__name__} with its own save()"
     )
 
 
 def write_huggingface_tokenizer(
     tokenizer: Tokenizer, folder: str | os.PathLike[str], model_max_length: int | None = None
 ) -> list[Path]:
-    """Write the files that transformers opens to the same ids; gives their paths.
+    """Write the files with which transformers encodes to the same ids; returns their paths.
 
     Units: model_max_length in tokens, the model's context length
     Raises: TokenizerError for a tokenizer that these files cannot hold, CheckpointError if one cannot be written

@@ -1,6 +1,7 @@
-"""What the Hugging Face folders of all models share: config.json, and weights under other names.
+"""Reading and writing config.json and the weights of a Hugging Face folder, for all models.
 
-Each model says in a list of Places where its weights lie; reading and writing both follow that list.
+The weights have other names there. Each model has a list of Places, one for each array in the file, which both reading
+and writing follow. "Theirs" is what the folder holds, "ours" what this package calls it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Place:
-    """One array there, with its shape there, and the arrays here that it holds one after the other."""
+    """One array of a file: its name and shape, and the names of our arrays that it holds, joined along its first axis.
+
+    `transposed` says that the array in the file is the transpose of this.
+    """
 
     theirs: str
     shape: tuple[int, ...]
@@ -40,24 +44,31 @@ class Place:
 
 
 def head_is_tied(tensors: Arrays, table: str, promised: bool) -> bool:
-    """Whether the head is the embedding's `table`; if so, its copy is removed from `tensors`.
+    """Whether the head's weight is tied to the embedding's `table`. If so, `tensors` afterwards holds the table only.
 
-    It is where the file leaves it out, or holds the very numbers and the config does not deny it; as in transformers,
-    other numbers are honoured even where the config promises a tie.
+    `promised` is what config.json says. As in transformers, a head in the file with other numbers than the table is
+    used even if config.json promises a tie; and the only copy of tied weights may have the head's name, as
+    `safetensors.torch.save_model` may write it.
     """
     if HEAD not in tensors or not promised:
         return promised
-    head, embedding = tensors[HEAD], tensors.get(table)
-    tied = embedding is not None and np.array_equal(head, embedding, equal_nan=head.dtype.kind == "f")
+    if table not in tensors:
+        tensors[table] = tensors.pop(HEAD)
+        return True
+    head = tensors[HEAD]
+    tied = np.array_equal(head, tensors[table], equal_nan=head.dtype.kind == "f")
     if tied:
         del tensors[HEAD]
     return tied
 
 
 def state_from(tensors: Arrays, places: Iterable[Place], folder: Path, model: str) -> Arrays:
-    """Our state dict of their arrays, which it takes out of `tensors`. Raises FormatError unless they fit exactly."""
+    """Our state dict, made of the arrays in `tensors`, which are removed there.
+
+    Raises: FormatError for an array that is missing, left over or of another shape
+    """
     state: Arrays = {}
-    for place in places:  # which stops at the first array that is missing, however many layers are promised
+    for place in places:  # `places` is not exhausted: config.json may promise any number of layers
         state.update(_taken(tensors, place, folder))
     if tensors:
         names = ", ".join(shown(name) for name in sorted(tensors)[:5])
@@ -68,7 +79,7 @@ def state_from(tensors: Arrays, places: Iterable[Place], folder: Path, model: st
 
 
 def _taken(tensors: Arrays, place: Place, folder: Path) -> Arrays:
-    """What `place` holds, removed from `tensors` and put into our shapes."""
+    """The array of `place`, removed from `tensors`, as our arrays."""
     array = tensors.pop(place.theirs, None)
     if array is None:
         why = f", which {CONFIG} needs with tie_word_embeddings false" if place.theirs == HEAD else ""
@@ -82,18 +93,23 @@ def _taken(tensors: Arrays, place: Place, folder: Path) -> Arrays:
     return dict(zip(place.ours, np.split(whole, len(place.ours)), strict=True))
 
 
-class TheirConfig:
-    """A config.json, asked for one setting at a time; every complaint is a FormatError that names file and setting."""
+class HuggingFaceConfig:
+    """A config.json, read one setting at a time. Every error is a FormatError that names the file and the setting.
+
+    `other_names` maps a setting to a second name under which transformers accepts it.
+    """
 
     def __init__(self, path: Path, other_names: Mapping[str, str] | None = None) -> None:
         self.path, self.settings = path, read_json_object(path)
-        self._other_names = other_names or {}  # under which transformers takes the same setting
+        self._other_names = other_names or {}
 
     def get(self, name: str, default: Any = None) -> Any:
         other = self._other_names.get(name)
         found = [self.settings[known] for known in (name, other) if known in self.settings]
         if len(found) == 2 and found[0] != found[1]:
-            raise FormatError(f"{self.path}: {name} and {other} mean the same; got {shown(found)}")
+            raise FormatError(
+                f"{self.path}: {name} and {other} are two names of one setting and must be equal; got {shown(found)}"
+            )
         return found[0] if found else default
 
     def size(self, name: str, default: int | None) -> int:
@@ -127,7 +143,10 @@ class TheirConfig:
 
 
 def tensors_from(state: Mapping[str, NDArray[Any]], places: Iterable[Place], model: str) -> Arrays:
-    """Their arrays of our state dict. Raises StateDictError unless it fits exactly."""
+    """The arrays of the file, made of our state dict.
+
+    Raises: StateDictError for a weight that is missing, left over or of another shape
+    """
     left = dict(state)
     tensors = {}
     for place in places:
@@ -139,13 +158,14 @@ def tensors_from(state: Mapping[str, NDArray[Any]], places: Iterable[Place], mod
         whole = whole.T if place.transposed else whole
         if whole.shape != place.shape:
             raise StateDictError(
-                f"save_pretrained: {', '.join(place.ours)} must come to {place.shape}, as the config says; "
+                f"save_pretrained: {', '.join(place.ours)} must have the shape {place.shape}, as the config says; "
                 f"got {whole.shape}"
             )
         tensors[place.theirs] = whole
     if left:
         raise StateDictError(
-            f"save_pretrained: {model} has no place for {', '.join(sorted(left)[:5])}; merge or remove what was added"
+            f"save_pretrained: the Hugging Face form of a {model} has no place for {', '.join(sorted(left)[:5])}; "
+            "merge or remove what was added"
         )
     return tensors
 
@@ -157,9 +177,10 @@ def write_folder(
     tokenizer: Tokenizer | None,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write `config`, weights and tokenizer as transformers opens them; `settings` are our model's.
+    """Write `config`, weights and tokenizer as transformers opens them; `settings` are those of our config.
 
-    Everything is checked before the first file is written; config.json, which makes the folder a model, comes last.
+    Everything is checked before the first file is written. config.json is written last, so that a folder with one is
+    complete.
 
     Raises: TokenizerError, ConfigError, CheckpointError
     """
@@ -191,6 +212,6 @@ def _expect_no_other_model(path: Path, own_type: str) -> None:
         model_type = None
     if model_type != own_type:
         raise CheckpointError(
-            f"{path}: belongs to something else than a Hugging Face {own_type} (model_type {shown(model_type)}), and "
-            f"would be overwritten; choose a new folder"
+            f"{path}: must be the config of a {own_type}, since it would be overwritten; its model_type is "
+            f"{shown(model_type)}: choose a new folder"
         )

@@ -33,8 +33,8 @@ from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
     HEAD,
     Arrays,
+    HuggingFaceConfig,
     Place,
-    TheirConfig,
     head_is_tied,
     state_from,
     tensors_from,
@@ -44,11 +44,11 @@ from tinygrad_llm.layers.rotary import LLAMA3_SCALING
 from tinygrad_llm.nn.feed_forward import gated_hidden_dim
 from tinygrad_llm.text import Tokenizer
 
-FREQUENCY_BUFFER = re.compile(r"model\.layers\.[0-9]+\.self_attn\.rotary_emb\.inv_freq")  # which old versions saved
+FREQUENCY_BUFFER = re.compile(r"(.*\.)?rotary_emb\.inv_freq")  # saved by old versions, and ignored by transformers
 FORMS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 LLAMA3_NAMES = (*LLAMA3_SCALING[:3], "original_max_position_embeddings")
-# What would change the numbers, and is not computed here.
+# Options that change the output and are not computed here.
 MUST_BE_UNSET = (
     "mlp_bias",
     "use_sliding_window",
@@ -61,9 +61,9 @@ MUST_BE_UNSET = (
 
 @dataclass(frozen=True)
 class Member:
-    """One of the family: what its settings must be, and whether queries, keys and values, and the output, have biases.
+    """One model of the family: the settings that it fixes, and the pairs of (qkv_bias, output_bias) that it allows.
 
-    Settings of `PLAIN` that are not among `fixed` are free.
+    Settings of `PLAIN` that are not in `fixed` are free.
     """
 
     architecture: str
@@ -76,7 +76,7 @@ NO_WINDOW_KNOWN = {name: value for name, value in PLAIN.items() if name != "wind
 NO_EXPERTS_KNOWN = {name: value for name, value in NO_WINDOW_KNOWN.items() if name != "num_experts"}
 GEMMA = {"norm_around_one": True, "scale_embeddings": True, "activation": "gelu_tanh"}
 NONE, QKV, ALL = (False, False), (True, False), (True, True)
-MEMBERS = {  # a model is saved as the first that it is
+MEMBERS = {  # a model is saved as the first member that its settings fit
     "llama": Member("LlamaForCausalLM", PLAIN, (NONE, ALL)),
     "qwen2": Member("Qwen2ForCausalLM", PLAIN, (QKV,)),
     "qwen3": Member("Qwen3ForCausalLM", PLAIN | {"qk_norm": True}, (NONE, ALL)),
@@ -87,7 +87,7 @@ MEMBERS = {  # a model is saved as the first that it is
 
 
 def places(settings: Mapping[str, Any]) -> Iterator[Place]:
-    """Where each weight of a Llama with these settings lies, in the order of its layers."""
+    """The places of all weights of a Llama with these settings, layer by layer."""
     width, heads = settings["embedding_dim"], settings["num_heads"]
     inner = settings["feed_forward_dim"] or gated_hidden_dim(width)
     head_dim = settings["head_dim"] or width // heads
@@ -96,33 +96,33 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
     experts_names = {"gate": "w1", "up": "w3", "down": "w2"}
     yield Place("model.embed_tokens.weight", (settings["vocab_size"], width), ("token_embedding.weight",))
     for layer in range(settings["num_layers"]):
-        here, there = f"blocks.{layer}.", f"model.layers.{layer}."
-        yield Place(f"{there}input_layernorm.weight", (width,), (f"{here}norm1.weight",))
+        block, layer_name = f"blocks.{layer}.", f"model.layers.{layer}."
+        yield Place(f"{layer_name}input_layernorm.weight", (width,), (f"{block}norm1.weight",))
         for ours, theirs, rows, columns, bias in (
             ("query", "q_proj", heads * head_dim, width, settings["qkv_bias"]),
             ("key", "k_proj", kv_heads * head_dim, width, settings["qkv_bias"]),
             ("value", "v_proj", kv_heads * head_dim, width, settings["qkv_bias"]),
             ("output", "o_proj", width, heads * head_dim, settings["output_bias"]),
         ):
-            ours, theirs = f"{here}attention.{ours}", f"{there}self_attn.{theirs}"
+            ours, theirs = f"{block}attention.{ours}", f"{layer_name}self_attn.{theirs}"
             yield Place(f"{theirs}.weight", (rows, columns), (f"{ours}.weight",))
             if bias:
                 yield Place(f"{theirs}.bias", (rows,), (f"{ours}.bias",))
         if settings["qk_norm"]:
             for ours, theirs in (("query_norm", "q_norm"), ("key_norm", "k_norm")):
-                yield Place(f"{there}self_attn.{theirs}.weight", (head_dim,), (f"{here}attention.{ours}.weight",))
-        yield Place(f"{there}post_attention_layernorm.weight", (width,), (f"{here}norm2.weight",))
+                yield Place(f"{layer_name}self_attn.{theirs}.weight", (head_dim,), (f"{block}attention.{ours}.weight",))
+        yield Place(f"{layer_name}post_attention_layernorm.weight", (width,), (f"{block}norm2.weight",))
         experts = settings["num_experts"]
         if experts is None:
             for part, shape in gated.items():
-                yield Place(f"{there}mlp.{part}_proj.weight", shape, (f"{here}feed_forward.{part}.weight",))
+                yield Place(f"{layer_name}mlp.{part}_proj.weight", shape, (f"{block}feed_forward.{part}.weight",))
             continue
-        there += "block_sparse_moe."
-        yield Place(f"{there}gate.weight", (experts, width), (f"{here}feed_forward.router.weight",))
+        layer_name += "block_sparse_moe."
+        yield Place(f"{layer_name}gate.weight", (experts, width), (f"{block}feed_forward.router.weight",))
         for expert in range(experts):
             for part, shape in gated.items():
-                theirs = f"{there}experts.{expert}.{experts_names[part]}.weight"
-                yield Place(theirs, shape, (f"{here}feed_forward.experts.{expert}.{part}.weight",))
+                theirs = f"{layer_name}experts.{expert}.{experts_names[part]}.weight"
+                yield Place(theirs, shape, (f"{block}feed_forward.experts.{expert}.{part}.weight",))
     yield Place("model.norm.weight", (width,), ("final_norm.weight",))
     if not settings["tie_weights"]:
         yield Place(HEAD, (settings["vocab_size"], width), ("head.weight",))
@@ -132,11 +132,11 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def read_llama(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
-    """The settings of the LlamaConfig and the state dict of the Llama that a folder holds.
+    """The settings of the LlamaConfig and the state dict of the Llama in a folder.
 
-    Arrays are read-only views of the file where they can be.
+    The arrays are read-only views of the file where its dtype allows that.
 
-    Raises: FormatError
+    Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
@@ -147,13 +147,13 @@ def read_llama(folder: str | os.PathLike[str], dropout: float | None = None) -> 
 
 
 def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
-    """The settings of a LlamaConfig that a config.json of the family asks for.
+    """The settings of a LlamaConfig in a config.json of the family.
 
-    `dropout`, where given, stands for attention_dropout, which transformers applies to attention alone.
+    `dropout`, if given, replaces attention_dropout, which transformers applies to attention only.
 
     Raises: FormatError, naming an option that is not computed here
     """
-    config = TheirConfig(path, {"num_local_experts": "num_experts"})
+    config = HuggingFaceConfig(path, {"num_local_experts": "num_experts"})
     model_type = config.get("model_type")
     member = MEMBERS.get(model_type) if isinstance(model_type, str) else None
     if member is None:
@@ -166,12 +166,12 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     if ALL in member.biases:
         qkv_bias = output_bias = config.flag("attention_bias", False)
     width, heads = config.size("hidden_size", None), config.size("num_attention_heads", None)
-    kv_heads = heads  # null says the same; left out, each family member has a number of its own
+    kv_heads = heads  # null means this number; if it is left out, each member of the family has another default
     if config.get("num_key_value_heads", 0) is not None:
         kv_heads = config.size("num_key_value_heads", heads if model_type == "llama" else None)
     head_dim = config.get("head_dim", 0 if model_type in ("gemma", "qwen3") else None)
     if head_dim is not None and config.size("head_dim", None) * heads == width:
-        head_dim = None  # which says the same
+        head_dim = None  # the default
     known_forms = FORMS | {"gelu": "gelu_tanh"} if model_type == "gemma" else FORMS  # as transformers reads it
     rope_base, rope_scaling = _rotation(config, 1e6 if model_type == "mixtral" else 1e4)
     settings = {
@@ -208,8 +208,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     return settings
 
 
-def _rotation(config: TheirConfig, default_base: float) -> tuple[Any, dict[str, Any] | None]:
-    """rope_base and rope_scaling; newer files have both in rope_parameters, older ones apart."""
+def _rotation(config: HuggingFaceConfig, default_base: float) -> tuple[Any, dict[str, Any] | None]:
+    """rope_base and rope_scaling, from rope_parameters, or from rope_theta and rope_scaling in older files."""
     name = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
     rope = config.get(name) or {}
     if not isinstance(rope, dict):
@@ -218,10 +218,12 @@ def _rotation(config: TheirConfig, default_base: float) -> tuple[Any, dict[str, 
     kind = rope.get("rope_type", rope.get("type", "default"))
     if rope.get("partial_rotary_factor", 1) != 1:
         raise config.refusal(name, "must not have a partial_rotary_factor: it is not computed here")
-    if kind == "default":
+    if kind == "default" or (kind == "linear" and rope.get("factor") == 1):  # positions divided by 1
         return base, None
     if kind != "llama3":
         raise config.refusal(name, "must have rope_type 'default' or 'llama3': others are not computed here")
+    original = config.get(LLAMA3_NAMES[-1], config.get("max_position_embeddings"))  # the default, as in transformers
+    rope = {LLAMA3_NAMES[-1]: original} | rope
     missing = [part for part in LLAMA3_NAMES if part not in rope]
     if missing:
         raise config.refusal(name, f"must have {', '.join(LLAMA3_NAMES)}; {', '.join(missing)} is missing")
@@ -242,16 +244,16 @@ def write_llama(
     Raises: ConfigError, StateDictError, TokenizerError, CheckpointError
     """
     tensors = tensors_from(state, places(settings), "Llama")
-    write_folder(Path(folder), _their_config(settings, tokenizer), tensors, tokenizer, settings)
+    write_folder(Path(folder), _config_json(settings, tokenizer), tensors, tokenizer, settings)
 
 
 def _member(settings: Mapping[str, Any]) -> str:
-    """Which of the family these settings are."""
+    """The member of the family that has these settings. Raises: ConfigError where none has"""
     biases = (settings["qkv_bias"], settings["output_bias"])
     for model_type, member in MEMBERS.items():
         if biases in member.biases and all(settings[name] == value for name, value in member.fixed.items()):
             if model_type == "mixtral" and settings["experts_per_token"] < 2:
-                continue  # there, the gate of a single expert is 1
+                continue  # in transformers the gate of a single expert is 1
             if model_type == "llama" and settings["embedding_dim"] % settings["num_heads"]:
                 continue
             return model_type
@@ -263,7 +265,7 @@ def _member(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
+def _config_json(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
     model_type = _member(settings)
     end_of_text = tokenizer.end_of_text if tokenizer is not None else None
     scaling = settings["rope_scaling"]
@@ -285,7 +287,7 @@ def _their_config(settings: Mapping[str, Any], tokenizer: Tokenizer | None) -> d
         "attention_dropout": settings["dropout"],
         "rms_norm_eps": settings["norm_eps"],
         "rope_parameters": rope,
-        "rope_theta": settings["rope_base"],  # this and the next for older readers
+        "rope_theta": settings["rope_base"],  # this and the next are for older readers
         "rope_scaling": None if scaling is None else rope,
         "hidden_act": ACTIVATIONS[settings["activation"]],
         "initializer_range": 0.02,

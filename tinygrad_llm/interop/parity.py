@@ -1,4 +1,4 @@
-"""Whether transformers, where it is installed, computes what we compute."""
+"""Comparing a model's logits with those of transformers, if it is installed."""
 
 import importlib
 import importlib.util
@@ -14,7 +14,7 @@ from tinygrad_llm.models import Bert, LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.tensor import Tensor
 
-ROWS, LONGEST = 2, 64  # tokens enough to meet every weight but late positions, and a matter of seconds
+ROWS, MAX_LENGTH = 2, 64  # enough to use every weight except late positions; takes seconds
 
 
 def can_compare() -> bool:
@@ -23,20 +23,23 @@ def can_compare() -> bool:
 
 
 def logit_difference(model: LanguageModel | Bert, folder: str | os.PathLike[str]) -> float:
-    """The largest difference between `model`'s logits and those of transformers for the model in `folder`.
+    """The largest difference between the logits of `model` and those of transformers for the model in `folder`, divided
+    by the largest logit.
 
-    Relative to the largest logit, on random ids; float32 models agree to about 1e-6, float64 to 1e-15. Of a BERT
-    without a head the hidden states are compared.
+    The ids are random. float32 models agree to about 1e-6, float64 models to 1e-15. For a BERT without a head the
+    hidden states are compared.
 
     Raises: MissingPackageError where PyTorch or transformers is missing
     """
     if not can_compare():
-        raise MissingPackageError("comparing with transformers needs it and PyTorch: pip install torch transformers")
-    # Not `import`, because these are no dependencies of this package: only the check asks for them.
+        raise MissingPackageError(
+            "comparing with transformers needs PyTorch and transformers; install them: pip install torch transformers"
+        )
+    # Imported here because they are not dependencies of this package; only this comparison needs them.
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
-    length = min(model.config.context_length, LONGEST)
+    length = min(model.config.context_length, MAX_LENGTH)
     ids = Generator(0).randint(0, model.config.vocab_size, (ROWS, length))
     kind = "AutoModelForMaskedLM" if isinstance(model, Bert) else "AutoModelForCausalLM"
     compute: Callable[[Any], Tensor] = model

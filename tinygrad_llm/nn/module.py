@@ -1,7 +1,7 @@
-"""Module and Parameter: layers as objects that know their own weights.
+"""Module and Parameter: layers as objects that hold their own weights.
 
-A module's parameters, buffers and submodules are simply its attributes, in the order they were set; nothing is
-registered. Everything else here walks that tree.
+The parameters, buffers and submodules of a module are its attributes, in the order in which they were set; nothing is
+registered. Every method here walks this tree of modules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _next_hook = itertools.count().__next__
 
 
 class Parameter(Tensor):
-    """A Tensor that a module learns: a leaf with `requires_grad`, float32 unless given otherwise."""
+    """A Tensor that training changes: a leaf with `requires_grad`, float32 unless `dtype` says otherwise."""
 
     __slots__ = ()
 
@@ -35,23 +35,23 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A Tensor that belongs to a module's state but is not learned, such as a table of positions."""
+    """A Tensor of a module's state that is not trained, such as a table of positions."""
 
     __slots__ = ()
 
 
 class LoadResult(NamedTuple):
-    """What `load_state_dict(strict=False)` could not match."""
+    """The names that `load_state_dict(strict=False)` could not match."""
 
     missing: list[str]
     unexpected: list[str]
 
 
 class HookHandle:
-    """Removes a forward hook: by `remove()`, or at the end of a `with` block."""
+    """Removes a forward hook, by `remove()` or at the end of a `with` block."""
 
     def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
-        self._hooks, self._key = hooks, _next_hook()  # never a removed hook's key: remove() may be called twice
+        self._hooks, self._key = hooks, _next_hook()  # a key is never used again, so that remove() may be called twice
         hooks[self._key] = hook
 
     def remove(self) -> None:
@@ -79,7 +79,7 @@ class Module:
     """
 
     training = True
-    _forward_hooks: Mapping[int, ForwardHook] = {}  # the class's own stays empty; an instance with hooks gets a dict
+    _forward_hooks: Mapping[int, ForwardHook] = {}  # stays empty; an instance with hooks gets a dict of its own
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
@@ -93,7 +93,7 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
-        """Call `hook(module, args, output)` after every forward; what it returns, unless None, replaces the output."""
+        """Call `hook(module, args, output)` after every forward. If it returns something, that replaces the output."""
         if "_forward_hooks" not in vars(self):
             self._forward_hooks = {}
         return HookHandle(self._forward_hooks, hook)  # type: ignore[arg-type]
@@ -105,10 +105,11 @@ class Module:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
+        """The direct submodules."""
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with dotted names; its own is `prefix`."""
+        """This module and all submodules, each once, with dotted names; the module's own name is `prefix`."""
         return self._named_modules(prefix, set())
 
     def _named_modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
@@ -120,10 +121,11 @@ class Module:
             yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
 
     def modules(self) -> Iterator[Module]:
+        """This module and all submodules, each once."""
         return (module for _, module in self.named_modules())
 
     def _named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
-        """Every attribute of `kind` in the tree, under every name that it has."""
+        """Every attribute of class `kind` in the tree, under each of its names."""
         return self._named_tensors_below(kind, "", ())
 
     def _named_tensors_below(self, kind: type[T], prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, T]]:
@@ -132,38 +134,43 @@ class Module:
                 yield prefix + name, value
         above = (*above, self)
         for name, child in self.named_children():
-            if child not in above:  # a module may know its parent; but a shared one is walked along every path
+            if child not in above:  # a reference to a parent is no child; a shared module has several names
                 yield from child._named_tensors_below(kind, f"{prefix}{name}.", above)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, under its first name, however many modules share it."""
+        """Every parameter once, under its first name, even if several modules share it."""
         return _each_once(self._named_tensors(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
+        """Every parameter once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer once, under its first name."""
         return _each_once(self._named_tensors(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
+        """Every buffer once."""
         return (buffer for _, buffer in self.named_buffers())
 
     def num_parameters(self, trainable_only: bool = False) -> int:
-        """How many numbers the parameters hold; shared ones count once."""
+        """The number of elements of all parameters; shared ones count once."""
         return sum(p.size for p in self.parameters() if p.requires_grad or not trainable_only)
 
     # -- state
 
     def state_dict(self) -> dict[str, Array]:
-        """Name to array for every parameter and buffer: the live arrays; a shared one once, under its first name."""
+        """The array of every parameter and buffer by name, not copied; a shared one once, under its first name."""
         named = [*self.named_parameters(), *self.named_buffers()]
         return {name: tensor.data for name, tensor in named}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
-        """Copy `state` into the parameters and buffers, in place, so that what is shared stays shared.
+        """Copy `state` into the parameters and buffers in place, so that shared parameters stay shared.
 
-        A shared parameter may come under any of its names. Nothing is written unless everything fits. Raises
-        StateDictError listing what is missing, unexpected (neither, if not `strict`) or of another shape.
+        A shared parameter may come under any of its names. Nothing is written unless everything fits.
+
+        Raises: StateDictError listing the names that are missing or unexpected (if `strict`) or have another shape;
+                DTypeError for values that are not numbers
         """
         by_name: dict[str, Tensor] = {}
         by_name |= self._named_tensors(Parameter)
@@ -192,10 +199,11 @@ class Module:
         return LoadResult(missing, unexpected)
 
     def zero_grad(self) -> None:
+        """Set the gradient of every parameter to None."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    # -- changing everything below
+    # -- changing the whole tree
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode: dropout is on. Returns the module."""
@@ -215,13 +223,16 @@ class Module:
         return self
 
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
-        """Unfreeze or freeze every parameter below. Returns the module."""
+        """Unfreeze or freeze every parameter. Returns the module."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
 
     def to(self: M, dtype: Any) -> M:
-        """Convert parameters and buffers in place, forgetting gradients. Returns the module."""
+        """Convert parameters and buffers in place and drop their gradients. Returns the module.
+
+        Raises: DTypeError for a dtype that is not floating-point
+        """
         try:
             target = np.dtype(dtype)
         except TypeError:
@@ -234,10 +245,10 @@ class Module:
                 tensor.grad = None
         return self
 
-    # -- showing itself
+    # -- printing
 
     def extra_repr(self) -> str:
-        """What a subclass wants to show in its own line."""
+        """A subclass's options, for its line in `repr`."""
         return ""
 
     def __repr__(self) -> str:
@@ -265,7 +276,10 @@ def _each_once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
 
 
 class ModuleList(Module):
-    """A list of modules that the tree sees, named "0", "1", ..."""
+    """A list of submodules, named "0", "1", ...
+
+    Raises: ConfigError for an item that is not a Module
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         for module in modules:
@@ -288,7 +302,7 @@ class ModuleList(Module):
 
 
 class Sequential(ModuleList):
-    """Modules applied one after the other."""
+    """Modules applied one after the other, each to the output of the one before."""
 
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
