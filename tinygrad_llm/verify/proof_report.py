@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,11 +85,11 @@ def as_html(proofs: Sequence[Proof]) -> str:
             lines.append(f'<tr class="wrong"><td colspan="{len(headings)}">{html.escape(proof.problem)}</td></tr>')
     return PAGE.format(
         verdict=verdict,
-        explanation=html.escape(EXPLANATION.replace("`", "")),
+        explanation=re.sub("`(.*?)`", r"<b>\1</b>", html.escape(EXPLANATION)),
         head=head,
         lines="\n".join(lines),
-        cases=sum(proof.cases for proof in proofs),
-        slopes=sum(proof.slopes for proof in proofs),
+        cases=f"{sum(proof.cases for proof in proofs):,}",
+        slopes=f"{sum(proof.slopes for proof in proofs):,}",
     )
 
 
