@@ -48,7 +48,7 @@ class Adam(AdamW):
     ) -> None:
         self.amsgrad, self.decoupled_weight_decay = amsgrad, decoupled_weight_decay
         if amsgrad:
-            self.state_arrays = (*AdamW.state_arrays, "max_exp_avg_sq")  # type: ignore[assignment]  # of this one optimizer
+            self.state_arrays = (*AdamW.state_arrays, "max_exp_avg_sq")  # type: ignore[assignment, misc]
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def step(self) -> None:
