@@ -37,6 +37,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.study.counting import flops
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings, join_launch
+from tinygrad_llm.train.parallel import ParallelTrainer
 from tinygrad_llm.train.parallel.launch import available_cores
 
 end_quietly()
@@ -173,7 +174,7 @@ if arguments.share:
     workload, clock = PRESETS[arguments.share], Clock()
     ids = np.arange(10 * workload.tokens) * 7919 % workload.config.vocab_size
     manual_seed(0)
-    Trainer(
+    ParallelTrainer(
         GPT(workload.config, init="gpt2"),
         WindowLoader(ids, workload.config.context_length, workload.batch_size, Generator(0)),
         TrainingSettings(steps=2 + max(2, workload.steps // 3), batch_size=workload.batch_size, eval_interval=0),

@@ -15,9 +15,11 @@ from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train import Callback, RunFolder, SingleProcess, Trainer, TrainingSettings, evaluate
+from tinygrad_llm.train.parallel import ParallelTrainer
 from tinygrad_llm.train.parallel.communicator import share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
+from tinygrad_llm.train.parallel.trainer import evaluate_together
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
@@ -50,7 +52,7 @@ def train(size, dtype=np.float64, folder=None, until=None, settings=SETTINGS, lo
     def work(communicator):
         first = communicator.rank == 0
         loader = batches or WindowLoader(IDS[:270], 8, settings.batch_size, Generator(7).spawn("shuffling"))
-        trainer = Trainer(
+        trainer = ParallelTrainer(
             models[communicator.rank],
             loader if first else None,
             settings,
@@ -167,7 +169,7 @@ def test_evaluation_is_shared_out_and_has_the_same_bits():
             shares[communicator.rank].append(batch)
             return model.loss(*batch)
 
-        return evaluate(models[communicator.rank], batches, loss, communicator)
+        return evaluate_together(models[communicator.rank], batches, communicator, loss)
 
     losses = in_threads(3, work)
     assert losses == [evaluate(models[3], batches)] * 3
@@ -182,7 +184,7 @@ def test_one_interrupted_process_stops_all_after_the_same_step():
         def checkpoint_due(self, trainer):
             saved.append(trainer.step)
 
-    class Interrupted(Trainer):
+    class Interrupted(ParallelTrainer):
         def _interruptions(self, signals):
             return super()._interruptions([2] if self.communicator.rank == 1 and self.step == 3 else [])
 
@@ -215,7 +217,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all():
         threads[communicator.rank] = threading.current_thread()
         communicator.sum(np.zeros(1))  # both are known
         loader = WindowLoader(IDS[:270], 8, 5, Generator(7)) if communicator.rank == 0 else None
-        trainer = Trainer(models[communicator.rank], loader, SETTINGS, loss=poisoned, communicator=communicator)
+        trainer = ParallelTrainer(models[communicator.rank], loader, SETTINGS, loss=poisoned, communicator=communicator)
         with pytest.raises(AnomalyError, match="got loss nan"):
             trainer.train()
         steps.append(trainer.step)
@@ -225,7 +227,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all():
 
 
 def test_only_the_first_process_reads():
-    with pytest.raises(ConfigError, match="the first process, or one alone, needs a loader"):
+    with pytest.raises(ConfigError, match="one process, and the first of several, needs a loader"):
         Trainer(new_model(7, np.float64), None, SETTINGS).train()
 
 

@@ -283,3 +283,48 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = Trainer(GPT(GPTConfig(11, 8, 32, 2, 2)), WindowLoader(IDS[:270], 8, 5), SETTINGS)
     with run, pytest.raises(CheckpointError, match=r"does not fit this run.*token_embedding\.weight"):
         run.restore(other)
+
+
+def test_the_seed_of_the_settings_alone_fixes_a_run():
+    losses = []
+    for global_seed in (1, 2):
+        manual_seed(0)
+        model = GPT(CONFIG, init="gpt2")
+        manual_seed(global_seed)  # which the loader would draw from, outside of a Trainer
+        recorder = Recorder()
+        Trainer(model, WindowLoader(IDS, 8, 5), SETTINGS, callbacks=[recorder]).train()
+        losses.append([record["train_loss"] for record in recorder.records])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_validation_loss_that_is_not_finite_stops_or_is_none(skip):
+    settings = TrainingSettings(**{**SETTINGS.to_dict(), "skip_bad_steps": skip})
+    recorder = Recorder()
+    trainer = new_trainer(settings, [recorder])
+    trainer.evaluate = lambda batches=None: float("nan")
+    if not skip:
+        with pytest.raises(AnomalyError, match="step 4: the validation loss must be finite; got nan"):
+            trainer.train()
+        return
+    trainer.train()
+    assert [record["val_loss"] for record in recorder.records if "val_loss" in record] == [None] * 3
+    assert trainer.val_loss is None
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal here")
+def test_a_lost_connection_stops_after_the_step_unless_it_is_ignored():
+    class HangUp(Callback):
+        def step_finished(self, trainer, record):
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    trainer = new_trainer(callbacks=[HangUp()])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trainer.train()
+    assert (trainer.step, caught.value.args) == (1, (signal.SIGHUP,))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        trainer.train()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert trainer.step == SETTINGS.steps

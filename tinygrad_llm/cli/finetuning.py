@@ -25,7 +25,7 @@ from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs import ProgressLog, RunFolder, StatusLine, duration
 from tinygrad_llm.settings import Settings
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import Loader, Loss, Trainer, TrainingSettings, language_model_loss
+from tinygrad_llm.train import Loss, ResumableLoader, Trainer, TrainingSettings, language_model_loss
 
 Options = TypeVar("Options", bound=Settings)
 REPORT = "report.json"
@@ -38,7 +38,7 @@ class Job:
     `describe(before, after)` puts those from before the training and from after it into words."""
 
     model: Any  # a Module with a config
-    loader: Loader
+    loader: ResumableLoader
     validation: Sequence[Any]
     evaluate: Callable[[], dict[str, Any]]
     describe: Callable[[dict[str, Any], dict[str, Any]], str]

@@ -45,6 +45,7 @@ from tinygrad_llm.text import (
     corpora,
 )
 from tinygrad_llm.train import Callback, Communicator, Trainer, TrainingSettings, bits_per_byte, join_launch, perplexity
+from tinygrad_llm.train.parallel import ParallelTrainer
 from tinygrad_llm.train.parallel.mpi import MPICommunicator
 
 DEFAULT_TEXT = "python-docs"
@@ -162,7 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
         model: Any = architecture.begin(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
         sampler = Sampler(tokenizer, status)
-        trainer = Trainer(
+        trainer = ParallelTrainer(
             model,
             WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling),
             settings,
@@ -211,7 +212,7 @@ def _assist(communicator: Communicator) -> int:
     config, settings, stop_at = task
     with no_initial_values():  # the weights, too, come from the first
         model = architecture_of_config(config).begin(config)
-    trainer = Trainer(model, None, settings, communicator=communicator)
+    trainer = ParallelTrainer(model, None, settings, communicator=communicator)
     try:
         trainer.train(stop_at)
     except KeyboardInterrupt as interruption:
@@ -369,7 +370,7 @@ def _introduce(model: LanguageModel, trainer: Trainer, status: StatusLine) -> No
         f"{config.num_heads} heads, {config.embedding_dim} wide, context {config.context_length}); "
         f"{settings.steps:,} steps, {tokens:,} tokens"
     )
-    if (processes := trainer.communicator.size) > 1:
+    if (processes := trainer.processes) > 1:
         status.say(f"{processes} processes share each batch of {settings.batch_size} rows")
     if trainer.step:
         status.say(f"continuing after step {trainer.step}")

@@ -24,7 +24,8 @@ class WindowLoader:
     An epoch's first window starts at a random offset below `context_length`, so that windows begin at other tokens in
     each epoch; windows never overlap, and nearly every token is read once. A last batch that is not full is dropped.
     A text of fewer than `batch_size` windows gives one smaller batch per epoch: see `rows_per_batch`. Random numbers
-    come from `generator`, or from the default generator.
+    come from `generator`; without one, a `Trainer` gives it a generator derived from the seed of its settings, and
+    outside of a Trainer they come from the default generator.
 
     Memory does not grow with the text: ids may be memory-mapped (id_file.py), and the order of more than 262,144
     windows is computed batch by batch (random_order.py).
@@ -39,10 +40,20 @@ class WindowLoader:
         self.windows = SlidingWindows(ids, context_length)
         expect_count("WindowLoader", "batch_size", batch_size)
         self.context_length, self.batch_size = self.windows.context_length, int(batch_size)
-        self.generator = default_generator() if generator is None else generator
+        self._given = generator
         self._epoch_start: dict[str, Any] | None = None  # the generator's state before the current epoch drew
         self._batches = 0  # yielded in the current epoch
         self._resumed = False
+
+    @property
+    def generator(self) -> Generator:
+        """The generator that the next random numbers are drawn from."""
+        return default_generator() if self._given is None else self._given
+
+    def default_to(self, generator: Generator) -> None:
+        """Draw from `generator` from now on, unless one was given. A `Trainer` calls it."""
+        if self._given is None:
+            self._given = generator
 
     @property
     def rows_per_batch(self) -> int:

@@ -149,7 +149,7 @@ class RunFolder(Callback):
             "trainer": trainer.state(),
             "optimizer": optimizer_state,
             "best": self._best,
-            "environment": arithmetic_environment(trainer.communicator.size),
+            "environment": arithmetic_environment(trainer.processes),
         }
         checkpoints = self.path / "checkpoints"
         weights = {WEIGHTS: trainer.model.state_dict()}
@@ -190,7 +190,7 @@ class RunFolder(Callback):
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])
             self._best = state["best"]
-            notices += differences(state["environment"], trainer.communicator.size)
+            notices += differences(state["environment"], trainer.processes)
         except (StateDictError, ConfigError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{snapshot}: does not fit this run: {error}") from error
         publish_files(snapshot, self.path, [WEIGHTS])

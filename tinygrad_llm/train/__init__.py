@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     )
     from tinygrad_llm.train.parallel import Communicator, SingleProcess, join_launch
     from tinygrad_llm.train.settings import TrainingSettings
-    from tinygrad_llm.train.trainer import Callback, Loader, Trainer
+    from tinygrad_llm.train.trainer import Callback, ResumableLoader, Trainer
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["Callback", "Communicator", "EncodedText", "Loader", "Loss", "ProgressLog", "RunFolder", "SingleProcess"]
+__all__ = [
+    "Callback",
+    "Communicator",
+    "EncodedText",
+    "Loss",
+    "ProgressLog",
+    "ResumableLoader",
+    "RunFolder",
+    "SingleProcess",
+]
 __all__ += ["StatusLine", "Trainer", "TrainingSettings", "bits_per_byte", "count_targets", "duration", "encode_once"]
 __all__ += ["evaluate", "evaluating", "evenly_spaced", "join_launch", "language_model_loss", "load", "perplexity"]

@@ -1,4 +1,4 @@
-"""The loss on text that is not trained on."""
+"""Evaluation: the loss on data that is not trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tinygrad_llm.graph import no_grad
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
@@ -52,27 +51,16 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def evaluate(
-    model: Module,
-    batches: Iterable[Any],
-    loss: Loss = language_model_loss,
-    communicator: Communicator | None = None,
-) -> float:
-    """The mean loss over all targets of `batches`. Units: nats per target. Raises ConfigError where there are none.
-
-    Among several processes each takes whole batches in turn, and their losses are added in the order of the batches:
-    the result is the same to the last bit for any number of processes.
-    """
-    world = SingleProcess() if communicator is None else communicator
+def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
+    """The mean loss over all targets of `batches`. Units: nats per target. Raises: ConfigError where there are none"""
     totals, counts = [], []
     with evaluating(model):
-        for i, batch in enumerate(batches):
-            mine = i % world.size == world.rank
+        for batch in batches:
             counts.append(count_targets(batch))
-            totals.append(loss(model, batch).item() * counts[-1] if mine else 0.0)
+            totals.append(loss(model, batch).item() * counts[-1])
     if not sum(counts):
         raise ConfigError("evaluate: at least one target is needed; got none")
-    return sum(world.sum(np.array(totals)).tolist(), 0.0) / sum(counts)
+    return sum(totals, 0.0) / sum(counts)
 
 
 def evenly_spaced(batches: Batches, count: int) -> list[Any]:

@@ -7,7 +7,8 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
     from tinygrad_llm.train.parallel.mpi import join_launch
+    from tinygrad_llm.train.parallel.trainer import ParallelTrainer
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["Communicator", "SingleProcess", "join_launch"]
+__all__ = ["Communicator", "ParallelTrainer", "SingleProcess", "join_launch"]
