@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from tinygrad_llm.terminal import escape_controls, for_terminal, is_terminal
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.terminal import escape_controls, fit_line, for_terminal, is_terminal
 
 
 class Terminal(io.StringIO):
@@ -38,3 +39,17 @@ def test_what_is_closed_or_missing_is_no_terminal(monkeypatch):
     closed = io.StringIO()
     closed.close()
     assert not is_terminal(closed)
+
+
+def test_a_status_line_never_wraps_and_obeys_no_text(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert len(fit_line("x" * 200, Terminal())) == 79
+    assert fit_line("one\ntwo", Terminal()) == "one"
+    screen = Terminal()
+    status = StatusLine(screen)
+    status._shown = -100.0
+    status.renew(lambda: "step 1 " + "x" * 200)
+    status.say("sample: \x1b[2J")
+    assert screen.getvalue().startswith("\r" + "step 1 ".ljust(79, "x"))
+    assert r"\rsample: \x1b[2J".replace(r"\r", "\r") in screen.getvalue()
+    assert "\x1b" not in screen.getvalue()

@@ -6,6 +6,7 @@ over earlier lines, or hide text. Files and pipes get every character unchanged.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TextIO
@@ -26,6 +27,23 @@ def escape_controls(text: str) -> str:
 def for_terminal(text: str, stream: TextIO | None = None) -> str:
     """`text` as `stream` (standard output unless given) should get it: escaped if it is a terminal, else unchanged."""
     return escape_controls(text) if is_terminal(stream) else text
+
+
+def fit_line(text: str, stream: TextIO | None = None) -> str:
+    """The first line of `text`, escaped and cut to the terminal's width, so that it can be overwritten in place."""
+    lines = escape_controls(text).expandtabs().splitlines() or [""]
+    return lines[0][: columns(stream) - 1]
+
+
+def columns(stream: TextIO | None = None) -> int:
+    """The width of the terminal in characters: COLUMNS if it is set, else what the terminal says, else 80."""
+    if (wanted := os.environ.get("COLUMNS", "")).isdecimal() and int(wanted) > 1:
+        return int(wanted)
+    stream = sys.stdout if stream is None else stream
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (AttributeError, OSError, ValueError):  # no terminal
+        return 80
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:

@@ -31,6 +31,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
+from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
 from tinygrad_llm.train import TrainingSettings, evaluate, evaluating
@@ -143,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = open_model(arguments.model, "bert")
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)
-        print(filled)
+        print(for_terminal(filled))
         for guesses in places:
             print("   " + "  ".join(f"{guess.text!r} {guess.probability:.3f}" for guess in guesses))
     return 0

@@ -24,6 +24,7 @@ from tinygrad_llm.finetune import Classifier, classification_loss, classify, eva
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
@@ -162,7 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
     texts = arguments.texts or lines_of_standard_input()
     for text, shares in zip(texts, classify(model, tokenizer, texts, max_length, 0), strict=True):
         best = int(shares.argmax())
-        print(f"{model.config.labels[best]}\t{shares[best]:.4f}\t{text}")
+        print(f"{model.config.labels[best]}\t{shares[best]:.4f}\t{for_terminal(text)}")
     return 0
 
 

@@ -27,6 +27,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
+from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings, evaluate
 
@@ -199,5 +200,5 @@ def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = open_model(arguments.model, "translate")
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
-        print(written)
+        print(for_terminal(written))
     return 0

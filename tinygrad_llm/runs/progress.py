@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from tinygrad_llm.terminal import fit_line, for_terminal
 from tinygrad_llm.train.evaluation import language_model_loss, perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
 
@@ -39,13 +40,14 @@ class StatusLine:
         if not self.on_terminal:
             self.say(text())
             return
-        line = text()
+        line = fit_line(text(), self.stream)
         self.stream.write("\r" + line.ljust(self._width))
         self.stream.flush()
         self._width, self._shown = len(line), time.monotonic()
 
     def say(self, text: str) -> None:
         """A line that stays, in place of the status."""
+        text = for_terminal(text, self.stream)
         self.stream.write(("\r" + text.ljust(self._width) if self._width else text) + "\n")
         self.stream.flush()
         self._width, self._shown = 0, time.monotonic()
