@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import os
 import subprocess
 import sys
@@ -131,6 +132,18 @@ def test_no_arrow_points_back() -> None:
         and not ("__init__.py:" in where and only_for_types(where))  # what a package offers lazily
     ]
     assert back == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """When they are loaded. A package's `__init__` does not count: it only offers names of the files below it."""
+    names = {".".join(["tinygrad_llm", *file.relative_to(PACKAGE).with_suffix("").parts]): file for file in FILES}
+    graph = {}
+    for name, file in names.items():
+        statements = [node for node in parsed(file).body if isinstance(node, ast.ImportFrom)]
+        read = {f"{node.module}.{alias.name}" for node in statements for alias in node.names}
+        read |= {str(node.module) for node in statements}
+        graph[name] = (read & names.keys()) - {name}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_no_import_hides_inside_a_function() -> None:
