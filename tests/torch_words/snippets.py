@@ -1,0 +1,347 @@
+"""Code in PyTorch's words, one line each or several; what PyTorch 2.13 prints for it is in printed.json.
+
+`python tests/torch_words/snippets.py` writes that file again, where PyTorch is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+PRINTED = Path(__file__).with_name("printed.json")
+
+EXPRESSIONS = """
+torch.tensor([1, 2, 3])
+torch.tensor([1.0, 2.0, 3.0])
+torch.tensor([[1.5, -2.25], [3.0, 4.0]])
+torch.tensor(3)
+torch.tensor(3.14159)
+torch.tensor([True, False])
+torch.tensor([1.0, 2.0], dtype=torch.float64)
+torch.tensor([1, 2], dtype=torch.int32)
+torch.tensor([1.0], dtype=torch.float16)
+torch.tensor([1.0], requires_grad=True)
+torch.tensor([])
+torch.zeros(0, 3)
+torch.zeros(2, 0, dtype=torch.int64)
+torch.tensor([1e-5, 1.0])
+torch.tensor([1e9, 1.0])
+torch.tensor([1e5, 2e5])
+torch.tensor([1000.0, 1.0, 0.5])
+torch.tensor([10000.0, 1.5])
+torch.tensor([float("inf"), 1.0, float("nan")])
+torch.tensor([float("inf"), -float("inf")])
+torch.tensor([0.0, -0.0])
+torch.tensor([0.00001])
+torch.tensor([123456.0])
+torch.tensor([1e-10, 1e10])
+torch.tensor([[0.1, 1000.0], [-1.0, 3.0]])
+torch.arange(1001)
+torch.arange(2000).reshape(2, 1000)
+torch.arange(12).reshape(2, 2, 3)
+torch.arange(30)
+torch.linspace(0, 1, 11)
+torch.linspace(0, 1, 1500)
+torch.zeros(20, 20, 20)
+torch.ones(2, 3)
+torch.full((2, 2), 7)
+torch.full((2, 2), 0.5)
+torch.eye(3)
+torch.arange(1.0, 2.0, 0.25)
+torch.arange(5).dtype
+torch.tensor([1.0]).dtype
+torch.float64
+torch.long
+torch.tensor([[1, 2], [3, 4]]).shape
+torch.zeros(2, 3, 4).shape[1:]
+torch.zeros(2, 3).size()
+torch.zeros(2, 3).size(1)
+torch.zeros(2, 3).numel()
+torch.zeros(2, 3).dim()
+torch.device("cpu")
+torch.tensor([1.0]).device
+torch.tensor([[1, 2, 3], [4, 5, 6]]).T
+torch.tensor([[1, 2, 3], [4, 5, 6]]).view(3, 2)
+torch.tensor([[1, 2, 3], [4, 5, 6]]).reshape(-1)
+torch.tensor([[1, 2, 3], [4, 5, 6]]) @ torch.tensor([[1, 2, 3], [4, 5, 6]]).T
+torch.tensor([[1, 2, 3], [4, 5, 6]]).matmul(torch.tensor([[1], [0], [1]]))
+torch.tensor([[1.0, 2.0], [3.0, 4.0]]).mean(dim=-1, keepdim=True)
+torch.tensor([[1.0, 2.0], [3.0, 5.0]]).var(dim=-1, keepdim=True)
+torch.tensor([[1.0, 2.0], [3.0, 5.0]]).var(dim=-1, unbiased=False)
+torch.tensor([[1.0, 2.0], [3.0, 5.0]]).std(0)
+torch.tensor([[1.0, 5.0], [3.0, 2.0]]).max()
+torch.tensor([[1.0, 5.0], [3.0, 2.0]]).max(dim=1)
+torch.max(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), 0)
+torch.min(torch.tensor([[1, 5], [3, 2]]), dim=1, keepdim=True)
+torch.tensor([3.0, 1.0, 2.0]).sort()
+torch.tensor([3.0, 1.0, 2.0]).sort(descending=True)
+torch.topk(torch.tensor([4.51, 0.89, -1.9, 6.75]), 2)
+torch.argmax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=-1)
+torch.argmax(torch.tensor([[1.0, 5.0], [3.0, 2.0]]), dim=-1, keepdim=True)
+torch.softmax(torch.tensor([0.9544, 1.4950, 1.4754]), dim=0)
+torch.nn.functional.softmax(torch.tensor([[1.0, 2.0]]), dim=-1)
+torch.nn.functional.one_hot(torch.tensor([0, 2, 1]), 4)
+torch.nn.functional.cross_entropy(torch.tensor([[-1.0, 1.0], [-0.5, 1.5]]), torch.tensor([0, 1]))
+torch.nn.functional.cross_entropy(torch.tensor([[-1.0, 1.0], [-0.5, 1.5], [-0.5, 1.5]]), torch.tensor([0, 1, -100]))
+torch.nn.functional.cross_entropy(torch.tensor([[[1.0, 2.0], [0.0, 1.0]]]), torch.tensor([[0, 1]]))
+torch.nn.functional.cross_entropy(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.25, 0.75]]))
+torch.nn.functional.cross_entropy(torch.tensor([[1.0, 2.0]]), torch.tensor([0]), weight=torch.tensor([2.0, 1.0]))
+torch.nn.functional.pad(torch.ones(2, 2), (1, 0, 0, 2))
+torch.nn.functional.layer_norm(torch.tensor([[1.0, 2.0, 4.0]]), (3,))
+torch.nn.functional.mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+torch.nn.functional.logsigmoid(torch.tensor([0.0, -100.0]))
+torch.where(torch.tensor([1.0, -1.0]) > 0, torch.tensor(0.0), torch.tensor(-float("inf")))
+torch.where(torch.tensor([0.0, 2.0, 3.0]) > 1)
+torch.tril(torch.ones(3, 3))
+torch.triu(torch.ones(3, 3), diagonal=1)
+torch.tensor([1.0, 2.0]).masked_fill(torch.tensor([True, False]), -torch.inf)
+torch.cat((torch.tensor([[1, 2]]), torch.tensor([[3, 4]])), dim=1)
+torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])], dim=1)
+torch.tensor([1, 2, 3]).unsqueeze(0)
+torch.tensor([[1, 2, 3]]).squeeze(0)
+torch.tensor([1, 2, 3]).float()
+torch.tensor([0, 2, 3]).bool()
+torch.tensor([1.7, -2.3]).long()
+torch.tensor([1, 2, 3]).to(torch.float64)
+torch.tensor([1, 2, 3]).tolist()
+torch.tensor([2.5]).item()
+torch.nonzero(torch.tensor([0, 3, 0, 4]))
+torch.bincount(torch.tensor([0, 3, 3]), minlength=5)
+torch.tensor([1, 2]) == torch.tensor([1, 3])
+(torch.tensor([1, 2]) == torch.tensor([1, 3])).sum().item()
+torch.tensor([True, False]) & torch.tensor([True, True])
+torch.tensor([True, False]) | torch.tensor([False, False])
+~torch.tensor([True, False])
+torch.tensor([7, -7]) % 3
+torch.einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 2))
+torch.pow(torch.tensor([1.0, 2.0]), 3)
+torch.dot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+torch.exp(torch.tensor(0.0))
+torch.sqrt(torch.tensor([4.0, 9.0]))
+torch.abs(torch.tensor([-1.0, 2.0]))
+torch.tensor([1.0, 2.0]).norm()
+torch.tensor([[1, 2], [3, 4]]).repeat(2, 2)
+torch.tensor([1, 2]).repeat_interleave(2)
+torch.tensor([[1, 2], [3, 4]]).flatten()
+torch.tensor([1, 2, 3, 4, 5]).chunk(2)
+torch.tensor([1, 2, 3, 4, 5]).split(2)
+torch.tensor([[1, 2], [3, 4]])[:, 1]
+torch.tensor([[1, 2], [3, 4]])[torch.tensor([0, 0])]
+torch.tensor([1.0, 2.0, 3.0])[torch.tensor([True, False, True])]
+torch.tensor([[1.0, 2.0]]).gather(1, torch.tensor([[1, 0]]))
+torch.tensor([1.0, 2.0]).clamp(min=1.5)
+torch.tensor([1.0, 2.0]).cumsum(dim=0)
+torch.tensor([2.0], requires_grad=True) * 2
+torch.tensor([2.0], requires_grad=True) + 1
+torch.tensor([[2.0]], requires_grad=True) @ torch.tensor([[2.0]])
+torch.tensor([2.0], requires_grad=True).sum()
+torch.tensor([[2.0, 1.0]], requires_grad=True).mean(dim=-1)
+torch.tensor([2.0], requires_grad=True).exp()
+torch.tensor([2.0], requires_grad=True).view(1, 1)
+torch.tensor([[2.0, 1.0]], requires_grad=True).transpose(0, 1)
+torch.softmax(torch.tensor([[2.0, 1.0]], requires_grad=True), dim=-1)
+torch.relu(torch.tensor([2.0], requires_grad=True))
+torch.tensor([2.0, 1.0], requires_grad=True).var()
+torch.sqrt(torch.tensor([2.0], requires_grad=True))
+torch.tensor([2.0], requires_grad=True) / 3
+torch.cat([torch.tensor([2.0], requires_grad=True), torch.tensor([1.0])])
+torch.tensor([2.0, 1.0], requires_grad=True).max()
+torch.tensor([2.0, 1.0], requires_grad=True) ** 2
+torch.ones(2, 3, 4, requires_grad=True) @ torch.ones(4, 2)
+torch.ones(1, 2, 3, requires_grad=True) @ torch.ones(1, 3, 2)
+-torch.tensor([2.0], requires_grad=True)
+torch.nn.Linear(2, 3)
+torch.nn.Linear(2, 3, bias=False)
+torch.nn.Embedding(6, 3)
+torch.nn.Embedding(6, 3, padding_idx=0)
+torch.nn.Dropout(0.1)
+torch.nn.LayerNorm(5)
+torch.nn.LayerNorm((2, 5), eps=1e-6)
+torch.nn.RMSNorm(8)
+torch.nn.GELU()
+torch.nn.SiLU()
+torch.nn.ReLU()
+torch.nn.Softmax(dim=1)
+torch.nn.MSELoss()
+torch.nn.CrossEntropyLoss()
+torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(3)])
+torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.ReLU()])
+torch.nn.Parameter(torch.ones(2))
+torch.nn.Identity()
+f"{torch.tensor(0.12345678):.3f}"
+f"{torch.tensor([1, 2])}"
+torch.tensor([1.0]).type()
+torch.Size([2, 3])
+torch.tensor([1.0, 2.0]).isnan().any()
+torch.allclose(torch.tensor([1.0]), torch.tensor([1.0 + 1e-9]))
+torch.equal(torch.tensor([1]), torch.tensor([1]))
+torch.tensor(5.0) > 3
+torch.tensor([1, 2, 3]).max(0).values
+len(torch.tensor([1, 2, 3]))
+[x for x in torch.tensor([1, 2])]
+torch.tensor([1.0, 2.0]).sum(dim=0, keepdim=True)
+torch.ones(2, 2).mT
+torch.ones(2, 3).expand(4, 2, 3).shape
+torch.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
+torch.tensor([1.0, 3.0, 2.0]).argsort()
+torch.tensor([1.0, 3.0, 2.0]).flip(dims=[0])
+torch.tensor([1, 2, 3]).roll(1)
+torch.diag(torch.tensor([1, 2]))
+torch.tensor([[1, 2], [3, 4]]).diagonal()
+torch.outer(torch.tensor([1, 2]), torch.tensor([1, 2]))
+"""
+
+PROGRAMS = """
+torch.manual_seed(123)
+print(torch.rand(2, 3))
+print(torch.randn(2, 5))
+print(torch.randint(0, 10, (3,)))
+print(torch.randperm(5))
+---
+torch.manual_seed(123)
+print(torch.nn.Linear(2, 2).weight)
+print(torch.nn.Embedding(3, 2).weight)
+---
+torch.manual_seed(123)
+d = torch.nn.Dropout(0.5)
+print(d(torch.ones(6, 6)))
+print(d.eval()(torch.ones(2)))
+---
+torch.manual_seed(123)
+layer = torch.nn.Linear(3, 2)
+print(layer(torch.ones(2, 3)))
+print(layer(torch.ones(1, 2, 3)))
+print(torch.nn.Linear(3, 2, bias=False)(torch.ones(1, 2, 3)))
+---
+w = torch.tensor([2.0], requires_grad=True)
+(w * w).sum().backward()
+print(w.grad)
+print(w.grad.abs().mean())
+print(w.grad.data.flatten().max())
+print(w.grad * 2)
+w.grad.zero_()
+print(w.grad)
+---
+w = torch.tensor([2.0], requires_grad=True)
+loss = 0
+for i in range(3):
+    loss += w * i
+print(loss)
+loss.backward()
+print(w.grad)
+---
+x = torch.zeros(2, 3)
+x[0, 1] = 5
+x[x == 5] = 7.0
+x[1] = torch.tensor([1.0, 2.0, 3.0])
+print(x)
+x += 1
+print(x)
+---
+q = torch.ones(2, 2, requires_grad=True)
+s = q * 3
+s.masked_fill_(torch.tensor([[False, True], [False, False]]), -torch.inf)
+print(s)
+print(torch.softmax(s, dim=-1))
+torch.softmax(s, dim=-1)[:, 0].sum().backward()
+print(q.grad)
+---
+torch.set_printoptions(sci_mode=False)
+print(torch.tensor([1e-5, 1.0, 1000.0]))
+torch.set_printoptions(profile="default")
+---
+torch.set_printoptions(precision=2)
+print(torch.tensor([3.14159, 2.71828]))
+torch.set_printoptions(profile="default")
+---
+w = torch.tensor([1.0, 2.0], requires_grad=True)
+print(torch.autograd.grad((w ** 2).sum(), w))
+print(w.grad)
+---
+with torch.no_grad():
+    w = torch.tensor([1.0], requires_grad=True) * 2
+print(w)
+print(w.requires_grad)
+---
+w = torch.nn.Parameter(torch.zeros(3, 2))
+torch.manual_seed(1)
+torch.nn.init.kaiming_uniform_(w, a=5 ** 0.5)
+print(w)
+torch.nn.init.xavier_uniform_(w)
+print(w)
+---
+torch.manual_seed(123)
+logits = torch.tensor([4.51, 0.89, -1.9, 6.75, 1.63, -1.62, -1.89, 6.28, 1.79])
+p = torch.softmax(logits, dim=0)
+print(torch.bincount(torch.tensor([torch.multinomial(p, num_samples=1).item() for i in range(1000)])))
+---
+m = torch.nn.Linear(2, 1)
+print(m.load_state_dict({"weight": torch.ones(1, 2), "bias": torch.zeros(1)}))
+print(m.state_dict())
+---
+torch.manual_seed(123)
+ds = torch.utils.data.TensorDataset(torch.arange(7), torch.arange(7.0))
+for x, y in torch.utils.data.DataLoader(ds, batch_size=3, shuffle=True, num_workers=0):
+    print(x, y)
+---
+class Pairs(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, i):
+        return torch.tensor([i, i + 1]), i
+print(next(iter(torch.utils.data.DataLoader(Pairs(), batch_size=2, drop_last=True))))
+---
+g = torch.Generator()
+g.manual_seed(5)
+print(torch.rand(2, generator=g))
+---
+w = torch.nn.Parameter(torch.ones(2))
+o = torch.optim.AdamW([w], lr=0.1, weight_decay=0.1)
+for _ in range(3):
+    o.zero_grad()
+    (w * torch.tensor([1.0, -2.0])).sum().backward()
+    o.step()
+print(w)
+print(o.param_groups[0]["lr"])
+---
+w = torch.nn.Parameter(torch.ones(2))
+o = torch.optim.SGD([w], lr=0.5)
+(w * w).sum().backward()
+o.step()
+print(w)
+---
+w = torch.nn.Parameter(torch.zeros(2, 2))
+w.grad = torch.tensor([[1.0, 2.0], [2.0, 4.0]])
+print(torch.nn.utils.clip_grad_norm_([w], max_norm=1.0))
+print(w.grad)
+---
+m = torch.nn.Module()
+m.register_buffer("mask", torch.triu(torch.ones(3, 3), diagonal=1))
+print(m.mask.bool()[:2, :2])
+print(list(m.state_dict()))
+print([name for name, _ in torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU()).named_children()])
+"""
+
+
+def printed(code: str, torch: Any) -> str:
+    """What `code` prints when `torch` is the module given; an expression is printed by its repr."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        if "print(" in code:
+            exec(code, {"torch": torch, "__name__": "snippet"})
+        else:
+            print(repr(eval(code, {"torch": torch})))
+    return output.getvalue()
+
+
+CODES = [line for line in EXPRESSIONS.splitlines() if line] + [code.strip() for code in PROGRAMS.split("---\n")]
+
+if __name__ == "__main__":
+    import torch
+
+    PRINTED.write_text(json.dumps({code: printed(code, torch) for code in CODES}, indent=1) + "\n", "utf-8")

@@ -1,0 +1,23 @@
+"""Code in PyTorch's words prints here what it prints in PyTorch."""
+
+import json
+import warnings
+
+import pytest
+from torch_words.snippets import CODES, PRINTED, printed
+
+import tinygrad_llm.torch
+
+EXPECTED = json.loads(PRINTED.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_snippet_prints_what_pytorch_prints(code):
+    assert printed(code, tinygrad_llm.torch) == EXPECTED[code]
+
+
+def test_what_is_recorded_is_what_pytorch_prints():
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert {code: printed(code, torch) for code in CODES} == EXPECTED

@@ -1,0 +1,5 @@
+"""`torch.backends.cuda`: none."""
+
+
+def is_built() -> bool:
+    return False
