@@ -15,7 +15,7 @@ CORE_FOLDERS = ("primitives", "ops", "nn")
 CORE_FILES = (
     *("__init__.py", "errors.py", "lazy.py", "arrays.py", "checks.py", "settings.py", "random.py"),
     *("buffers.py", "versions.py", "graph.py", "tensor.py"),
-    *("models/__init__.py", "models/config.py", "models/pretrained.py", "models/language_model.py", "models/gpt.py"),
+    *("models/__init__.py", "models/pretrained.py", "models/language_model.py", "models/gpt.py"),
     *("optim/__init__.py", "optim/blocks.py", "optim/optimizer.py", "optim/adamw.py", "optim/clipping.py"),
     *("optim/schedules.py", "optim/sgd.py"),
     *("data/__init__.py", "data/mapped.py", "data/random_order.py", "data/windows.py"),

@@ -1,6 +1,7 @@
 """Small Llamas of every kind, for the tests."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ VARIANTS = {
 }
 
 
-def tiny_llama(name="llama", seed=0, dtype=np.float64, **changes):
+def tiny_llama(name: str = "llama", seed: int = 0, dtype: Any = np.float64, **changes: Any) -> Any:
     """A small model, with weights so large that its logits differ clearly."""
     manual_seed(seed)
     if name.startswith("gpt"):

@@ -1,6 +1,8 @@
 """BERT in Hugging Face's layout: what is written, what is read back, and what is refused by name."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ SIZES = {
 IDS = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
 
 
-def some_bert(**changes):
+def some_bert(**changes: Any) -> Any:
     manual_seed(5)
     model = Bert(BertConfig(**SIZES, **changes)).eval()
     for parameter in model.parameters():
@@ -31,18 +33,18 @@ def some_bert(**changes):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     some_bert().save_pretrained(tmp_path)
     return tmp_path
 
 
-def change(folder, **settings):
+def change(folder: Path, **settings: Any) -> None:
     path = folder / "config.json"
     config = {**json.loads(path.read_text()), **settings}
     path.write_text(json.dumps({name: value for name, value in config.items() if value != "remove"}))
 
 
-def rewrite(folder, edit):
+def rewrite(folder: Path, edit: Any) -> None:
     tensors = {name: array.copy() for name, array in read_safetensors(folder / "model.safetensors").items()}
     edit(tensors)
     write_safetensors(folder / "model.safetensors", tensors)
@@ -57,7 +59,7 @@ def rewrite(folder, edit):
         (False, False, "BertModel", "encoder.layer.1.attention.output.LayerNorm.bias"),
     ],
 )
-def test_comes_back_as_it_was(head, pooler, model, named, tmp_path):
+def test_comes_back_as_it_was(head: Any, pooler: Any, model: Any, named: Any, tmp_path: Path) -> None:
     written = some_bert(masked_word_head=head, pooler=pooler)
     written.save_pretrained(tmp_path)
     read = Bert.from_pretrained(tmp_path)
@@ -72,7 +74,7 @@ def test_comes_back_as_it_was(head, pooler, model, named, tmp_path):
     assert named in read_safetensors(tmp_path / "model.safetensors")
 
 
-def test_names_of_a_layer_are_transformers_own(folder):
+def test_names_of_a_layer_are_transformers_own(folder: Path) -> None:
     names = {n for n in read_safetensors(folder / "model.safetensors") if n.startswith("bert.encoder.layer.0.")}
     parts = [f"attention.self.{part}" for part in ("query", "key", "value")]
     parts += ["attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense"]
@@ -80,16 +82,16 @@ def test_names_of_a_layer_are_transformers_own(folder):
     assert names == {f"bert.encoder.layer.0.{part}.{kind}" for part in parts for kind in ("weight", "bias")}
 
 
-def test_float64_stays_and_dropout_may_be_chosen(folder):
+def test_float64_stays_and_dropout_may_be_chosen(folder: Path) -> None:
     rewrite(folder, lambda tensors: tensors.update({n: a.astype(np.float64) for n, a in tensors.items()}))
     model = Bert.from_pretrained(folder, dropout=0.3)
     assert model.token_embedding.weight.dtype == np.float64 and model.config.dropout == 0.3
 
 
-def test_reads_what_older_versions_wrote_besides(folder):
+def test_reads_what_older_versions_wrote_besides(folder: Path) -> None:
     before = Bert.from_pretrained(folder)(IDS).data
 
-    def older(tensors):
+    def older(tensors: Any) -> None:
         tensors["bert.embeddings.position_ids"] = np.arange(6)[None]
         tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
         tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
@@ -122,7 +124,7 @@ def test_reads_what_older_versions_wrote_besides(folder):
         ({"layer_norm_eps": "small"}, "config.json does not fit a Bert: BertConfig: norm_eps"),
     ],
 )
-def test_refuses_by_name_what_is_not_computed_here(settings, message, folder):
+def test_refuses_by_name_what_is_not_computed_here(settings: Any, message: str, folder: Path) -> None:
     change(folder, **settings)
     with pytest.raises(FormatError, match=message):
         Bert.from_pretrained(folder)
@@ -143,13 +145,13 @@ def test_refuses_by_name_what_is_not_computed_here(settings, message, folder):
         ),
     ],
 )
-def test_refuses_weights_that_do_not_fit(edit, message, folder):
+def test_refuses_weights_that_do_not_fit(edit: Any, message: str, folder: Path) -> None:
     rewrite(folder, edit)
     with pytest.raises(FormatError, match=message):
         Bert.from_pretrained(folder)
 
 
-def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder, tmp_path):
+def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder: Path, tmp_path: Path) -> None:
     some_bert().save_pretrained(folder)
     change(folder, model_type="gpt2")
     with pytest.raises(CheckpointError, match="must be the config of a bert"):
@@ -160,7 +162,7 @@ def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder, tmp_path
         model.save_pretrained(tmp_path / "new")
 
 
-def test_transformers_gives_the_same_logits(tmp_path):
+def test_transformers_gives_the_same_logits(tmp_path: Path) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     pytest.importorskip("safetensors")
     torch.manual_seed(0)

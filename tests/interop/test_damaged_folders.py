@@ -1,6 +1,8 @@
 """Hugging Face folders whose JSON files hold wrong values: a model or one short error, never another exception."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ OTHER_SETTINGS = ["layer_types", "sliding_window", "rope_scaling", "head_dim", "
 
 
 @pytest.mark.parametrize("model", [Llama(LlamaConfig(257, 32, 16, 2, 2, 1)), GPT(GPTConfig(257, 32, 16, 2, 2))])
-def test_any_wrong_value_is_one_short_error(model, tmp_path):
+def test_any_wrong_value_is_one_short_error(model: Any, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path, BPETokenizer.train("", 257))
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         path = tmp_path / name

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ CONFIG = GPTConfig(
 TOKENIZER = BPETokenizer.train("to and fro to and fro to and fro ", 262)
 
 
-def random_gpt(**changes):
+def random_gpt(**changes: Any) -> Any:
     manual_seed(0)
     model = GPT(dataclasses.replace(CONFIG, **changes)).eval()
     for _, parameter in model.named_parameters():
@@ -41,7 +42,7 @@ def random_gpt(**changes):
     return model
 
 
-def same(first, second):
+def same(first: Any, second: Any) -> Any:
     one, two = first.state_dict(), second.state_dict()
     return one.keys() == two.keys() and all(
         one[name].dtype == two[name].dtype and one[name].tobytes() == two[name].tobytes() for name in one
@@ -49,17 +50,17 @@ def same(first, second):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     random_gpt().save_pretrained(tmp_path)
     return tmp_path
 
 
-def edit(folder: Path, **changes):
+def edit(folder: Path, **changes: Any) -> None:
     config = read_json(folder / "config.json")
     write_json(folder / "config.json", {name: v for name, v in (config | changes).items() if v != "leave out"})
 
 
-def rewrite(folder: Path, change, metadata=None):
+def rewrite(folder: Path, change: Any, metadata: Any = None) -> None:
     tensors = read_safetensors(folder / "model.safetensors", copy=True)
     write_safetensors(folder / "model.safetensors", change(tensors), metadata)
 
@@ -69,7 +70,7 @@ def rewrite(folder: Path, change, metadata=None):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("changes", [{}, {"tie_weights": False, "feed_forward_dim": None, "gelu": "tanh"}], ids=str)
-def test_there_and_back_to_the_bit(tmp_path, dtype, changes):
+def test_there_and_back_to_the_bit(tmp_path: Path, dtype: Any, changes: dict[str, Any]) -> None:
     model = random_gpt(**changes).to(dtype)
     model.save_pretrained(tmp_path / "a", TOKENIZER)
     back = GPT.from_pretrained(tmp_path / "a")
@@ -82,7 +83,7 @@ def test_there_and_back_to_the_bit(tmp_path, dtype, changes):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_a_model_without_bias_comes_back_with_zeros(tmp_path):
+def test_a_model_without_bias_comes_back_with_zeros(tmp_path: Path) -> None:
     model = random_gpt(qkv_bias=False)
     model.save_pretrained(tmp_path)
     back = GPT.from_pretrained(tmp_path)
@@ -92,7 +93,7 @@ def test_a_model_without_bias_comes_back_with_zeros(tmp_path):
         assert np.array_equal(model([[1, 2, 3]]).data, back([[1, 2, 3]]).data)
 
 
-def test_what_is_written_bears_their_names(folder):
+def test_what_is_written_bears_their_names(folder: Path) -> None:
     header = read_header(folder / "model.safetensors")
     assert header.metadata == {"format": "pt"}
     assert header.tensors["transformer.h.1.attn.c_attn.weight"].shape == (6, 18)
@@ -110,15 +111,15 @@ def test_what_is_written_bears_their_names(folder):
     assert config["tie_word_embeddings"] is True and config["eos_token_id"] is None
 
 
-def test_the_end_of_text_is_the_tokenizer_s_or_that_of_gpt2_s_own_vocabulary(tmp_path):
+def test_the_end_of_text_is_the_tokenizer_s_or_that_of_gpt2_s_own_vocabulary(tmp_path: Path) -> None:
     random_gpt().save_pretrained(tmp_path / "a", TOKENIZER)
     assert read_json(tmp_path / "a" / "config.json")["eos_token_id"] == TOKENIZER.end_of_text == 261
     random_gpt(vocab_size=50257, embedding_dim=3).save_pretrained(tmp_path / "b")
     assert read_json(tmp_path / "b" / "config.json")["eos_token_id"] == 50256
 
 
-def test_names_without_prefix_and_mask_buffers(folder):
-    def plain(tensors):
+def test_names_without_prefix_and_mask_buffers(folder: Path) -> None:
+    def plain(tensors: Any) -> Any:
         masks = {"h.0.attn.bias": np.tril(np.ones((1, 1, 7, 7), bool)), "h.1.attn.masked_bias": np.float32(-1e4)}
         return {name.removeprefix("transformer."): array for name, array in tensors.items()} | masks
 
@@ -126,7 +127,7 @@ def test_names_without_prefix_and_mask_buffers(folder):
     assert same(GPT.from_pretrained(folder), random_gpt())
 
 
-def test_half_precision_is_taken_exactly(folder):
+def test_half_precision_is_taken_exactly(folder: Path) -> None:
     rewrite(folder, lambda tensors: {name: array.astype(np.float16) for name, array in tensors.items()})
     model = GPT.from_pretrained(folder)
     for name, array in random_gpt().state_dict().items():
@@ -135,7 +136,7 @@ def test_half_precision_is_taken_exactly(folder):
 
 
 @pytest.mark.parametrize(("promised", "factor", "tied"), [(True, 1, True), (True, 2, False), (False, 1, False)])
-def test_a_head_in_the_file(folder, promised, factor, tied):
+def test_a_head_in_the_file(folder: Path, promised: bool, factor: Any, tied: bool) -> None:
     rewrite(folder, lambda tensors: tensors | {"lm_head.weight": tensors["transformer.wte.weight"] * factor})
     edit(folder, tie_word_embeddings=promised)
     model = GPT.from_pretrained(folder)
@@ -143,7 +144,7 @@ def test_a_head_in_the_file(folder, promised, factor, tied):
     assert np.array_equal(model.head.weight.data, model.token_embedding.weight.data * factor)
 
 
-def test_tied_weights_under_the_head_s_name(folder):
+def test_tied_weights_under_the_head_s_name(folder: Path) -> None:
     """As `safetensors.torch.save_model` writes them."""
     rewrite(folder, lambda tensors: tensors | {"lm_head.weight": tensors.pop("transformer.wte.weight")})
     model = GPT.from_pretrained(folder)
@@ -154,7 +155,7 @@ def test_tied_weights_under_the_head_s_name(folder):
         GPT.from_pretrained(folder)
 
 
-def test_every_layer_takes_the_settings(folder):
+def test_every_layer_takes_the_settings(folder: Path) -> None:
     model = GPT.from_pretrained(folder)
     norms = [norm for block in model.blocks for norm in (block.norm1, block.norm2)] + [model.final_norm]
     assert [norm.eps for norm in norms] == [1e-3] * 5
@@ -165,7 +166,7 @@ def test_every_layer_takes_the_settings(folder):
 # -- shards
 
 
-def shard(folder: Path, cut=5):
+def shard(folder: Path, cut: int = 5) -> Any:
     """The folder's weights in two files with an index."""
     tensors = read_safetensors(folder / "model.safetensors", copy=True)
     names = list(tensors)
@@ -178,7 +179,7 @@ def shard(folder: Path, cut=5):
     return weight_map
 
 
-def test_shards_are_put_together(folder):
+def test_shards_are_put_together(folder: Path) -> None:
     shard(folder)
     assert same(GPT.from_pretrained(folder), random_gpt())
 
@@ -202,7 +203,7 @@ def test_shards_are_put_together(folder):
         "-rf.safetensors",
     ],
 )
-def test_a_shard_is_a_plain_file_of_the_folder(folder, name):
+def test_a_shard_is_a_plain_file_of_the_folder(folder: Path, name: str) -> None:
     weight_map = shard(folder)
     first = next(iter(weight_map))
     write_json(folder / "model.safetensors.index.json", {"weight_map": weight_map | {first: name}})
@@ -210,7 +211,7 @@ def test_a_shard_is_a_plain_file_of_the_folder(folder, name):
         GPT.from_pretrained(folder)
 
 
-def test_index_and_shards_must_agree(folder):
+def test_index_and_shards_must_agree(folder: Path) -> None:
     weight_map = shard(folder)
     index = folder / "model.safetensors.index.json"
     name, *others = weight_map
@@ -226,7 +227,7 @@ def test_index_and_shards_must_agree(folder):
             GPT.from_pretrained(folder)
 
 
-def test_a_folder_without_weights(folder):
+def test_a_folder_without_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(FormatError, match="neither"):
         GPT.from_pretrained(folder)
@@ -273,14 +274,14 @@ def test_a_folder_without_weights(folder):
     ],
     ids=str,
 )
-def test_options_are_refused_by_name(folder, changes, message):
+def test_options_are_refused_by_name(folder: Path, changes: dict[str, Any], message: str) -> None:
     edit(folder, **changes)
     with pytest.raises(FormatError, match=message) as caught:
         GPT.from_pretrained(folder)
     assert str(folder) in str(caught.value)
 
 
-def test_other_names_of_settings_and_a_dropout_of_one_s_own(folder):
+def test_other_names_of_settings_and_a_dropout_of_one_s_own(folder: Path) -> None:
     edit(folder, n_head="leave out", num_attention_heads=3, attn_pdrop=0.5)
     model = GPT.from_pretrained(folder, dropout=0.125)
     assert model.config == dataclasses.replace(CONFIG, dropout=0.125)
@@ -296,7 +297,7 @@ def test_other_names_of_settings_and_a_dropout_of_one_s_own(folder):
         (lambda t: t | {"transformer.h.0.attn.c_attn.weight": np.zeros((18, 6), np.float32)}, r"\(6, 18\)"),
     ],
 )
-def test_weights_that_do_not_fit(folder, change, message):
+def test_weights_that_do_not_fit(folder: Path, change: Any, message: str) -> None:
     rewrite(folder, change)
     with pytest.raises(FormatError, match=message):
         GPT.from_pretrained(folder)
@@ -305,7 +306,7 @@ def test_weights_that_do_not_fit(folder, change, message):
 # -- what cannot be written
 
 
-def test_what_was_added_or_replaced_is_not_written(tmp_path):
+def test_what_was_added_or_replaced_is_not_written(tmp_path: Path) -> None:
     classifier = random_gpt()
     classifier.head = Linear(6, 2)
     with pytest.raises(StateDictError, match=r"head\.weight must have the shape \(262, 6\)"):
@@ -321,7 +322,7 @@ def test_what_was_added_or_replaced_is_not_written(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_another_model_s_folder_is_left_alone(tmp_path):
+def test_another_model_s_folder_is_left_alone(tmp_path: Path) -> None:
     for content in ('{"model_type": "gpt", "version": 1}', "no json", "{}"):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(CheckpointError, match="choose a new folder"):
@@ -344,7 +345,7 @@ anything = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory):
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("fuzzed")
     random_gpt().save_pretrained(folder)
     shard(folder)
@@ -353,7 +354,7 @@ def fuzzed(tmp_path_factory):
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200)
 @given(data=st.data())
-def test_only_our_error_leaves_whatever_the_files_say(fuzzed, data):
+def test_only_our_error_leaves_whatever_the_files_say(fuzzed: Any, data: Any) -> None:
     originals = {name: (fuzzed / name).read_bytes() for name in ("config.json", "model.safetensors.index.json")}
     name = data.draw(st.sampled_from(sorted(originals)))
     content = json.loads(originals[name])
@@ -385,7 +386,7 @@ def test_only_our_error_leaves_whatever_the_files_say(fuzzed, data):
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_new_tokens_get_rows_near_the_mean(tie_weights):
+def test_new_tokens_get_rows_near_the_mean(tie_weights: bool) -> None:
     model = random_gpt(tie_weights=tie_weights)
     tables = {id(table): table for table in (model.token_embedding.weight, model.head.weight)}
     assert len(tables) == 2 - tie_weights
@@ -410,7 +411,7 @@ def test_new_tokens_get_rows_near_the_mean(tie_weights):
     assert model.head.weight.grad is None and model.token_embedding.weight.grad is None
 
 
-def test_new_rows_are_seeded_and_fewer_rows_are_the_first():
+def test_new_rows_are_seeded_and_fewer_rows_are_the_first() -> None:
     one, two = random_gpt(), random_gpt().to(np.float64)
     one.resize_token_embeddings(300, Generator(7))
     again = random_gpt()
@@ -422,7 +423,7 @@ def test_new_rows_are_seeded_and_fewer_rows_are_the_first():
     assert GPT(two.config).head.weight.shape == (100, 6)
 
 
-def test_resizing_needs_a_size_and_the_model_s_own_head():
+def test_resizing_needs_a_size_and_the_model_s_own_head() -> None:
     with pytest.raises(ConfigError, match="new_size"):
         random_gpt().resize_token_embeddings(0)
     classifier = random_gpt()

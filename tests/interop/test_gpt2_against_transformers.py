@@ -1,6 +1,8 @@
 """GPT and transformers' GPT-2 open each other's folders and compute the same logits."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +19,12 @@ TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
 
 @pytest.fixture(autouse=True)
-def seeded_and_quiet():
+def seeded_and_quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
 
 
-def theirs(dtype=None, **changes):
+def theirs(dtype: Any = None, **changes: Any) -> Any:
     settings = {
         "vocab_size": 37,
         "n_positions": 19,
@@ -40,7 +42,7 @@ def theirs(dtype=None, **changes):
     return model.to(dtype) if dtype else model
 
 
-def agree(model, other):
+def agree(model: Any, other: Any) -> None:
     """Whether both give the same logits, relative to the largest."""
     ids = Generator(3).randint(0, model.config.vocab_size, (2, model.config.context_length))
     with no_grad():
@@ -64,7 +66,7 @@ def agree(model, other):
     ],
     ids=str,
 )
-def test_theirs_load_here(tmp_path, dtype, changes):
+def test_theirs_load_here(tmp_path: Path, dtype: Any, changes: dict[str, Any]) -> None:
     other = theirs(getattr(torch, dtype), **changes)
     other.save_pretrained(tmp_path)
     model = GPT.from_pretrained(tmp_path)
@@ -74,14 +76,14 @@ def test_theirs_load_here(tmp_path, dtype, changes):
     agree(model, other)
 
 
-def test_shards_load_here(tmp_path):
+def test_shards_load_here(tmp_path: Path) -> None:
     other = theirs()
     other.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     agree(GPT.from_pretrained(tmp_path), other)
 
 
-def test_the_headless_model_without_prefix_loads_here(tmp_path):
+def test_the_headless_model_without_prefix_loads_here(tmp_path: Path) -> None:
     other = theirs()
     other.transformer.save_pretrained(tmp_path)
     assert "wte.weight" in read_header(tmp_path / "model.safetensors").tensors
@@ -91,7 +93,7 @@ def test_the_headless_model_without_prefix_loads_here(tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("qkv_bias", [True, False])
-def test_ours_open_there(tmp_path, dtype, tie_weights, qkv_bias):
+def test_ours_open_there(tmp_path: Path, dtype: Any, tie_weights: bool, qkv_bias: Any) -> None:
     manual_seed(1)
     config = GPTConfig(
         280,
@@ -126,7 +128,7 @@ def test_ours_open_there(tmp_path, dtype, tie_weights, qkv_bias):
         assert np.array_equal(array, again.state_dict()[name])
 
 
-def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_path):
+def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_path: Path) -> None:
     theirs(tie_word_embeddings=False).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
@@ -135,7 +137,7 @@ def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_
     agree(model, transformers.GPT2LMHeadModel.from_pretrained(tmp_path))
 
 
-def test_what_save_model_writes_loads_here(tmp_path):
+def test_what_save_model_writes_loads_here(tmp_path: Path) -> None:
     """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
     other = theirs()
     other.save_pretrained(tmp_path)

@@ -3,7 +3,10 @@
 import hashlib
 import http.server
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ FILES = {"config.json": b"{}", "vocab.json": b"v" * 1000, "merges.txt": b"m" * 2
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str | None]] = []
         self.cut_after: int | None = None
@@ -25,7 +28,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path, wanted))
         body = FILES[self.path.rsplit("/", 1)[1]]
@@ -37,12 +40,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cut, self.server.cut_after = self.server.cut_after, None
         self.wfile.write(body[start:][:cut])
 
-    def log_message(self, *args):
+    def log_message(self, *args: Any) -> None:
         pass
 
 
 @pytest.fixture
-def server(monkeypatch):
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A home of small files, which the table is made to expect."""
     digest = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
     for name, size in list(GPT2_SIZES.items()):
@@ -58,12 +61,12 @@ def server(monkeypatch):
         thread.join(5)
 
 
-def home(server):
+def home(server: Any) -> Any:
     return f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize("name", GPT2_SIZES)
-def test_the_files_of_each_size_come_from_their_pinned_revision(server, tmp_path, name):
+def test_the_files_of_each_size_come_from_their_pinned_revision(server: Any, tmp_path: Path, name: str) -> None:
     seen = []
     folder = download_gpt2(name, tmp_path / "new", lambda *progress: seen.append(progress), home(server))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
@@ -76,7 +79,7 @@ def test_the_files_of_each_size_come_from_their_pinned_revision(server, tmp_path
     assert len(server.asked) == 4  # what is there is not fetched again
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+def test_a_broken_download_goes_on_where_it_stopped(server: Any, tmp_path: Path) -> None:
     for name in ("config.json", "vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes(FILES[name])
     server.cut_after = 20_000
@@ -85,14 +88,14 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
-def test_other_bytes_are_refused(server, tmp_path, monkeypatch):
+def test_other_bytes_are_refused(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FILES, "model.safetensors", b"x" * 50_000)
     with pytest.raises(DownloadError, match="must be sha256"):
         download_gpt2("gpt2", tmp_path, home=home(server))
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_the_table_names_hashes():
+def test_the_table_names_hashes() -> None:
     for size in GPT2_SIZES.values():
         assert len(size.revision) == 40
         for text in (size.config_sha256, size.weights_sha256):
@@ -100,7 +103,7 @@ def test_the_table_names_hashes():
     assert len({size.weights_sha256 for size in GPT2_SIZES.values()}) == len(GPT2_SIZES)
 
 
-def test_an_unknown_size_and_a_machine_without_network(tmp_path, monkeypatch):
+def test_an_unknown_size_and_a_machine_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="gpt2, gpt2-medium, gpt2-large, gpt2-xl; got 'gpt3'"):
         download_gpt2("gpt3", tmp_path)
     monkeypatch.setattr(gpt2_download, "HOME", "http://127.0.0.1:1")

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +26,12 @@ TEXT = "to and fro, to and fro, to and fro; "
 BPE = BPETokenizer.train(TEXT, 262)
 
 
-def gpt(vocab_size=262, **changes):
+def gpt(vocab_size: int = 262, **changes: Any) -> Any:
     manual_seed(0)
     return GPT(GPTConfig(vocab_size, 9, 8, 2, 1, dropout=0.0, qkv_bias=True, **changes)).eval()
 
 
-def same_logits(first, second):
+def same_logits(first: Any, second: Any) -> Any:
     ids = np.arange(8)[None]
     with no_grad():
         return np.array_equal(first(ids).data, second(ids).data)
@@ -45,7 +47,7 @@ def same_logits(first, second):
     ],
     ids=["bpe", "char", "words", "bpe-without-merges"],
 )
-def test_there_and_back(tmp_path, tokenizer, kept_apart):
+def test_there_and_back(tmp_path: Path, tokenizer: Any, kept_apart: Any) -> None:
     model = gpt()
     missing = save_huggingface(tmp_path / "there", model, tokenizer)
     files = set(os.listdir(tmp_path / "there"))
@@ -61,7 +63,7 @@ def test_there_and_back(tmp_path, tokenizer, kept_apart):
     assert read.special_tokens == tokenizer.special_tokens
 
 
-def test_the_older_pair_of_files_is_read(tmp_path):
+def test_the_older_pair_of_files_is_read(tmp_path: Path) -> None:
     gpt().save_pretrained(tmp_path)
     with pytest.raises(FormatError, match="must hold a tokenizer"):
         load_huggingface(tmp_path)
@@ -74,14 +76,14 @@ def test_the_older_pair_of_files_is_read(tmp_path):
         load_huggingface(tmp_path)
 
 
-def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
+def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path: Path) -> None:
     gpt(100).save_pretrained(tmp_path)
     BPE.save(tmp_path)
     with pytest.raises(FormatError, match="vocab_size is 100, and the tokenizer has 262"):
         load_huggingface(tmp_path)
 
 
-def test_only_a_new_or_empty_folder_is_written(tmp_path):
+def test_only_a_new_or_empty_folder_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     save_huggingface(tmp_path / "empty", gpt(), BPE)
     (tmp_path / "file").touch()
@@ -94,7 +96,7 @@ def test_only_a_new_or_empty_folder_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_model_and_tokenizer_grow_together(tmp_path, tie_weights):
+def test_model_and_tokenizer_grow_together(tmp_path: Path, tie_weights: bool) -> None:
     model, names = gpt(tie_weights=tie_weights), ["<|user|>", "<|assistant|>"]
     extended = extend_vocabulary(model, BPE, names, Generator(0))
     assert extended.encode("<|user|>to", "all") == [262, *BPE.encode("to")]
@@ -108,7 +110,7 @@ def test_model_and_tokenizer_grow_together(tmp_path, tie_weights):
     assert model.config.vocab_size == 264
 
 
-def extend_and_cut(model):
+def extend_and_cut(model: Any) -> Any:
     """A copy with the first 262 rows."""
     state = {name: a[:262] if a.shape[:1] == (264,) else a for name, a in model.state_dict().items()}
     copy = gpt(tie_weights=model.config.tie_weights)
@@ -116,7 +118,7 @@ def extend_and_cut(model):
     return copy
 
 
-def test_spare_rows_are_used_first():
+def test_spare_rows_are_used_first() -> None:
     model = gpt(300)
     extend_vocabulary(model, BPE, ["<|user|>"])
     assert model.config.vocab_size == 300
@@ -127,7 +129,7 @@ def test_spare_rows_are_used_first():
 # -- parity
 
 
-def test_the_difference_to_transformers(tmp_path):
+def test_the_difference_to_transformers(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     model = gpt().train()
     save_huggingface(tmp_path / "there", model, BPE)
@@ -138,7 +140,7 @@ def test_the_difference_to_transformers(tmp_path):
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_a_bert_of_64_bits_is_the_same_there(head, tmp_path):
+def test_a_bert_of_64_bits_is_the_same_there(head: Any, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     manual_seed(0)
     model = Bert(BertConfig(7, 9, 8, 2, 2, masked_word_head=head, pooler=not head)).to(np.float64).eval()
@@ -150,7 +152,7 @@ def test_a_bert_of_64_bits_is_the_same_there(head, tmp_path):
     assert logit_difference(back, tmp_path / "there") < 1e-10
 
 
-def test_without_transformers_nothing_is_compared(monkeypatch, tmp_path):
+def test_without_transformers_nothing_is_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys.modules[interop.parity.__name__].importlib.util, "find_spec", lambda name: None)
     assert not can_compare()
     with pytest.raises(MissingPackageError, match="pip install torch transformers"):

@@ -1,6 +1,8 @@
 """Hugging Face folders of the Llama family: round trips to the bit, other spellings of a config, refusals by name."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ SAVED_AS = {
 
 
 @pytest.mark.parametrize("name", SAVED_AS)
-def test_there_and_back_to_the_bit(tmp_path, name):
+def test_there_and_back_to_the_bit(tmp_path: Path, name: str) -> None:
     model = tiny_llama(name, dtype=np.float32)
     model.save_pretrained(tmp_path)
     assert read_json(tmp_path / "config.json")["model_type"] == SAVED_AS[name]
@@ -34,7 +36,7 @@ def test_there_and_back_to_the_bit(tmp_path, name):
     assert Llama.from_pretrained(tmp_path).config == read.config
 
 
-def test_an_expert_s_gate_is_w1_there_and_its_up_w3(tmp_path):
+def test_an_expert_s_gate_is_w1_there_and_its_up_w3(tmp_path: Path) -> None:
     model = tiny_llama("mixtral", dtype=np.float32)
     model.save_pretrained(tmp_path)
     theirs = read_safetensors(tmp_path / "model.safetensors")
@@ -54,13 +56,15 @@ def test_an_expert_s_gate_is_w1_there_and_its_up_w3(tmp_path):
     ],
     ids=str,
 )
-def test_a_combination_that_no_hugging_face_model_has_is_refused_by_name(tmp_path, changes):
+def test_a_combination_that_no_hugging_face_model_has_is_refused_by_name(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
     with pytest.raises(ConfigError, match="no Hugging Face model has .*" + next(iter(changes))):
         tiny_llama(**changes).save_pretrained(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_other_layers_have_no_place(tmp_path):
+def test_other_layers_have_no_place(tmp_path: Path) -> None:
     with pytest.raises(StateDictError):
         tiny_llama("latent").save_pretrained(tmp_path)
 
@@ -110,7 +114,7 @@ LLAMA3 = {
     ],
     ids=str,
 )
-def test_what_is_not_computed_is_refused_by_name(tmp_path, changes, message):
+def test_what_is_not_computed_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     tiny_llama(dtype=np.float32).save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", {name: value for name, value in config.items() if value != "leave out"})
@@ -119,7 +123,7 @@ def test_what_is_not_computed_is_refused_by_name(tmp_path, changes, message):
     assert str(tmp_path) in str(caught.value)
 
 
-def test_older_files_say_the_same_with_other_names(tmp_path):
+def test_older_files_say_the_same_with_other_names(tmp_path: Path) -> None:
     model = tiny_llama("grouped", dtype=np.float32)
     model.save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json")
@@ -136,7 +140,7 @@ def test_older_files_say_the_same_with_other_names(tmp_path):
 # -- files as they are: each of these is read as transformers reads it (see test_llama_against_transformers)
 
 
-def changed(folder, **changes):
+def changed(folder: Path, **changes: Any) -> Any:
     """The Llama of `folder` after `changes` to its config.json; None removes a setting."""
     config = read_json(folder / "config.json") | changes
     write_json(folder / "config.json", {name: value for name, value in config.items() if value is not None})
@@ -146,7 +150,7 @@ def changed(folder, **changes):
 @pytest.mark.parametrize(
     "name", ["rotary_emb.inv_freq", "model.rotary_emb.inv_freq", "model.layers.1.self_attn.rotary_emb.inv_freq"]
 )
-def test_saved_rotary_frequencies_are_ignored(tmp_path, name):
+def test_saved_rotary_frequencies_are_ignored(tmp_path: Path, name: str) -> None:
     model = tiny_llama(dtype=np.float32)
     model.save_pretrained(tmp_path)
     weights = read_safetensors(tmp_path / "model.safetensors", copy=True)
@@ -158,7 +162,7 @@ def test_saved_rotary_frequencies_are_ignored(tmp_path, name):
         Llama.from_pretrained(tmp_path)
 
 
-def test_tied_weights_under_the_head_s_name(tmp_path):
+def test_tied_weights_under_the_head_s_name(tmp_path: Path) -> None:
     model = tiny_llama("grouped", dtype=np.float32)
     model.save_pretrained(tmp_path)
     weights = read_safetensors(tmp_path / "model.safetensors", copy=True)
@@ -172,7 +176,7 @@ def test_tied_weights_under_the_head_s_name(tmp_path):
 
 
 @pytest.mark.parametrize("scaling", [{"type": "linear", "factor": 1.0}, {"rope_type": "linear", "factor": 1}])
-def test_linear_scaling_by_1_is_no_scaling(tmp_path, scaling):
+def test_linear_scaling_by_1_is_no_scaling(tmp_path: Path, scaling: Any) -> None:
     tiny_llama(dtype=np.float32).save_pretrained(tmp_path)
     config = Llama.from_pretrained(tmp_path).config
     assert config.rope_scaling is None
@@ -182,7 +186,7 @@ def test_linear_scaling_by_1_is_no_scaling(tmp_path, scaling):
         changed(tmp_path, rope_scaling={"type": "linear"})
 
 
-def test_llama_3_scaling_without_the_original_context_length_takes_the_config_s(tmp_path):
+def test_llama_3_scaling_without_the_original_context_length_takes_the_config_s(tmp_path: Path) -> None:
     tiny_llama(dtype=np.float32).save_pretrained(tmp_path)
     scaling = {name: value for name, value in LLAMA3.items() if name != "original_max_position_embeddings"}
     model = changed(tmp_path, rope_parameters=None, rope_scaling=scaling)

@@ -5,6 +5,8 @@ that, its modules are shown a PyTorch whose float32 is float64.
 """
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,21 +53,21 @@ class WiderTorch:
     float = float32 = torch.float64
 
     @staticmethod
-    def tensor(data):
+    def tensor(data: Any) -> Any:
         return torch.tensor(data, dtype=torch.float64)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
 
 
 @pytest.fixture(autouse=True)
-def seeded_and_quiet():
+def seeded_and_quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
 
 
 @pytest.fixture
-def all_in_float64(monkeypatch):
+def all_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers.modeling_rope_utils
 
     for family in ("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma"):
@@ -76,7 +78,7 @@ def all_in_float64(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
-def theirs(name, dtype=torch.float32, **changes):
+def theirs(name: str, dtype: Any = torch.float32, **changes: Any) -> Any:
     family, settings = FAMILY[name]
     base = {
         "vocab_size": 37,
@@ -101,7 +103,7 @@ def theirs(name, dtype=torch.float32, **changes):
     return model.to(dtype)
 
 
-def agree(model, other):
+def agree(model: Any, other: Any) -> None:
     """Whether both give the same logits, relative to the largest; read at once and through the cache."""
     ids = Generator(3).randint(0, model.config.vocab_size, (2, 40))
     other = other.to(torch.float64 if model.head.weight.dtype == np.float64 else torch.float32)
@@ -117,7 +119,7 @@ def agree(model, other):
 
 @each_member
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_theirs_load_here(tmp_path, name, dtype):
+def test_theirs_load_here(tmp_path: Path, name: str, dtype: Any) -> None:
     other = theirs(name, getattr(torch, dtype))
     other.save_pretrained(tmp_path)
     model = Llama.from_pretrained(tmp_path)
@@ -127,14 +129,14 @@ def test_theirs_load_here(tmp_path, name, dtype):
 
 
 @each_member
-def test_they_agree_in_float64(tmp_path, name, all_in_float64):
+def test_they_agree_in_float64(tmp_path: Path, name: str, all_in_float64: Any) -> None:
     other = theirs(name, torch.float64)
     other.save_pretrained(tmp_path)
     agree(Llama.from_pretrained(tmp_path), other)
 
 
 @each_member
-def test_what_came_from_there_goes_back_and_is_the_same(tmp_path, name):
+def test_what_came_from_there_goes_back_and_is_the_same(tmp_path: Path, name: str) -> None:
     theirs(name).save_pretrained(tmp_path / "theirs")
     model = Llama.from_pretrained(tmp_path / "theirs")
     model.save_pretrained(tmp_path / "ours")
@@ -147,14 +149,14 @@ def test_what_came_from_there_goes_back_and_is_the_same(tmp_path, name):
         assert np.array_equal(array, again.state_dict()[key])
 
 
-def test_shards_load_here(tmp_path):
+def test_shards_load_here(tmp_path: Path) -> None:
     other = theirs("qwen3")
     other.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     agree(Llama.from_pretrained(tmp_path), other)
 
 
-def test_texts_of_unequal_length_are_continued_alike(tmp_path):
+def test_texts_of_unequal_length_are_continued_alike(tmp_path: Path) -> None:
     other = theirs("mistral")
     other.save_pretrained(tmp_path)
     model = Llama.from_pretrained(tmp_path)
@@ -167,7 +169,7 @@ def test_texts_of_unequal_length_are_continued_alike(tmp_path):
         assert np.array_equal(np.asarray(ours)[-20:], right)
 
 
-def test_ours_open_there_with_their_tokenizer(tmp_path):
+def test_ours_open_there_with_their_tokenizer(tmp_path: Path) -> None:
     manual_seed(1)
     tokenizer = BPETokenizer.train("to and fro, to and fro ", 270)
     model = Llama(LlamaConfig(280, 64, 12, 2, 2, num_kv_heads=1)).eval()
@@ -180,7 +182,7 @@ def test_ours_open_there_with_their_tokenizer(tmp_path):
     assert opened.encode("and to<|endoftext|>fro") == tokenizer.encode("and to<|endoftext|>fro", "all")
 
 
-def test_what_save_model_writes_loads_here(tmp_path):
+def test_what_save_model_writes_loads_here(tmp_path: Path) -> None:
     """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
     other = theirs("qwen2", tie_word_embeddings=True)
     other.save_pretrained(tmp_path)
@@ -203,7 +205,7 @@ SHORT_SCALING = {
     ],
     ids=str,
 )
-def test_rotations_that_are_spelled_otherwise(tmp_path, changes):
+def test_rotations_that_are_spelled_otherwise(tmp_path: Path, changes: dict[str, Any]) -> None:
     theirs("llama").save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", {name: config[name] for name in config if name != "rope_parameters"})
@@ -212,7 +214,7 @@ def test_rotations_that_are_spelled_otherwise(tmp_path, changes):
 
 
 @pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "model.layers.1.self_attn.rotary_emb.inv_freq"])
-def test_saved_rotary_frequencies_are_ignored_by_both(tmp_path, name):
+def test_saved_rotary_frequencies_are_ignored_by_both(tmp_path: Path, name: str) -> None:
     theirs("llama").save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     write_safetensors(path, {**read_safetensors(path, copy=True), name: np.ones(3, np.float32)}, {"format": "pt"})

@@ -1,5 +1,7 @@
 """The KV cache can forget its end, and sequences can branch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.nn import KVCache
 
 
-def filled(generator, cache, tokens, batch=2):
+def filled(generator: Any, cache: Any, tokens: int, batch: int = 2) -> Any:
     """What the layers hold after `tokens` more."""
     views = []
     for layer in cache.layers:
@@ -17,7 +19,7 @@ def filled(generator, cache, tokens, batch=2):
     return np.array(views)
 
 
-def test_layer_cache_appends_and_returns_all_so_far():
+def test_layer_cache_appends_and_returns_all_so_far() -> None:
     cache, keys = nn.LayerCache(4), Generator(0).randn(2, 1, 4, 3)
     k, v = cache.extend(keys[..., :1, :], -keys[..., :1, :])
     assert cache.length == 1
@@ -29,14 +31,14 @@ def test_layer_cache_appends_and_returns_all_so_far():
     assert cache.length == 4
 
 
-def test_layer_cache_refuses_another_batch():
+def test_layer_cache_refuses_another_batch() -> None:
     cache = nn.LayerCache(4)
     cache.extend(np.zeros((2, 1, 1, 3)), np.zeros((2, 1, 1, 3)))
     with pytest.raises(ShapeError, match=r"cache: \(B, G\) must stay \(2, 1\); got \(3, 1\)"):
         cache.extend(np.zeros((3, 1, 1, 3)), np.zeros((3, 1, 1, 3)))
 
 
-def test_truncate_forgets_the_end_and_keeps_the_rest():
+def test_truncate_forgets_the_end_and_keeps_the_rest() -> None:
     cache, generator = KVCache(2, 10), Generator(0)
     before = filled(generator, cache, 7)
     cache.truncate(4)
@@ -50,7 +52,7 @@ def test_truncate_forgets_the_end_and_keeps_the_rest():
 
 
 @pytest.mark.parametrize("length", [-1, 6])
-def test_a_cache_cannot_be_cut_to_what_it_does_not_hold(length):
+def test_a_cache_cannot_be_cut_to_what_it_does_not_hold(length: Any) -> None:
     cache = KVCache(1, 10)
     filled(Generator(0), cache, 5)
     with pytest.raises(ConfigError, match=rf"a length in 0\.\.5, what it holds; got {length}"):
@@ -59,7 +61,7 @@ def test_a_cache_cannot_be_cut_to_what_it_does_not_hold(length):
 
 
 @pytest.mark.parametrize("rows", [[1, 0], [1], [0, 0, 1], []])
-def test_select_lets_sequences_branch(rows):
+def test_select_lets_sequences_branch(rows: Any) -> None:
     cache, generator = KVCache(2, 10), Generator(0)
     before = filled(generator, cache, 5)
     cache.select(np.array(rows, int))
@@ -68,7 +70,7 @@ def test_select_lets_sequences_branch(rows):
     np.testing.assert_array_equal(after[..., :5, :], before[:, :, rows])
 
 
-def test_an_empty_cache_has_nothing_to_select():
+def test_an_empty_cache_has_nothing_to_select() -> None:
     cache = KVCache(1, 10)
     cache.select(np.array([0, 0]))
     assert filled(Generator(0), cache, 2).shape == (1, 2, 2, 3, 2, 4)

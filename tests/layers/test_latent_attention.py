@@ -1,6 +1,7 @@
 """Latent attention, with and without its cache."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tinygrad_llm import manual_seed, nn, no_grad
 from tinygrad_llm.errors import GraphError
 
 
-def latent(rotary=None):
+def latent(rotary: Any = None) -> Any:
     manual_seed(0)
     return nn.MultiHeadLatentAttention(8, 2, 3, rotary=rotary).to(np.float64)
 
@@ -21,18 +22,18 @@ ATTENTIONS = {"latent": latent, "latent and rotary": lambda: latent(nn.RotaryPos
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_every_gradient_of_latent_attention(name):
+def test_every_gradient_of_latent_attention(name: str) -> None:
     assert every_gradient_of(ATTENTIONS[name](), randn(2, 5, 8))
 
 
-def test_latent_attention_is_attention_over_keys_that_unfold_from_latents():
+def test_latent_attention_is_attention_over_keys_that_unfold_from_latents() -> None:
     layer, x = ATTENTIONS["latent and rotary"](), randn(1, 5, 8)
     weight = {name: p.data for name, p in layer.named_parameters()}
     compressed = x @ weight["compress.weight"].T
     latents = compressed[..., :3] / np.sqrt((compressed[..., :3] ** 2).mean(-1, keepdims=True) + 1e-6)
     angles = np.arange(5)[:, None]  # one pair of features, which turns by 1 per token
 
-    def turned(pair):
+    def turned(pair: Any) -> Any:
         (a, b), cos, sin = np.split(pair, 2, axis=-1), np.cos(angles), np.sin(angles)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
@@ -53,11 +54,11 @@ def test_latent_attention_is_attention_over_keys_that_unfold_from_latents():
 @pytest.mark.parametrize("name", ATTENTIONS)
 @settings(deadline=None, max_examples=20)
 @given(cuts=st.lists(st.integers(0, 9), max_size=3), batch=st.integers(1, 2))
-def test_read_through_a_cache_is_read_at_once(name, cuts, batch):
+def test_read_through_a_cache_is_read_at_once(name: str, cuts: list[int], batch: int) -> None:
     assert_a_cache_changes_nothing(ATTENTIONS[name](), batch, cuts)
 
 
-def test_only_latents_and_the_shared_key_are_cached():
+def test_only_latents_and_the_shared_key_are_cached() -> None:
     layer, cache = ATTENTIONS["latent and rotary"](), nn.LayerCache(7)
     with no_grad():
         layer(randn(2, 7, 8), cache=cache)

@@ -1,12 +1,14 @@
 """The cache of cross-attention, and the decoder's cache that holds it."""
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_llm import Generator
 from tinygrad_llm.nn import DecoderCache, MemoryCache
 
 
-def filled(generator, cache, tokens, batch=2):
+def filled(generator: Any, cache: Any, tokens: int, batch: int = 2) -> Any:
     """What the layers hold after `tokens` more."""
     views = []
     for layer in cache.layers:
@@ -15,7 +17,7 @@ def filled(generator, cache, tokens, batch=2):
     return np.array(views)
 
 
-def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows():
+def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows() -> None:
     generator, memory = Generator(0), MemoryCache()
     keys, values = generator.randn(3, 2, 5, 4), generator.randn(3, 2, 5, 4)
     memory.select(np.array([0]))  # nothing is there yet
@@ -29,7 +31,7 @@ def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows():
     assert len(shared.held[0]) == 1
 
 
-def test_a_decoder_s_cache_selects_in_both_parts():
+def test_a_decoder_s_cache_selects_in_both_parts() -> None:
     cache, generator = DecoderCache(2, 6), Generator(1)
     filled(generator, cache, 3)
     for memory in cache.memories:

@@ -1,6 +1,7 @@
 """Mixture of experts: routing, gates, the load-balancing loss."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
 
 
-def experts(count=4, used=2, **options):
+def experts(count: int = 4, used: int = 2, **options: Any) -> Any:
     manual_seed(0)
     return MixtureOfExperts(3, count, used, lambda: nn.FeedForward(3, 5, nn.SiLU(), gated=True), **options).to(
         np.float64
@@ -22,7 +23,7 @@ def experts(count=4, used=2, **options):
 
 @settings(deadline=None)
 @given(count=st.integers(1, 5), data=st.data(), tokens=st.integers(0, 6))
-def test_every_token_is_the_mixture_of_its_experts(count, data, tokens):
+def test_every_token_is_the_mixture_of_its_experts(count: int, data: Any, tokens: int) -> None:
     used = data.draw(st.integers(1, count))
     layer, x = experts(count, used), randn(2, tokens, 3)
     y = layer(x).data
@@ -37,24 +38,24 @@ def test_every_token_is_the_mixture_of_its_experts(count, data, tokens):
 
 
 @pytest.mark.parametrize("used", [1, 2, 4])
-def test_every_gradient_of_experts_and_through_the_router(used):
+def test_every_gradient_of_experts_and_through_the_router(used: int) -> None:
     layer, x = experts(used=used), randn(2, 3, 3)
     assert every_gradient_of(layer, x)
     layer(Tensor(x)).sum().backward()
     assert np.abs(layer.router.weight.grad).max() > 1e-4
 
 
-def test_every_gradient_of_the_balance():
+def test_every_gradient_of_the_balance() -> None:
     layer, x = experts(balance=3.0), Tensor(randn(7, 3), requires_grad=True)
 
-    def balance(x):
+    def balance(x: Any) -> Any:
         layer(x)
         return layer.balance_loss()
 
     assert gradcheck(balance, [x], parameters={"router": layer.router.weight}).ok
 
 
-def test_balance_is_least_where_experts_are_used_evenly():
+def test_balance_is_least_where_experts_are_used_evenly() -> None:
     layer = experts(balance=0.5)
     with pytest.raises(GraphError, match="a forward in training mode first"):
         layer.balance_loss()
@@ -71,15 +72,15 @@ def test_balance_is_least_where_experts_are_used_evenly():
         layer.balance_loss()
 
 
-def test_experts_that_cannot_be():
+def test_experts_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="at most num_experts, 4; got 5"):
         experts(used=5)
     with pytest.raises(ConfigError, match="num_experts must be"):
         experts(0, 1)
 
 
-def test_parameters_of_the_book_s_estimator_of_experts():
-    def expert():
+def test_parameters_of_the_book_s_estimator_of_experts() -> None:
+    def expert() -> Any:
         return nn.FeedForward(7168, 1792, nn.SiLU(), bias=False, gated=True)
 
     with nn.init.no_initial_values():

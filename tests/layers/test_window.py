@@ -1,5 +1,7 @@
 """The mask of a window."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from tinygrad_llm.nn import within_window
 
 
 @given(window=st.integers(1, 7), keys=st.integers(1, 7), data=st.data())
-def test_a_window_shows_a_token_itself_and_those_just_before(window, keys, data):
+def test_a_window_shows_a_token_itself_and_those_just_before(window: int, keys: Any, data: Any) -> None:
     queries = data.draw(st.integers(1, keys))
     seen = within_window(window, queries, keys)
     seen = np.ones((queries, keys), bool) if seen is None else seen

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ SEGMENTS = np.array([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]])
 TARGETS = np.array([[-100, 4, -100, -100, 2], [-100, -100, 8, -100, -100]])
 
 
-def tiny(seed=0, spread=True, **changes):
+def tiny(seed: int = 0, spread: bool = True, **changes: Any) -> Any:
     """A BERT whose every parameter, biases and norms included, is its own number."""
     manual_seed(seed)
     model = Bert(dataclasses.replace(TINY, **changes)).to(np.float64)
@@ -28,20 +29,20 @@ def tiny(seed=0, spread=True, **changes):
     return model.eval()
 
 
-def layer_norm(x, norm):
+def layer_norm(x: Any, norm: Any) -> Any:
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.eps) * norm.weight.data + norm.bias.data
 
 
-def gelu(x):
+def gelu(x: Any) -> Any:
     return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-def affine(layer, x):
+def affine(layer: Any, x: Any) -> Any:
     return x @ layer.weight.data.T + layer.bias.data
 
 
-def by_the_paper(model, ids, segments):
+def by_the_paper(model: Any, ids: Any, segments: Any) -> Any:
     """Hidden states and logits of one text, one head after the other."""
     tables = (model.token_embedding, model.position_embedding, model.segment_embedding)
     token, position, segment = (table.weight.data for table in tables)
@@ -60,7 +61,7 @@ def by_the_paper(model, ids, segments):
     return x, layer_norm(gelu(affine(head.transform, x)), head.norm) @ token.T + head.bias.data
 
 
-def test_the_head_may_begin_with_frequencies():
+def test_the_head_may_begin_with_frequencies() -> None:
     model, ids = tiny(spread=False), np.array([[3, 3, 3, 5]])
     model.begin_with_frequencies(ids)
     shares = (np.bincount(ids[0], minlength=13) + 1) / (4 + 13)
@@ -74,7 +75,7 @@ def test_the_head_may_begin_with_frequencies():
         tiny(masked_word_head=False).begin_with_frequencies(ids)
 
 
-def test_is_the_model_of_the_paper():
+def test_is_the_model_of_the_paper() -> None:
     model = tiny()
     hidden, logits = model.hidden(IDS, SEGMENTS).data, model(IDS, SEGMENTS).data
     for row in range(2):
@@ -84,7 +85,7 @@ def test_is_the_model_of_the_paper():
     np.testing.assert_array_equal(model(IDS[0]).data, model(IDS[:1], np.zeros((1, 5), int)).data[0])
 
 
-def test_every_token_sees_every_other_but_for_what_the_mask_hides():
+def test_every_token_sees_every_other_but_for_what_the_mask_hides() -> None:
     model, changed = tiny(), IDS.copy()
     changed[:, 4] = 11
     assert (model(changed).data != model(IDS).data).all()
@@ -93,7 +94,7 @@ def test_every_token_sees_every_other_but_for_what_the_mask_hides():
     np.testing.assert_allclose(model(IDS, mask=mask).data[:, :4], model(IDS[:, :4]).data, rtol=0, atol=1e-13)
 
 
-def test_gradients_of_the_whole_model():
+def test_gradients_of_the_whole_model() -> None:
     config = BertConfig(7, 5, 4, 2, 2, dropout=0.0, pooler=True)
     manual_seed(0)
     model = Bert(config)
@@ -112,14 +113,14 @@ def test_gradients_of_the_whole_model():
     assert len(report.comparisons) == len(named) - len([name for name in named if name.startswith("head.")])
 
 
-def test_equals_its_definitions():
+def test_equals_its_definitions() -> None:
     model = tiny()
     fused = model.loss(IDS, TARGETS).item()
     with composed_ops():
         assert model.loss(IDS, TARGETS).item() == pytest.approx(fused, rel=1e-12)
 
 
-def test_loss_is_the_mean_over_the_hidden_words_only():
+def test_loss_is_the_mean_over_the_hidden_words_only() -> None:
     model = tiny()
     logits = model(IDS).data
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -128,7 +129,7 @@ def test_loss_is_the_mean_over_the_hidden_words_only():
     assert model.loss(IDS, np.full_like(IDS, -100)).item() == 0
 
 
-def test_the_head_is_tied_and_starts_as_the_paper_says():
+def test_the_head_is_tied_and_starts_as_the_paper_says() -> None:
     model = tiny(spread=False)
     names = [name for name, _ in model.named_parameters()]
     assert model.head.weight is model.token_embedding.weight and "head.weight" not in names
@@ -138,20 +139,20 @@ def test_the_head_is_tied_and_starts_as_the_paper_says():
     assert float(wide.token_embedding.weight.data.std()) == pytest.approx(0.02, rel=0.02)
 
 
-def test_bert_base_has_the_parameters_of_bert_base():
+def test_bert_base_has_the_parameters_of_bert_base() -> None:
     with nn.init.no_initial_values():
         assert Bert(BertConfig(masked_word_head=False, pooler=True)).num_parameters() == 109_482_240
         assert Bert(BertConfig()).num_parameters() == 109_514_298  # BertForMaskedLM
         assert Bert(BertConfig(pooler=True)).num_parameters() == 110_106_428  # BertForPreTraining
 
 
-def test_learns_which_word_is_hidden():
+def test_learns_which_word_is_hidden() -> None:
     """Texts count upwards from a random number, so both neighbours say what a word is."""
     manual_seed(0)
     model = Bert(BertConfig(13, 8, 32, 4, 1, dropout=0.0))
     optimizer, generator = AdamW(model.parameters(), 5e-3), Generator(1)
 
-    def texts(count):
+    def texts(count: int) -> Any:
         return (generator.randint(0, 12, (count, 1)) + np.arange(8)) % 12
 
     for _ in range(250):
@@ -178,6 +179,6 @@ def test_learns_which_word_is_hidden():
         (lambda m: BertConfig(gelu="relu"), ConfigError, "gelu must be one of tanh, none; got 'relu'"),
     ],
 )
-def test_what_does_not_fit_is_an_error_that_says_so(call, error, message):
+def test_what_does_not_fit_is_an_error_that_says_so(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call(tiny())

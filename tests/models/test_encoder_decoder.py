@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,17 +23,17 @@ TARGET = np.array([[0, 2, 3, 4], [0, 5, 6, 7]])
 EXPECTED = np.array([[2, 3, 4, 0], [5, 6, -100, -100]])
 
 
-def tiny(seed=0, **changes):
+def tiny(seed: int = 0, **changes: Any) -> Any:
     manual_seed(seed)
     return EncoderDecoder(dataclasses.replace(TINY, **changes)).to(np.float64).eval()
 
 
-def layer_norm(x, norm):
+def layer_norm(x: Any, norm: Any) -> Any:
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.eps) * norm.weight.data + norm.bias.data
 
 
-def attend(part, x, source, visible):
+def attend(part: Any, x: Any, source: Any, visible: Any) -> Any:
     """One head after the other, one query after the other."""
     q, k, v = (layer(rows).data for layer, rows in ((part.query, x), (part.key, source), (part.value, source)))
     width, out = part.head_dim, np.zeros_like(q)
@@ -44,14 +45,14 @@ def attend(part, x, source, visible):
     return part.output(out).data
 
 
-def by_the_paper(model, source, target):
+def by_the_paper(model: Any, source: Any, target: Any) -> Any:
     """Section 3 of the paper for one text, without any padding."""
     table = model.token_embedding.weight.data
 
-    def embed(ids):
+    def embed(ids: Any) -> Any:
         return table[ids] * np.sqrt(table.shape[1]) + sinusoidal_positions(len(ids), table.shape[1])
 
-    def feed_forward(block, x):
+    def feed_forward(block: Any, x: Any) -> Any:
         return layer_norm(x + block.feed_forward.down(np.maximum(block.feed_forward.up(x).data, 0)).data, block.norm2)
 
     memory = embed(source)
@@ -66,7 +67,7 @@ def by_the_paper(model, source, target):
     return x @ table.T
 
 
-def test_is_the_model_of_the_paper():
+def test_is_the_model_of_the_paper() -> None:
     model = tiny()
     logits = model(SOURCE, TARGET, LENGTHS).data
     for row, length in enumerate(LENGTHS):
@@ -74,7 +75,7 @@ def test_is_the_model_of_the_paper():
         np.testing.assert_allclose(logits[row], expected, rtol=0, atol=1e-12)
 
 
-def test_the_future_and_the_padding_are_hidden_and_the_whole_source_is_not():
+def test_the_future_and_the_padding_are_hidden_and_the_whole_source_is_not() -> None:
     model, logits = tiny(), tiny()(SOURCE, TARGET, LENGTHS).data
     changed = TARGET.copy()
     changed[:, 2] = 9
@@ -88,7 +89,7 @@ def test_the_future_and_the_padding_are_hidden_and_the_whole_source_is_not():
     assert (model(changed, TARGET, LENGTHS).data != logits).all()
 
 
-def test_gradients_of_the_whole_model():
+def test_gradients_of_the_whole_model() -> None:
     config = EncoderDecoderConfig(7, 5, 4, 2, 1, dropout=0.0, label_smoothing=0.1)
     manual_seed(0)
     model = EncoderDecoder(config)
@@ -97,14 +98,14 @@ def test_gradients_of_the_whole_model():
     assert report.cases == model.num_parameters()
 
 
-def test_equals_its_definitions():
+def test_equals_its_definitions() -> None:
     model = tiny()
     fused = model.loss(SOURCE, LENGTHS, TARGET, EXPECTED).item()
     with composed_ops():
         assert model.loss(SOURCE, LENGTHS, TARGET, EXPECTED).item() == pytest.approx(fused, rel=1e-12)
 
 
-def test_smooths_labels_in_training_only():
+def test_smooths_labels_in_training_only() -> None:
     model = tiny()
     logits = model(SOURCE, TARGET, LENGTHS).data
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -116,7 +117,7 @@ def test_smooths_labels_in_training_only():
     assert model.train().loss(*batch).item() == pytest.approx(0.9 * plain + 0.1 * spread, rel=1e-12)
 
 
-def test_one_table_embeds_both_sides_and_is_the_head():
+def test_one_table_embeds_both_sides_and_is_the_head() -> None:
     model = tiny()
     names = [name for name, _ in model.named_parameters()]
     assert model.head.weight is model.token_embedding.weight
@@ -126,7 +127,7 @@ def test_one_table_embeds_both_sides_and_is_the_head():
 # -- decoding
 
 
-def greedy(model, source, count):
+def greedy(model: Any, source: Any, count: int) -> Any:
     """The definition: everything read anew for each token."""
     ids = [0]
     with no_grad():
@@ -135,7 +136,7 @@ def greedy(model, source, count):
     return ids
 
 
-def test_cached_logits_are_those_of_one_pass():
+def test_cached_logits_are_those_of_one_pass() -> None:
     model, cache = tiny(), None
     with no_grad():
         whole = model(SOURCE, TARGET, LENGTHS).data
@@ -145,7 +146,7 @@ def test_cached_logits_are_those_of_one_pass():
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=0, atol=1e-13)
 
 
-def test_the_memory_is_projected_once():
+def test_the_memory_is_projected_once() -> None:
     model, calls = tiny(), []
     model.decoder[0].cross_attention.key.register_forward_hook(lambda *_: calls.append(1))
     generate(model.reading(SOURCE[:1]), [np.array([0])], 5, look_ahead=False)
@@ -153,7 +154,7 @@ def test_the_memory_is_projected_once():
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_greedy_texts_of_a_batch_are_those_written_alone(use_cache):
+def test_greedy_texts_of_a_batch_are_those_written_alone(use_cache: Any) -> None:
     model = tiny(seed=3)
     ends = {int(i) for i in (2, 4, 6)}  # so that rows of the batch end at different steps
     written = generate(
@@ -165,7 +166,7 @@ def test_greedy_texts_of_a_batch_are_those_written_alone(use_cache):
         assert list(written[row]) == alone[:stop]
 
 
-def test_rows_that_go_on_keep_their_own_source():
+def test_rows_that_go_on_keep_their_own_source() -> None:
     """The first row ends at once; what the second reads must still be its own source."""
     for use_cache in (True, False):
         for seed in range(20):
@@ -187,7 +188,7 @@ def test_rows_that_go_on_keep_their_own_source():
             raise AssertionError("no model whose texts differ")
 
 
-def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeration_finds():
+def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeration_finds() -> None:
     model = tiny(seed=1, vocab_size=5)
     source = SOURCE[:1] % 5
     cached, uncached = (
@@ -196,7 +197,7 @@ def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeratio
     assert [beam.ids.tolist() for beam in cached] == [beam.ids.tolist() for beam in uncached]
     np.testing.assert_allclose([b.score for b in cached], [b.score for b in uncached], rtol=0, atol=1e-12)
 
-    def log_p(text):
+    def log_p(text: Any) -> Any:
         with no_grad():
             logits = model(source, np.array([[0, *text[:-1]]])).data[0]
         return sum(row[t] - np.log(np.exp(row).sum()) for row, t in zip(logits, text, strict=True))
@@ -212,7 +213,7 @@ def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeratio
     assert cached[0].log_probability == pytest.approx(log_p(best), rel=1e-12)
 
 
-def test_learns_to_reverse():
+def test_learns_to_reverse() -> None:
     manual_seed(0)
     model = EncoderDecoder(dataclasses.replace(TINY, embedding_dim=32, num_heads=4, num_layers=1, label_smoothing=0.0))
     optimizer, generator = AdamW(model.parameters(), 4e-3), Generator(1)
@@ -245,12 +246,12 @@ def test_learns_to_reverse():
         (SOURCE + 9, None, TARGET, IdRangeError, "embedding"),
     ],
 )
-def test_wrong_input_is_an_error_that_says_so(source, lengths, target, error, message):
+def test_wrong_input_is_an_error_that_says_so(source: Any, lengths: Any, target: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         tiny()(source, target, lengths)
 
 
 @pytest.mark.parametrize("changes", [{"label_smoothing": 1.0}, {"num_heads": 3}, {"num_layers": 0}])
-def test_settings_are_checked(changes):
+def test_settings_are_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"EncoderDecoderConfig: .*{next(iter(changes))}"):
         EncoderDecoderConfig(**changes)

@@ -5,6 +5,7 @@ import gc
 import math
 import tracemalloc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ from tinygrad_llm.optim import AdamW
 TINY = GPTConfig(vocab_size=13, context_length=10, embedding_dim=8, num_heads=2, num_layers=2, dropout=0.0)
 
 
-def tiny(init="book", seed=0, **changes):
+def tiny(init: str = "book", seed: int = 0, **changes: Any) -> Any:
     manual_seed(seed)
     return GPT(dataclasses.replace(TINY, **changes), init=init)
 
 
-def some_ids(*shape, seed=1, vocab_size=TINY.vocab_size):
+def some_ids(*shape: int, seed: int = 1, vocab_size: Any = TINY.vocab_size) -> Any:
     return Generator(seed).randint(0, vocab_size, shape)
 
 
@@ -39,7 +40,7 @@ GPT2_COUNTS = [
 
 
 @pytest.mark.parametrize(("name", "untied", "tied", "megabytes"), GPT2_COUNTS)
-def test_parameter_counts_of_gpt2(name, untied, tied, megabytes):
+def test_parameter_counts_of_gpt2(name: str, untied: Any, tied: bool, megabytes: Any) -> None:
     with nn.init.no_initial_values():  # zeros that nobody touches cost no memory
         model = GPT(GPTConfig.preset(name))
         assert model.num_parameters() == untied
@@ -47,7 +48,7 @@ def test_parameter_counts_of_gpt2(name, untied, tied, megabytes):
         assert GPT(GPTConfig.preset(name, tie_weights=True)).num_parameters() == tied
 
 
-def test_parameter_counts_of_a_block():
+def test_parameter_counts_of_a_block() -> None:
     with nn.init.no_initial_values():
         block = GPT(GPTConfig.preset("gpt2-small", num_layers=1)).blocks[0]
         biased = GPT(GPTConfig.preset("gpt2-small", num_layers=1, qkv_bias=True)).blocks[0]
@@ -57,7 +58,7 @@ def test_parameter_counts_of_a_block():
     assert biased.num_parameters() == block.num_parameters() + 3 * 768
 
 
-def test_order_of_parameters_is_the_book_s_order_of_construction():
+def test_order_of_parameters_is_the_book_s_order_of_construction() -> None:
     names = [name for name, _ in tiny(num_layers=1, qkv_bias=True).named_parameters()]
     assert names == [
         "token_embedding.weight",
@@ -85,7 +86,7 @@ def test_order_of_parameters_is_the_book_s_order_of_construction():
 
 
 @pytest.mark.slow
-def test_seeded_gpt2_small_prints_the_book_s_logits_and_tokens():
+def test_seeded_gpt2_small_prints_the_book_s_logits_and_tokens() -> None:
     manual_seed(123)
     model = GPT(GPTConfig.preset("gpt2-small"))
     with no_grad():
@@ -133,12 +134,12 @@ def test_seeded_gpt2_small_prints_the_book_s_logits_and_tokens():
         ({"tie_weights": "no"}, "tie_weights must be true or false; got 'no'"),
     ],
 )
-def test_each_bad_setting_is_named(changes, message):
+def test_each_bad_setting_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match="GPTConfig: " + message):
         dataclasses.replace(TINY, **changes)
 
 
-def test_presets_are_gpt2_sizes_and_small_ones_and_take_changes():
+def test_presets_are_gpt2_sizes_and_small_ones_and_take_changes() -> None:
     assert GPTConfig() == GPTConfig.preset("gpt2-small")
     xl = GPTConfig.preset("gpt2-xl")
     assert (xl.embedding_dim, xl.num_layers, xl.num_heads) == (1600, 48, 25)
@@ -151,7 +152,7 @@ def test_presets_are_gpt2_sizes_and_small_ones_and_take_changes():
         assert isinstance(GPTConfig.preset(name), GPTConfig)
 
 
-def test_unknown_preset_and_setting_list_the_known_ones():
+def test_unknown_preset_and_setting_list_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"known names are gpt2-small, gpt2-medium, .*nano.*; got 'gpt5'"):
         GPTConfig.preset("gpt5")
     with pytest.raises(ConfigError, match=r"known settings are vocab_size, .*gelu; got n_head"):
@@ -160,19 +161,19 @@ def test_unknown_preset_and_setting_list_the_known_ones():
         GPTConfig.preset("nano", num_heads=3)
 
 
-def test_config_survives_a_dictionary_and_cannot_be_changed():
+def test_config_survives_a_dictionary_and_cannot_be_changed() -> None:
     config = GPTConfig.preset("mini", dropout=0.25, qkv_bias=True)
     assert GPTConfig.from_dict(config.to_dict()) == config
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.dropout = 0.5
 
 
-def test_numpy_integers_become_python_s():
+def test_numpy_integers_become_python_s() -> None:
     sizes = GPTConfig(vocab_size=np.int64(7), num_heads=np.uint8(4)).to_dict()
     assert type(sizes["vocab_size"]) is type(sizes["num_heads"]) is int  # what a JSON file can hold
 
 
-def test_unknown_init():
+def test_unknown_init() -> None:
     with pytest.raises(ConfigError, match='init must be "book" or "gpt2"; got \'xavier\''):
         GPT(TINY, init="xavier")
 
@@ -180,7 +181,7 @@ def test_unknown_init():
 # -- first values
 
 
-def test_a_seed_gives_one_model():
+def test_a_seed_gives_one_model() -> None:
     for init in ("book", "gpt2"):
         one, same, other = tiny(init, seed=3), tiny(init, seed=3), tiny(init, seed=4)
         for (name, a), b, c in zip(one.named_parameters(), same.parameters(), other.parameters(), strict=True):
@@ -189,7 +190,7 @@ def test_a_seed_gives_one_model():
                 assert not np.array_equal(a.data, c.data), name
 
 
-def test_book_init_is_that_of_the_layers():
+def test_book_init_is_that_of_the_layers() -> None:
     model = tiny(vocab_size=500, embedding_dim=64, context_length=200)
     assert abs(model.token_embedding.weight.data.std() - 1) < 0.02
     assert abs(model.position_embedding.weight.data.std() - 1) < 0.02
@@ -202,7 +203,7 @@ def test_book_init_is_that_of_the_layers():
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
-def test_gpt2_init_statistics(tie_weights):
+def test_gpt2_init_statistics(tie_weights: bool) -> None:
     model = tiny("gpt2", vocab_size=500, embedding_dim=64, num_layers=8, qkv_bias=True, tie_weights=tie_weights)
     for name, p in model.named_parameters():
         if name.endswith("bias"):
@@ -218,7 +219,7 @@ def test_gpt2_init_statistics(tie_weights):
     assert (model.head.weight is model.token_embedding.weight) == tie_weights
 
 
-def test_first_loss_of_gpt2_init_is_that_of_a_guess():
+def test_first_loss_of_gpt2_init_is_that_of_a_guess() -> None:
     model = tiny("gpt2", vocab_size=100)
     ids = some_ids(4, 10, vocab_size=100)
     assert abs(model.loss(ids, some_ids(4, 10, seed=2, vocab_size=100)).item() - math.log(100)) < 0.02
@@ -227,7 +228,7 @@ def test_first_loss_of_gpt2_init_is_that_of_a_guess():
 # -- shapes and wrong input
 
 
-def test_logits_for_a_batch_one_sequence_and_nothing():
+def test_logits_for_a_batch_one_sequence_and_nothing() -> None:
     model, ids = tiny(), some_ids(3, 7)
     assert model(ids).shape == (3, 7, 13)
     assert model(ids).dtype == np.float32
@@ -240,7 +241,7 @@ def test_logits_for_a_batch_one_sequence_and_nothing():
     assert model(some_ids(1, 10)).shape == (1, 10, 13)  # a whole context
 
 
-def test_wrong_ids():
+def test_wrong_ids() -> None:
     model = tiny()
     with pytest.raises(ShapeError, match=r"T at most context_length 10; got \(1, 11\)"):
         model(some_ids(1, 11))
@@ -256,7 +257,7 @@ def test_wrong_ids():
         model(np.array([[1.0]]))
 
 
-def test_wrong_targets():
+def test_wrong_targets() -> None:
     model = tiny()
     with pytest.raises(ShapeError, match=r"targets must be \(2, 3\).*got \(2, 2\)"):
         model.loss(some_ids(2, 3), some_ids(2, 2))
@@ -267,7 +268,7 @@ def test_wrong_targets():
 # -- the tied head
 
 
-def test_tied_head_is_one_parameter_and_collects_both_gradients():
+def test_tied_head_is_one_parameter_and_collects_both_gradients() -> None:
     model = tiny(tie_weights=True).to(np.float64)
     assert model.head.weight is model.token_embedding.weight
     assert "head.weight" not in dict(model.named_parameters())
@@ -282,7 +283,7 @@ def test_tied_head_is_one_parameter_and_collects_both_gradients():
     np.testing.assert_allclose(model.head.weight.grad, both, atol=1e-14)
 
 
-def test_tied_weights_stay_tied_through_loading_and_training():
+def test_tied_weights_stay_tied_through_loading_and_training() -> None:
     model = tiny(tie_weights=True)
     model.load_state_dict({**tiny(seed=5, tie_weights=True).state_dict()})
     model.loss(some_ids(2, 6), some_ids(2, 6)).backward()
@@ -293,7 +294,7 @@ def test_tied_weights_stay_tied_through_loading_and_training():
 # -- causality
 
 
-def test_a_later_token_never_changes_an_earlier_logit():
+def test_a_later_token_never_changes_an_earlier_logit() -> None:
     length = 140  # several blocks of queries
     model = tiny(context_length=length).to(np.float64)
     ids = some_ids(1, length)
@@ -308,10 +309,10 @@ def test_a_later_token_never_changes_an_earlier_logit():
 
 
 @pytest.mark.parametrize("composed", [False, True])
-def test_gradient_of_a_logit_is_zero_for_later_tokens_and_not_for_earlier(composed):
+def test_gradient_of_a_logit_is_zero_for_later_tokens_and_not_for_earlier(composed: Any) -> None:
     model, seen = tiny().to(np.float64), []
 
-    def keep(module, args, output):
+    def keep(module: Any, args: Any, output: Any) -> None:
         output.retain_grad()
         seen.append(output)
 
@@ -333,7 +334,7 @@ def test_gradient_of_a_logit_is_zero_for_later_tokens_and_not_for_earlier(compos
 
 @pytest.mark.parametrize("chunks", [[10], [1] * 10, [4, 1, 5], [1, 9], [9, 1], [3, 0, 7]])
 @pytest.mark.parametrize("batch", [(), (1,), (3,)])
-def test_cache_changes_nothing(chunks, batch):
+def test_cache_changes_nothing(chunks: Any, batch: int) -> None:
     model = tiny(qkv_bias=True).eval().to(np.float64)
     ids = some_ids(*batch, 10)
     with no_grad():
@@ -345,7 +346,7 @@ def test_cache_changes_nothing(chunks, batch):
     np.testing.assert_allclose(np.concatenate(parts, axis=-2), whole, rtol=0, atol=1e-10)
 
 
-def test_cache_over_several_blocks_of_queries():
+def test_cache_over_several_blocks_of_queries() -> None:
     model = tiny(context_length=150).eval().to(np.float64)
     ids = some_ids(2, 150)
     with no_grad():
@@ -355,7 +356,7 @@ def test_cache_over_several_blocks_of_queries():
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=0, atol=1e-10)
 
 
-def test_full_cache_says_so_and_stays_as_it_was():
+def test_full_cache_says_so_and_stays_as_it_was() -> None:
     model = tiny().eval()
     with no_grad():
         cache, ids = model.new_cache(), some_ids(1, 10)
@@ -366,7 +367,7 @@ def test_full_cache_says_so_and_stays_as_it_was():
         np.testing.assert_allclose(model(ids[:, 8:], cache=cache).data, model(ids).data[:, 8:], atol=1e-5)
 
 
-def test_a_cache_refuses_to_be_differentiated():
+def test_a_cache_refuses_to_be_differentiated() -> None:
     model = tiny()
     cache = model.new_cache()
     with pytest.raises(GraphError, match=r"use it under no_grad\(\)"):
@@ -378,7 +379,7 @@ def test_a_cache_refuses_to_be_differentiated():
 # -- the loss
 
 
-def test_loss_is_the_cross_entropy_of_the_logits():
+def test_loss_is_the_cross_entropy_of_the_logits() -> None:
     model = tiny().to(np.float64)
     ids, targets = some_ids(2, 7), some_ids(2, 7, seed=2)
     targets[0, :3] = -100
@@ -394,7 +395,7 @@ def test_loss_is_the_cross_entropy_of_the_logits():
         assert abs(model.loss(ids, targets).item() - by_hand) < 1e-12
 
 
-def gradients_of(model, loss):
+def gradients_of(model: Any, loss: Any) -> Any:
     model.zero_grad()
     loss.backward()
     return {name: p.grad.copy() for name, p in model.named_parameters()}
@@ -402,7 +403,7 @@ def gradients_of(model, loss):
 
 @pytest.mark.parametrize("tie_weights", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_fused_loss_and_gradients_equal_the_composed_ones(tie_weights, dropout):
+def test_fused_loss_and_gradients_equal_the_composed_ones(tie_weights: bool, dropout: Any) -> None:
     model = tiny(tie_weights=tie_weights, dropout=dropout, qkv_bias=True).to(np.float64)
     ids, targets = some_ids(2, 9), some_ids(2, 9, seed=2)
     manual_seed(8)
@@ -421,7 +422,7 @@ def test_fused_loss_and_gradients_equal_the_composed_ones(tie_weights, dropout):
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
-def test_every_gradient_of_the_whole_model(tie_weights):
+def test_every_gradient_of_the_whole_model(tie_weights: bool) -> None:
     manual_seed(0)
     config = GPTConfig(7, 4, 4, 2, 2, dropout=0.0, qkv_bias=True, tie_weights=tie_weights)
     model, ids, targets = GPT(config), some_ids(2, 4, vocab_size=7), some_ids(2, 4, seed=2, vocab_size=7)
@@ -434,7 +435,7 @@ def test_every_gradient_of_the_whole_model(tie_weights):
 # -- dropout
 
 
-def test_dropout_has_the_three_places_of_the_book():
+def test_dropout_has_the_three_places_of_the_book() -> None:
     model = tiny(dropout=0.2)
     named = [(name, m.p) for name, m in model.named_modules() if isinstance(m, nn.Dropout)]
     assert named == [
@@ -447,7 +448,7 @@ def test_dropout_has_the_three_places_of_the_book():
 
 
 @pytest.mark.parametrize("place", ["dropout", "blocks.1.attention.dropout", "blocks.1.dropout"])
-def test_each_dropout_alone_makes_training_random(place):
+def test_each_dropout_alone_makes_training_random(place: Any) -> None:
     model, ids = tiny(), some_ids(1, 8)
     dict(model.named_modules())[place].p = 0.5
     assert not np.array_equal(model(ids).data, model(ids).data)
@@ -455,7 +456,7 @@ def test_each_dropout_alone_makes_training_random(place):
     np.testing.assert_array_equal(model(ids).data, model(ids).data)
 
 
-def test_evaluation_is_that_of_a_model_without_dropout_and_draws_nothing():
+def test_evaluation_is_that_of_a_model_without_dropout_and_draws_nothing() -> None:
     ids = some_ids(2, 8)
     model = tiny(dropout=0.5).eval()
     before = default_generator().state()
@@ -466,7 +467,7 @@ def test_evaluation_is_that_of_a_model_without_dropout_and_draws_nothing():
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
-def test_dropout_may_draw_from_a_generator_of_its_own():
+def test_dropout_may_draw_from_a_generator_of_its_own() -> None:
     model, ids = tiny(dropout=0.5), some_ids(1, 8)
     nn.draw_dropout_from(model, Generator(4))
     manual_seed(1)
@@ -483,7 +484,7 @@ def test_dropout_may_draw_from_a_generator_of_its_own():
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
-def test_twenty_steps_of_adamw_learn(tie_weights):
+def test_twenty_steps_of_adamw_learn(tie_weights: bool) -> None:
     model = tiny("gpt2", tie_weights=tie_weights, dropout=0.1)
     optimizer = AdamW(model.parameters(), lr=3e-2)
     text = np.tile(np.arange(13), 3)
@@ -500,20 +501,20 @@ def test_twenty_steps_of_adamw_learn(tie_weights):
     assert {p.dtype for p in model.parameters()} == {p.grad.dtype for p in model.parameters()} == {np.dtype("float32")}
 
 
-def test_frozen_parameters_collect_nothing():
+def test_frozen_parameters_collect_nothing() -> None:
     model = tiny().requires_grad_(False)
     model.head.requires_grad_(True)
     model.loss(some_ids(1, 4), some_ids(1, 4)).backward()
     assert [name for name, p in model.named_parameters() if p.grad is not None] == ["head.weight"]
 
 
-def step(model, optimizer, ids, targets):
+def step(model: Any, optimizer: Any, ids: Any, targets: Any) -> None:
     model.zero_grad()
     model.loss(ids, targets).backward()
     optimizer.step()
 
 
-def test_memory_does_not_grow_over_steps():
+def test_memory_does_not_grow_over_steps() -> None:
     model = tiny(dropout=0.1)
     optimizer, ids = AdamW(model.parameters()), some_ids(2, 10)
     tracemalloc.start()
@@ -534,7 +535,7 @@ def test_memory_does_not_grow_over_steps():
     assert peaks[-1] - peaks[1] < 4000
 
 
-def test_no_reference_cycle_keeps_a_step_alive():
+def test_no_reference_cycle_keeps_a_step_alive() -> None:
     model = tiny(dropout=0.1)
     optimizer, ids = AdamW(model.parameters()), some_ids(2, 10)
     step(model, optimizer, ids, ids)

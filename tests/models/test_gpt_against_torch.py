@@ -3,6 +3,9 @@
 Skipped where PyTorch is not installed; nothing in the package needs it.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,7 +20,7 @@ from tinygrad_llm.optim import AdamW, clip_grad_norm_  # noqa: E402
 CONFIG = GPTConfig(vocab_size=61, context_length=80, embedding_dim=24, num_heads=3, num_layers=3, dropout=0.0)
 
 
-def pair(dtype, **changes):
+def pair(dtype: Any, **changes: Any) -> Any:
     """The same model twice, with the weights of PyTorch's."""
     config = GPTConfig(**{**CONFIG.to_dict(), **changes})
     torch.manual_seed(0)
@@ -32,7 +35,7 @@ def pair(dtype, **changes):
     return ours, theirs
 
 
-def batches(count, length=CONFIG.context_length):
+def batches(count: int, length: Any = CONFIG.context_length) -> Iterator[Any]:
     generator = torch.Generator().manual_seed(1)
     for _ in range(count):
         ids = torch.randint(0, CONFIG.vocab_size, (4, length + 1), generator=generator)
@@ -43,14 +46,14 @@ MAX_NORM = 0.1  # low enough to clip each of these steps
 VARIANTS = [{}, {"tie_weights": True}, {"qkv_bias": True}, {"num_heads": 1}, {"num_heads": 24}]
 
 
-def relative_error(actual, expected):
+def relative_error(actual: Any, expected: Any) -> Any:
     """The largest difference, in units of the largest expected number."""
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 5e-6)])
-def test_logits_loss_and_every_gradient(changes, dtype, tolerance):
+def test_logits_loss_and_every_gradient(changes: dict[str, Any], dtype: Any, tolerance: Any) -> None:
     ours, theirs = pair(dtype, **changes)
     ((ids, targets),) = batches(1)
     targets[1, 5:50] = -100
@@ -78,7 +81,7 @@ def test_logits_loss_and_every_gradient(changes, dtype, tolerance):
 
 
 @pytest.mark.parametrize("changes", [{}, {"tie_weights": True, "qkv_bias": True}])
-def test_weights_after_twenty_clipped_steps_of_adamw(changes):
+def test_weights_after_twenty_clipped_steps_of_adamw(changes: dict[str, Any]) -> None:
     ours, theirs = pair(np.float64, **changes)
     settings = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
     optimizer = AdamW(ours.parameters(), **settings)
@@ -111,7 +114,7 @@ def test_weights_after_twenty_clipped_steps_of_adamw(changes):
 
 @pytest.mark.parametrize("seed", [0, 123, 789])
 @pytest.mark.parametrize("changes", [{}, {"qkv_bias": True}, {"vocab_size": 7, "embedding_dim": 3}])
-def test_a_seed_gives_pytorch_s_first_values(seed, changes):
+def test_a_seed_gives_pytorch_s_first_values(seed: int, changes: dict[str, Any]) -> None:
     config = GPTConfig(**{**CONFIG.to_dict(), **changes})
     torch.manual_seed(seed)
     theirs = TorchGPT(config)
@@ -126,7 +129,7 @@ def test_a_seed_gives_pytorch_s_first_values(seed, changes):
             np.testing.assert_array_equal(actual, wanted, err_msg=name)
 
 
-def test_dropout_draws_the_book_s_masks_in_the_book_s_order():
+def test_dropout_draws_the_book_s_masks_in_the_book_s_order() -> None:
     torch.manual_seed(5)
     plain = torch.nn.functional.dropout(torch.ones(1000), 0.3).numpy() > 0
     torch.manual_seed(5)

@@ -1,6 +1,8 @@
 """Llama and its relatives: what each logit may know, gradients, caches, every way to generate, folders, refusals."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ each_variant = pytest.mark.parametrize("name", [*VARIANTS, "latent", "gpt latent
 
 
 @each_variant
-def test_every_gradient_of_the_whole_model(name):
+def test_every_gradient_of_the_whole_model(name: str) -> None:
     model = tiny(name, dropout=0.0)
     ids, targets = some_ids(5).reshape(1, 5), some_ids(5, seed=2).reshape(1, 5)
     parameters = dict(model.named_parameters())
@@ -32,7 +34,7 @@ def test_every_gradient_of_the_whole_model(name):
     assert all(np.abs(parameter.grad).max() > 0 for parameter in _after_a_step(model, ids, targets))
 
 
-def _after_a_step(model, ids, targets):
+def _after_a_step(model: Any, ids: Any, targets: Any) -> Any:
     model.zero_grad()
     model.loss(ids, targets).backward()
     used = [name for name, _ in model.named_parameters() if ".experts." not in name]  # an expert may have been idle
@@ -40,7 +42,7 @@ def _after_a_step(model, ids, targets):
 
 
 @each_variant
-def test_fused_ops_compute_the_definitions(name):
+def test_fused_ops_compute_the_definitions(name: str) -> None:
     model, ids, targets = tiny(name, dropout=0.0), some_ids(12).reshape(2, 6), some_ids(12, seed=2).reshape(2, 6)
     results = []
     for composed in (False, True):
@@ -54,15 +56,15 @@ def test_fused_ops_compute_the_definitions(name):
 
 
 class no_change:
-    def __enter__(self):
+    def __enter__(self) -> None:
         pass
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         pass
 
 
 @each_variant
-def test_a_logit_knows_the_past_and_not_the_future(name):
+def test_a_logit_knows_the_past_and_not_the_future(name: str) -> None:
     model = tiny(name).eval()
     ids = some_ids(9)
     before = model(ids).data
@@ -72,13 +74,13 @@ def test_a_logit_knows_the_past_and_not_the_future(name):
     assert changed.tolist() == [4 <= i <= 4 + reach for i in range(9)]
 
 
-def windowed():
+def windowed() -> Any:
     """Its cache has room for 2 + 16 + 8 tokens."""
     manual_seed(4)
     return Llama(LlamaConfig(13, 60, 16, 4, 2, num_kv_heads=2, window=3)).to(np.float64).eval()
 
 
-def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all():
+def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all() -> None:
     model = windowed()
     texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
     for prompts in (texts, texts[:1]):
@@ -96,7 +98,7 @@ def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all():
         assert cache.nbytes == memory(model, 1, 60).kv_cache
 
 
-def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens():
+def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens() -> None:
     model, prompt = windowed(), some_ids(7)
     plain = generate(model, prompt, 50, use_cache=False)
     np.testing.assert_array_equal(generate(model, prompt, 50), plain)
@@ -109,7 +111,7 @@ def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens():
 
 
 @each_variant
-def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_past_it(name):
+def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_past_it(name: str) -> None:
     model, texts = tiny(name), [some_ids(length, seed=length) for length in (3, 7, 1)]
     reading, generator = DecodingState(model, texts), Generator(5)
     for _ in range(9):
@@ -121,7 +123,7 @@ def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_pas
 
 
 @each_variant
-def test_every_way_to_generate_greedily_writes_the_same(name):
+def test_every_way_to_generate_greedily_writes_the_same(name: str) -> None:
     model, prompt = tiny(name), some_ids(4)
     expected = greedy(model, prompt, 12)
     assert generate(model, prompt, 12).tolist() == expected
@@ -131,11 +133,11 @@ def test_every_way_to_generate_greedily_writes_the_same(name):
     assert np.asarray(beam_search(model, prompt, 12, 1)[0].ids).tolist() == expected
 
 
-def test_it_learns_a_rule():
+def test_it_learns_a_rule() -> None:
     assert _trained({}).loss(*_rule(9)).item() < 0.05
 
 
-def test_experts_learn_a_rule_and_share_the_work():
+def test_experts_learn_a_rule_and_share_the_work() -> None:
     model = _trained({"num_experts": 3, "balance": 0.1})
     assert model.eval().loss(*_rule(9)).item() < 0.05
     model.train().hidden(_rule(9)[0])
@@ -143,12 +145,12 @@ def test_experts_learn_a_rule_and_share_the_work():
         assert block.feed_forward.balance_loss().item() < 0.1 * 2.2  # 2 is even use, 3 the worst
 
 
-def _rule(seed):
+def _rule(seed: int) -> Any:
     ids = (Generator(seed).randint(0, 13, (16, 1)) + 3 * np.arange(11)) % 13
     return ids[:, :-1], ids[:, 1:]
 
 
-def _trained(changes):
+def _trained(changes: dict[str, Any]) -> Any:
     manual_seed(0)
     model = Llama(dataclasses.replace(TINY, dropout=0.0, **changes))
     optimizer = AdamW(model.parameters(), 0.01)
@@ -159,7 +161,7 @@ def _trained(changes):
     return model
 
 
-def test_the_loss_in_training_asks_experts_for_balance():
+def test_the_loss_in_training_asks_experts_for_balance() -> None:
     model, ids = tiny("mixtral", dropout=0.0), some_ids(10).reshape(2, 5)
     plain = model.eval().loss(ids, ids).item()
     model.train()
@@ -171,7 +173,7 @@ def test_the_loss_in_training_asks_experts_for_balance():
     np.testing.assert_allclose(with_balance, plain + asked, rtol=1e-12)
 
 
-def test_parameter_counts():
+def test_parameter_counts() -> None:
     with nn.init.no_initial_values():
         block = Llama(LlamaConfig(100, 10, 2048, 32, 1, num_kv_heads=8, feed_forward_dim=8192)).blocks[0]
         assert block.attention.num_parameters() == 2 * 2048 * 2048 + 2 * 2048 * 512
@@ -200,19 +202,19 @@ def test_parameter_counts():
         ({"dropout": 1.0}, "dropout must be a probability"),
     ],
 )
-def test_settings_that_cannot_be(changes, message):
+def test_settings_that_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Llama(dataclasses.replace(TINY, **changes))
 
 
-def test_positions_reach_every_block_and_only_their_differences_count():
+def test_positions_reach_every_block_and_only_their_differences_count() -> None:
     model, ids = tiny().eval(), some_ids(6)
     logits = model(ids).data
     np.testing.assert_allclose(model(ids, positions=np.arange(5, 11)).data, logits, atol=1e-9)
     assert np.abs(model(ids, positions=2 * np.arange(6)).data - logits).max() > 1e-3
 
 
-def test_more_tokens_than_the_context_are_refused():
+def test_more_tokens_than_the_context_are_refused() -> None:
     with pytest.raises(ShapeError, match="Llama: ids must be"):
         tiny()(some_ids(13))
 
@@ -221,7 +223,7 @@ def test_more_tokens_than_the_context_are_refused():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_run_folder_holds_it(tmp_path, name):
+def test_a_run_folder_holds_it(tmp_path: Path, name: str) -> None:
     model = tiny(name, dtype=np.float32)
     tokenizer = CharTokenizer.train("abcdefghijklm")
     with RunFolder.create(tmp_path / "run") as folder:

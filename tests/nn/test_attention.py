@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import functional as F
 
 
-def attention_by_hand(layer, x, memory=None, causal=False, visible=None):
+def attention_by_hand(layer: Any, x: Any, memory: Any = None, causal: bool = False, visible: Any = None) -> Any:
     """One head, one query at a time, in NumPy alone."""
     memory = x if memory is None else memory
     q, k, v = (part(of).data for part, of in [(layer.query, x), (layer.key, memory), (layer.value, memory)])
@@ -31,7 +32,7 @@ def attention_by_hand(layer, x, memory=None, causal=False, visible=None):
     return layer.output(out).data
 
 
-def test_attention_draws_query_key_value_output_in_this_order():
+def test_attention_draws_query_key_value_output_in_this_order() -> None:
     manual_seed(7)
     attention = nn.MultiHeadAttention(4, 2, qkv_bias=True)
     manual_seed(7)
@@ -43,21 +44,21 @@ def test_attention_draws_query_key_value_output_in_this_order():
 
 @pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_equals_a_loop_over_heads_and_queries(num_kv_heads, causal):
+def test_attention_equals_a_loop_over_heads_and_queries(num_kv_heads: int, causal: bool) -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(8, 4, causal=causal, qkv_bias=True, num_kv_heads=num_kv_heads).to(np.float64)
     x = Generator(1).randn(2, 5, 8, dtype=np.float64)
     np.testing.assert_allclose(layer(x).data, attention_by_hand(layer, x, causal=causal), atol=1e-12)
 
 
-def test_attention_to_a_memory_of_another_length_is_not_causal():
+def test_attention_to_a_memory_of_another_length_is_not_causal() -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(8, 2, causal=True).to(np.float64)
     x, memory = Generator(1).randn(2, 3, 8, dtype=np.float64), Generator(2).randn(2, 7, 8, dtype=np.float64)
     np.testing.assert_allclose(layer(x, memory).data, attention_by_hand(layer, x, memory), atol=1e-12)
 
 
-def test_attention_mask_joins_the_causal_one():
+def test_attention_mask_joins_the_causal_one() -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(8, 2, causal=True).to(np.float64)
     x = Generator(1).randn(2, 4, 8, dtype=np.float64)
@@ -68,7 +69,7 @@ def test_attention_mask_joins_the_causal_one():
     np.testing.assert_allclose(layer(x, mask=np.where(visible, 0.0, -1e30)[:, None]).data, expected, atol=1e-12)
 
 
-def test_attention_gradients():
+def test_attention_gradients() -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(4, 2, causal=True, qkv_bias=True, num_kv_heads=1, input_dim=3)
     x = Tensor(Generator(1).randn(2, 3, 3), requires_grad=True)
@@ -78,7 +79,7 @@ def test_attention_gradients():
 
 
 @pytest.mark.parametrize("nothing", [False, -np.inf])
-def test_a_query_that_may_see_no_key_gets_and_gives_nothing(nothing):
+def test_a_query_that_may_see_no_key_gets_and_gives_nothing(nothing: Any) -> None:
     everything = True if nothing is False else 0.0
     mask = np.array([[everything, nothing], [nothing, nothing]])
     runs = []
@@ -104,13 +105,13 @@ OPTIONS = {
 }
 
 
-def attention(**options):
+def attention(**options: Any) -> Any:
     manual_seed(0)
     return nn.MultiHeadAttention(8 if "head_dim" not in options else 6, 2, causal=True, **options).to(np.float64)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_gradient_of_attention(name):
+def test_every_gradient_of_attention(name: str) -> None:
     layer = attention(**OPTIONS[name])
     assert every_gradient_of(layer, randn(2, 5, layer.query.in_features))
 
@@ -118,11 +119,11 @@ def test_every_gradient_of_attention(name):
 @pytest.mark.parametrize("name", OPTIONS)
 @settings(deadline=None, max_examples=20)
 @given(cuts=st.lists(st.integers(0, 9), max_size=3), batch=st.integers(1, 2))
-def test_read_through_a_cache_is_read_at_once(name, cuts, batch):
+def test_read_through_a_cache_is_read_at_once(name: str, cuts: list[int], batch: int) -> None:
     assert_a_cache_changes_nothing(attention(**OPTIONS[name]), batch, cuts)
 
 
-def test_positions_go_on_where_the_cache_ends():
+def test_positions_go_on_where_the_cache_ends() -> None:
     layer, x = attention(**OPTIONS["rotary"]), randn(1, 6, 8)
     with no_grad():
         cache = nn.LayerCache(6)
@@ -132,7 +133,7 @@ def test_positions_go_on_where_the_cache_ends():
         np.testing.assert_allclose(layer(x, positions=np.arange(50, 56)).data, layer(x).data, atol=1e-9)
 
 
-def test_nothing_outside_the_window_is_seen_and_all_inside_is():
+def test_nothing_outside_the_window_is_seen_and_all_inside_is() -> None:
     layer, x = attention(window=3), randn(1, 8, 8)
     before = layer(x).data
     x[0, 2] += 1
@@ -140,7 +141,7 @@ def test_nothing_outside_the_window_is_seen_and_all_inside_is():
     assert changed.tolist() == [False, False, True, True, True, False, False, False]
 
 
-def test_head_norms_make_every_query_and_key_as_long():
+def test_head_norms_make_every_query_and_key_as_long() -> None:
     layer = attention(**OPTIONS["head norm"])
     before = layer(randn(1, 4, 8)).data
     layer.query.weight.data *= 7
@@ -157,18 +158,18 @@ def test_head_norms_make_every_query_and_key_as_long():
         ({"head_dim": 0}, "head_dim must be"),
     ],
 )
-def test_attention_that_cannot_be(options, message):
+def test_attention_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         nn.MultiHeadAttention(8, 2, **{"causal": True} | options)
 
 
-def test_rotary_attention_has_no_memory():
+def test_rotary_attention_has_no_memory() -> None:
     with pytest.raises(ConfigError, match="one sequence; got a memory"):
         attention(**OPTIONS["rotary"])(randn(1, 2, 8), memory=randn(1, 3, 8))
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])
-def test_fewer_heads_of_keys_need_less_cache(kv_heads):
+def test_fewer_heads_of_keys_need_less_cache(kv_heads: int) -> None:
     layer, cache = attention(num_kv_heads=kv_heads), nn.LayerCache(7)
     with no_grad():
         layer(randn(2, 7, 8), cache=cache)
@@ -177,7 +178,7 @@ def test_fewer_heads_of_keys_need_less_cache(kv_heads):
     assert nn.KVCache(2, 7).nbytes == 0
 
 
-def test_cache_bytes_of_the_book_s_estimators():
+def test_cache_bytes_of_the_book_s_estimators() -> None:
     with nn.init.no_initial_values():  # zeros that nobody touches cost no memory
         full = nn.MultiHeadAttention(4096, 32, causal=True)
         shared = nn.MultiHeadAttention(4096, 32, causal=True, num_kv_heads=8)

@@ -1,6 +1,7 @@
 """Layers against the figures of "Build a Large Language Model (From Scratch)", built from a seed."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,13 @@ WORDS = np.array(  # "Your journey starts with one step", chapter 3
 )
 
 
-def assert_prints(tensor, expected):
+def assert_prints(tensor: Any, expected: Any) -> None:
     """Equal to the four decimals that the book prints."""
     actual = tensor.data if isinstance(tensor, Tensor) else np.asarray(tensor)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=6e-5)
 
 
-def test_embedding_of_chapter_2():
+def test_embedding_of_chapter_2() -> None:
     manual_seed(123)
     layer = nn.Embedding(6, 3)
     assert_prints(layer.weight.data[0], [0.3374, -0.1778, -0.1690])
@@ -38,12 +39,12 @@ def test_embedding_of_chapter_2():
 class CausalAttention(nn.Module):
     """The book's single head: three projections, no output projection."""
 
-    def __init__(self, input_dim, output_dim):
+    def __init__(self, input_dim: Any, output_dim: Any) -> None:
         self.W_query = nn.Linear(input_dim, output_dim, bias=False)
         self.W_key = nn.Linear(input_dim, output_dim, bias=False)
         self.W_value = nn.Linear(input_dim, output_dim, bias=False)
 
-    def forward(self, x, is_causal=True):
+    def forward(self, x: Any, is_causal: bool = True) -> Any:
         query, key, value = self.W_query(x), self.W_key(x), self.W_value(x)
         return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
 
@@ -68,7 +69,7 @@ SECOND_HEAD = [
 ]
 
 
-def test_self_attention_of_chapter_3():
+def test_self_attention_of_chapter_3() -> None:
     manual_seed(789)
     layer = CausalAttention(3, 2)
     assert_prints(
@@ -84,19 +85,19 @@ def test_self_attention_of_chapter_3():
     )
 
 
-def test_causal_attention_of_chapter_3():
+def test_causal_attention_of_chapter_3() -> None:
     manual_seed(123)
     assert_prints(CausalAttention(3, 2)(np.stack([WORDS, WORDS])), [FIRST_HEAD, FIRST_HEAD])
 
 
-def test_two_heads_side_by_side_of_chapter_3():
+def test_two_heads_side_by_side_of_chapter_3() -> None:
     manual_seed(123)
     heads = nn.ModuleList(CausalAttention(3, 2) for _ in range(2))
     beside = np.concatenate([head(np.stack([WORDS, WORDS])).data for head in heads], axis=-1)
     assert_prints(beside[1], np.hstack([FIRST_HEAD, SECOND_HEAD]))
 
 
-def test_multi_head_attention_of_chapter_3():
+def test_multi_head_attention_of_chapter_3() -> None:
     manual_seed(123)
     layer = nn.MultiHeadAttention(embedding_dim=2, num_heads=2, input_dim=3, causal=True)
     expected = [
@@ -111,12 +112,12 @@ def test_multi_head_attention_of_chapter_3():
     assert_prints(layer(WORDS), expected)  # one sequence without a batch
 
 
-def test_dropout_of_chapter_3():
+def test_dropout_of_chapter_3() -> None:
     manual_seed(123)
     assert_prints(nn.Dropout(0.5)(np.ones((6, 6), np.float32))[0], [2, 2, 0, 2, 2, 0])
 
 
-def test_layer_norm_demo_of_chapter_4():
+def test_layer_norm_demo_of_chapter_4() -> None:
     manual_seed(123)
     batch = default_generator().randn(2, 5)
     out = nn.Sequential(nn.Linear(5, 6), nn.ReLU())(batch)
@@ -131,14 +132,14 @@ def test_layer_norm_demo_of_chapter_4():
 class DeepNetwork(nn.Module):
     """Chapter 4's five GELU layers, with or without shortcuts around them."""
 
-    def __init__(self, use_shortcut):
+    def __init__(self, use_shortcut: Any) -> None:
         widths = [3, 3, 3, 3, 3, 1]
         self.use_shortcut = use_shortcut
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(before, after), nn.GELU("tanh")) for before, after in itertools.pairwise(widths)
         )
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         for layer in self.layers:
             y = layer(x)
             x = x + y if self.use_shortcut and x.shape == y.shape else y
@@ -152,7 +153,7 @@ class DeepNetwork(nn.Module):
         (True, [0.221697927, 0.206941053, 0.328969955, 0.266573250, 1.32585418]),
     ],
 )
-def test_gradients_vanish_without_shortcuts_as_in_chapter_4(use_shortcut, expected):
+def test_gradients_vanish_without_shortcuts_as_in_chapter_4(use_shortcut: Any, expected: Any) -> None:
     manual_seed(123)
     model = DeepNetwork(use_shortcut)
     error = model(Tensor([[1.0, 0.0, -1.0]])) - 0.0
@@ -161,7 +162,7 @@ def test_gradients_vanish_without_shortcuts_as_in_chapter_4(use_shortcut, expect
     np.testing.assert_allclose(means, expected, rtol=5e-6)
 
 
-def test_classifier_of_appendix_a():
+def test_classifier_of_appendix_a() -> None:
     manual_seed(123)
     model = nn.Sequential(nn.Linear(50, 30), nn.ReLU(), nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 3))
     assert model.num_parameters() == 2213

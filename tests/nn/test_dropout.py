@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_llm import Generator, default_generator, manual_seed, nn
 
 
-def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation():
+def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation() -> None:
     layer, x = nn.Dropout(0.25, Generator(0)), np.ones(10000, np.float32)
     y = layer(x).data
     assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
@@ -13,7 +13,7 @@ def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation():
     np.testing.assert_array_equal(layer.eval()(x).data, x)
 
 
-def test_dropout_draws_from_its_own_generator_and_leaves_the_default_alone():
+def test_dropout_draws_from_its_own_generator_and_leaves_the_default_alone() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.FeedForward(4, activation=nn.Dropout(0.5)))
     nn.draw_dropout_from(model, Generator(9))
     x = np.ones((1, 3, 4), np.float32)
@@ -27,7 +27,7 @@ def test_dropout_draws_from_its_own_generator_and_leaves_the_default_alone():
     assert not np.array_equal(model(x).data, first)
 
 
-def test_dropout_without_a_generator_draws_from_the_default():
+def test_dropout_without_a_generator_draws_from_the_default() -> None:
     layer, x = nn.Dropout(0.5), np.ones(64, np.float32)
     manual_seed(1)
     first = layer(x).data

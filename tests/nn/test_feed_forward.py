@@ -7,7 +7,7 @@ from tinygrad_llm import Generator, manual_seed, nn
 from tinygrad_llm.nn import functional as F
 
 
-def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation():
+def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation() -> None:
     layer = nn.FeedForward(6)
     assert layer.up.weight.shape == (24, 6)
     assert layer.down.weight.shape == (6, 24)
@@ -19,7 +19,7 @@ def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation():
     np.testing.assert_array_equal(other(x).data, other.down(other.up(x).relu()).data)
 
 
-def test_a_gate_multiplies_what_passes():
+def test_a_gate_multiplies_what_passes() -> None:
     manual_seed(0)
     layer = nn.FeedForward(4, 6, nn.SiLU(), bias=False, gated=True).to(np.float64)
     x = randn(3, 4)
@@ -30,7 +30,7 @@ def test_a_gate_multiplies_what_passes():
     assert every_gradient_of(layer, randn(2, 3, 4))
 
 
-def test_gated_and_plain_have_about_as_many_parameters():
+def test_gated_and_plain_have_about_as_many_parameters() -> None:
     assert nn.FeedForward(768, bias=False).num_parameters() == 8 * 768**2
     assert nn.FeedForward(768, bias=False, gated=True).num_parameters() == 8 * 768**2
     assert nn.FeedForward(5, gated=True).up.out_features == 16

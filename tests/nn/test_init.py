@@ -6,7 +6,7 @@ import pytest
 from tinygrad_llm import default_generator, manual_seed, nn
 
 
-def test_without_initial_values_nothing_is_drawn():
+def test_without_initial_values_nothing_is_drawn() -> None:
     manual_seed(3)
     before = default_generator().state()
     with nn.init.no_initial_values():
@@ -17,7 +17,7 @@ def test_without_initial_values_nothing_is_drawn():
     assert nn.Linear(3, 3).weight.data.any()  # and afterwards it is
 
 
-def test_values_are_drawn_again_after_an_error_inside():
+def test_values_are_drawn_again_after_an_error_inside() -> None:
     with pytest.raises(KeyError), nn.init.no_initial_values():
         raise KeyError
     assert nn.Linear(3, 3).weight.data.any()

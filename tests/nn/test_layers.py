@@ -9,7 +9,7 @@ from tinygrad_llm import Generator, default_generator, manual_seed, nn
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 
 
-def test_layers_draw_weight_then_bias_from_the_default_generator():
+def test_layers_draw_weight_then_bias_from_the_default_generator() -> None:
     manual_seed(7)
     layer = nn.Linear(4, 3)
     manual_seed(7)
@@ -19,13 +19,13 @@ def test_layers_draw_weight_then_bias_from_the_default_generator():
     assert layer.weight.dtype == layer.bias.dtype == np.float32
 
 
-def test_norms_start_as_the_identity_on_normalized_rows():
+def test_norms_start_as_the_identity_on_normalized_rows() -> None:
     assert nn.LayerNorm(3).weight.data.tolist() == nn.RMSNorm(3).weight.data.tolist() == [1, 1, 1]
     assert nn.LayerNorm(3).bias.data.tolist() == [0, 0, 0]
     assert nn.LayerNorm(3, bias=False).bias is None
 
 
-def test_each_layer_is_its_op_with_its_own_weights():
+def test_each_layer_is_its_op_with_its_own_weights() -> None:
     x = Generator(0).randn(2, 3, 4)
     linear, plain = nn.Linear(4, 5), nn.Linear(4, 5, bias=False)
     np.testing.assert_allclose(linear(x).data, x @ linear.weight.data.T + linear.bias.data, atol=1e-6)
@@ -46,14 +46,14 @@ def test_each_layer_is_its_op_with_its_own_weights():
     np.testing.assert_allclose(nn.GELU("tanh")(x).data, by_hand, atol=1e-6)
 
 
-def test_integers_come_in_as_float32():
+def test_integers_come_in_as_float32() -> None:
     x = np.arange(6).reshape(2, 3)
     for layer in (nn.Linear(3, 2), nn.LayerNorm(3), nn.RMSNorm(3), nn.GELU(), nn.SiLU(), nn.MultiHeadAttention(3, 1)):
         assert layer(x).dtype == np.float32
         np.testing.assert_array_equal(layer(x).data, layer(x.astype(np.float32)).data)
 
 
-def test_wrong_input_is_an_error_that_names_the_op():
+def test_wrong_input_is_an_error_that_names_the_op() -> None:
     with pytest.raises(ShapeError, match=r"linear: weight must be \(2, 4\) to match x \(1, 4\); got \(2, 3\)"):
         nn.Linear(3, 2)(np.ones((1, 4), np.float32))
     with pytest.raises(IdRangeError, match=r"embedding: ids must be in \[0, 3\); got 3 at position \(0, 1\)"):

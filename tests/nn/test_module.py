@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tinygrad_llm.errors import ConfigError, DTypeError, StateDictError, Tinygra
 class Scaled(nn.Module):
     """A module with one of each: its own parameter, a buffer, submodules, and attributes that are no state."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.width = 3
         self.inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3, bias=False))
         self.scale = nn.Parameter([1.0, 2.0, 3.0])
@@ -24,14 +25,14 @@ class Scaled(nn.Module):
         self.note = Tensor([1.0], requires_grad=True)
         self.norm = nn.LayerNorm(3)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.norm(self.inner(x)) * self.scale + self.offset
 
 
 class Tied(nn.Module):
     """One table for reading and writing."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.read = nn.Embedding(5, 4)
         self.write = nn.Linear(4, 5, bias=False)
         self.write.weight = self.read.weight
@@ -40,16 +41,16 @@ class Tied(nn.Module):
 class Twice(nn.Module):
     """One module under two names."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.first = nn.Linear(2, 2)
         self.second = self.first
 
 
-def snapshot(module):
+def snapshot(module: Any) -> Any:
     return {name: array.copy() for name, array in module.state_dict().items()}
 
 
-def assert_state_equals(module, expected):
+def assert_state_equals(module: Any, expected: Any) -> None:
     state = module.state_dict()
     assert list(state) == list(expected)
     for name, array in expected.items():
@@ -59,7 +60,7 @@ def assert_state_equals(module, expected):
 # -- finding
 
 
-def test_names_come_in_the_order_of_attributes_a_module_before_its_children():
+def test_names_come_in_the_order_of_attributes_a_module_before_its_children() -> None:
     module = Scaled()
     assert [name for name, _ in module.named_parameters()] == [
         "scale",
@@ -89,7 +90,7 @@ def test_names_come_in_the_order_of_attributes_a_module_before_its_children():
     ]
 
 
-def test_parameters_are_leaves_that_learn_and_buffers_do_not():
+def test_parameters_are_leaves_that_learn_and_buffers_do_not() -> None:
     assert nn.Parameter([1, 2]).dtype == np.float32
     assert nn.Parameter([1.0]).requires_grad
     assert nn.Parameter(np.ones(2)).dtype == np.float64
@@ -102,7 +103,7 @@ def test_parameters_are_leaves_that_learn_and_buffers_do_not():
     assert all(p.grad is None for p in module.parameters())
 
 
-def test_a_replaced_or_deleted_attribute_is_forgotten():
+def test_a_replaced_or_deleted_attribute_is_forgotten() -> None:
     module = Scaled()
     module.norm = nn.RMSNorm(3)
     del module.offset
@@ -110,7 +111,7 @@ def test_a_replaced_or_deleted_attribute_is_forgotten():
     assert "offset" not in module.state_dict()
 
 
-def test_counts():
+def test_counts() -> None:
     module = Scaled()
     assert module.num_parameters() == 3 + 12 + 4 + 12 + 3 + 3
     module.inner.requires_grad_(False)
@@ -121,7 +122,7 @@ def test_counts():
     assert Tied().num_parameters() == 20
 
 
-def test_a_module_that_knows_its_parent_is_walked_once():
+def test_a_module_that_knows_its_parent_is_walked_once() -> None:
     module = Twice()
     module.first.parent = module
     assert len(list(module.parameters())) == 2
@@ -132,14 +133,14 @@ def test_a_module_that_knows_its_parent_is_walked_once():
 # -- sharing
 
 
-def test_a_shared_parameter_is_found_once_under_its_first_name():
+def test_a_shared_parameter_is_found_once_under_its_first_name() -> None:
     tied = Tied()
     assert [name for name, _ in tied.named_parameters()] == ["read.weight"]
     assert list(tied.state_dict()) == ["read.weight"]
 
 
 @pytest.mark.parametrize("name", ["read.weight", "write.weight"])
-def test_a_shared_parameter_may_come_under_any_name_and_stays_shared(name):
+def test_a_shared_parameter_may_come_under_any_name_and_stays_shared(name: str) -> None:
     tied, table = Tied(), np.arange(20, dtype=np.float32).reshape(5, 4)
     result = tied.load_state_dict({name: table})
     assert result == ([], [])
@@ -147,7 +148,7 @@ def test_a_shared_parameter_may_come_under_any_name_and_stays_shared(name):
     np.testing.assert_array_equal(tied.write.weight.data, table)
 
 
-def test_a_shared_parameter_may_come_twice_if_both_agree():
+def test_a_shared_parameter_may_come_twice_if_both_agree() -> None:
     tied, table = Tied(), np.ones((5, 4), np.float32)
     tied.load_state_dict({"read.weight": table, "write.weight": table.copy()})
     broken = np.where(table > 0, np.nan, 0)
@@ -158,7 +159,7 @@ def test_a_shared_parameter_may_come_twice_if_both_agree():
     assert_state_equals(tied, before)
 
 
-def test_a_shared_module_is_one_module_under_both_names():
+def test_a_shared_module_is_one_module_under_both_names() -> None:
     twice = Twice()
     assert [name for name, _ in twice.named_parameters()] == ["first.weight", "first.bias"]
     assert len(list(twice.modules())) == 2
@@ -170,7 +171,7 @@ def test_a_shared_module_is_one_module_under_both_names():
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-def test_a_copy_is_independent_and_shares_within_itself(clone):
+def test_a_copy_is_independent_and_shares_within_itself(clone: Any) -> None:
     tied = Tied()
     other = clone(tied)
     assert other.read.weight is other.write.weight
@@ -182,7 +183,7 @@ def test_a_copy_is_independent_and_shares_within_itself(clone):
 # -- saving and loading
 
 
-def test_state_dict_round_trip_writes_in_place():
+def test_state_dict_round_trip_writes_in_place() -> None:
     manual_seed(0)
     source, target = Scaled(), Scaled()
     source.steps.data[...] = [7, 8, 9]
@@ -194,14 +195,14 @@ def test_state_dict_round_trip_writes_in_place():
     assert target.scale.data is not source.scale.data
 
 
-def test_loading_takes_tensors_lists_and_other_float_widths_and_keeps_the_dtype():
+def test_loading_takes_tensors_lists_and_other_float_widths_and_keeps_the_dtype() -> None:
     module = nn.Linear(2, 1)
     module.load_state_dict({"weight": Tensor(np.array([[1.0, 2.0]])), "bias": [3]})
     assert module.weight.dtype == module.bias.dtype == np.float32
     np.testing.assert_array_equal(module([[1.0, 1.0]]).data, [[6.0]])
 
 
-def test_every_complaint_is_named_at_once_and_nothing_is_written():
+def test_every_complaint_is_named_at_once_and_nothing_is_written() -> None:
     module = Scaled()
     before = snapshot(module)
     state = {name: array + 1 for name, array in before.items()}
@@ -219,7 +220,7 @@ def test_every_complaint_is_named_at_once_and_nothing_is_written():
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected"])
-def test_each_complaint_alone_is_an_error_and_nothing_is_written(change):
+def test_each_complaint_alone_is_an_error_and_nothing_is_written(change: Any) -> None:
     module = nn.Linear(2, 2)
     before = snapshot(module)
     state = {"weight": np.zeros((2, 2)), "bias": np.zeros(2)}
@@ -232,7 +233,7 @@ def test_each_complaint_alone_is_an_error_and_nothing_is_written(change):
     assert_state_equals(module, before)
 
 
-def test_not_strict_loads_what_fits_and_reports_the_rest():
+def test_not_strict_loads_what_fits_and_reports_the_rest() -> None:
     module = nn.Linear(2, 2)
     bias = module.bias.data.copy()
     result = module.load_state_dict({"weight": np.zeros((2, 2)), "gain": np.zeros(2)}, strict=False)
@@ -241,7 +242,7 @@ def test_not_strict_loads_what_fits_and_reports_the_rest():
     np.testing.assert_array_equal(module.bias.data, bias)
 
 
-def test_not_strict_still_refuses_other_shapes():
+def test_not_strict_still_refuses_other_shapes() -> None:
     module = nn.Linear(2, 2)
     before = snapshot(module)
     with pytest.raises(StateDictError, match=r"bias must be \(2,\); got \(3,\)"):
@@ -249,12 +250,12 @@ def test_not_strict_still_refuses_other_shapes():
     assert_state_equals(module, before)
 
 
-def test_a_broadcastable_shape_is_still_another_shape():
+def test_a_broadcastable_shape_is_still_another_shape() -> None:
     with pytest.raises(StateDictError, match=r"weight must be \(2, 2\); got \(1, 2\)"):
         nn.Linear(2, 2, bias=False).load_state_dict({"weight": np.zeros((1, 2))})
 
 
-def test_values_that_are_no_numbers_are_refused():
+def test_values_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(DTypeError, match="numbers"):
         nn.Linear(1, 1, bias=False).load_state_dict({"weight": "one"})
 
@@ -262,7 +263,7 @@ def test_values_that_are_no_numbers_are_refused():
 # -- changing everything below
 
 
-def test_train_and_eval_reach_every_module_and_return_it():
+def test_train_and_eval_reach_every_module_and_return_it() -> None:
     module = Scaled()
     assert all(part.training for part in module.modules())
     assert module.eval() is module
@@ -274,13 +275,13 @@ def test_train_and_eval_reach_every_module_and_return_it():
     assert not module.inner[0].training
 
 
-def test_apply_visits_children_first_and_returns_the_module():
+def test_apply_visits_children_first_and_returns_the_module() -> None:
     module, seen = Scaled(), []
     assert module.apply(seen.append) is module
     assert seen == [module.inner[0], module.inner[1], module.inner[2], module.inner, module.norm, module]
 
 
-def test_to_converts_in_place_and_back():
+def test_to_converts_in_place_and_back() -> None:
     module = Scaled()
     x = np.random.RandomState(0).randn(2, 3)
     module(x.astype(np.float32)).sum().backward()
@@ -299,7 +300,7 @@ def test_to_converts_in_place_and_back():
     assert_state_equals(module, before)
 
 
-def test_to_keeps_sharing_and_frozen_parameters_frozen():
+def test_to_keeps_sharing_and_frozen_parameters_frozen() -> None:
     tied = Tied()
     tied.read.weight.requires_grad = False
     tied.to(np.float64)
@@ -309,7 +310,7 @@ def test_to_keeps_sharing_and_frozen_parameters_frozen():
 
 
 @pytest.mark.parametrize("dtype", [np.int64, bool, "no such dtype"])
-def test_to_refuses_what_is_no_float(dtype):
+def test_to_refuses_what_is_no_float(dtype: Any) -> None:
     with pytest.raises(DTypeError, match="to: "):
         nn.Linear(1, 1).to(dtype)
 
@@ -317,7 +318,7 @@ def test_to_refuses_what_is_no_float(dtype):
 # -- hooks
 
 
-def test_a_hook_sees_module_arguments_and_output():
+def test_a_hook_sees_module_arguments_and_output() -> None:
     linear, seen = nn.Linear(2, 2), []
     linear.register_forward_hook(lambda *what: seen.append(what))
     x = np.ones((1, 2), np.float32)
@@ -328,7 +329,7 @@ def test_a_hook_sees_module_arguments_and_output():
     assert output is y
 
 
-def test_a_hook_may_replace_the_output_for_those_after_it():
+def test_a_hook_may_replace_the_output_for_those_after_it() -> None:
     linear = nn.Linear(1, 1, bias=False)
     linear.load_state_dict({"weight": [[3.0]]})
     linear.register_forward_hook(lambda module, args, output: output * 2)
@@ -340,7 +341,7 @@ def test_a_hook_may_replace_the_output_for_those_after_it():
     assert linear.weight.grad.item() == 2.0
 
 
-def test_hooks_are_removed_by_hand_and_by_with_each_only_its_own():
+def test_hooks_are_removed_by_hand_and_by_with_each_only_its_own() -> None:
     linear, calls = nn.Linear(1, 1), []
     first = linear.register_forward_hook(lambda *_: calls.append("first"))
     first.remove()
@@ -355,10 +356,10 @@ def test_hooks_are_removed_by_hand_and_by_with_each_only_its_own():
     assert len(calls) == 3
 
 
-def test_a_hook_that_removes_itself_leaves_the_others():
+def test_a_hook_that_removes_itself_leaves_the_others() -> None:
     linear, calls = nn.Linear(1, 1), []
 
-    def once(*_):
+    def once(*_: Any) -> None:
         calls.append("once")
         handle.remove()
 
@@ -369,7 +370,7 @@ def test_a_hook_that_removes_itself_leaves_the_others():
     assert calls == ["once", "always", "always"]
 
 
-def test_a_hook_belongs_to_one_module_alone():
+def test_a_hook_belongs_to_one_module_alone() -> None:
     hooked, other, calls = nn.Linear(1, 1), nn.Linear(1, 1), []
     hooked.register_forward_hook(lambda *_: calls.append(1))
     other([[1.0]])
@@ -381,7 +382,7 @@ def test_a_hook_belongs_to_one_module_alone():
 # -- showing itself
 
 
-def test_repr_shows_the_tree():
+def test_repr_shows_the_tree() -> None:
     block = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Sequential(nn.ReLU(), nn.Dropout(0.1)))
     assert repr(block) == (
         "Sequential(\n"
@@ -397,7 +398,7 @@ def test_repr_shows_the_tree():
     assert repr(nn.Embedding(6, 3)) == "Embedding(6, 3)"
 
 
-def test_repr_gives_own_settings_a_line_before_the_children():
+def test_repr_gives_own_settings_a_line_before_the_children() -> None:
     lines = repr(nn.MultiHeadAttention(4, 2, causal=True)).splitlines()
     assert lines[:3] == [
         "MultiHeadAttention(",
@@ -410,7 +411,7 @@ def test_repr_gives_own_settings_a_line_before_the_children():
 # -- lists
 
 
-def test_module_list_and_sequential():
+def test_module_list_and_sequential() -> None:
     layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
     assert layers.append(nn.ReLU()) is layers
     assert len(layers) == 3
@@ -424,12 +425,12 @@ def test_module_list_and_sequential():
         nn.Sequential(lambda x: x)
 
 
-def test_a_module_without_forward_says_so():
+def test_a_module_without_forward_says_so() -> None:
     with pytest.raises(NotImplementedError, match="Module must define forward"):
         nn.Module()(1)
 
 
-def test_bad_sizes_name_the_layer_and_the_size():
+def test_bad_sizes_name_the_layer_and_the_size() -> None:
     for build, message in [
         (lambda: nn.Linear(0, 1), "Linear: in_features must be an integer of at least 1; got 0"),
         (lambda: nn.Linear(1, 2.0), "Linear: out_features must be an integer of at least 1; got 2.0"),
@@ -448,7 +449,7 @@ def test_bad_sizes_name_the_layer_and_the_size():
     assert issubclass(ConfigError, TinygradLLMError)
 
 
-def test_dropping_a_module_frees_it_at_once():
+def test_dropping_a_module_frees_it_at_once() -> None:
     gc.collect()
     gc.disable()
     try:

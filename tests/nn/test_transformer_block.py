@@ -1,17 +1,19 @@
 """The block: its parts, what it adds to the residual stream, its gradients."""
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_llm import Generator, Tensor, gradcheck, manual_seed, nn
 
 
-def block_of_gpt(width=4, heads=2, hidden=None, dropout=0.0):
+def block_of_gpt(width: int = 4, heads: int = 2, hidden: Any = None, dropout: float = 0.0) -> Any:
     """A block of GPT-2's parts."""
     attention = nn.MultiHeadAttention(width, heads, dropout, causal=True)
     return nn.TransformerBlock(attention, nn.FeedForward(width, hidden), lambda: nn.LayerNorm(width), dropout)
 
 
-def test_block_adds_each_part_to_the_residual_stream():
+def test_block_adds_each_part_to_the_residual_stream() -> None:
     manual_seed(1)
     block = block_of_gpt(hidden=6)
     x = Tensor(Generator(0).randn(2, 3, 4))
@@ -24,7 +26,7 @@ def test_block_adds_each_part_to_the_residual_stream():
     np.testing.assert_array_equal(block(x).data, x.data)  # nothing added: the stream passes unchanged
 
 
-def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds():
+def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds() -> None:
     block, made, dropped = block_of_gpt(dropout=0.5), [], []
     block.attention.register_forward_hook(lambda module, args, output: made.append(output))
     block.feed_forward.register_forward_hook(lambda module, args, output: made.append(output))
@@ -35,7 +37,7 @@ def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds():
     np.testing.assert_array_equal(y.data, ((x + dropped[0][1]) + dropped[1][1]).data)
 
 
-def test_block_gradients():
+def test_block_gradients() -> None:
     manual_seed(5)
     block = block_of_gpt()
     x = Tensor(Generator(1).randn(1, 3, 4), requires_grad=True)

@@ -19,7 +19,6 @@ import numpy as np
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.graph import TensorLike
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import (
     GELU,
@@ -37,12 +36,12 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class BertConfig(ModelConfig):
+class BertConfig(Settings):
     """The sizes and options of a BERT; the defaults are BERT-base's.
 
     `num_segments` is the number of token types: in the paper two, one per sentence. Without `masked_word_head` the

@@ -25,7 +25,6 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import IdRangeError, ShapeError
 from tinygrad_llm.graph import TensorLike
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn import (
     DecoderCache,
     Dropout,
@@ -42,12 +41,12 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.nn.init import normal, uniform
 from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig(ModelConfig):
+class EncoderDecoderConfig(Settings):
     """The sizes and options of an encoder-decoder; the defaults are the paper's base model, with `num_layers` in each
     of the two stacks.
 

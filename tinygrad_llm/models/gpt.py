@@ -17,7 +17,6 @@ from typing import Any
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
     GELU,
@@ -30,7 +29,7 @@ from tinygrad_llm.nn import (
     MultiHeadAttention,
     TransformerBlock,
 )
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -49,7 +48,7 @@ for _name in ("nano", "micro", "mini"):
 
 
 @dataclass(frozen=True)
-class GPTConfig(ModelConfig):
+class GPTConfig(Settings):
     """The sizes and options of a GPT; the defaults are the book's GPT-2 small.
 
     Raises: ConfigError naming the setting that is out of range

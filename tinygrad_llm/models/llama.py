@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
     GELU,
@@ -36,14 +35,14 @@ from tinygrad_llm.nn import (
     SiLU,
     TransformerBlock,
 )
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
 
 
 @dataclass(frozen=True)
-class LlamaConfig(ModelConfig):
+class LlamaConfig(Settings):
     """The sizes and options of a Llama; the defaults have the width and depth of the smallest Llama 2.
 
     `rope_base` and `rope_scaling` are those of `rotary_frequencies`.

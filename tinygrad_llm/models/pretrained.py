@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from tinygrad_llm import models
-from tinygrad_llm.models.config import ModelConfig
 from tinygrad_llm.nn.module import Module
+from tinygrad_llm.settings import Settings
 
 if TYPE_CHECKING:
     from tinygrad_llm.text.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ class Pretrained(Module):
     the methods is called."""
 
     config: Any
-    config_class: type[ModelConfig]
+    config_class: type[Settings]
 
     def __init__(self, config: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define __init__")
