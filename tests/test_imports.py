@@ -212,7 +212,7 @@ def test_errors_are_raised_not_asserted() -> None:
 
 
 def test_the_core_stays_small() -> None:
-    for file, most in (("graph.py", 380), ("tensor.py", 120)):
+    for file, most in (("graph.py", 380), ("tensor.py", 160)):
         assert len((PACKAGE / file).read_text("utf-8").splitlines()) <= most, file
 
 

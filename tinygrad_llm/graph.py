@@ -183,7 +183,8 @@ class Variable:
                 )
             start = np.ones_like(self.data)
         else:
-            start = as_array(gradient, self.data.dtype).view()  # a view: it is made read-only, the caller's is not
+            given = gradient.data if isinstance(gradient, Variable) else gradient
+            start = as_array(given, self.data.dtype).view()  # a view: it is made read-only, the caller's is not
             if start.shape != self.shape:
                 raise ShapeError(f"backward: gradient must have the Tensor's shape {self.shape}; got {start.shape}")
         if self.node is None:
@@ -323,14 +324,16 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None
                     tensor.collect(dy)
                 for observer in _mode.observers:
                     observer.before_backward(node, dy)
-                gradients = backward(dy)
+                with np.errstate(all="ignore"):
+                    gradients = backward(dy)
                 for observer in _mode.observers:
                     observer.after_backward(node, gradients)
             name = node.name
             if not retain_graph:
                 node.backward, node.parents = None, ()
             del backward, dy  # the activations of this operation die here
-            _deliver(name, parents, gradients)
+            with np.errstate(all="ignore"):
+                _deliver(name, parents, gradients)
             yield
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind

@@ -5,6 +5,7 @@ The bodies of the operations are in primitives/, one class per file: `x.exp()` i
 
 from __future__ import annotations
 
+import copy
 import weakref
 from typing import Any
 
@@ -12,31 +13,46 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
-from tinygrad_llm.graph import TensorLike, class_of_results, plain_tensor
-from tinygrad_llm.primitives import Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape
+from tinygrad_llm.graph import TensorLike, Variable, class_of_results, is_grad_enabled, plain_tensor
+from tinygrad_llm.primitives import (
+    Arithmetic,
+    Comparison,
+    Elementwise,
+    Joining,
+    Matmul,
+    NumpyFunctions,
+    Reduction,
+    Shape,
+    as_tensor,
+    stack,
+)
 
 
 @class_of_results
-class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape):
+class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape, NumpyFunctions):
     """An n-dimensional array that remembers how it was computed.
 
     `Tensor(data, requires_grad=False, dtype=None)` wraps `data` without copying a NumPy array. Python floats become
     float32 and Python integers int64 (ids), unless `requires_grad` asks for a gradient, which only real numbers have;
-    a NumPy array keeps its dtype.
+    a NumPy array keeps its dtype. Made of computed Tensors, as in `Tensor([x * 2, y])`, it stays in their graph, unless
+    it asks for a gradient of its own.
 
     `.data` is the ndarray; `.grad` an ndarray of the same shape, or None; `.node` the operation that made it, or None
     for a leaf. Raises ShapeError for ragged lists, DTypeError for what is not a number.
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that `ndarray + Tensor` comes to Tensor.__radd__ and stays in the graph
 
     def __init__(self, data: TensorLike, requires_grad: bool = False, dtype: Any = None) -> None:
-        self.data = as_array(data, dtype, prefer_float=requires_grad)
+        if not requires_grad and is_grad_enabled() and _requires_grad(data):
+            source = _stacked(data) if dtype is None else _stacked(data).astype(dtype)
+            self.data, self.node = source.data, source.node
+        else:
+            self.data, self.node = as_array(_without_tensors(data), dtype, prefer_float=requires_grad), None
         self.grad = None
-        self.node = None
         self.collects_gradient = False
-        self.requires_grad = requires_grad
+        if requires_grad:
+            self.requires_grad = True
 
     @property
     def is_leaf(self) -> bool:
@@ -73,14 +89,23 @@ class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Sh
         """The same array as a Tensor without history: no gradient flows through."""
         return plain_tensor(self.data)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf of its own, with copies of data and gradient."""
+        if self.node is not None:
+            raise GraphError(
+                f"deepcopy: a computed Tensor cannot be copied with its graph, from which no gradient would reach the "
+                f"original leaves; got one made by `{self.node.name}`; copy `x.detach()`"
+            )
+        other = memo[id(self)] = type(self).__new__(type(self))
+        other.data, other.grad, other.node = self.data.copy(), copy.copy(self.grad), None
+        other.collects_gradient = self.collects_gradient
+        return other
+
     # -- conversion
 
     def numpy(self) -> Array:
         """The ndarray itself, not a copy."""
         return self.data
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.array(self.data, dtype=dtype, copy=copy)
 
     def item(self) -> Any:
         """The only element, as a Python number."""
@@ -106,3 +131,25 @@ class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Sh
         if self.data.size != 1:
             raise ShapeError(f"the truth of a Tensor with shape {self.shape} is ambiguous; reduce it to one element")
         return bool(self.data)
+
+
+def _requires_grad(data: Any) -> bool:
+    """Whether `data` is a Tensor that requires a gradient, or a list with one in it."""
+    if isinstance(data, list | tuple):
+        return any(map(_requires_grad, data))
+    return isinstance(data, Variable) and data.requires_grad
+
+
+def _stacked(data: Any) -> Tensor:
+    """Nested lists of Tensors as one Tensor, in their graph."""
+    if isinstance(data, list | tuple):
+        return stack([_stacked(part) for part in data])
+    x = as_tensor(data)
+    return x.reshape(x.shape)
+
+
+def _without_tensors(data: Any) -> Any:
+    """Nested lists with arrays in place of Tensors."""
+    if isinstance(data, list | tuple) and any(isinstance(part, Variable | list | tuple) for part in data):
+        return [_without_tensors(part) for part in data]
+    return data.data if isinstance(data, Variable) else data

@@ -53,7 +53,7 @@ def test_the_builtin_abs() -> None:
         ("erf", [1000.0, -1000.0], [1, -1], [0, 0]),
         ("log", [0.0, -1.0], [-np.inf, np.nan], [np.inf, -1]),
         ("sqrt", [0.0, -1.0], [0, np.nan], [np.inf, np.nan]),
-        ("relu", [0.0, np.nan], [0, np.nan], [0, 0]),
+        ("relu", [0.0, np.nan], [0, np.nan], [0, 1]),
         ("abs", [0.0, -np.inf], [0, np.inf], [0, -1]),
     ],
 )

@@ -147,6 +147,7 @@ def scaled_dot_product_attention(
     inputs = TiledAttention(q, k, v, scale, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
     wants_gradient = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     o, saved = forward_tiles(inputs, wants_gradient)
+    inputs = inputs._replace(mask=None)  # backward has the weights, and needs it no more
     tiled_shape, query_shape, key_shape, value_shape = o.shape, query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:

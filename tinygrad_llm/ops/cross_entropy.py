@@ -163,7 +163,7 @@ def _targets(
         )
     if ids.size and not classes:
         raise ShapeError(f"{op}: there must be at least one class; got logits of shape {(*ids.shape, classes)}")
-    return ids.reshape(-1).astype(np.intp, copy=False)
+    return ids.reshape(-1).astype(np.intp)  # a copy, which backward reads
 
 
 def _target_weights(ids: Array, ignore_index: int, dtype: Any, reduction: str) -> Array:

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
+import numpy as np
+
 from tinygrad_llm.tensor import Tensor
 
 P = ParamSpec("P")
@@ -70,11 +72,19 @@ def interceptable(op: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 
 def fuses(composed: Callable[P, Tensor]) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Enter the decorated op in `FUSED` as the fused form of `composed`, and make it interceptable."""
+    """Enter the decorated op in `FUSED` as the fused form of `composed`, and make it interceptable.
+
+    The op follows IEEE 754: infinity and NaN come out of it without NumPy's warnings.
+    """
 
     def enter(fused: Callable[P, Tensor]) -> Callable[P, Tensor]:
-        FUSED[fused.__name__] = Pair(fused, composed)
-        return interceptable(fused)
+        @functools.wraps(fused)
+        def without_warnings(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+            with np.errstate(all="ignore"):
+                return fused(*args, **kwargs)
+
+        FUSED[fused.__name__] = Pair(without_warnings, composed)
+        return interceptable(without_warnings)
 
     return enter
 

@@ -22,7 +22,7 @@ def dropout_composed(
     if not training or p == 0:
         return x
     keep = (generator or default_generator()).dropout_mask(x.shape, p)
-    return x * (keep * dropout_scale(p, x.dtype))
+    return (x * dropout_scale(p, x.dtype)).masked_fill(~keep, 0.0)
 
 
 @fuses(dropout_composed)
@@ -44,12 +44,12 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
         return x
     keep = (generator or default_generator()).dropout_mask(x.shape, p)
     scale = dropout_scale(p, x.dtype)
-    y = x.data * scale
-    y *= keep
+    y = np.where(keep, x.data, 0)
+    y *= scale
 
     def backward(dy: Array) -> Gradients:
-        dx = dy * scale
-        dx *= keep
+        dx = np.where(keep, dy, 0)
+        dx *= scale
         return (dx,)
 
     return record_operation(y, (x,), backward)

@@ -39,7 +39,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight must be (V, C); got {weight.shape}")
     table_shape = weight.shape
-    rows = expect_ids("embedding", ids, table_shape[0]).reshape(-1).astype(np.intp, copy=False)
+    rows = expect_ids("embedding", ids, table_shape[0]).reshape(-1).astype(np.intp)  # a copy, which backward reads
     y = weight.data[rows]
 
     def backward(dy: Array) -> Gradients:

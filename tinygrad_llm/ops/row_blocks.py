@@ -54,10 +54,9 @@ def value_and_slope(fill: Callable[[Array, Array, Array, Array], None], x: Tenso
     y = buffers.empty_like(flat)
     slope = buffers.empty_like(flat) if x.requires_grad and is_grad_enabled() else flat[:0]
     scratch = buffers.empty((2, min(flat.size, BLOCK_ELEMENTS)), flat.dtype)
-    with np.errstate(over="ignore", under="ignore"):  # e⁻ᵘ may become infinite, and 1 / inf is the right 0
-        for start in range(0, flat.size, BLOCK_ELEMENTS):
-            block = slice(start, start + BLOCK_ELEMENTS)
-            fill(flat[block], y[block], slope[block], scratch[:, : flat.size - start])
+    for start in range(0, flat.size, BLOCK_ELEMENTS):
+        block = slice(start, start + BLOCK_ELEMENTS)
+        fill(flat[block], y[block], slope[block], scratch[:, : flat.size - start])
     return y.reshape(x.shape), slope.reshape(x.shape) if slope.size == x.size else slope
 
 

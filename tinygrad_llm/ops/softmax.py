@@ -66,8 +66,7 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     x = as_float(x)
     axis = normalized_axis("log_softmax", axis, x.ndim)
     y = x.data - _largest(x.data, axis)
-    with np.errstate(divide="ignore"):  # rows of no width have no numbers, and ln 0 is what their total comes to
-        y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
 
     def backward(dy: Array) -> Gradients:
         dx = np.exp(y)

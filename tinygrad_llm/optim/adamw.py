@@ -60,6 +60,7 @@ class AdamW(Optimizer):
         for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
             expect_number("AdamW", name, beta, high=1)
 
+    @np.errstate(all="ignore")  # infinity and NaN follow IEEE 754, without a warning
     def step(self) -> None:
         for group, parameter, grad in self._updates():
             state = self.state.get(parameter)

@@ -64,6 +64,7 @@ class SGD(Optimizer):
                 f"got momentum {group['momentum']}, dampening {group['dampening']}"
             )
 
+    @np.errstate(all="ignore")  # infinity and NaN follow IEEE 754, without a warning
     def step(self) -> None:
         for group, parameter, grad in self._updates():
             # A NumPy float64 among the factors would promote float32 arrays; Python's float does not.

@@ -10,9 +10,10 @@ from tinygrad_llm.primitives.elementwise import Elementwise
 from tinygrad_llm.primitives.indexing import Indexing
 from tinygrad_llm.primitives.joining import Joining, cat, pad, split, stack
 from tinygrad_llm.primitives.matmul import Matmul
+from tinygrad_llm.primitives.numpy_functions import NumpyFunctions
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.primitives.reduction import Reduction
 from tinygrad_llm.primitives.shape import Shape
 
-__all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "Reduction", "Shape"]
-__all__ += ["as_tensor", "cat", "maximum", "minimum", "pad", "split", "stack", "where"]
+__all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "NumpyFunctions", "Reduction"]
+__all__ += ["Shape", "as_tensor", "cat", "maximum", "minimum", "pad", "split", "stack", "where"]

@@ -34,7 +34,8 @@ class Arithmetic(Variable):
                 None if y_shape is None else unbroadcast(dz, y_shape),
             )
 
-        return record_operation(buffers.add(x.data, y.data), (x, y), backward)
+        with np.errstate(all="ignore"):
+            return record_operation(buffers.add(x.data, y.data), (x, y), backward)
 
     __add__ = add
 
@@ -51,7 +52,8 @@ class Arithmetic(Variable):
                 None if y_shape is None else unbroadcast(np.negative(dz), y_shape),
             )
 
-        return record_operation(x.data - y.data, (x, y), backward)
+        with np.errstate(all="ignore"):
+            return record_operation(x.data - y.data, (x, y), backward)
 
     __sub__ = sub
 
@@ -68,7 +70,8 @@ class Arithmetic(Variable):
                 None if y_shape is None or a is None else unbroadcast(dz * a, y_shape),
             )
 
-        return record_operation(x.data * y.data, (x, y), backward)
+        with np.errstate(all="ignore"):
+            return record_operation(x.data * y.data, (x, y), backward)
 
     __mul__ = mul
 
@@ -79,19 +82,20 @@ class Arithmetic(Variable):
         a, b = None if y_shape is None else x.data, y.data
 
         def backward(dz: Array) -> Gradients:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                return (
-                    None if x_shape is None else unbroadcast(dz / b, x_shape),
-                    None if y_shape is None or a is None else unbroadcast(-dz * a / (b * b), y_shape),
-                )
+            return (
+                None if x_shape is None else unbroadcast(dz / b, x_shape),
+                None if y_shape is None or a is None else unbroadcast(-dz * (a / b / b), y_shape),
+            )
 
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        with np.errstate(all="ignore"):
             return record_operation(x.data / b, (x, y), backward)
 
     __truediv__ = div
 
     def neg(self) -> Tensor:
         """z = -x;  dx = -dz."""
+        if self.dtype.kind == "b":
+            raise DTypeError("neg: booleans have no negative; negate them with `~x`")
 
         def backward(dz: Array) -> Gradients:
             return (np.negative(dz),)
@@ -101,26 +105,27 @@ class Arithmetic(Variable):
     __neg__ = neg
 
     def pow(self, exponent: TensorLike) -> Tensor:
-        """z = xʸ;  dx = dz ⊙ y xʸ⁻¹, dy = dz ⊙ z ln x (0 where x is 0, as the limit of xʸ ln x for y > 0)."""
+        """z = xʸ;  dx = dz ⊙ y xʸ⁻¹, dy = dz ⊙ z ln x.
+
+        Where x is 0, dy is 0 for y ≥ 0, the limit of xʸ ln x, and -infinity below; where y is 0, dx is 0.
+        """
         base, power = operands("pow", self, exponent)
         if base.dtype.kind in "biu" and np.any(power.data < 0):
             base, power = as_float(base), as_float(power)
         a, b = base.data, power.data
         x_shape, y_shape = wanted_shape(base), wanted_shape(power)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            z = a**b
 
         def backward(dz: Array) -> Gradients:
             dx = dy = None
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                if x_shape is not None:
-                    slope = np.where(b == 0, 0, b * a ** np.where(b == 0, 1, b - 1))  # x⁰ is flat, at x = 0 too
-                    dx = unbroadcast(dz * slope, x_shape)
-                if y_shape is not None:
-                    dy = unbroadcast(dz * a**b * np.log(np.where(a == 0, 1, a)), y_shape)
+            if x_shape is not None:
+                flat = b == 0  # x⁰ is 1 everywhere, at x = 0 too
+                dx = unbroadcast(np.where(flat, 0, dz * b * a ** np.where(flat, 1, b - 1)), x_shape)
+            if y_shape is not None:
+                dy = unbroadcast(np.where((a == 0) & (b.real >= 0), 0, dz * a**b * np.log(a)), y_shape)
             return dx, dy
 
-        return record_operation(z, (base, power), backward)
+        with np.errstate(all="ignore"):
+            return record_operation(a**b, (base, power), backward)
 
     __pow__ = pow
 
@@ -184,7 +189,8 @@ def _write(ufunc: Callable[..., Array], operation: Callable[..., Tensor], x: Var
             f"in-place {ufunc.__name__}: the operand must broadcast to {x.shape}, which stays; got {y.shape}"
         )
     try:
-        ufunc(x.data, y.data, out=x.data, casting="same_kind")
+        with np.errstate(all="ignore"):
+            ufunc(x.data, y.data, out=x.data, casting="same_kind")
     except TypeError:
         raise DTypeError(
             f"in-place {ufunc.__name__}: the result must fit {x.dtype}; got an operand of {y.dtype}"

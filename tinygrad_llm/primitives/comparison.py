@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_llm.arrays import Array
+from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, Variable, plain_tensor, record_operation
-from tinygrad_llm.primitives.operands import as_tensor, beside, operands, unbroadcast, wanted_shape
+from tinygrad_llm.primitives.operands import beside, operands, unbroadcast, wanted_shape
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -46,47 +46,84 @@ class Comparison(Variable):
         return plain_tensor(~as_condition("~", self))
 
     def maximum(self, other: TensorLike) -> Tensor:
-        """z = max(x, y); the gradient goes to the larger one, half to each where they are equal."""
-        return _extremum("maximum", np.maximum, np.greater, self, other)
+        """z = max(x, y);  dz goes to the larger one, half to each where they are equal.
+
+        Where either is NaN, z is NaN and both get dz, as in PyTorch.
+        """
+        return _extremum("maximum", np.maximum, np.less, self, other)
 
     def minimum(self, other: TensorLike) -> Tensor:
-        """z = min(x, y); the gradient goes to the smaller one, half to each where they are equal."""
-        return _extremum("minimum", np.minimum, np.less, self, other)
+        """z = min(x, y);  dz goes to the smaller one, half to each where they are equal.
 
-    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
-        """z = min(max(x, low), high);  dx = dz where low ≤ x ≤ high, else 0."""
-        if low is not None and high is not None and low > high:
+        Where either is NaN, z is NaN and both get dz, as in PyTorch.
+        """
+        return _extremum("minimum", np.minimum, np.greater, self, other)
+
+    def clip(self, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
+        """z = min(max(x, low), high);  dx = dz where low ≤ x ≤ high, else 0: dz then goes to the bound.
+
+        Bounds are numbers, or arrays and Tensors that broadcast to x's shape. NaN passes its gradient on, so that the
+        cause of a NaN can be found; PyTorch stops it there. Raises: ConfigError for numbers with low > high
+        """
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             raise ConfigError(f"clip: low must not exceed high; got {low} and {high}")
-        inside = np.ones(self.shape, dtype=bool)
-        if low is not None:
-            inside &= self.data >= low
-        if high is not None:
-            inside &= self.data <= high
+        bounds = [None if bound is None else _bound(self, bound) for bound in (low, high)]
+        z = self.data if bounds[0] is None else np.maximum(self.data, bounds[0].data)
+        is_below = np.less(self.data, z)
+        is_above = np.zeros(self.shape, bool)
+        if bounds[1] is not None:
+            is_above = np.greater(z, bounds[1].data)
+            z = np.minimum(z, bounds[1].data)
+        at_low, at_high = is_below & ~is_above, is_above
+        given = [(bound, at) for bound, at in zip(bounds, (at_low, at_high), strict=True) if bound is not None]
+        shapes = [(wanted_shape(bound), at) for bound, at in given]
 
         def backward(dz: Array) -> Gradients:
-            return (dz * inside,)
+            dx = np.where(at_low | at_high, 0, dz)
+            return (dx, *(None if shape is None else unbroadcast(np.where(at, dz, 0), shape) for shape, at in shapes))
 
-        return record_operation(np.clip(self.data, low, high), (self,), backward)
+        return record_operation(np.array(z), (self, *(bound for bound, _ in given)), backward)
 
     def where(self, condition: TensorLike, other: TensorLike) -> Tensor:
         """z = x where the condition holds, else `other`: the function `where` as a method."""
         return where(condition, self, other)
 
-    def masked_fill(self, mask: TensorLike, value: float) -> Tensor:
-        """z = value where the mask holds, else x;  dx = 0 where it holds. The mask must broadcast to x's shape."""
-        masked = as_condition("masked_fill", mask)
+    def masked_fill(self, mask: TensorLike, value: TensorLike) -> Tensor:
+        """z = value where the mask holds, else x;  dx = 0 where it holds, and dz goes to `value`.
+
+        The mask and the value must broadcast to x's shape.
+        """
+        chosen = as_condition("masked_fill", mask)
+        filling = _bound(self, value, "masked_fill: the value")
         try:
-            masked = np.broadcast_to(masked, self.shape)
+            chosen = np.broadcast_to(chosen, self.shape)
         except ValueError:
             raise ShapeError(
-                f"masked_fill: the mask must broadcast to x's shape {self.shape}; got {masked.shape}"
+                f"masked_fill: the mask must broadcast to x's shape {self.shape}; got {chosen.shape}"
             ) from None
+        x_shape, value_shape = wanted_shape(self), wanted_shape(filling)
 
         def backward(dz: Array) -> Gradients:
-            return (np.where(masked, 0, dz),)
+            return (
+                None if x_shape is None else np.where(chosen, 0, dz),
+                None if value_shape is None else unbroadcast(np.where(chosen, dz, 0), value_shape),
+            )
 
-        filled = np.where(masked, np.asarray(value, dtype=self.dtype), self.data)
-        return record_operation(filled, (self,), backward)
+        return record_operation(np.where(chosen, filling.data, self.data), (self, filling), backward)
+
+
+def _bound(x: Variable, value: TensorLike, what: str = "clip: a bound") -> Tensor:
+    """`value` in x's dtype, checked to broadcast to x's shape."""
+    bound = beside(value, x)
+    if bound.dtype.kind == "c" and x.dtype.kind != "c":
+        raise DTypeError(f"{what} must be real, as x of dtype {x.dtype} is; got {bound.dtype}")
+    try:
+        fits = np.broadcast_shapes(bound.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"{what} must broadcast to x's shape {x.shape}; got {bound.shape}")
+    return bound if bound.dtype == x.dtype or x.dtype.kind not in "fc" else bound.astype(x.dtype)
 
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
@@ -121,8 +158,8 @@ def minimum(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def as_condition(name: str, condition: TensorLike) -> Array:
-    """`condition` as a boolean array. Raises DTypeError for anything else."""
-    array = as_tensor(condition).data
+    """`condition` as a boolean array, a copy where it is no Tensor, since backward may read it. Raises DTypeError."""
+    array = condition.data if isinstance(condition, Variable) else np.array(as_array(condition))
     if array.dtype.kind != "b":
         raise DTypeError(f"{name}: the condition must be boolean; got {array.dtype}; compare first, as in `x > 0`")
     return array
@@ -137,7 +174,7 @@ def _compare(symbol: str, ufunc: Callable[[Array, Array], Array], x: TensorLike,
 def _extremum(
     name: str,
     choose: Callable[[Array, Array], Array],
-    wins: Callable[[Array, Array], Array],
+    loses: Callable[[Array, Array], Array],
     x: TensorLike,
     y: TensorLike,
 ) -> Tensor:
@@ -146,10 +183,10 @@ def _extremum(
     x_shape, y_shape = wanted_shape(x), wanted_shape(y)
 
     def backward(dz: Array) -> Gradients:
-        half = np.where(a == b, dz * 0.5, 0)
+        shared = np.where(a == b, dz * 0.5, dz)
         return (
-            None if x_shape is None else unbroadcast(np.where(wins(a, b), dz, half), x_shape),
-            None if y_shape is None else unbroadcast(np.where(wins(b, a), dz, half), y_shape),
+            None if x_shape is None else unbroadcast(np.where(loses(a, b), 0, shared), x_shape),
+            None if y_shape is None else unbroadcast(np.where(loses(b, a), 0, shared), y_shape),
         )
 
     backward.__qualname__ = f"Comparison.{name}.<locals>.backward"

@@ -23,7 +23,7 @@ class Elementwise(Variable):
     def exp(self) -> Tensor:
         """z = eˣ;  dx = dz ⊙ z. Overflow gives infinity."""
         x = as_float(self)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             z = np.asarray(np.exp(x.data))
 
         def backward(dz: Array) -> Gradients:
@@ -37,21 +37,19 @@ class Elementwise(Variable):
         a = x.data
 
         def backward(dz: Array) -> Gradients:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return (dz / a,)
+            return (dz / a,)
 
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             return record_operation(np.log(a), (x,), backward)
 
     def sqrt(self) -> Tensor:
         """z = √x;  dx = dz / 2z: infinite at 0, NaN below."""
         x = as_float(self)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             z = np.asarray(np.sqrt(x.data))
 
         def backward(dz: Array) -> Gradients:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return (dz * 0.5 / z,)
+            return (dz * 0.5 / z,)
 
         return record_operation(z, (x,), backward)
 
@@ -68,7 +66,7 @@ class Elementwise(Variable):
     def sigmoid(self) -> Tensor:
         """z = 1 / (1 + e⁻ˣ);  dx = dz z (1 - z)."""
         x = as_float(self)
-        with np.errstate(over="ignore"):  # e⁻ˣ may become infinite, and 1 / inf is the right 0
+        with np.errstate(all="ignore"):  # e⁻ˣ may become infinite, and 1 / inf is the right 0
             z = np.asarray(1 / (1 + np.exp(-x.data)))
 
         def backward(dz: Array) -> Gradients:
@@ -77,20 +75,23 @@ class Elementwise(Variable):
         return record_operation(z, (x,), backward)
 
     def relu(self) -> Tensor:
-        """z = max(x, 0);  dx = dz where x > 0, else 0."""
-        positive = self.data > 0
+        """z = max(x, 0);  dx = 0 where x ≤ 0, else dz. NaN stays NaN and passes its gradient on, as in PyTorch."""
+        stopped = self.data <= 0
 
         def backward(dz: Array) -> Gradients:
-            return (dz * positive,)
+            return (np.where(stopped, 0, dz),)  # selected: a product would make NaN of 0 · inf
 
         return record_operation(np.maximum(self.data, 0), (self,), backward)
 
     def abs(self) -> Tensor:
-        """z = |x|;  dx = dz sign(x), which is 0 at 0."""
-        sign = np.sign(self.data)
+        """z = |x|;  dx = dz where x > 0, -dz where x < 0, 0 where x = 0.
+
+        NaN passes its gradient on; PyTorch stops it there, and makes 0 · inf = NaN where x = 0 meets an infinite dz.
+        """
+        negative, zero = self.data < 0, self.data == 0
 
         def backward(dz: Array) -> Gradients:
-            return (dz * sign,)
+            return (np.where(zero, 0, np.where(negative, -dz, dz)),)
 
         return record_operation(np.abs(self.data), (self,), backward)
 

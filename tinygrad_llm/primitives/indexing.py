@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_llm.arrays import Array, as_array
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, Variable, record_operation
 from tinygrad_llm.primitives.arithmetic import refuse_recorded_write
@@ -46,7 +46,7 @@ class Indexing(Variable):
         refuse_recorded_write(self, value)
         plain, _ = _plain_key(key)
         try:
-            self.data[plain] = as_array(value)
+            self.data[plain] = as_tensor(value).data
         except IndexError as error:
             raise IdRangeError(f"indexing: the key must fit shape {self.shape}; {error}") from None
         except ValueError as error:

@@ -12,7 +12,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.primitives.indexing import Indexing
-from tinygrad_llm.primitives.operands import as_tensor, normalized_axis
+from tinygrad_llm.primitives.operands import as_tensor, beside, normalized_axis, wanted_shape
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -39,22 +39,34 @@ class Joining(Indexing):
         before = (slice(None),) * axis
         return tuple(self[*before, slice(end - one, end)] for one, end in zip(sizes, ends, strict=True))
 
-    def pad(self, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-        """x with `value` around it: `pad_width` is (before, after) for each axis, as in NumPy;  dx is dz inside."""
-        widths = [tuple(int(width) for width in pair) for pair in pad_width]
-        if len(widths) != self.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+    def pad(self, pad_width: Sequence[tuple[int, int]], value: TensorLike = 0.0) -> Tensor:
+        """x with `value` around it: `pad_width` is (before, after) for each axis, as in NumPy.
+
+        dx is dz inside; a Tensor given as the value, of one element, gets the sum of dz outside.
+        """
+        try:
+            widths = [(int(before), int(after)) for before, after in pad_width]
+        except (TypeError, ValueError):
+            widths = []
+        if len(widths) != self.ndim or min((width for pair in widths for width in pair), default=0) < 0:
             raise ShapeError(
                 f"pad: pad_width must be one (before, after) pair of counts for each of the {self.ndim} axes; "
                 f"got {pad_width}"
             )
+        filling = beside(value, self)
+        if filling.size != 1 or (filling.dtype.kind == "c" and self.dtype.kind != "c"):
+            raise ShapeError(f"pad: value must be one number of x's kind; got {filling.dtype} of shape {filling.shape}")
         inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, self.shape, strict=True))
+        value_shape = wanted_shape(filling)
 
         def backward(dz: Array) -> Gradients:
-            return (dz[inside],)
+            outside = np.ones(dz.shape, bool)
+            outside[inside] = False
+            return dz[inside], None if value_shape is None else dz[outside].sum().reshape(value_shape)
 
-        return record_operation(
-            np.pad(self.data, widths, constant_values=value) if widths else self.data, (self,), backward
-        )
+        z = np.full([sum(pair) + size for pair, size in zip(widths, self.shape, strict=True)], filling.data, self.dtype)
+        z[inside] = self.data
+        return record_operation(z, (self, filling), backward)
 
 
 def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -97,6 +109,6 @@ def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> tuple[Tens
     return as_tensor(x).split(size, axis)
 
 
-def pad(x: TensorLike, pad_width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+def pad(x: TensorLike, pad_width: Sequence[tuple[int, int]], value: TensorLike = 0.0) -> Tensor:
     """`x.pad(pad_width, value)`, where x may be any array."""
     return as_tensor(x).pad(pad_width, value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tinygrad_llm.arrays import Array, as_array
-from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.errors import DTypeError, ShapeError
 from tinygrad_llm.graph import Axis, TensorLike, Variable, plain_tensor
 
 if TYPE_CHECKING:
@@ -64,7 +64,14 @@ def beside(value: TensorLike, other: TensorLike) -> Tensor:
     if isinstance(value, bool | int | float) and isinstance(other, Variable):
         kind = other.dtype.kind
         if kind in "fc" or (kind in "iu" and isinstance(value, int)):
-            return plain_tensor(np.asarray(value, dtype=other.dtype))
+            try:
+                with np.errstate(over="ignore"):
+                    return plain_tensor(np.asarray(value, dtype=other.dtype))
+            except OverflowError:
+                raise DTypeError(
+                    f"the number {value} must fit the other operand's {other.dtype}; convert that first, as in "
+                    "x.astype(numpy.int64)"
+                ) from None
     return as_tensor(value)
 
 

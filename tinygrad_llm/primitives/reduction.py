@@ -35,7 +35,8 @@ class Reduction(Variable):
         def backward(dz: Array) -> Gradients:
             return (np.broadcast_to(dz.reshape(kept), shape),)
 
-        return record_operation(np.asarray(self.data.sum(axis=axes, keepdims=keepdims)), (self,), backward)
+        with np.errstate(all="ignore"):
+            return record_operation(self.data.sum(axis=axes, keepdims=keepdims), (self,), backward)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """z = Σ x / n along `axis`;  every element gets dz / n. The mean of nothing is NaN."""
@@ -65,22 +66,27 @@ class Reduction(Variable):
         axes = normalized_axes("var", axis, x.ndim)
         count = count_along(x.shape, axes)
         kept, divisor = kept_shape(x.shape, axes), _divisor(x, max(count - correction, 0))
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             centred = np.asarray(x.data - x.data.sum(axis=axes, keepdims=True) / _divisor(x, count))
             z = np.asarray((centred * centred).sum(axis=axes, keepdims=keepdims) / divisor)
 
         def backward(dz: Array) -> Gradients:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return (centred * (dz * 2 / divisor).reshape(kept),)
+            return (centred * (dz * 2 / divisor).reshape(kept),)
 
         return record_operation(z, (x,), backward)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """z = the largest element along `axis`; elements that tie for it share dz evenly."""
+        """z = the largest element along `axis`; elements that tie for it share dz evenly.
+
+        If an element is NaN, so is z, and the NaNs share dz, as in PyTorch.
+        """
         return _extreme("max", np.max, self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """z = the smallest element along `axis`; elements that tie for it share dz evenly."""
+        """z = the smallest element along `axis`; elements that tie for it share dz evenly.
+
+        If an element is NaN, so is z, and the NaNs share dz, as in PyTorch.
+        """
         return _extreme("min", np.min, self, axis, keepdims)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -93,14 +99,13 @@ class Reduction(Variable):
         kept = kept_shape(x.shape, axes)
         shift = np.asarray(np.max(x.data.real, axis=axes, keepdims=True, initial=-np.inf))
         shift[~np.isfinite(shift)] = 0
-        with np.errstate(over="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             powers = np.asarray(np.exp(x.data - shift))
             total = np.asarray(powers.sum(axis=axes, keepdims=True))
             z = np.asarray(np.log(total) + shift)
 
         def backward(dz: Array) -> Gradients:
-            with np.errstate(invalid="ignore"):
-                return (powers * (dz.reshape(kept) / np.where(total == 0, 1, total)),)
+            return (powers * (dz.reshape(kept) / np.where(total == 0, 1, total)),)
 
         return record_operation(z if keepdims else np.squeeze(z, axes), (x,), backward)
 
@@ -111,9 +116,9 @@ class Reduction(Variable):
         def backward(dz: Array) -> Gradients:
             return (np.flip(np.flip(dz, axis).cumsum(axis), axis),)
 
-        return record_operation(
-            self.data.cumsum(axis, dtype=self.dtype if self.dtype.kind in "fc" else None), (self,), backward
-        )
+        with np.errstate(all="ignore"):
+            z = self.data.cumsum(axis, dtype=self.dtype if self.dtype.kind in "fc" else None)
+        return record_operation(z, (self,), backward)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The position of the (first) largest element along `axis`, as integers; positions have no gradient."""
@@ -134,12 +139,13 @@ def _extreme(name: str, reduce: Callable[..., Array], x: Variable, axis: Axis, k
     kept = kept_shape(x.shape, axes)
     if not count_along(x.shape, axes):
         raise ShapeError(f"{name}: needs at least one element along {axes}; got shape {x.shape}")
-    chosen = np.asarray(reduce(x.data, axis=axes, keepdims=True))
-    is_chosen = x.data == chosen
+    with np.errstate(invalid="ignore"):
+        chosen = np.asarray(reduce(x.data, axis=axes, keepdims=True))
+    is_chosen = (x.data == chosen) | ((chosen != chosen) & (x.data != x.data))  # only NaN differs from itself
 
     def backward(dz: Array) -> Gradients:
-        share = is_chosen.sum(axis=axes, keepdims=True)
-        return (np.where(is_chosen, dz.reshape(kept) / share, 0),)
+        count = is_chosen.sum(axis=axes, keepdims=True, dtype=dz.dtype)
+        return (np.where(is_chosen, dz.reshape(kept) / count, 0),)
 
     backward.__qualname__ = f"Reduction.{name}.<locals>.backward"
     return record_operation(chosen if keepdims else np.squeeze(chosen, axes), (x,), backward)

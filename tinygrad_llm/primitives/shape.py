@@ -15,6 +15,8 @@ from tinygrad_llm.primitives.operands import as_sizes, normalized_axes, normaliz
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
 
+MOST_AXES = 64  # of an array in NumPy
+
 
 class Shape(Variable):
     """reshape, permute, transpose, T, squeeze, unsqueeze, broadcast_to, astype."""
@@ -27,7 +29,8 @@ class Shape(Variable):
         try:
             z = self.data.reshape(sizes)
         except ValueError:
-            raise ShapeError(f"reshape: {self.size} elements of shape {self.shape} do not fit {sizes}") from None
+            limit = f"; a Tensor has at most {MOST_AXES} axes" if len(sizes) > MOST_AXES else ""
+            raise ShapeError(f"reshape: {self.size} elements of shape {self.shape} do not fit {sizes}{limit}") from None
 
         def backward(dz: Array) -> Gradients:
             return (dz.reshape(before),)
@@ -76,6 +79,8 @@ class Shape(Variable):
     def unsqueeze(self, axis: int) -> Tensor:
         """Insert an axis of size 1 at `axis` of the result."""
         axis = normalized_axis("unsqueeze", axis, self.ndim + 1)
+        if self.ndim == MOST_AXES:
+            raise ShapeError(f"unsqueeze: a Tensor has at most {MOST_AXES} axes; got shape {self.shape}")
 
         def backward(dz: Array) -> Gradients:
             return (dz.squeeze(axis),)
@@ -101,10 +106,14 @@ class Shape(Variable):
             target = np.dtype(dtype)
         except TypeError:
             raise DTypeError(f"astype: dtype must be a NumPy dtype; got {dtype!r}") from None
+        if target.kind not in "biufc":
+            raise DTypeError(f"astype: dtype must be one of numbers or booleans; got {target}")
+        with np.errstate(all="ignore"):
+            z = self.data.astype(target)
         if target.kind not in "fc":
-            return plain_tensor(self.data.astype(target))
+            return plain_tensor(z)
 
         def backward(dz: Array) -> Gradients:
             return (dz,)  # the walk casts it to the parent's dtype
 
-        return record_operation(self.data.astype(target), (self,), backward)
+        return record_operation(z, (self,), backward)

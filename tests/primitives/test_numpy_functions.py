@@ -1,0 +1,83 @@
+"""NumPy's functions on Tensors: those that we have differentiate, the others refuse what needs a gradient."""
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Tensor, no_grad
+from tinygrad_llm.errors import GraphError
+
+X = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+DIFFERENTIATE = {
+    "concatenate": lambda np, x: np.concatenate([x, x], axis=1),
+    "stack": lambda np, x: np.stack([x, x]),
+    "where": lambda np, x: np.where(X > 2, x, 0.0),
+    "dot": lambda np, x: np.dot(x, x),
+    "exp": lambda np, x: np.exp(x),
+    "log": lambda np, x: np.log(x),
+    "multiply": lambda np, x: np.multiply(x, X),
+    "subtract": lambda np, x: np.subtract(X, x),
+    "matmul": lambda np, x: np.matmul(X, x),
+    "maximum": lambda np, x: np.maximum(x, 2.5),
+    "power": lambda np, x: np.power(x, 3),
+    "sum": lambda np, x: np.sum(x, axis=0),
+    "mean": lambda np, x: np.mean(x),
+    "max": lambda np, x: np.max(x, axis=1, keepdims=True),
+    "reshape": lambda np, x: np.reshape(x, (4,)),
+    "transpose": lambda np, x: np.transpose(x),
+    "clip": lambda np, x: np.clip(x, 1.5, None),
+    "expand_dims": lambda np, x: np.expand_dims(x, 0),
+    "an array on the left": lambda np, x: X * x + X @ x - X / x,
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENTIATE)
+def test_a_function_that_we_have_differentiates(name: str) -> None:
+    x = Tensor(X, requires_grad=True)
+    y = DIFFERENTIATE[name](np, x)
+    assert isinstance(y, Tensor) and y.node is not None
+    np.testing.assert_allclose(y.data, DIFFERENTIATE[name](np, X))
+    y.backward(np.ones(y.shape))
+    step = 1e-6
+    slope = (DIFFERENTIATE[name](np, X + step).sum() - DIFFERENTIATE[name](np, X - step).sum()) / (2 * step)
+    np.testing.assert_allclose(x.grad.sum(), slope, rtol=1e-6)
+
+
+REFUSE = {
+    "einsum": lambda x: np.einsum("ij->i", x),
+    "sin": lambda x: np.sin(x),
+    "prod": lambda x: np.prod(x),
+    "linalg.norm": lambda x: np.linalg.norm(x),
+    "add.reduce": lambda x: np.add.reduce(x),
+    "add into an array": lambda x: np.add(X, x, out=np.ones((2, 2))),
+    "asarray": lambda x: np.asarray(x),
+    "array": lambda x: np.array([x, x]),
+    "std": lambda x: np.std(x),
+}
+
+
+@pytest.mark.parametrize("name", REFUSE)
+def test_any_other_refuses_a_tensor_that_needs_a_gradient(name: str) -> None:
+    x = Tensor(X, requires_grad=True)
+    with pytest.raises(GraphError, match=r"the gradient|x\.detach\(\)"):
+        REFUSE[name](x)
+
+
+@pytest.mark.parametrize("name", ["einsum", "sin", "prod", "linalg.norm", "add.reduce", "asarray", "std"])
+def test_plain_tensors_are_taken_as_arrays(name: str) -> None:
+    expected = REFUSE[name](X)
+    np.testing.assert_array_equal(REFUSE[name](Tensor(X)), expected)
+    with no_grad():
+        np.testing.assert_array_equal(REFUSE[name](Tensor(X, requires_grad=True)), expected)
+
+
+def test_what_has_no_gradient_anyway() -> None:
+    x = Tensor(X, requires_grad=True)
+    assert np.shape(x) == (2, 2) and np.ndim(x) == 2
+    assert np.zeros_like(x).sum() == 0
+    assert np.array_equal(x, X) and np.allclose(x, X)
+
+
+def test_the_refusal_names_our_function() -> None:
+    with pytest.raises(GraphError, match=r"numpy\.einsum would lose .* use `einsum` of Tensor or of tinygrad_llm"):
+        np.einsum("ij->i", Tensor(X, requires_grad=True))
