@@ -12,6 +12,7 @@ from pathlib import Path
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.study.formatting import format_count, text_width, wrap
 from tinygrad_llm.verify import proof_report
 from tinygrad_llm.verify.proof import Proof, prove
@@ -34,10 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
         _print(proof_report.EXPLANATION)
         print(f"\n{proof_report.table_head()}")
     proofs = []
-    for proof in prove(arguments.name):
+    status = StatusLine()
+
+    def show(name: str) -> None:
+        if status.on_terminal and not arguments.json:
+            status.renew(lambda: f"verifying {name} ...", at_once=True)
+
+    for proof in prove(arguments.name, show):
         proofs.append(proof)
         if not arguments.json:
-            print(proof_report.table_row(proof), flush=True)
+            status.say(proof_report.table_row(proof))
             if proof.problem:
                 _print(f"    {proof.problem}")
     if not proofs:

@@ -32,9 +32,9 @@ class StatusLine:
         self._shown = time.monotonic()
         self._width = 0
 
-    def renew(self, text: Callable[[], str]) -> None:
-        """Show `text()` as the current status, unless one was shown a moment ago."""
-        wait = SECONDS_BETWEEN_RENEWALS if self.on_terminal else SECONDS_BETWEEN_LINES
+    def renew(self, text: Callable[[], str], at_once: bool = False) -> None:
+        """Show `text()` as the current status, unless one was shown a moment ago; on a terminal always if `at_once`."""
+        wait = SECONDS_BETWEEN_RENEWALS * (not at_once) if self.on_terminal else SECONDS_BETWEEN_LINES
         if time.monotonic() - self._shown < wait:
             return
         if not self.on_terminal:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import nn, primitives
+from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.gradcheck import GradcheckReport, gradcheck
@@ -55,21 +56,28 @@ class Proof:
         return not self.problem
 
 
-def prove(only: str = "") -> Iterator[Proof]:
-    """Verify one after the other; with `only`, those whose name contains it."""
+def prove(only: str = "", progress: Callable[[str], None] = lambda name: None) -> Iterator[Proof]:
+    """Verify one after the other; with `only`, those whose name contains it.
+
+    `progress` is called with the kind and name of each before it is verified.
+    """
+    for group, name, definition, trials in _all_trials():
+        if only in name:
+            progress(f"{group} {name}")
+            yield _prove(group, name, definition, trials)
+
+
+def _all_trials() -> Iterator[tuple[str, str, Any, list[_Trial]]]:
+    """Kind, name, definition and trials of everything that can be verified."""
     for name, primitive_cases in PRIMITIVES.items():
-        if only in name:
-            trials = [_Trial(partial(_slopes_of_primitive, case)) for case in primitive_cases]
-            yield _prove("primitive", name, primitive(name), trials)
+        trials = [_Trial(partial(_slopes_of_primitive, case)) for case in primitive_cases]
+        yield "primitive", name, primitive(name), trials
     for name, pair in FUSED.items():
-        if only in name:
-            yield _prove("fused op", name, pair.fused, [_op_trial(case) for case in CASES if case.op == name])
+        yield "fused op", name, pair.fused, [_op_trial(case) for case in CASES if case.op == name]
     for name, layer_cases in LAYERS.items():
-        if only in name:
-            yield _prove("layer", name, getattr(nn, name), [_module_trial(case) for case in layer_cases])
+        yield "layer", name, getattr(nn, name), [_module_trial(case) for case in layer_cases]
     for name, case in model_cases().items():
-        if only in name:
-            yield _prove("model", name, type(case.make()), [_module_trial(case)])
+        yield "model", name, ARCHITECTURES[name].model, [_module_trial(case)]
 
 
 def primitive(name: str) -> Callable[..., Any]:
