@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
+from tinygrad_llm.interop.tokenizer_json import read_tokenizer_json, write_tokenizer_json
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.text.vocabulary_files import (
     from_printable,
@@ -16,10 +17,8 @@ from tinygrad_llm.text.vocabulary_files import (
     printable,
     read_encoder_and_merges,
     read_tiktoken,
-    read_tokenizer_json,
     write_encoder_and_merges,
     write_tiktoken,
-    write_tokenizer_json,
 )
 
 SPECIAL = ("<|endoftext|>", "### Response:", "[PAD]")

@@ -14,8 +14,8 @@ from tinygrad_llm.interop.huggingface_tokenizer import (
     read_huggingface_tokenizer,
     write_huggingface_tokenizer,
 )
+from tinygrad_llm.interop.wordpiece_files import read_vocab_txt, read_wordpiece_json
 from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
-from tinygrad_llm.text.wordpiece_files import read_vocab_txt, read_wordpiece_json
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "un", "##aff", "##able", "##a", "runn", "##ing", "run", "naive", "Naïve", "naïve", "漢"]
