@@ -1,0 +1,60 @@
+"""Tests mirror the package: tests/<room>/test_<name>.py tests tinygrad_llm/<room>/<name>.py."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "tinygrad_llm"
+DEMOS = TESTS.parent / "demos"
+
+# Test files about more than one file of the package, and what they are about.
+ABOUT_MORE_THAN_ONE_FILE = {
+    "test_conftest.py": "the CPU limit of tests",
+    "test_core.py": "the line between the core and its wings",
+    "test_imports.py": "the direction of imports",
+    "test_layout.py": "the layout of the tests",
+    "test_readme.py": "the READMEs",
+    "test_special_values.py": "infinity and NaN in all operations",
+    "cli/test_cli.py": "the program",
+    "cli/test_damaged_runs.py": "damaged run folders, through the commands",
+    "cli/test_help.py": "the help of all commands",
+    "cli/test_hostile_arguments.py": "any argument of any command",
+    "cli/test_import_export.py": "import and export",
+    "cli/test_train_llama.py": "training another architecture",
+    "demos/test_every_demo.py": "all demos",
+    "demos/test_figures.py": "the book's figures in all demos",
+    "finetune/test_finetuning_against_torch.py": "DPO and LoRA compared with PyTorch",
+    "functions/test_refusals.py": "errors of all functions",
+    "functions/test_table.py": "value, gradient, dtype and error of all functions",
+    "interop/test_damaged_folders.py": "damaged folders of every architecture",
+    "nn/test_book_figures.py": "figures of the book's chapters 3 and 4",
+    "nn/test_layers.py": "the small layers",
+    "ops/test_op_contract.py": "the contract of every op",
+    "runs/test_killed_processes.py": "training processes that are killed",
+    "torch_words/test_snippets.py": "code in PyTorch's words, and what PyTorch prints for it",
+    "train/test_learning_rates.py": "the schedules of a run",
+    "train/test_several_processes.py": "data-parallel training",
+}
+
+RENAMED = {"torch_words": "torch"}  # tests are on the import path, and `import torch` must not find a folder of tests
+
+
+def names_of(test: Path) -> set[str]:
+    """The names that a test file may be about: test_gpt_against_torch.py is about gpt.py."""
+    name = test.stem.removeprefix("test_")
+    return {name, name.partition("_against_")[0]}
+
+
+def test_every_test_file_is_named_after_the_file_that_it_tests() -> None:
+    strays = []
+    for test in sorted(TESTS.rglob("test_*.py")):
+        where = test.relative_to(TESTS)
+        room = DEMOS if where.parts[0] == "demos" else PACKAGE / RENAMED.get(str(where.parent), where.parent)
+        files = room.rglob("*.py") if room != PACKAGE else room.glob("*.py")
+        tested = {file.stem for file in files} | {folder.name for folder in room.glob("*") if folder.is_dir()}
+        if not names_of(test) & tested and str(where) not in ABOUT_MORE_THAN_ONE_FILE:
+            strays.append(str(where))
+    assert strays == []
+
+
+def test_the_list_of_other_test_files_is_true() -> None:
+    assert [name for name in ABOUT_MORE_THAN_ONE_FILE if not (TESTS / name).is_file()] == []
