@@ -51,7 +51,7 @@ def as_svg(entries: Sequence[Entry], root: str, title: str) -> str:
     heading += [(line, "") for line in textwrap.wrap(title, int(wide / (SMALL * LETTER)))]
     above = MARGIN + 18 * len(heading) + 34
     width, height = wide + 2 * MARGIN, above + top.height + MARGIN
-    words = [
+    headings = [
         f'<text class="{kind}" x="{MARGIN:g}" y="{MARGIN + 12 + 18 * i:g}">{escape(line)}</text>'
         for i, (line, kind) in enumerate(heading)
     ]
@@ -62,7 +62,7 @@ def as_svg(entries: Sequence[Entry], root: str, title: str) -> str:
         f"<style>{STYLE}</style>",
         '<marker id="head" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0.5 L8 4 L0 7.5 z"/></marker>',
-        *words,
+        *headings,
         *_legend(MARGIN, above - 30),
         f'<g transform="translate({(width - top.width) / 2:.1f} {above:.1f})">',
         *_inside(top, entries, names),
@@ -102,26 +102,26 @@ def _tree(entries: Sequence[Entry], root: str, names: dict[int, str]) -> Box:
     """
     top = Box("", 0.0, [])
     open_boxes: list[tuple[str, Box]] = []
-    calls: list[tuple[Box, Box]] = []  # the box around, and the box
+    calls: list[tuple[Box, Box]] = []  # the surrounding box, and the box
     for entry in entries:
-        same = 0
-        while same < min(len(open_boxes), len(entry.modules)) and open_boxes[same][0] == entry.modules[same]:
-            same += 1
-        del open_boxes[same:]
-        for path in entry.modules[same:]:
-            around = open_boxes[-1][1] if open_boxes else top
+        shared = 0  # modules that the entry shares with the one before
+        while shared < min(len(open_boxes), len(entry.modules)) and open_boxes[shared][0] == entry.modules[shared]:
+            shared += 1
+        del open_boxes[shared:]
+        for path in entry.modules[shared:]:
+            parent = open_boxes[-1][1] if open_boxes else top
             inside = open_boxes[-1][0] if open_boxes else ""
             title = path.removeprefix(f"{inside}.") or root
             box = Box(title, len(title) * SMALL * LETTER, [])
-            around.children.append(box)
-            calls.append((around, box))
+            parent.children.append(box)
+            calls.append((parent, box))
             open_boxes.append((path, box))
         (open_boxes[-1][1] if open_boxes else top).children.append(Leaf(entry.index, 0.0, NODE_HEIGHT))
-    for around, box in reversed(calls):
-        if len(box.children) == 1 and isinstance(leaf := box.children[0], Leaf) and around is not top:
+    for parent, box in reversed(calls):
+        if len(box.children) == 1 and isinstance(leaf := box.children[0], Leaf) and parent is not top:
             if box.title != names[leaf.key]:
                 names[leaf.key] = f"{box.title}: {names[leaf.key]}"
-            around.children[around.children.index(box)] = leaf
+            parent.children[parent.children.index(box)] = leaf
     for leaf in _leaves(top):
         lines = ((names[leaf.key], NAME), (_numbers(entries[leaf.key]), SMALL))
         leaf.width = max(len(line) * size * LETTER for line, size in lines) + 2 * PAD

@@ -72,8 +72,8 @@ def plain_numpy() -> Finding:
     """The logits equal those of a GPT in plain NumPy, without this package's layers."""
     model = small_gpt()
     with no_grad():
-        far = _largest_difference(model(TEXT).data, plain_gpt(model, TEXT))
-    return Finding(far < 1e-7, f"the logits differ from plain NumPy by {far:.1e}")
+        difference = _largest_difference(model(TEXT).data, plain_gpt(model, TEXT))
+    return Finding(difference < 1e-7, f"the logits differ from plain NumPy by {difference:.1e}")
 
 
 def causality() -> Finding:
@@ -81,8 +81,8 @@ def causality() -> Finding:
     model, changed = small_gpt(), TEXT.copy()
     changed[:, -1] = (changed[:, -1] + 1) % 13
     with no_grad():
-        far = _largest_difference(model(TEXT).data[:, :-1], model(changed).data[:, :-1])
-    return Finding(far < ROUNDING, f"with another last token, earlier logits change by {far:.1e}")
+        difference = _largest_difference(model(TEXT).data[:, :-1], model(changed).data[:, :-1])
+    return Finding(difference < ROUNDING, f"with another last token, earlier logits change by {difference:.1e}")
 
 
 def weights_sum_to_one() -> Finding:
@@ -127,8 +127,8 @@ def cache() -> Finding:
     with no_grad():
         held = model.new_cache()
         steps = np.concatenate([model(TEXT[:, t : t + 1], cache=held).data for t in range(TEXT.shape[1])], axis=1)
-        far = _largest_difference(steps, model(TEXT).data)
-    return Finding(far < ROUNDING, f"cached and uncached logits differ by {far:.1e}")
+        difference = _largest_difference(steps, model(TEXT).data)
+    return Finding(difference < ROUNDING, f"cached and uncached logits differ by {difference:.1e}")
 
 
 def evaluated_twice() -> Finding:
@@ -137,8 +137,8 @@ def evaluated_twice() -> Finding:
     model = small_gpt(dropout=0.5).train()
     model.eval()
     with no_grad():
-        far = _largest_difference(model(TEXT).data, model(TEXT).data)
-    return Finding(far == 0, f"two evaluations differ by {far:.1e}")
+        difference = _largest_difference(model(TEXT).data, model(TEXT).data)
+    return Finding(difference == 0, f"two evaluations differ by {difference:.1e}")
 
 
 def dropout_keeps_the_mean() -> Finding:
@@ -193,8 +193,8 @@ def tied() -> Finding:
     optimizer = AdamW(list(model.parameters()), lr=0.1)
     model.loss(TEXT, NEXT).backward()
     optimizer.step()
-    far = _largest_difference(model.head.weight.data, model.token_embedding.weight.data)
-    return Finding(far == 0, f"after a step, embedding and head differ by {far:.3f}")
+    difference = _largest_difference(model.head.weight.data, model.token_embedding.weight.data)
+    return Finding(difference == 0, f"after a step, embedding and head differ by {difference:.3f}")
 
 
 def every_part_learns() -> Finding:
