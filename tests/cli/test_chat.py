@@ -1,4 +1,4 @@
-"""`chat`: a conversation through a pipe, its history, its commands, and an answer that is stopped."""
+"""`chat`: a conversation through a pipe, its history, its commands, and stopping an answer."""
 
 import io
 
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, m
     assert answer.strip() and twice == once + "(forgotten)\n(seed 0)\n" + answer
 
 
-def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, capsys, monkeypatch):
+def test_invalid_commands_are_answered_and_the_chat_continues(base, capsys, monkeypatch):
     printed = say(
         capsys,
         monkeypatch,
@@ -52,7 +52,7 @@ def test_commands_that_make_no_sense_are_answered_and_the_talk_goes_on(base, cap
         "/reset   ",
         "no command /dance",
         "got 'hot'",
-        "temperature must",
+        "(/temperature must be a finite number of at least 0; got -1.0)",
         "(temperature 0)",
         "got ''",
         "/save needs a file",
@@ -84,13 +84,13 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(base, capsys, monkeypatch):
     assert "(stopped; /quit ends)" in printed and printed.endswith("(temperature 0)\n")
 
 
-def test_input_that_is_no_text_ends_in_one_line(base, capsys, monkeypatch):
+def test_invalid_input_is_one_line_of_error(base, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
     code, _, errors = call(capsys, "chat", "--model", base)
     assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
 
 
-def test_a_closed_input_is_an_ended_one(base, capsys, monkeypatch):
+def test_a_closed_input_ends_the_chat(base, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     code, printed, errors = call(capsys, "chat", "--model", base)
     assert (code, errors) == (0, []) and len(printed.splitlines()) == 2

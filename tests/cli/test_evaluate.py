@@ -1,4 +1,4 @@
-"""`evaluate`: choices scored as the model's own probabilities say, and hostile task files refused in one line."""
+"""`evaluate`: choices scored by the model's log-likelihoods, and one-line errors for invalid task files."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base):
         assert value == pytest.approx(expected, rel=1e-5)
 
 
-def test_shots_are_dropped_until_the_prompt_fits_and_what_never_fits_is_counted(base):
+def test_shots_are_dropped_until_the_prompt_fits_and_skipped_questions_are_counted(base):
     model, tokenizer = load(base)
     shot, question = Question("s" * 30, ("a", "b"), 0), Question("q" * 20, ("a", "b"), 1)
     assert len(few_shot_prompt([shot] * 3, question)) > 128
@@ -55,7 +55,7 @@ def test_shots_are_dropped_until_the_prompt_fits_and_what_never_fits_is_counted(
     assert (report.count, report.shortened, report.skipped, report.chance) == (1, 1, 1, 0.5)
 
 
-def test_says_accuracy_and_standard_error_in_words_and_as_json(base, task, capsys):
+def test_prints_accuracy_and_standard_error_as_text_and_as_json(base, task, capsys):
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
     assert (code, errors) == (0, [])
     assert "6 questions in the plain style, 2 shots; accuracy of guessing 50.0%" in printed
@@ -80,7 +80,7 @@ def test_a_line_for_each_question_on_the_terminal_and_in_a_file(base, task, tmp_
     assert figures["accuracy_per_byte"] == sum(entry["right_by_byte"] for entry in scored) / 8
 
 
-def test_a_model_that_was_taught_instructions_is_asked_as_it_was_taught(task, tmp_path, capsys):
+def test_an_instruction_model_is_asked_in_its_prompt_style(task, tmp_path, capsys):
     base, taught = make_base(tmp_path / "base"), tmp_path / "taught"
     options = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
     steps = ["--steps", "1", "--batch-size", "2"]
@@ -96,7 +96,7 @@ def test_a_model_that_was_taught_instructions_is_asked_as_it_was_taught(task, tm
     assert ends == [[*tokenizer.encode_ordinary(choice), end] for choice in question.choices]
 
 
-def test_what_does_not_fit_is_one_line(base, task, tmp_path, capsys):
+def test_invalid_arguments_are_one_line_of_error(base, task, tmp_path, capsys):
     for argv, said in (
         (["--task", task, "--model", base, "--shots", "8"], "--shots must be 0 to 7"),
         (["--task", task, "--model", base, "--shots", "-1"], "--shots must be 0 to 7"),
@@ -142,7 +142,7 @@ contents = st.one_of(
 @example(b'[{"question": "\\ud800", "choices": ["a", "b"], "answer": 0}]', ".json")
 @example(b'[{"question": "q", "choices": ["a", "\\udfff"], "answer": 0}]', ".json")
 @example(b" " * 1_000_000, ".jsonl")
-def test_only_our_own_errors_leave_a_task_file(tmp_path, content, suffix):
+def test_any_task_file_gives_questions_or_an_error_of_the_package(tmp_path, content, suffix):
     path = tmp_path / f"task{suffix}"
     path.write_bytes(content)
     try:

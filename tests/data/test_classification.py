@@ -76,13 +76,13 @@ def test_files_that_cannot_be_used(tmp_path, content, columns, says):
         read_labelled_texts(written(tmp_path, content), *columns)
 
 
-def test_a_name_beside_a_number(tmp_path):
+def test_a_column_name_with_a_column_number_is_refused(tmp_path):
     for columns in (("a", 0), (0, "a"), (-1, 0)):
         with pytest.raises(ConfigError, match="two names of the first row, or two numbers"):
             read_labelled_texts(written(tmp_path, "a,b\n"), *columns)
 
 
-def test_balancing_takes_whole_classes_of_the_smallest_size():
+def test_balancing_gives_every_class_the_size_of_the_smallest():
     texts = [LabelledText(f"{label}{i}", label) for label, n in (("c", 4), ("a", 9), ("b", 4)) for i in range(n)]
     balanced = balance(texts)
     assert [text.label for text in balanced] == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
@@ -93,7 +93,7 @@ def test_balancing_takes_whole_classes_of_the_smallest_size():
     assert balance([]) == []
 
 
-def test_a_split_loses_nothing():
+def test_a_split_keeps_every_text():
     texts = [LabelledText(str(i), "x") for i in range(37)]
     parts = random_split(texts, 0.5, 0.25)
     assert [len(part) for part in parts] == [18, 9, 10]
@@ -114,7 +114,7 @@ def test_rows_are_padded_and_cut():
     np.testing.assert_array_equal(cut.lengths, [2, 1])
 
 
-def test_datasets_that_cannot_be():
+def test_invalid_datasets_are_refused():
     with pytest.raises(DataError, match="among \\['x'\\]; got 'y'"):
         ClassificationDataset([LabelledText("a", "y")], Letters(), ["x"])
     with pytest.raises(DataError, match="at least one token"):

@@ -144,7 +144,7 @@ def test_what_is_held_out_is_never_trained_on():
     assert contents(seen) & contents(new_words)
 
 
-def test_kinds_that_do_not_exist():
+def test_unknown_kinds_are_refused():
     for kinds in (["rhyme"], []):
         with pytest.raises(ConfigError, match="kinds must be among reverse_letters"):
             instruction_tasks(1, Generator(0), kinds)

@@ -1,4 +1,4 @@
-"""Readers of files that nobody has checked: the right value, or a DataError that helps."""
+"""Reading unchecked files: the right value, or a DataError that says what to do."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ def written(folder: Path, content: bytes, name: str = "file") -> Path:
 # Text ---------------------------------------------------------------------------------------------------------------
 
 
-def test_text_comes_back_as_it_is(tmp_path: Path) -> None:
+def test_text_is_unchanged(tmp_path: Path) -> None:
     assert read_text(written(tmp_path, "naïve\r\n日本\n".encode())) == "naïve\r\n日本\n"
     assert read_text(str(written(tmp_path, b"\xef\xbb\xbfHi"))) == "Hi"
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_cannot_be_read_is_named(tmp_path: Path, reader) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, reader) -> None:
     with pytest.raises(DataError, match="is a folder"):
         reader(tmp_path)
     with pytest.raises(DataError, match=r"missing\.txt: .* none of that name"):
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, reader) -> None:
         .map(lambda seed: (seed * 30_000).encode()),
     )
 )
-def test_only_our_errors_leave(tmp_path: Path, reader, content: bytes) -> None:
+def test_any_content_gives_a_value_or_a_data_error(tmp_path: Path, reader, content: bytes) -> None:
     path = written(tmp_path, content)
     try:
         reader(path)
@@ -115,7 +115,7 @@ def test_paths_of_a_file_a_folder_and_a_glob(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_any_name_gives_paths_or_our_error(name: str) -> None:
+def test_any_name_gives_paths_or_a_data_error(name: str) -> None:
     with contextlib.suppress(DataError):
         assert all(isinstance(path, Path) for path in expand_paths("/nowhere/" + name))
 
@@ -131,7 +131,7 @@ def test_rows_understand_quotes(tmp_path: Path) -> None:
     assert read_rows(written(tmp_path, b"a;b"), ";") == [["a", "b"]]
 
 
-def test_lines_that_a_quote_joins_are_counted_aloud(tmp_path: Path) -> None:
+def test_lines_joined_by_quotes_are_reported(tmp_path: Path) -> None:
     said: list[str] = []
     path = written(tmp_path, b'ham\t"one\nspam\ttwo"\nham\tthree\n\n', "sms.tsv")
     assert read_rows(path, say=said.append) == [["ham", "one\nspam\ttwo"], ["ham", "three"]]
@@ -155,7 +155,7 @@ def test_the_messages_of_the_book(data_folder: Path) -> None:
     ("content", "says"),
     [(b'a,"' + b"x" * 200_000, "line 1: .* unclosed quote"), (b"a,\0b", "NUL"), (b"\n\n", "blank")],
 )
-def test_rows_that_are_none(tmp_path: Path, content: bytes, says: str) -> None:
+def test_invalid_rows_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_rows(written(tmp_path, content))
 
@@ -180,7 +180,7 @@ json_values = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(json_values, min_size=1, max_size=4), st.booleans())
-def test_json_comes_back(tmp_path: Path, values: list, ascii_only: bool) -> None:
+def test_json_round_trip(tmp_path: Path, values: list, ascii_only: bool) -> None:
     content = json.dumps(values, ensure_ascii=ascii_only).encode()
     assert read_json(written(tmp_path, content)) == values
     lines = "\n".join(json.dumps(value, ensure_ascii=ascii_only) for value in values)
@@ -203,7 +203,7 @@ def test_json_comes_back(tmp_path: Path, values: list, ascii_only: bool) -> None
         ("[1] 2", "Extra data"),
     ],
 )
-def test_json_that_is_none(tmp_path: Path, content: str, says: str) -> None:
+def test_invalid_json_is_refused(tmp_path: Path, content: str, says: str) -> None:
     with pytest.raises(DataError, match=f"line 1, .*{says}"):
         read_json(written(tmp_path, content.encode()))
     with pytest.raises(DataError, match=f"line 2, .*{says}"):

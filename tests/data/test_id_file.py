@@ -1,4 +1,4 @@
-"""The id file: what is written comes back, what was interrupted goes on, what was damaged is noticed."""
+"""The id file: round trips, resuming after interruptions, and detection of damage."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def write(file: IdFile, chunks: list[tuple[str, list[int]]], complete: bool) -> 
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_ids_come_back_mapped_in_two_parts(tmp_path: Path, dtype: type) -> None:
+def test_ids_are_memory_mapped_in_two_parts(tmp_path: Path, dtype: type) -> None:
     file = new_file(tmp_path, dtype)
     assert file.done() is None
     done = write(file, CHUNKS, complete=True)
@@ -51,7 +51,7 @@ def test_ids_come_back_mapped_in_two_parts(tmp_path: Path, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("stop", range(5))
-def test_a_writer_goes_on_where_another_was_killed(tmp_path: Path, stop: int) -> None:
+def test_a_writer_resumes_after_a_killed_writer(tmp_path: Path, stop: int) -> None:
     (tmp_path / "whole").mkdir()
     whole = write(new_file(tmp_path / "whole"), CHUNKS, complete=True)
     file = new_file(tmp_path)
@@ -63,7 +63,7 @@ def test_a_writer_goes_on_where_another_was_killed(tmp_path: Path, stop: int) ->
     assert file.path.read_bytes() == (tmp_path / "whole" / file.path.name).read_bytes()
 
 
-def test_what_ends_a_writer_early_loses_nothing(tmp_path: Path) -> None:
+def test_a_writer_that_ends_early_records_its_progress(tmp_path: Path) -> None:
     file = new_file(tmp_path)
     with pytest.raises(KeyboardInterrupt), IdWriter(file, Progress(), hashlib.sha256()) as writer:
         writer.append(*CHUNKS[0])
@@ -71,7 +71,7 @@ def test_what_ends_a_writer_early_loses_nothing(tmp_path: Path) -> None:
     assert file.done().train.ids == 3 and not file.done().complete
 
 
-def test_work_is_recorded_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_recorded_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RECORD_INTERVAL", -1.0)
     file = new_file(tmp_path)
     with IdWriter(file, Progress(), hashlib.sha256()) as writer:
@@ -115,21 +115,21 @@ def test_any_flipped_bit_and_any_cut_is_noticed(written: IdFile, data: st.DataOb
         ).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_a_manifest_may_be_anything(tmp_path: Path, content: bytes) -> None:
+def test_any_manifest_gives_a_value_or_a_format_error(tmp_path: Path, content: bytes) -> None:
     file = new_file(tmp_path)
     file.manifest.write_bytes(content)
     with pytest.raises(FormatError):
         file.done()
 
 
-def test_ids_of_something_else_are_refused(written: IdFile) -> None:
+def test_ids_of_another_text_or_tokenizer_are_refused(written: IdFile) -> None:
     other = IdFile(written.folder, TEXT, TOKENIZER, 10, np.uint16)
     with pytest.raises(FormatError, match="must be what was written for this text and tokenizer"):
         other.done()
     assert IdFile(written.folder, "0" * 64, TOKENIZER, 9, np.uint16).done() is None
 
 
-def test_discarded_ids_stay_with_who_has_mapped_them(tmp_path: Path) -> None:
+def test_discarded_ids_stay_readable_where_they_are_mapped(tmp_path: Path) -> None:
     file = new_file(tmp_path)
     train, _ = file.mapped(write(file, CHUNKS, complete=True))
     file.discard()
@@ -137,7 +137,7 @@ def test_discarded_ids_stay_with_who_has_mapped_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_said_and_counts_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_progress(tmp_path: Path) -> None:
     file = new_file(tmp_path)
     writer = IdWriter(file, Progress(), hashlib.sha256())
     with pytest.raises(CheckpointError, match="the disk is full"), writer:
@@ -151,7 +151,7 @@ def test_a_full_disk_is_said_and_counts_nothing(tmp_path: Path) -> None:
     assert file.done().train.ids == 3
 
 
-def test_released_pages_come_back(tmp_path: Path) -> None:
+def test_released_pages_are_read_again(tmp_path: Path) -> None:
     file = new_file(tmp_path)
     train, _ = file.mapped(write(file, CHUNKS, complete=True))
     release_pages(train)

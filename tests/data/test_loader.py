@@ -1,4 +1,4 @@
-"""The loader against PyTorch's order, its own resume, and samples that do not stack."""
+"""DataLoader: PyTorch's order, resuming, and samples that do not stack."""
 
 import json
 from itertools import islice
@@ -52,7 +52,7 @@ def test_an_epoch_holds_each_item_once(items: int, batch_size: int, shuffle: boo
 
 
 @given(st.integers(0, 23), st.integers(1, 7), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 12))
-def test_resume_goes_on_bit_for_bit(
+def test_resuming_gives_the_same_batches(
     items: int, batch_size: int, shuffle: bool, drop_last: bool, own: bool, stop: int
 ) -> None:
     """Stop after `stop` steps, start anew from the saved state: batches and other draws are the undisturbed ones."""
@@ -138,12 +138,12 @@ def test_collate_stacks_field_by_field() -> None:
         ([1, [[1], [2, 3]]], ShapeError, "collate_fn"),
     ],
 )
-def test_what_does_not_stack_is_named(samples: list, error: type[Exception], says: str) -> None:
+def test_samples_that_do_not_stack_are_named(samples: list, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         collate(samples)
 
 
-def test_a_collate_function_takes_over() -> None:
+def test_a_collate_function_is_used() -> None:
     loader = DataLoader([[1], [2, 3]], batch_size=2, collate_fn=lambda items: [len(item) for item in items])
     assert list(loader) == [[1, 2]]
 

@@ -1,4 +1,4 @@
-"""Texts longer than the memory: the same in blocks as whole, whatever lies across a border."""
+"""Texts larger than memory: reading in blocks gives the same text."""
 
 import hashlib
 from pathlib import Path
@@ -35,7 +35,7 @@ contents = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(content=contents, size=st.integers(1, 7))
-def test_blocks_are_the_text_and_meet_the_same_errors(tmp_path: Path, content: bytes, size: int) -> None:
+def test_blocks_give_the_text_or_the_same_error(tmp_path: Path, content: bytes, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     try:
@@ -55,7 +55,7 @@ def test_blocks_are_the_text_and_meet_the_same_errors(tmp_path: Path, content: b
 
 
 @given(st.lists(st.text(max_size=5), max_size=6), st.integers(0, 25), st.integers(0, 25))
-def test_any_part_of_a_text_can_be_asked_for(blocks: list[str], start: int, stop: int) -> None:
+def test_any_part_of_a_text_can_be_read(blocks: list[str], start: int, stop: int) -> None:
     text = LongText("text", lambda: iter(blocks))
     assert "".join(text.blocks()) == "".join(blocks)
     assert "".join(text.blocks(start, stop)) == "".join(blocks)[start:stop]
@@ -76,7 +76,7 @@ def test_files_are_one_text_in_the_order_of_their_paths(tmp_path: Path) -> None:
     assert LongText.of_string("text", whole).survey == survey
 
 
-def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+def test_invalid_texts_are_named(tmp_path: Path) -> None:
     for content in (" \n", "\u3000\t"):
         (tmp_path / "blank.txt").write_text(content)
         with pytest.raises(DataError, match="holds only white space"):
@@ -90,7 +90,7 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
         _ = LongText.of_files(tmp_path).survey
 
 
-def test_an_empty_file_in_a_folder_is_left_out_with_a_word(tmp_path):
+def test_an_empty_file_in_a_folder_is_left_out_with_a_note(tmp_path):
     for name, content in (("a.txt", "one"), ("b.txt", ""), ("c.txt", "two")):
         (tmp_path / name).write_text(content)
     text = LongText.of_files(tmp_path)

@@ -1,4 +1,4 @@
-"""Hidden words: how many, what stands in their place, and that a resumed run hides the same ones."""
+"""Masked language modelling: the share of masked tokens, their replacements, and resuming."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_eighty_ten_ten():
     assert others.min() == 0 and others.max() == 99 and len(np.unique(others)) == 100
 
 
-def test_the_share_may_be_all_or_nothing_but_no_more():
+def test_the_share_is_a_probability():
     ids = np.arange(20).reshape(2, 10)
     assert (mask_tokens(ids, 20, 20, Generator(0), 1.0)[1] == ids).all()
     inputs, targets = mask_tokens(ids, 20, 20, Generator(0), 0.0)
@@ -36,7 +36,7 @@ def loader():
     return MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2))
 
 
-def test_a_frame_stands_around_each_row_and_is_never_asked_for():
+def test_a_frame_surrounds_each_row_and_is_no_target():
     batches = MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2), 1.0, (51, 52))
     for inputs, targets in batches:
         assert inputs.shape == targets.shape == (len(inputs), 10) and inputs.dtype == targets.dtype == np.int64
@@ -46,14 +46,14 @@ def test_a_frame_stands_around_each_row_and_is_never_asked_for():
     assert one[0].shape == (4, 8) and framed(other, ()) is other
 
 
-def test_every_epoch_hides_other_words():
+def test_every_epoch_masks_other_tokens():
     batches = loader()
     first, second = ([targets for _, targets in batches] for _ in range(2))
     assert len(first) == len(second) > 3
     assert any((a != b).any() for a, b in zip(first, second, strict=True))
 
 
-def test_goes_on_where_the_state_was_taken():
+def test_resuming_masks_the_same_tokens():
     one, other = loader(), loader()
     batches = iter(one)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Numbers in words: the rules that a reader knows, and that no two numbers are called the same."""
+"""Numbers in words: the rules of both languages, and distinct words for distinct numbers."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_knows_the_rules_of_both_languages(number):
 
 
 @pytest.mark.parametrize("words", [english_words, french_words])
-def test_no_two_numbers_are_called_the_same(words):
+def test_all_numbers_have_distinct_words(words):
     numbers = [*range(2000), *range(2000, 1_000_000, 997)]
     assert len({words(number) for number in numbers}) == len(numbers)
 
@@ -63,7 +63,7 @@ def test_other_numbers_are_refused(words, number):
         words(number)
 
 
-def test_pairs_are_of_all_lengths_and_the_held_out_ones_are_no_others():
+def test_pairs_have_all_lengths_and_held_out_ones_are_separate():
     seen, kept = NumberPairs(6000, seed=1), NumberPairs(3000, held_out=True, seed=2)
     assert len(seen) == 6000 and len(kept) == 3000
     assert not set(seen.numbers.tolist()) & set(kept.numbers.tolist())

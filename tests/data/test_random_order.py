@@ -1,4 +1,4 @@
-"""Random orders without a list: every number once, and nothing of the places to be seen in them."""
+"""Random orders without a list: each number once, and no visible pattern."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_a_huge_order_needs_no_list() -> None:
 
 
 @pytest.mark.parametrize("n", [2**18 + 1, 2**19, 3_000_000])
-def test_an_order_looks_like_chance(n: int) -> None:
+def test_an_order_passes_tests_of_randomness(n: int) -> None:
     """Against what a random permutation would give, within about five standard deviations."""
     order = RandomOrder(n, Generator(7))[0:200_000]
     counts = np.bincount(order * 100 // n, minlength=100)

@@ -1,4 +1,4 @@
-"""Some rows of a batch, whatever it is made of."""
+"""Taking some rows of any kind of batch."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_rows_of_every_kind_of_batch():
     np.testing.assert_array_equal(take_rows({"b": (ids, ids)}, rows)["b"][0], ids[1:3])
 
 
-def test_a_batch_of_a_class_stays_one():
+def test_a_named_tuple_stays_a_named_tuple():
     ids = np.arange(6).reshape(3, 2)
     pairs = PreferenceBatch(ids, ids + 1, ids > 0, ids > 1)
     part = take_rows(pairs, slice(1, 3))
@@ -25,7 +25,7 @@ def test_a_batch_of_a_class_stays_one():
     np.testing.assert_array_equal(part.rejected, [[3, 4], [5, 6]])
 
 
-def test_texts_are_rows_and_not_parts():
+def test_a_list_of_strings_is_one_column():
     texts = collate([(np.zeros(2), "a"), (np.ones(2), "b"), (np.ones(2), "c")])
     assert count_rows(texts) == 3
     assert take_rows(texts, slice(1, 3))[1] == ["b", "c"]

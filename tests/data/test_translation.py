@@ -1,4 +1,4 @@
-"""Pairs of texts: what a file of them may hold, and what becomes of them in a batch."""
+"""Translation pairs: reading files, and batches of inputs and targets."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_or_is_a_folder(tmp_path):
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_give_pairs_or_an_error_of_ours(tmp_path_factory, content):
+def test_any_bytes_give_pairs_or_a_data_error(tmp_path_factory, content):
     path = written(tmp_path_factory.mktemp("any"), content)
     try:
         pairs = read_pairs(path)
@@ -60,7 +60,7 @@ def test_any_bytes_give_pairs_or_an_error_of_ours(tmp_path_factory, content):
         assert pairs and all(source.strip() and target.strip() for source, target in pairs)
 
 
-def test_batches_hold_what_the_decoder_reads_and_what_it_is_to_say():
+def test_batches_hold_inputs_and_shifted_targets():
     tokenizer = CharTokenizer("abc", ["<|endoftext|>"])
     dataset = TranslationDataset([("ab", "c"), ("a", "bca")], tokenizer, end_id=3)
     batch = next(iter(DataLoader(dataset, 2, collate_fn=collate_translation)))

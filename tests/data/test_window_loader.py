@@ -1,4 +1,4 @@
-"""Batches for pretraining: what an epoch covers, and that a loader can stop anywhere."""
+"""WindowLoader: what an epoch covers, and resuming anywhere."""
 
 import json
 
@@ -13,7 +13,7 @@ from tinygrad_llm.random import Generator
 
 
 @given(st.integers(6, 90), st.integers(1, 5), st.integers(1, 4), st.integers(0, 5))
-def test_an_epoch_shows_no_token_twice_and_shifts_targets_by_one(count: int, width: int, batch: int, seed: int) -> None:
+def test_an_epoch_reads_no_token_twice_and_shifts_targets_by_one(count: int, width: int, batch: int, seed: int) -> None:
     ids = np.arange(count, dtype=np.uint16)
     batches = list(WindowLoader(ids, width, batch, Generator(seed)))
     inputs = np.concatenate([inputs.ravel() for inputs, _ in batches])
@@ -34,7 +34,7 @@ def test_epochs_differ_in_order_and_in_where_they_cut() -> None:
 
 
 @pytest.mark.parametrize("stop", range(12))
-def test_a_loader_goes_on_where_it_was(stop: int) -> None:
+def test_a_loader_resumes_anywhere(stop: int) -> None:
     def take(loader: WindowLoader, count: int) -> list[list[int]]:
         taken: list[list[int]] = []
         while len(taken) < count:

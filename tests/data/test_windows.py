@@ -39,7 +39,7 @@ def test_windows_over_a_file(tmp_path: Path, dtype: type) -> None:
     assert ids[16] == 60_016
 
 
-def test_what_is_not_ids_is_refused() -> None:
+def test_invalid_ids_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(2, 3\)"):
         SlidingWindows(np.zeros((2, 3), np.int64), 1)
     with pytest.raises(DTypeError, match="float64"):

@@ -55,7 +55,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
-def test_a_pipe_does_not_give_way_to_a_file(tmp_path):
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
@@ -75,7 +75,7 @@ def test_a_pipe_does_not_give_way_to_a_file(tmp_path):
         ("fsync", errno.EIO, "Input/output error"),
     ],
 )
-def test_the_systems_refusals_are_explained(tmp_path, monkeypatch, call, code, what):
+def test_system_errors_are_explained(tmp_path, monkeypatch, call, code, what):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -115,7 +115,7 @@ def test_a_read_only_file_system_is_explained(read_only_disk):
         pass
 
 
-def test_only_leftovers_are_swept(tmp_path):
+def test_only_leftovers_are_deleted(tmp_path):
     for name in ["file", ".hidden.tmp", "file.0123abcd.tmp", ".file.0123ABCD.tmp", ".file.0123abcd.tmp.gz"]:
         (tmp_path / name).touch()
     (tmp_path / ".file.0123abcd.tmp").touch()

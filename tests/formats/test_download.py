@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that cuts off, lies, trickles and forgets."""
+"""Downloads from a local server that cuts off, lies, is slow or redirects."""
 
 import hashlib
 import http.server
@@ -108,14 +108,14 @@ def test_a_file_arrives_whole_and_only_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("announce", [True, False])
-def test_a_broken_connection_is_taken_up_where_it_broke(server, tmp_path, announce):
+def test_a_broken_connection_is_resumed(server, tmp_path, announce):
     server.announce = announce
     server.cut_after = [30_000, 20_000]
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
     assert server.requests == [None, "bytes=30000-", "bytes=50000-"]
 
 
-def test_a_later_call_goes_on_where_the_first_gave_up(server, tmp_path):
+def test_a_later_call_resumes_the_download(server, tmp_path):
     server.cut_after = [1000] * download.ATTEMPTS
     with pytest.raises(DownloadError, match="call again"):
         get(server, tmp_path / "file")
@@ -137,7 +137,7 @@ def test_a_part_that_is_complete_already_needs_no_network(tmp_path, server):
 
 
 @pytest.mark.parametrize("left_over", [b"\1" * 500, b"\1" * len(CONTENT), b"\1" * (len(CONTENT) + 9)])
-def test_a_part_of_something_else_is_thrown_away(server, tmp_path, left_over):
+def test_a_part_of_another_file_is_discarded(server, tmp_path, left_over):
     (tmp_path / "file.part").write_bytes(left_over)
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
 
@@ -189,7 +189,7 @@ def test_a_missing_file_and_a_dead_server_are_named(server, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/file", "", "http://", "http://[", "http://a b/"])
-def test_addresses_that_are_none_are_refused(url, tmp_path):
+def test_invalid_addresses_are_refused(url, tmp_path):
     with pytest.raises(DownloadError):
         fetch(url, tmp_path / "file", size=1, sha256=SHA256, time_limit=5)
 
@@ -246,7 +246,7 @@ def test_a_redirect_on_the_same_protocol_is_followed(server, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
-def test_a_part_that_is_no_file_is_refused_at_once(server, tmp_path, kind):
+def test_a_part_that_is_no_regular_file_is_refused(server, tmp_path, kind):
     part, other = tmp_path / "file.part", tmp_path / "other"
     other.write_bytes(b"mine")
     make = {"pipe": lambda: os.mkfifo(part), "link": lambda: part.symlink_to(other), "folder": part.mkdir}

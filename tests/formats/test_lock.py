@@ -1,4 +1,4 @@
-"""One writer per run folder, and no lock that outlives its process."""
+"""One writing process per run folder, and no stale lock."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ with RunLock(sys.argv[1]):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_a_second_process_is_refused_while_the_first_lives_and_only_then(tmp_path, ending):
+def test_a_second_process_is_refused_while_the_first_runs(tmp_path, ending):
     with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout.readline() == b"locked\n"
@@ -45,7 +45,7 @@ def test_one_process_cannot_lock_twice(tmp_path):
     lock.release()
 
 
-def test_the_lock_is_given_back_after_an_error(tmp_path):
+def test_the_lock_is_released_after_an_error(tmp_path):
     with pytest.raises(RuntimeError), RunLock(tmp_path):
         raise RuntimeError
     with RunLock(tmp_path):

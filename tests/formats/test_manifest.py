@@ -1,4 +1,4 @@
-"""Snapshots: whole or not there, damage found and named, older ones kept until they are not needed."""
+"""Snapshots: atomic, damage found and named, old ones pruned."""
 
 import errno
 import json
@@ -145,7 +145,7 @@ def test_no_changed_byte_of_any_file_goes_unnoticed(tmp_path_factory, data):
     "name",
     ["", ".", "..", "../x", "a/b", "a\\b", "/x", ".hidden", "-x", "a\0", "a\n", "ä", "a b", "x" * 201, "manifest.json"],
 )
-def test_names_that_could_lead_elsewhere_are_refused(tmp_path, name):
+def test_names_outside_the_folder_are_refused(tmp_path, name):
     (tmp_path / "c").mkdir()
     with pytest.raises(CheckpointError):
         write_snapshot(tmp_path / "c", "s", {name: b""})
@@ -157,7 +157,7 @@ def test_names_that_could_lead_elsewhere_are_refused(tmp_path, name):
     assert os.listdir(tmp_path / "c") == []
 
 
-def test_the_newest_whole_one_is_found_and_the_others_are_named(tmp_path):
+def test_the_newest_undamaged_snapshot_is_found_and_damaged_ones_are_named(tmp_path):
     folder = tmp_path / "checkpoints"
     assert newest_whole_snapshot(folder) == (None, [])
     for name in ["step-20", "step-100", "step-3"]:
@@ -177,7 +177,7 @@ def test_the_newest_whole_one_is_found_and_the_others_are_named(tmp_path):
     assert [problem.split("/")[-2] for problem in problems] == ["step-100", "step-20", "step-3"]
 
 
-def test_pruning_counts_only_whole_ones(tmp_path):
+def test_pruning_counts_only_undamaged_snapshots(tmp_path):
     folder = tmp_path
     for step in range(1, 8):
         write_snapshot(folder, f"step-{step}", {"a": b"%d" % step})
@@ -269,7 +269,7 @@ def test_a_full_disk_leaves_the_older_snapshot_and_no_debris(small_disk):
     assert sorted(os.listdir(small_disk)) == ["checkpoints"]
 
 
-def test_a_vanished_run_folder_is_not_made_again(tmp_path):
+def test_a_deleted_run_folder_is_not_created_again(tmp_path):
     with pytest.raises(CheckpointError, match="folder does not exist"):
         write_snapshot(tmp_path / "run" / "checkpoints", "step-1", {"a": b""})
     assert os.listdir(tmp_path) == []
@@ -335,7 +335,7 @@ def test_hundreds_of_killed_runs_always_leave_a_whole_snapshot(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\ud800"])
-def test_a_name_that_no_folder_can_have_is_one_short_error(tmp_path, name):
+def test_an_impossible_name_is_one_short_error(tmp_path, name):
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
         verify_snapshot(f"{tmp_path}/{name}")
     assert len(str(caught.value)) < 400

@@ -1,4 +1,4 @@
-"""The run's log: each step once, whatever happened to the last line."""
+"""The metrics log: each step once, whatever happened to the last line."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats import MetricsLog, read_metrics
 
 
-def test_records_come_back_bit_for_bit(tmp_path):
+def test_records_round_trip_exactly(tmp_path):
     log = MetricsLog(tmp_path / "m.jsonl")
     records = [
         {"step": 0, "val_loss": 0.1 + 0.2, "note": "ü\n"},
@@ -58,7 +58,7 @@ def test_records_that_are_not_flat_or_have_no_step_are_refused(tmp_path, record)
 
 
 @given(st.data())
-def test_a_log_cut_anywhere_is_read_and_goes_on(tmp_path_factory, data):
+def test_a_log_cut_anywhere_can_be_read_and_continued(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.unlink(missing_ok=True)
     log = MetricsLog(path)

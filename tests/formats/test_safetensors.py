@@ -1,4 +1,4 @@
-"""safetensors by hand: every byte as the reference writes it, and nothing but FormatError for any other file."""
+"""safetensors: bytes equal to the reference's, and nothing but FormatError for damaged files."""
 
 import json
 import os
@@ -71,7 +71,7 @@ texts = st.none() | st.dictionaries(names, names, max_size=2)
 
 
 @given(st.dictionaries(names, views(), max_size=4), texts, st.booleans())
-def test_arrays_of_any_layout_come_back(tmp_path_factory, tensors, metadata, copy):
+def test_arrays_of_any_layout_round_trip(tmp_path_factory, tensors, metadata, copy):
     path = tmp_path_factory.getbasetemp() / "roundtrip.safetensors"
     write_safetensors(path, tensors, metadata)
     back = read_safetensors(path, copy=copy)
@@ -282,7 +282,7 @@ def test_fuzzed_files_end_in_arrays_or_a_format_error(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("unit", [b'"a":[],', b'"":{"":[', b"[", b'"', b"9"])
-def test_memory_stays_in_proportion_to_the_file(tmp_path, unit):
+def test_memory_is_proportional_to_the_file(tmp_path, unit):
     path = tmp_path / "x"
     path.write_bytes(build(b"{" + unit * (300_000 // len(unit)) + b"}"))
     tracemalloc.start()

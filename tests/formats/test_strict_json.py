@@ -1,4 +1,4 @@
-"""Strict JSON: the one meaning of a text, the place of each fault, and nothing but FormatError."""
+"""Strict JSON: values, positions of faults, and nothing but FormatError."""
 
 import json
 import math
@@ -134,7 +134,7 @@ fragments = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 @given(fragments | fragments.map(lambda inside: f"[{inside}]") | fragments.map(lambda inside: f'{{"a":{inside}}}'))
 @example('{"a":1,"a":')
-def test_refuses_exactly_what_a_second_opinion_refuses(text):
+def test_a_second_parser_refuses_the_same_texts(text):
     try:
         parse_json(text.encode(), "x")
         read = True
@@ -154,7 +154,7 @@ def test_random_bytes_end_in_a_value_or_a_format_error(data):
 @pytest.mark.parametrize(
     "unit", [b'"\\"', b'"', b"[],", b"{", b'{"a":1},', b"1,", b"9", b"-", b"\\", b"\\ud800", b'"\\ud800",']
 )
-def test_time_and_memory_stay_in_proportion_to_the_text(unit):
+def test_time_and_memory_are_proportional_to_the_text(unit):
     text = b"[" + unit * (200_000 // len(unit))
     tracemalloc.start()
     with pytest.raises(FormatError):
@@ -215,7 +215,7 @@ def test_files_are_written_whole_and_read_back(tmp_path):
     assert read_json(path) == {"a": [1, 2], "ü": "é"}
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, what in {

@@ -1,4 +1,4 @@
-"""Beam search against every text there is."""
+"""Beam search, compared with all possible texts."""
 
 import math
 
@@ -33,7 +33,7 @@ def all_texts(model, prompt, count, ends, penalty):
 
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.5])
 @pytest.mark.parametrize("ends", [(), (1,), (0, 3)])
-def test_with_room_for_all_it_finds_the_best_of_all_texts(penalty, ends):
+def test_enough_beams_find_the_best_of_all_texts(penalty, ends):
     model, prompt = tiny(seed=3, vocab_size=4, context_length=5), [2, 1, 3]  # and past the context
     expected = all_texts(model, prompt, 4, ends, penalty)
     for use_cache in (True, False):
@@ -62,7 +62,7 @@ def beams_by_hand(model, prompt, count, size, ends=(), penalty=0.0):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 20])
-def test_each_step_keeps_the_likeliest(size):
+def test_each_step_keeps_the_most_likely_texts(size):
     model, prompt = tiny(seed=5), [1, 2, 3]
     got = beam_search(model, prompt, 11, size, length_penalty=0)
     expected = beams_by_hand(model, prompt, 11, size)
@@ -73,7 +73,7 @@ def test_each_step_keeps_the_likeliest(size):
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
-def test_it_stops_once_nothing_can_become_better_and_no_earlier(penalty):
+def test_the_search_stops_when_no_text_can_become_better(penalty):
     sooner = 0
     for seed in range(6):
         model, calls = tiny(seed=seed, vocab_size=5, context_length=40, num_layers=1), []

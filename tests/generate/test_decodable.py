@@ -1,4 +1,4 @@
-"""What can be decoded is a protocol: a model that is nobody's subclass is generated from like any other."""
+"""The protocol of decodable models: a class without a base class can be decoded."""
 
 from types import SimpleNamespace
 

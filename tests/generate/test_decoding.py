@@ -1,4 +1,4 @@
-"""`generate`: equal to its definition, with and without cache, past the context, in batches of unequal length."""
+"""`generate`: equal to its definition, with and without cache, beyond the context, in batches of unequal length."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tinygrad_llm.generate.decoding_state import DecodingState
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("length", [1, 5, 11, 12, 13, 20])
-def test_greedy_is_the_book_s_loop_within_the_context_and_past_it(length, use_cache):
+def test_greedy_decoding_is_the_books_loop_within_and_beyond_the_context(length, use_cache):
     model, prompt = tiny(), some_ids(length)
     ids = generate(model, prompt, 9, use_cache=use_cache)
     assert ids.dtype == np.int64
@@ -22,7 +22,7 @@ def test_greedy_is_the_book_s_loop_within_the_context_and_past_it(length, use_ca
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_logits_at_every_step_are_those_of_the_whole_text_read_anew(use_cache):
+def test_cached_logits_equal_those_of_the_whole_text(use_cache):
     model = tiny(qkv_bias=True)
     texts = [some_ids(length, seed=length) for length in (3, 7, 1)]
     reading, generator = DecodingState(model, texts, use_cache), Generator(5)
@@ -50,7 +50,7 @@ def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
     np.testing.assert_allclose(reading.logits()[0, 0], next_logits(model, [*ids[:3], 7, 8, 9]), rtol=0, atol=1e-12)
 
 
-def test_float32_parts_from_uncached_at_most_by_rounding():
+def test_cached_float32_differs_by_rounding_only():
     model, text = tiny(dtype=np.float32), some_ids(4)
     cached = DecodingState(model, [text])
     for _ in range(14):
@@ -70,7 +70,7 @@ def test_float32_parts_from_uncached_at_most_by_rounding():
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("lengths", [(1, 4, 9), (12, 3), (15, 1, 12), (2, 2)])
-def test_prompts_of_unequal_length_are_continued_as_each_alone(lengths, use_cache):
+def test_prompts_of_unequal_length_are_continued_as_if_alone(lengths, use_cache):
     model = tiny(qkv_bias=True)
     prompts = [some_ids(length, seed=10 + length) for length in lengths]
     together = generate(model, prompts, 8, use_cache=use_cache)
@@ -78,14 +78,14 @@ def test_prompts_of_unequal_length_are_continued_as_each_alone(lengths, use_cach
     assert [ids.tolist() for ids in together] == [greedy(model, prompt, 8) for prompt in prompts]
 
 
-def test_what_stands_in_the_padding_changes_nothing():
+def test_padding_changes_nothing():
     model = tiny()
     reading, other = (DecodingState(model, [some_ids(2), some_ids(6)]) for _ in range(2))
     other.ids[0, :4] = 9
     np.testing.assert_array_equal(reading.logits(), other.logits())
 
 
-def test_shapes_in_are_shapes_out():
+def test_the_result_has_the_form_of_the_prompts():
     model = tiny()
     one = generate(model, [3, 4], 3)
     assert one.shape == (5,)
@@ -122,7 +122,7 @@ def test_a_text_ends_before_the_end_of_text():
     assert generate(model, [1, 2, end], 3, eos_id=()).shape == (6,)
 
 
-def test_in_a_batch_each_text_ends_by_itself():
+def test_each_text_of_a_batch_ends_independently():
     model = tiny()
     prompts = [some_ids(length, seed=20 + length) for length in (2, 5, 3, 4)]
     whole = [greedy(model, prompt, 16) for prompt in prompts]
@@ -151,7 +151,7 @@ def test_rows_of_an_array_are_filled_up_with_the_id_that_ended_them():
 # -- sampling
 
 
-def test_a_seed_gives_one_text_and_the_default_generator_serves_where_none_is_given():
+def test_a_seed_gives_one_text_and_the_default_generator_is_used():
     model, prompt = tiny(), [1, 2, 3]
 
     def sampled(seed):
@@ -163,7 +163,7 @@ def test_a_seed_gives_one_text_and_the_default_generator_serves_where_none_is_gi
     assert generate(model, prompt, 12, temperature=1.5, top_k=6, top_p=0.95).tolist() == sampled(1)
 
 
-def test_sampling_is_the_book_s_loop():
+def test_sampling_is_the_books_loop():
     model, ids, generator = tiny(), [1, 2, 3], Generator(7)
     got = generate(model, ids, 14, temperature=1.4, top_k=5, repetition_penalty=1.3, generator=Generator(7))
     sampling = Sampling(1.4, 5, repetition_penalty=1.3)
@@ -173,7 +173,7 @@ def test_sampling_is_the_book_s_loop():
     assert got.tolist() == ids
 
 
-def test_the_penalty_sees_no_padding():
+def test_the_repetition_penalty_ignores_padding():
     model = tiny()
     alone = generate(model, [5, 6], 6, repetition_penalty=5.0)
     together = generate(model, [[5, 6], [1] * 9], 6, repetition_penalty=5.0)
@@ -181,7 +181,7 @@ def test_the_penalty_sees_no_padding():
     assert len(set(alone.tolist())) == 8  # penalised so, it repeats nothing
 
 
-def test_greedy_draws_nothing():
+def test_greedy_decoding_uses_no_random_numbers():
     manual_seed(4)
     model = tiny()
     before = default_generator().state()["position"]
@@ -210,7 +210,7 @@ def test_a_model_in_training_mode_is_read_without_dropout_and_stays_in_it():
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, None, True, "3"])
-def test_counts_of_tokens_that_are_none(count):
+def test_invalid_token_counts_are_refused(count):
     with pytest.raises(ConfigError, match="max_new_tokens must be an integer of at least 0"):
         generate(tiny(), [1], count)
 
@@ -221,7 +221,7 @@ def test_a_prompt_needs_a_token(ids):
         generate(tiny(), ids, 1)
 
 
-def test_ids_that_are_none():
+def test_invalid_ids_are_refused():
     model = tiny()
     with pytest.raises(IdRangeError, match=r"ids must be in \[0, 13\); got 13"):
         generate(model, [1, 13], 1)

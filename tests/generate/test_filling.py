@@ -1,4 +1,4 @@
-"""Filling in hidden words: the likeliest token at each place, and where its space belongs."""
+"""Filling masked tokens: the most likely token per mask, and its space."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def bert(tokenizer, dropout=0.5):
     return Bert(BertConfig(tokenizer.vocab_size, 8, 16, 2, 1, dropout)).to(np.float64)
 
 
-def test_takes_the_likeliest_token_at_each_mask_and_says_how_likely():
+def test_takes_the_most_likely_token_at_each_mask():
     model = bert(CHARACTERS)
     filled, guesses = fill_masks(model, CHARACTERS, f"a{MASK}b{MASK}", top_k=3)
     assert model.training  # as it was before
@@ -31,7 +31,7 @@ def test_takes_the_likeliest_token_at_each_mask_and_says_how_likely():
     assert filled == f"a{guesses[0][0].text}b{guesses[1][0].text}"
 
 
-def test_the_space_before_a_mask_belongs_to_the_hidden_word():
+def test_the_space_before_a_mask_is_masked_with_it():
     tokenizer = BPETokenizer.train("the cat sat on the mat " * 5, 280, special_tokens=(MASK,))
     model, read = bert(tokenizer), []
     model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
@@ -39,7 +39,7 @@ def test_the_space_before_a_mask_belongs_to_the_hidden_word():
     assert read == [[*tokenizer.encode("the"), tokenizer.special_tokens[MASK], *tokenizer.encode(" sat")]]
 
 
-def test_a_text_with_a_frame_is_read_within_it():
+def test_a_text_is_read_between_its_frame_tokens():
     tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", MASK, "the", "cat", "##s", "."])
     model, read = bert(tokenizer), []
     model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
@@ -61,6 +61,6 @@ def test_a_text_with_a_frame_is_read_within_it():
         ("a", {}, CharTokenizer("abc de"[:5]), ConfigError, r"the tokenizer must have the token \[MASK\]"),
     ],
 )
-def test_what_does_not_fit_is_an_error_that_says_so(text, settings, tokenizer, error, message):
+def test_texts_without_a_mask_or_too_long_are_refused(text, settings, tokenizer, error, message):
     with pytest.raises(error, match=message):
         fill_masks(bert(CHARACTERS), tokenizer, text, **settings)

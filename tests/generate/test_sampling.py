@@ -1,4 +1,4 @@
-"""From logits to a token: each filter by hand, ties, batches, and the book's own draws."""
+"""From logits to a token: each filter by hand, ties, batches, and the book's samples."""
 
 import math
 
@@ -131,12 +131,12 @@ def test_repetition_penalty_by_hand():
     assert logits[0, 0] == 2  # the caller's stay
 
 
-def test_the_repetition_penalty_counts_for_the_greedy_too():
+def test_the_repetition_penalty_applies_to_greedy_decoding():
     sampling = Sampling(repetition_penalty=3.0)
     assert sampling.choose(np.array([[2.0, 1.5]]), [np.array([0])], Generator(0)).tolist() == [1]
 
 
-def test_each_filter_narrows_what_the_one_before_left():
+def test_filters_apply_one_after_the_other():
     logits = np.log([[0.4, 0.3, 0.2, 0.1]])
     chances = Sampling(temperature=1.0, top_k=3, top_p=0.7).probabilities(logits, NO_TEXT)
     np.testing.assert_allclose(chances, [[4 / 7, 3 / 7, 0, 0]])  # of the 0.9 left by top-k, 0.7 are 0.63
@@ -148,7 +148,7 @@ def test_each_filter_narrows_what_the_one_before_left():
 # -- choosing
 
 
-def test_greedy_takes_the_first_of_equals_and_draws_nothing():
+def test_greedy_takes_the_first_of_ties_and_no_random_number():
     generator = Generator(3)
     assert Sampling().choose(np.array([[1.0, 5.0, 5.0], [7.0, 0.0, 7.0]]), NO_TEXT * 2, generator).tolist() == [1, 0]
     np.testing.assert_array_equal(generator.rand(2), Generator(3).rand(2))
@@ -162,7 +162,7 @@ def test_top_k_of_one_is_greedy_for_ties_too():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_no_numbers(bad, temperature):
+def test_nan_and_infinite_logits_are_refused(bad, temperature):
     logits = np.array([[1.0, 2.0], [1.0, bad]])
     with pytest.raises(AnomalyError, match="look at the model's weights"):
         Sampling(temperature).probabilities(logits, NO_TEXT * 2)

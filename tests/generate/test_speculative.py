@@ -1,4 +1,4 @@
-"""Speculative decoding: the same tokens where greedy, the same distribution where drawn, and fewer passes."""
+"""Speculative decoding: the same tokens if greedy, the same distribution if sampled, in fewer passes."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def chi_square_is_plausible(counts, chances):
 
 
 @pytest.mark.parametrize("certain", [False, True])
-def test_a_guess_and_what_replaces_it_have_the_model_s_distribution(certain):
+def test_a_drafted_token_or_its_replacement_has_the_models_distribution(certain):
     generator, n = Generator(1), 8000
     p = np.array([[0.1, 0.2, 0.3, 0.4, 0.0], [0.5, 0.1, 0.1, 0.1, 0.2]])
     q = np.array([[0.25, 0.05, 0.2, 0.3, 0.2]])
@@ -44,7 +44,7 @@ def test_a_guess_and_what_replaces_it_have_the_model_s_distribution(certain):
     assert abs((n - refused) / n - likely) < 0.02
 
 
-def test_what_is_certain_is_not_drawn():
+def test_a_certain_token_uses_no_random_number():
     generator, p = Generator(2), np.eye(4)[[2, 3, 1]]
     assert accept(np.array([2, 3]), None, p, generator) == (2, 1)
     assert accept(np.array([2, 0]), None, p, generator) == (1, 3)
@@ -86,7 +86,7 @@ def test_greedy_tokens_with_a_repetition_penalty_and_an_end(name):
         np.testing.assert_array_equal(got.ids, generate(model, prompt, 12, eos_id=end))
 
 
-def test_a_draft_serves_one_text_after_another():
+def test_a_draft_can_be_used_for_several_texts():
     model = tiny(seed=2, context_length=40)
     draft = DraftModel(tiny(seed=9, num_layers=1, context_length=40))
     for seed in range(4):
@@ -94,7 +94,7 @@ def test_a_draft_serves_one_text_after_another():
         assert generate_speculatively(model, prompt, 9, draft).ids.tolist() == greedy(model, prompt, 9)
 
 
-def test_a_draft_model_forgets_guesses_that_were_refused():
+def test_a_draft_model_drops_rejected_tokens():
     text, small = some_ids(6), tiny(seed=9, num_layers=1)
     draft = DraftModel(small, 3)
     for other in (text, np.append(text, [1, 2]), np.append(text[:4], [9, 8, 7]), text[:3], np.array([5])):
@@ -102,7 +102,7 @@ def test_a_draft_model_forgets_guesses_that_were_refused():
         assert draft.propose(other, 3, Sampling(), Generator(0))[0].tolist() == fresh.tolist()
 
 
-def test_a_perfect_draft_is_always_taken_and_spares_passes():
+def test_a_perfect_draft_is_always_accepted_and_saves_passes():
     model = tiny(seed=2, context_length=40)
     for settings in ({}, {"temperature": 1.0, "top_k": 7}):
         got = generate_speculatively(model, [1, 2], 20, DraftModel(model, 4), generator=Generator(3), **settings)
@@ -112,7 +112,7 @@ def test_a_perfect_draft_is_always_taken_and_spares_passes():
     assert str(got) == f"4 passes, {got.accepted} of {got.drafted} drafted tokens accepted, 4.00 per pass"
 
 
-def test_greedy_decoding_draws_nothing():
+def test_greedy_speculation_uses_no_random_numbers():
     manual_seed(6)
     model = tiny()
     drafts = [PromptLookup(), DraftModel(tiny(seed=9))]
@@ -140,7 +140,7 @@ def exact_distribution(model, prompt, count, sampling):
 
 @pytest.mark.parametrize("name", ["lookup", "another model"])
 @pytest.mark.parametrize("settings", [(1.0,), (1.5, 2, None, None, 1.4)])
-def test_drawn_texts_have_the_model_s_distribution(name, settings):
+def test_sampled_texts_have_the_models_distribution(name, settings):
     changes = {"vocab_size": 3, "embedding_dim": 4, "num_layers": 1, "num_heads": 1}
     model, prompt, sampling = tiny(seed=1, **changes), [0, 2, 0], Sampling(*settings)
     exact = exact_distribution(model, prompt, 3, sampling)
@@ -170,7 +170,7 @@ def test_generate_looks_ahead_and_writes_the_same(length):
         assert list(stream(model, prompt, 30, **settings)) == ahead[length:].tolist()
 
 
-def test_a_text_that_goes_round_takes_few_passes():
+def test_a_repeating_text_takes_few_passes():
     model = tiny(seed=2, context_length=200)
     model.final_norm.weight.data[...], model.final_norm.bias.data[...] = 0, 1  # whatever it reads,
     model.head.weight.data[...], model.head.weight.data[7] = 0, 1  # it says 7
@@ -179,7 +179,7 @@ def test_a_text_that_goes_round_takes_few_passes():
     assert count_passes(model, lambda: generate(model, [1, 7, 7], 150, look_ahead=False)) == 150
 
 
-def test_drawn_and_batched_texts_are_read_one_token_at_a_time():
+def test_sampled_and_batched_texts_are_decoded_one_token_at_a_time():
     model = tiny(seed=2, context_length=40)
     for prompts, settings in (([1, 2], {"temperature": 1.0}), ([[1, 2], [3, 4]], {}), ([1, 2], {"use_cache": False})):
         assert count_passes(model, lambda p=prompts, s=settings: generate(model, p, 20, **s)) == 20

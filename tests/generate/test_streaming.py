@@ -1,4 +1,4 @@
-"""Streams: the tokens of `generate`, whole characters, and nothing after a stop string."""
+"""Streams: the tokens of `generate`, whole characters, and stop strings."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def test_a_stream_gives_the_new_ids_of_generate(seed):
     assert [*prompt, *got] == whole.tolist()
 
 
-def test_a_stream_works_token_by_token_and_leaves_the_model_alone_in_between():
+def test_a_stream_runs_the_model_per_token_and_restores_its_mode():
     model, calls = tiny(), []
     model.token_embedding.register_forward_hook(lambda module, args, output: calls.append(module.training))
     tokens = stream(model, np.array([[1, 2]]), 5)
@@ -40,7 +40,7 @@ def test_a_stream_works_token_by_token_and_leaves_the_model_alone_in_between():
     tokens.close()
 
 
-def test_a_stream_says_at_once_what_is_wrong():
+def test_a_stream_checks_its_arguments_at_once():
     model = tiny()
     for settings in ({"temperature": -1}, {"top_k": 0}, {"eos_id": -2}):
         with pytest.raises(ConfigError):
@@ -82,7 +82,7 @@ def test_stops_do_not_depend_on_where_pieces_begin(text, stops, data):
     assert all(shown)
 
 
-def test_nothing_is_asked_for_after_the_stop():
+def test_no_token_is_requested_after_the_stop():
     def pieces():
         yield "a stop"
         raise AssertionError("asked on")
@@ -120,7 +120,7 @@ def test_text_comes_in_whole_characters(text):
     assert pieces == list(text)
 
 
-def test_the_first_word_is_parted_from_the_prompt():
+def test_the_first_word_is_separated_from_the_prompt():
     tokenizer = SimpleTokenizerV1(build_vocabulary("is this a test ?"))
     model = tiny(vocab_size=tokenizer.vocab_size)
     for first in range(tokenizer.vocab_size):
@@ -142,7 +142,7 @@ def test_a_character_cut_by_the_limit_becomes_the_replacement_character():
     assert "".join(stream_text(model, tokenizer, prompt, size - 1)) == "ab\N{REPLACEMENT CHARACTER}"
 
 
-def test_stops_that_are_none():
+def test_invalid_stop_strings_are_refused():
     tokenizer = BPETokenizer.train("", vocab_size=257)
     for stop in ("", ["a", ""], [3]):
         with pytest.raises(ConfigError, match="stop must be a string or several"):

@@ -59,7 +59,7 @@ def test_what_cannot_be_trained_on_is_refused():
 
 
 @given(near_text)
-def test_the_readable_encoder_gives_tiktokens_ids(text):
+def test_the_readable_encoder_equals_tiktoken(text):
     theirs = tiktoken.Encoding(
         "theirs", pat_str=GPT2_PATTERN, mergeable_ranks=TOKENIZER.ranks, special_tokens=TOKENIZER.special_tokens
     )
@@ -71,12 +71,12 @@ def test_the_readable_encoder_gives_tiktokens_ids(text):
 
 
 @given(data=st.data())
-def test_ids_agree_wherever_the_unicode_tables_do(classified_differently, data):
+def test_ids_agree_where_the_unicode_tables_agree(classified_differently, data):
     text = data.draw(st.text().filter(lambda text: not classified_differently.intersection(text)))
     assert TOKENIZER.encode(text) == TOKENIZER.encode_readable(text)
 
 
-def test_where_the_unicode_tables_differ_tiktoken_decides_and_the_text_survives(classified_differently):
+def test_where_the_unicode_tables_differ_tiktoken_decides_and_decoding_restores_the_text(classified_differently):
     for character in sorted(classified_differently)[::97]:
         text = f"a {character}{character}b 1{character}"
         ids = TOKENIZER.encode(text)
@@ -86,7 +86,7 @@ def test_where_the_unicode_tables_differ_tiktoken_decides_and_the_text_survives(
 
 
 @given(st.text())
-def test_every_text_comes_back(text):
+def test_decoding_restores_every_text(text):
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
     assert TOKENIZER.decode(TOKENIZER.encode_to_array(text)) == text
 
@@ -117,7 +117,7 @@ def test_a_cut_off_character_becomes_the_replacement_character():
     ],
     ids=["spaces", "spaces and a word", "lines", "around a special token", "a", "é", "digits", "punctuation"],
 )
-def test_a_million_alike_are_encoded(text):
+def test_a_million_equal_characters_are_encoded(text):
     ids = TOKENIZER.encode_to_array(text, "all")
     assert TOKENIZER.decode(ids) == text
     short = text[-100_000:]
@@ -163,12 +163,12 @@ def test_new_special_tokens_follow_the_old_ids():
         (SINGLE_BYTES, {"\ud800": 256}, "surrogate"),
     ],
 )
-def test_what_is_no_vocabulary_never_reaches_tiktoken(ranks, special, message):
+def test_an_invalid_vocabulary_is_refused(ranks, special, message):
     with pytest.raises(TokenizerError, match=message):
         BPETokenizer(ranks, special)
 
 
-def test_special_tokens_may_stand_before_the_bytes(tmp_path):
+def test_special_tokens_may_have_lower_ids_than_the_bytes(tmp_path):
     tokenizer = BPETokenizer({bytes([byte]): byte + 1 for byte in range(256)}, {"<s>": 0})
     assert tokenizer.encode("<s>A", "all") == [0, 66]
     assert BPETokenizer.from_state(tokenizer.state()).fingerprint() == tokenizer.fingerprint()

@@ -18,11 +18,11 @@ def repeated(pieces: dict[bytes, int]) -> list[bytes]:
     pieces=st.dictionaries(some_pieces, st.integers(1, 5)),
     num_merges=st.integers(0, 40),
 )
-def test_training_is_its_definition(pieces, num_merges):
+def test_fast_training_equals_plain_training(pieces, num_merges):
     assert list(train_ranks(pieces, num_merges)) == plain_bpe.train(repeated(pieces), num_merges)
 
 
-def test_training_on_real_text_is_its_definition(data_folder):
+def test_fast_training_equals_plain_training_on_real_text(data_folder):
     text = (data_folder / "the-verdict.txt").read_text(encoding="utf-8")
     pieces = count_pieces([text], [])
     assert list(train_ranks(pieces, 60)) == plain_bpe.train(repeated(pieces), 60)

@@ -1,4 +1,4 @@
-"""Texts in chunks: cut anywhere by whoever brings them, encoded to the very ids of the whole."""
+"""Encoding a long text in chunks gives the ids of the whole text."""
 
 import os
 import re
@@ -113,7 +113,7 @@ def test_chunks_have_the_ids_of_the_whole(tokenizer: Tokenizer, text: str, size:
 
 @every_tokenizer
 @given(text=texts, places=st.lists(st.integers(0, 200), max_size=3))
-def test_every_place_where_a_cut_is_allowed_is_one(tokenizer: Tokenizer, text: str, places: list[int]) -> None:
+def test_no_allowed_cut_changes_the_ids(tokenizer: Tokenizer, text: str, places: list[int]) -> None:
     """Not only those that the blocks happen to bring about."""
     text = what_it_knows(tokenizer, text)
     cuts = sorted({tokenizer.last_cut(text[: place % (len(text) + 1)], 0) for place in places})
@@ -122,7 +122,7 @@ def test_every_place_where_a_cut_is_allowed_is_one(tokenizer: Tokenizer, text: s
 
 
 @given(st.lists(st.sampled_from([" ", "ab", "a b", "   "])), st.integers(1, 9))
-def test_a_text_is_cut_as_often_as_it_can_be(parts: list[str], size: int) -> None:
+def test_a_text_is_cut_as_often_as_possible(parts: list[str], size: int) -> None:
     text = "".join(parts)
     chunks = list(cut_into_chunks(blocks_of(text, size), lambda text, start: last_safe_cut(text, start, ())))
     assert "".join(chunks) == text
@@ -134,12 +134,12 @@ def test_a_text_is_cut_as_often_as_it_can_be(parts: list[str], size: int) -> Non
     assert {sum(map(len, chunks[:i])) for i in range(1, len(chunks))} == last_of_blocks
 
 
-def test_characters_are_cut_where_no_whitespace_is() -> None:
+def test_characters_are_cut_without_whitespace() -> None:
     chunks = [chunk for chunk, _ in encode_chunks(CharTokenizer.train("ACGT"), ["ACGT" * 9, "CA" * 7])]
     assert chunks == ["ACGT" * 9, "CA" * 7]
 
 
-def test_a_cut_lies_before_the_last_word_even_far_away() -> None:
+def test_the_last_cut_is_found_far_from_the_end() -> None:
     assert last_safe_cut("one two three", 0, []) == 7
     assert last_safe_cut("one two three", 8, []) == 0
     assert last_safe_cut("one " + "x" * 100_000, 0, []) == 3
@@ -148,12 +148,12 @@ def test_a_cut_lies_before_the_last_word_even_far_away() -> None:
     assert last_safe_cut("a b", 0, ["a b c"]) == 0 and may_lie_inside("a b", 1, "a b c")
 
 
-def test_a_refused_token_is_said_from_whichever_thread_met_it() -> None:
+def test_an_error_in_any_thread_is_raised() -> None:
     with pytest.raises(ValueError, match="must not hold the special token"):
         list(encode_chunks(TOKENIZERS[4], ["one two ", "three <|endoftext|> four ", "five " * 50]))
 
 
-def test_a_consumer_that_stops_leaves_no_thread_at_work() -> None:
+def test_a_consumer_that_stops_leaves_no_running_thread() -> None:
     pairs = encode_chunks(TOKENIZERS[4], ["one two " * 1000] * 50)
     next(pairs)
     pairs.close()

@@ -1,4 +1,4 @@
-"""The named texts: where they are looked for, and what is said where they are not."""
+"""The named texts: search order, downloads, and the errors for missing texts."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ def folders(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("file", [file for files in CORPORA.values() for file in files], ids=lambda file: file.name)
-def test_the_files_at_hand_are_what_a_download_must_be(file, data_folder):
+def test_local_files_have_the_listed_size_and_sha256(file, data_folder):
     content = (data_folder / file.name).read_bytes()
     assert len(content) == file.size
     assert hashlib.sha256(content).hexdigest() == file.sha256
@@ -40,7 +40,7 @@ def test_all_names_are_known():
     }
 
 
-def test_the_variable_comes_first_and_then_the_cache(folders):
+def test_the_environment_variable_precedes_the_cache(folders):
     data, cache = folders
     with pytest.raises(DataError, match="TINYGRAD_LLM_DATA") as caught:
         corpora.find("the-verdict")
@@ -55,7 +55,7 @@ def test_the_variable_comes_first_and_then_the_cache(folders):
     assert corpora.load_text("the-verdict") == "from the data folder"
 
 
-def test_a_corpus_of_two_files_is_their_folder_once_both_are_there(folders):
+def test_a_corpus_of_two_files_is_their_folder(folders):
     data, _ = folders
     (data / "gpt2").mkdir(parents=True)
     (data / "gpt2" / "encoder.json").write_text("{}")
@@ -67,7 +67,7 @@ def test_a_corpus_of_two_files_is_their_folder_once_both_are_there(folders):
         corpora.load_text("gpt2-vocabulary")
 
 
-def test_names_and_texts_that_are_none_are_refused(folders, monkeypatch):
+def test_unknown_names_and_invalid_texts_are_refused(folders, monkeypatch):
     data, _ = folders
     for ask in (corpora.find, corpora.load_text, corpora.download):
         with pytest.raises(DataError, match="tinyshakespeare"):
@@ -123,7 +123,7 @@ def test_ucis_archive_gives_the_same_file_whatever_its_line_ends(line_end, data_
     assert unpack(archive_of("SMSSpamCollection", content.replace(b"\r\n", line_end))) == content
 
 
-def test_an_archive_that_is_none_is_refused():
+def test_an_invalid_archive_is_refused():
     unpack = CORPORA["sms-spam"][0].unpack
     good = archive_of("SMSSpamCollection", b"ham\ttext\n" * 50)
     for archive in (b"", b"no zip", archive_of("other", b"x"), good[:-30], good[:40] + b"\0\0\0" + good[43:]):
@@ -150,7 +150,7 @@ def test_a_download_is_checked_placed_in_the_cache_and_found(folders, monkeypatc
     assert all(url.startswith("https://") for url, _ in calls)
 
 
-def test_a_failed_download_leaves_nothing_to_find(folders, monkeypatch):
+def test_a_failed_download_leaves_no_file(folders, monkeypatch):
     dead = PublicFile("the-verdict.txt", "http://127.0.0.1:9/the-verdict.txt", 20_479, "0" * 64)
     monkeypatch.setitem(CORPORA, "the-verdict", (dead,))
     with pytest.raises(DownloadError, match="check the connection"):

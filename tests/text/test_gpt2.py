@@ -83,12 +83,12 @@ def test_real_texts_have_the_ids_of_the_readable_encoder(gpt2, theirs, data_fold
     assert gpt2.encode(text) == gpt2.encode_readable(text) == theirs.encode_ordinary(text)
 
 
-def test_it_is_found_where_the_variable_points(gpt2, data_folder, monkeypatch):
+def test_the_vocabulary_is_found_in_the_folder_of_the_variable(gpt2, data_folder, monkeypatch):
     monkeypatch.setenv("TINYGRAD_LLM_DATA", str(data_folder))
     assert GPT2Tokenizer().fingerprint() == gpt2.fingerprint()
 
 
-def test_a_saved_one_needs_no_files(gpt2, tmp_path, monkeypatch):
+def test_a_saved_tokenizer_needs_no_vocabulary_files(gpt2, tmp_path, monkeypatch):
     gpt2.save(tmp_path)
     monkeypatch.setenv("TINYGRAD_LLM_DATA", str(tmp_path / "nowhere"))
     loaded = load_tokenizer(tmp_path)
@@ -128,7 +128,7 @@ def test_offline_the_error_tells_what_to_set(nothing_at_hand, monkeypatch):
         GPT2Tokenizer()
 
 
-def test_a_silent_network_is_given_up(nothing_at_hand, monkeypatch):
+def test_a_silent_network_ends_at_the_time_limit(nothing_at_hand, monkeypatch):
     import threading
 
     let_go = threading.Event()

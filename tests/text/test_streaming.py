@@ -1,4 +1,4 @@
-"""Decoding id by id: the same text, and never half a character."""
+"""Decoding id by id gives the same text, in whole characters."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ TOKENIZERS = [
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
 @given(data=st.data())
-def test_the_stream_joined_is_the_text_decoded_at_once(tokenizer, data):
+def test_the_joined_stream_is_the_decoded_text(tokenizer, data):
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=30))
     stream = StreamDecoder(tokenizer)
     assert "".join(map(stream.push, ids)) + stream.finish() == tokenizer.decode(ids)
@@ -43,7 +43,7 @@ def test_valid_text_never_shows_the_replacement_character(text):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
-def test_a_stream_goes_on_after_a_prompt(tokenizer):
+def test_a_stream_continues_after_a_prompt(tokenizer):
     ids = tokenizer.encode(TEXT)
     for place in range(1, len(ids)):
         stream = StreamDecoder(tokenizer, after=ids[:place])
@@ -52,7 +52,7 @@ def test_a_stream_goes_on_after_a_prompt(tokenizer):
         assert len(tokenizer.decode(ids)) - len(rest) <= len(tokenizer.decode(ids[:place]))
 
 
-def test_an_unfinished_character_waits_and_at_the_end_is_replaced():
+def test_an_incomplete_character_is_held_back_and_replaced_at_the_end():
     tokenizer = BPETokenizer.train("", 257)
     stream = StreamDecoder(tokenizer)
     assert [stream.push(byte) for byte in "🙂".encode()[:3]] == ["", "", ""]

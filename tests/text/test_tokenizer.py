@@ -1,4 +1,4 @@
-"""What all tokenizers have in common: special tokens, ids, blocks, and their file in a folder."""
+"""The interface that all tokenizers share: special tokens, ids, blocks, and their file in a folder."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ with_end_of_text = pytest.mark.parametrize(
 
 
 @every_tokenizer
-def test_ids_lie_in_the_vocabulary_and_come_back_the_same_from_every_kind_of_row(tokenizer):
+def test_ids_are_in_the_vocabulary_and_decode_from_every_kind_of_row(tokenizer):
     ids = tokenizer.encode(TEXT)
     assert ids and all(type(number) is int and 0 <= number < tokenizer.vocab_size for number in ids)
     text = tokenizer.decode(ids)
@@ -78,13 +78,13 @@ def test_ids_lie_in_the_vocabulary_and_come_back_the_same_from_every_kind_of_row
         (None, ShapeError),
     ],
 )
-def test_ids_that_are_none_are_refused(tokenizer, ids, error):
+def test_invalid_ids_are_refused(tokenizer, ids, error):
     with pytest.raises(error):
         tokenizer.decode(ids)
 
 
 @every_tokenizer
-def test_one_token_shows_its_bytes(tokenizer):
+def test_the_bytes_of_one_token(tokenizer):
     assert all(tokenizer.token_bytes(number) for number in range(tokenizer.vocab_size))
     assert tokenizer.token_bytes(np.int64(3)) == tokenizer.token_bytes(3)
     for just_outside in (tokenizer.token_bytes, lambda number: tokenizer.decode([0, number])):
@@ -99,13 +99,13 @@ def test_one_token_shows_its_bytes(tokenizer):
 
 @every_tokenizer
 @pytest.mark.parametrize("wrong", [b"bytes", 5, None, ["a"], "a\ud800b", "\udfff"])
-def test_what_is_no_text_is_refused(tokenizer, wrong):
+def test_invalid_text_is_refused(tokenizer, wrong):
     for encode in (tokenizer.encode, tokenizer.encode_ordinary, tokenizer.encode_to_array):
         with pytest.raises(TokenizerError):
             encode(wrong)
 
 
-def test_a_lone_surrogate_is_named_with_its_place():
+def test_a_lone_surrogate_is_named_with_its_position():
     with pytest.raises(TokenizerError, match=r"character 1 is the lone surrogate U\+D800"):
         TOKENIZERS[3].encode("é\ud800")
 
@@ -128,26 +128,26 @@ def test_special_tokens_are_refused_unless_allowed(tokenizer):
         tokenizer.encode(text, allowed_special="<|endoftext|>")
 
 
-def test_ordinary_encoding_takes_a_special_token_as_letters():
+def test_ordinary_encoding_treats_a_special_token_as_text():
     tokenizer = BPETokenizer.train(TEXT, 300)
     ids = tokenizer.encode_ordinary("<|endoftext|>")
     assert tokenizer.end_of_text not in ids
     assert tokenizer.decode(ids) == "<|endoftext|>"
 
 
-def test_of_two_special_tokens_at_one_place_the_longest_wins():
+def test_the_longest_of_two_matching_special_tokens_wins():
     tokenizer = BPETokenizer.train("", 258, ("<|a|>", "<|a|>b"))
     assert tokenizer.encode("<|a|>b<|a|>", "all") == [257, 256]
 
 
-def test_special_tokens_change_what_may_be_written_into_the_vocabulary():
+def test_special_tokens_are_ids_of_the_vocabulary():
     tokenizer = TOKENIZERS[3]
     tokenizer.special_tokens["<|forged|>"] = 3
     assert "<|forged|>" not in tokenizer.special_tokens
 
 
 @pytest.mark.parametrize("names", [["a", "a"], [""], [5], "<|single|>", ["\ud800"]])
-def test_special_tokens_that_are_none_are_refused(names):
+def test_invalid_special_tokens_are_refused(names):
     with pytest.raises(TokenizerError):
         BPETokenizer.train("text", 300, special_tokens=names)
 
@@ -174,7 +174,7 @@ def test_blocks_do_not_change_ids(tokenizer, text, cuts):
     parts=st.lists(st.sampled_from(["<| a b|>", "<|x|>", "<| ", "<|", "a", " ", "  ", "b|>", " b|>", "\n", "|>"])),
     cuts=st.lists(st.integers(0, 10_000), max_size=8),
 )
-def test_blocks_do_not_tear_special_tokens(parts, cuts):
+def test_blocks_do_not_split_special_tokens(parts, cuts):
     tokenizer = BPETokenizer.train("a  b", 260, ("<| a b|>", "<|x|>", "b|> "))
     text = "".join(parts)
     rows = list(tokenizer.encode_blocks(blocks_of(text, cuts), "all"))
@@ -192,7 +192,7 @@ def test_a_saved_tokenizer_is_the_same_one(tokenizer, tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == [TOKENIZER_FILE]
 
 
-def test_fingerprints_tell_tokenizers_apart():
+def test_different_tokenizers_have_different_fingerprints():
     assert len({tokenizer.fingerprint() for tokenizer in TOKENIZERS}) == len(TOKENIZERS)
 
 
@@ -249,7 +249,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
         b'{"a":' * 100_000,
     ],
 )
-def test_a_file_that_is_no_tokenizer_is_refused(content, tmp_path):
+def test_an_invalid_tokenizer_file_is_refused(content, tmp_path):
     (tmp_path / TOKENIZER_FILE).write_bytes(content)
     with pytest.raises(FormatError, match=TOKENIZER_FILE):
         load_tokenizer(tmp_path)

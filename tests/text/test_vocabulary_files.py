@@ -1,4 +1,4 @@
-"""Vocabularies in the files of others: there and back, and nothing but one error for what is none."""
+"""Vocabulary files of other projects: round trips, and one kind of error for every damaged file."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
+from tinygrad_llm.interop.tokenizer_json import read_tokenizer_json, write_tokenizer_json
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.text.vocabulary_files import (
     from_printable,
@@ -16,10 +17,8 @@ from tinygrad_llm.text.vocabulary_files import (
     printable,
     read_encoder_and_merges,
     read_tiktoken,
-    read_tokenizer_json,
     write_encoder_and_merges,
     write_tiktoken,
-    write_tokenizer_json,
 )
 
 SPECIAL = ("<|endoftext|>", "### Response:", "[PAD]")
@@ -57,7 +56,7 @@ def test_a_missing_file_is_named(name, tmp_path):
         READERS[name](tmp_path)
 
 
-def test_gpt2s_own_files_come_out_to_the_byte(data_folder, tmp_path):
+def test_gpt2s_files_are_written_byte_for_byte(data_folder, tmp_path):
     gpt2 = read_encoder_and_merges(data_folder / "gpt2" / "encoder.json", data_folder / "gpt2" / "vocab.bpe")
     write_encoder_and_merges(gpt2, tmp_path / "encoder.json", tmp_path / "vocab.bpe")
     assert (tmp_path / "vocab.bpe").read_bytes() == (data_folder / "gpt2" / "vocab.bpe").read_bytes()
@@ -71,12 +70,12 @@ def test_printable_bytes(token):
     assert " " not in printable(token)
 
 
-def test_a_merge_is_what_the_lower_ranks_leave():
+def test_a_merge_joins_the_two_parts_of_lower_rank():
     tokenizer = BPETokenizer({bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"bc": 257, b"abc": 258})
     assert merges_of(tokenizer) == [(b"a", b"b"), (b"b", b"c"), (b"ab", b"c")]
 
 
-def test_a_token_that_no_merge_makes_is_written_as_tiktoken_only(tmp_path):
+def test_a_token_without_a_merge_can_only_be_written_as_tiktoken(tmp_path):
     tokenizer = BPETokenizer({bytes([byte]): byte for byte in range(256)} | {b"abc": 256})
     assert tokenizer.encode("abc") == tokenizer.encode_readable("abc") == [256]
     with pytest.raises(TokenizerError, match=r"write this vocabulary as \.tiktoken"):
@@ -95,7 +94,7 @@ def test_special_tokens_are_recognised_or_named(tmp_path):
     assert read.special_tokens == {"<|endoftext|>": 256, "[PAD]": 257}
 
 
-def test_huggingface_gets_what_it_needs(tmp_path):
+def test_the_written_files_have_the_fields_of_huggingface(tmp_path):
     write_all(tmp_path)
     config = read_json_object(tmp_path / "tokenizer_config.json")
     assert config["eos_token"] == "<|endoftext|>"
@@ -132,7 +131,7 @@ def test_what_transformers_writes_is_read(tmp_path):
         assert read.encode(text, "all") == theirs.encode(text)
 
 
-def test_a_template_that_adds_nothing_is_no_obstacle(tmp_path):
+def test_a_template_that_adds_nothing_is_accepted(tmp_path):
     write_all(tmp_path)
     content = read_json_object(tmp_path / "tokenizer.json")
     text = {"Sequence": {"id": "A", "type_id": 0}}
@@ -172,7 +171,7 @@ def test_a_template_that_adds_nothing_is_no_obstacle(tmp_path):
         (("added_tokens", 0, "content"), "[PAD]", "twice"),
     ],
 )
-def test_what_is_not_computed_is_refused_by_name(path, value, message, tmp_path):
+def test_unsupported_settings_are_refused_by_name(path, value, message, tmp_path):
     write_all(tmp_path)
     content = read_json_object(tmp_path / "tokenizer.json")
     place = content
@@ -216,7 +215,7 @@ def test_a_key_that_occurs_twice_is_named(tmp_path):
 @pytest.mark.parametrize(
     "line", [b"YQ==", b"YQ== x", b"YQ== -1", b"!!! 256", b" 256", b"YQ== 97", b"YWI= 9999999999999", b"YWI= 300"]
 )
-def test_a_line_that_is_no_rank_is_refused(line, tmp_path):
+def test_an_invalid_line_is_refused(line, tmp_path):
     write_tiktoken(BPETokenizer.train("", 257), tmp_path / "ranks.tiktoken")
     with open(tmp_path / "ranks.tiktoken", "ab") as file:
         file.write(line + b"\n")

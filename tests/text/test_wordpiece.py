@@ -1,4 +1,4 @@
-"""WordPiece: words, pieces and files, by written cases and against Hugging Face's own tokenizer."""
+"""WordPiece: words, pieces and files, on written cases and against Hugging Face's tokenizer."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from tinygrad_llm.interop.huggingface_tokenizer import (
     read_huggingface_tokenizer,
     write_huggingface_tokenizer,
 )
+from tinygrad_llm.interop.wordpiece_files import read_vocab_txt, read_wordpiece_json
 from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
-from tinygrad_llm.text.wordpiece_files import read_vocab_txt, read_wordpiece_json
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "un", "##aff", "##able", "##a", "runn", "##ing", "run", "naive", "Naïve", "naïve", "漢"]
@@ -86,7 +86,7 @@ def test_a_word_of_more_than_100_characters_is_unknown():
     assert tokenizer.encode("a" * 101 + " a") == [1, 5]
 
 
-def test_case_accents_and_chinese_are_choices():
+def test_settings_for_case_accents_and_chinese():
     words = [["naive"], ["Naïve"], ["naïve"], ["Naive"], ["the漢"]]
     for choices, text, expected in zip(
         [
@@ -110,7 +110,7 @@ def test_decoding_joins_pieces_and_puts_spaces_between_words():
     assert tokenizer.token_bytes(7) == b"aff" and tokenizer.separator(7) == "" and tokenizer.separator(5) == " "
 
 
-def test_a_whole_text_stands_between_its_marks():
+def test_a_whole_text_is_framed():
     tokenizer = WordPieceTokenizer(SMALL)
     assert tokenizer.framed([5, 6, 7]) == [2, 5, 6, 7, 3]
     assert tokenizer.framed([5, 6, 7], 4) == [2, 5, 6, 3] and tokenizer.framed([5], 1) == [2, 3]
@@ -136,13 +136,13 @@ def test_special_tokens_are_read_only_where_allowed():
         (["[UNK]", 5], "encodes str"),
     ],
 )
-def test_pieces_that_are_no_vocabulary_are_refused(pieces, message):
+def test_invalid_pieces_are_refused(pieces, message):
     with pytest.raises(TokenizerError, match=message):
         WordPieceTokenizer(pieces)
 
 
 @given(st.text(max_size=80))
-def test_any_text_becomes_ids_and_words_that_stay_what_they_are(text):
+def test_encoding_decoded_words_again_gives_the_same_ids(text):
     for tokenizer in LETTERS.values():
         assert all(0 <= number < tokenizer.vocab_size for number in tokenizer.encode_ordinary(text))
         words = tokenizer.split_words(text)
@@ -216,14 +216,14 @@ def test_a_vocabulary_alone_is_uncased_and_may_have_line_ends_of_windows(tmp_pat
         (["\udcff"], {}, "must be UTF-8"),
     ],
 )
-def test_files_that_are_no_vocabulary_are_refused(pieces, changes, message, tmp_path):
+def test_invalid_vocabulary_files_are_refused(pieces, changes, message, tmp_path):
     (tmp_path / "vocab.txt").write_bytes("\n".join(pieces).encode("utf-8", "surrogateescape"))
     settings(tmp_path, **changes)
     with pytest.raises(FormatError, match=message):
         read_huggingface_tokenizer(tmp_path)
 
 
-def test_what_the_files_cannot_hold_is_refused(tmp_path):
+def test_a_vocabulary_that_the_files_cannot_hold_is_refused(tmp_path):
     with pytest.raises(TokenizerError, match=r"\[PAD\], \[CLS\], \[SEP\], \[MASK\] is missing"):
         expect_huggingface_tokenizer(WordPieceTokenizer(["[UNK]"]))
     with pytest.raises(TokenizerError, match="none may hold a line end"):
@@ -273,7 +273,7 @@ def test_tokenizer_json_is_read(tmp_path):
         ("pre_tokenizer", {"type": "Whitespace"}, "'pre_tokenizer' must be of type BertPreTokenizer"),
     ],
 )
-def test_a_tokenizer_json_that_computes_something_else_is_refused(part, changes, message, tmp_path):
+def test_an_unsupported_tokenizer_json_is_refused(part, changes, message, tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps({**CONTENT, part: {**CONTENT[part], **changes}}))
     with pytest.raises(FormatError, match=message):
         read_wordpiece_json(tmp_path / "tokenizer.json")

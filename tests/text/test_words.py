@@ -46,7 +46,7 @@ def test_the_versions_differ_in_the_space_before_colons():
     assert SimpleTokenizerV2(vocabulary).decode([2, 0, 3, 1]) == "a: b;"
 
 
-def test_a_special_token_glued_to_a_word_is_unknown_as_in_the_book():
+def test_a_special_token_attached_to_a_word_is_unknown_as_in_the_book():
     tokenizer = SimpleTokenizerV2.train("a b")
     assert tokenizer.encode("a<|endoftext|> b") == [3, 1]
     assert tokenizer.encode_ordinary("a <|endoftext|> b") == [0, 3, 1]
@@ -75,13 +75,13 @@ def test_the_second_version_encodes_every_text(text):
         {"\ud800": 0},
     ],
 )
-def test_what_is_no_vocabulary_is_refused(vocabulary):
+def test_an_invalid_vocabulary_is_refused(vocabulary):
     with pytest.raises(TokenizerError):
         SimpleTokenizerV1(vocabulary)
     with pytest.raises(TokenizerError):
         SimpleTokenizerV2(vocabulary)
 
 
-def test_the_second_version_needs_its_word_for_the_unknown():
+def test_the_second_version_needs_the_unknown_token():
     with pytest.raises(TokenizerError, match="build_vocabulary"):
         SimpleTokenizerV2(build_vocabulary("a b"))

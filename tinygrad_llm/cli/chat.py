@@ -22,6 +22,7 @@ from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.generate.streaming import whole_characters
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import SettingError
 from tinygrad_llm.terminal import for_terminal, is_terminal
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 
@@ -169,6 +170,8 @@ def obey(talk: Conversation, line: str) -> str:
         if command == "/save":
             talk.save(value.strip())
             return f"(saved in {value.strip()})"
+    except SettingError as error:
+        return f"({error.with_names('/{}'.format)})"
     except TinygradLLMError as error:
         return f"({error})"
     except ValueError:

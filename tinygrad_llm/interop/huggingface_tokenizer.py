@@ -11,23 +11,19 @@ from pathlib import Path
 
 from tinygrad_llm.errors import FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
-from tinygrad_llm.text.bpe import BPETokenizer
-from tinygrad_llm.text.saved import load_tokenizer
-from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
-from tinygrad_llm.text.vocabulary_files import (
-    expect_merges,
-    read_encoder_and_merges,
-    read_tokenizer_json,
-    write_tokenizer_json,
-)
-from tinygrad_llm.text.wordpiece import WordPieceTokenizer
-from tinygrad_llm.text.wordpiece_files import (
+from tinygrad_llm.interop.tokenizer_json import expect_merges, read_tokenizer_json, write_tokenizer_json
+from tinygrad_llm.interop.wordpiece_files import (
     VOCABULARY,
     expect_lines,
     read_vocab_txt,
     read_wordpiece_json,
     write_vocab_txt,
 )
+from tinygrad_llm.text.bpe import BPETokenizer
+from tinygrad_llm.text.saved import load_tokenizer
+from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
+from tinygrad_llm.text.vocabulary_files import read_encoder_and_merges
+from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 
 
 def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:

@@ -16,7 +16,8 @@ from typing import Any
 from tinygrad_llm.errors import FormatError, TokenizerError
 from tinygrad_llm.formats import open_regular, read_json_object
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.text.vocabulary_files import special_tokens_of, write_file
+from tinygrad_llm.interop.tokenizer_json import special_tokens_of
+from tinygrad_llm.text.vocabulary_files import write_file
 from tinygrad_llm.text.wordpiece import CONTINUES, LONGEST_WORD, SPECIAL_TOKENS, UNKNOWN_WORD, WordPieceTokenizer
 
 PathLike = str | os.PathLike[str]
