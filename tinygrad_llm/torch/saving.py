@@ -40,8 +40,8 @@ def load(f: Any, map_location: Any = None, weights_only: bool = True, **_: Any) 
     expect_cpu(map_location)
     path = _path(f)
     with open(path, "rb") as file:
-        start = file.read(8)
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+        start = file.read(9)  # of safetensors: the length of the header, and its first brace
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise FormatError(
             f"load: {path} is a pickle, which runs code when it is read, and is refused; where PyTorch is installed, "
             "convert it once: safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')"

@@ -157,6 +157,12 @@ class Tensor(EngineTensor):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if not self.data.ndim else format(repr(self), spec)
 
+    def __eq__(self, other: Any) -> Any:
+        return False if other is None else as_torch(EngineTensor.__eq__(self, other))
+
+    def __ne__(self, other: Any) -> Any:
+        return True if other is None else as_torch(EngineTensor.__ne__(self, other))
+
     def __iter__(self) -> Any:
         if not self.data.ndim:
             raise ShapeError("iteration: a 0-d Tensor has no elements to walk; use item()")
@@ -440,7 +446,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # The methods that differ from the engine's in the names of arguments, or in nothing but the class of their results.
 _OPERATORS = ["add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow", "rmatmul"]
-_OPERATORS += ["neg", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge", "getitem"]
+_OPERATORS += ["neg", "abs", "invert", "lt", "le", "gt", "ge", "getitem"]
 _SAME = ["exp", "log", "sqrt", "tanh", "sigmoid", "relu", "abs", "erf", "neg", "pow", "maximum", "minimum", "where"]
 _SAME += ["masked_fill", "matmul", "sum", "mean", "var", "logsumexp", "cumsum", "argmax", "reshape", "transpose"]
 _SAME += ["permute", "squeeze", "unsqueeze", "broadcast_to", "astype", "tril", "triu", "split", "detach", "clip"]
