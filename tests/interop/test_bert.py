@@ -59,7 +59,7 @@ def rewrite(folder: Path, edit: Any) -> None:
         (False, False, "BertModel", "encoder.layer.1.attention.output.LayerNorm.bias"),
     ],
 )
-def test_comes_back_as_it_was(head: Any, pooler: Any, model: Any, named: Any, tmp_path: Path) -> None:
+def test_round_trip_to_the_bit(head: Any, pooler: Any, model: Any, named: Any, tmp_path: Path) -> None:
     written = some_bert(masked_word_head=head, pooler=pooler)
     written.save_pretrained(tmp_path)
     read = Bert.from_pretrained(tmp_path)
@@ -88,7 +88,7 @@ def test_float64_stays_and_dropout_may_be_chosen(folder: Path) -> None:
     assert model.token_embedding.weight.dtype == np.float64 and model.config.dropout == 0.3
 
 
-def test_reads_what_older_versions_wrote_besides(folder: Path) -> None:
+def test_reads_the_additional_arrays_of_older_versions(folder: Path) -> None:
     before = Bert.from_pretrained(folder)(IDS).data
 
     def older(tensors: Any) -> None:
@@ -124,7 +124,7 @@ def test_reads_what_older_versions_wrote_besides(folder: Path) -> None:
         ({"layer_norm_eps": "small"}, "config.json does not fit a Bert: BertConfig: norm_eps"),
     ],
 )
-def test_refuses_by_name_what_is_not_computed_here(settings: Any, message: str, folder: Path) -> None:
+def test_unsupported_options_are_refused_by_name(settings: Any, message: str, folder: Path) -> None:
     change(folder, **settings)
     with pytest.raises(FormatError, match=message):
         Bert.from_pretrained(folder)
@@ -151,7 +151,7 @@ def test_refuses_weights_that_do_not_fit(edit: Any, message: str, folder: Path) 
         Bert.from_pretrained(folder)
 
 
-def test_overwrites_only_its_own_kind_and_saves_only_what_it_is(folder: Path, tmp_path: Path) -> None:
+def test_overwrites_only_a_bert_and_saves_only_its_own_weights(folder: Path, tmp_path: Path) -> None:
     some_bert().save_pretrained(folder)
     change(folder, model_type="gpt2")
     with pytest.raises(CheckpointError, match="must be the config of a bert"):

@@ -66,7 +66,7 @@ def agree(model: Any, other: Any) -> None:
     ],
     ids=str,
 )
-def test_theirs_load_here(tmp_path: Path, dtype: Any, changes: dict[str, Any]) -> None:
+def test_transformers_models_load(tmp_path: Path, dtype: Any, changes: dict[str, Any]) -> None:
     other = theirs(getattr(torch, dtype), **changes)
     other.save_pretrained(tmp_path)
     model = GPT.from_pretrained(tmp_path)
@@ -76,14 +76,14 @@ def test_theirs_load_here(tmp_path: Path, dtype: Any, changes: dict[str, Any]) -
     agree(model, other)
 
 
-def test_shards_load_here(tmp_path: Path) -> None:
+def test_transformers_shards_load(tmp_path: Path) -> None:
     other = theirs()
     other.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     agree(GPT.from_pretrained(tmp_path), other)
 
 
-def test_the_headless_model_without_prefix_loads_here(tmp_path: Path) -> None:
+def test_a_model_without_head_and_prefix_loads(tmp_path: Path) -> None:
     other = theirs()
     other.transformer.save_pretrained(tmp_path)
     assert "wte.weight" in read_header(tmp_path / "model.safetensors").tensors
@@ -93,7 +93,7 @@ def test_the_headless_model_without_prefix_loads_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("qkv_bias", [True, False])
-def test_ours_open_there(tmp_path: Path, dtype: Any, tie_weights: bool, qkv_bias: Any) -> None:
+def test_transformers_opens_our_models(tmp_path: Path, dtype: Any, tie_weights: bool, qkv_bias: Any) -> None:
     manual_seed(1)
     config = GPTConfig(
         280,
@@ -128,7 +128,7 @@ def test_ours_open_there(tmp_path: Path, dtype: Any, tie_weights: bool, qkv_bias
         assert np.array_equal(array, again.state_dict()[name])
 
 
-def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_path: Path) -> None:
+def test_both_use_a_head_that_differs_despite_a_promised_tie(tmp_path: Path) -> None:
     theirs(tie_word_embeddings=False).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
@@ -137,7 +137,7 @@ def test_a_head_that_differs_in_spite_of_a_promised_tie_is_honoured_by_both(tmp_
     agree(model, transformers.GPT2LMHeadModel.from_pretrained(tmp_path))
 
 
-def test_what_save_model_writes_loads_here(tmp_path: Path) -> None:
+def test_files_of_save_model_load(tmp_path: Path) -> None:
     """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
     other = theirs()
     other.save_pretrained(tmp_path)

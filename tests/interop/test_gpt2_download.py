@@ -79,7 +79,7 @@ def test_the_files_of_each_size_come_from_their_pinned_revision(server: Any, tmp
     assert len(server.asked) == 4  # what is there is not fetched again
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server: Any, tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed(server: Any, tmp_path: Path) -> None:
     for name in ("config.json", "vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes(FILES[name])
     server.cut_after = 20_000

@@ -1,4 +1,4 @@
-"""A model with its tokenizer: to a Hugging Face folder and back, and more special tokens for both."""
+"""Models with tokenizers in Hugging Face folders, and adding special tokens to both."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ def same_logits(first: Any, second: Any) -> Any:
     ],
     ids=["bpe", "char", "words", "bpe-without-merges"],
 )
-def test_there_and_back(tmp_path: Path, tokenizer: Any, kept_apart: Any) -> None:
+def test_round_trip(tmp_path: Path, tokenizer: Any, kept_apart: Any) -> None:
     model = gpt()
     missing = save_huggingface(tmp_path / "there", model, tokenizer)
     files = set(os.listdir(tmp_path / "there"))
@@ -140,7 +140,7 @@ def test_the_difference_to_transformers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_a_bert_of_64_bits_is_the_same_there(head: Any, tmp_path: Path) -> None:
+def test_a_float64_bert_agrees_with_transformers(head: Any, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     manual_seed(0)
     model = Bert(BertConfig(7, 9, 8, 2, 2, masked_word_head=head, pooler=not head)).to(np.float64).eval()

@@ -25,7 +25,7 @@ SAVED_AS = {
 
 
 @pytest.mark.parametrize("name", SAVED_AS)
-def test_there_and_back_to_the_bit(tmp_path: Path, name: str) -> None:
+def test_round_trip_to_the_bit(tmp_path: Path, name: str) -> None:
     model = tiny_llama(name, dtype=np.float32)
     model.save_pretrained(tmp_path)
     assert read_json(tmp_path / "config.json")["model_type"] == SAVED_AS[name]
@@ -36,7 +36,7 @@ def test_there_and_back_to_the_bit(tmp_path: Path, name: str) -> None:
     assert Llama.from_pretrained(tmp_path).config == read.config
 
 
-def test_an_expert_s_gate_is_w1_there_and_its_up_w3(tmp_path: Path) -> None:
+def test_an_expert_s_gate_is_written_as_w1_and_its_up_as_w3(tmp_path: Path) -> None:
     model = tiny_llama("mixtral", dtype=np.float32)
     model.save_pretrained(tmp_path)
     theirs = read_safetensors(tmp_path / "model.safetensors")
@@ -64,7 +64,7 @@ def test_a_combination_that_no_hugging_face_model_has_is_refused_by_name(
     assert not (tmp_path / "new").exists()
 
 
-def test_other_layers_have_no_place(tmp_path: Path) -> None:
+def test_other_layers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StateDictError):
         tiny_llama("latent").save_pretrained(tmp_path)
 
@@ -114,7 +114,7 @@ LLAMA3 = {
     ],
     ids=str,
 )
-def test_what_is_not_computed_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_unsupported_options_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     tiny_llama(dtype=np.float32).save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", {name: value for name, value in config.items() if value != "leave out"})
@@ -123,7 +123,7 @@ def test_what_is_not_computed_is_refused_by_name(tmp_path: Path, changes: dict[s
     assert str(tmp_path) in str(caught.value)
 
 
-def test_older_files_say_the_same_with_other_names(tmp_path: Path) -> None:
+def test_the_names_of_older_files_are_read(tmp_path: Path) -> None:
     model = tiny_llama("grouped", dtype=np.float32)
     model.save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json")

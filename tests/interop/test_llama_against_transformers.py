@@ -119,7 +119,7 @@ def agree(model: Any, other: Any) -> None:
 
 @each_member
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_theirs_load_here(tmp_path: Path, name: str, dtype: Any) -> None:
+def test_transformers_models_load(tmp_path: Path, name: str, dtype: Any) -> None:
     other = theirs(name, getattr(torch, dtype))
     other.save_pretrained(tmp_path)
     model = Llama.from_pretrained(tmp_path)
@@ -136,7 +136,7 @@ def test_they_agree_in_float64(tmp_path: Path, name: str, all_in_float64: Any) -
 
 
 @each_member
-def test_what_came_from_there_goes_back_and_is_the_same(tmp_path: Path, name: str) -> None:
+def test_round_trip_from_transformers_and_back(tmp_path: Path, name: str) -> None:
     theirs(name).save_pretrained(tmp_path / "theirs")
     model = Llama.from_pretrained(tmp_path / "theirs")
     model.save_pretrained(tmp_path / "ours")
@@ -149,7 +149,7 @@ def test_what_came_from_there_goes_back_and_is_the_same(tmp_path: Path, name: st
         assert np.array_equal(array, again.state_dict()[key])
 
 
-def test_shards_load_here(tmp_path: Path) -> None:
+def test_transformers_shards_load(tmp_path: Path) -> None:
     other = theirs("qwen3")
     other.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
@@ -169,7 +169,7 @@ def test_texts_of_unequal_length_are_continued_alike(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(ours)[-20:], right)
 
 
-def test_ours_open_there_with_their_tokenizer(tmp_path: Path) -> None:
+def test_transformers_opens_our_models_with_their_tokenizer(tmp_path: Path) -> None:
     manual_seed(1)
     tokenizer = BPETokenizer.train("to and fro, to and fro ", 270)
     model = Llama(LlamaConfig(280, 64, 12, 2, 2, num_kv_heads=1)).eval()
@@ -182,7 +182,7 @@ def test_ours_open_there_with_their_tokenizer(tmp_path: Path) -> None:
     assert opened.encode("and to<|endoftext|>fro") == tokenizer.encode("and to<|endoftext|>fro", "all")
 
 
-def test_what_save_model_writes_loads_here(tmp_path: Path) -> None:
+def test_files_of_save_model_load(tmp_path: Path) -> None:
     """`safetensors.torch.save_model` keeps one name of tied weights, and not the one that `save_pretrained` keeps."""
     other = theirs("qwen2", tie_word_embeddings=True)
     other.save_pretrained(tmp_path)
@@ -205,7 +205,7 @@ SHORT_SCALING = {
     ],
     ids=str,
 )
-def test_rotations_that_are_spelled_otherwise(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_other_spellings_of_the_rotation_agree(tmp_path: Path, changes: dict[str, Any]) -> None:
     theirs("llama").save_pretrained(tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", {name: config[name] for name in config if name != "rope_parameters"})

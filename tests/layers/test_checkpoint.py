@@ -1,4 +1,4 @@
-"""Activation checkpointing: less memory, and not a bit of difference."""
+"""Activation checkpointing: less memory, results equal to the bit."""
 
 import tracemalloc
 from typing import Any
@@ -63,7 +63,7 @@ def test_retained_graphs_are_recomputed_each_time() -> None:
         y.backward()
 
 
-def test_parameters_learn_where_the_input_does_not() -> None:
+def test_parameters_have_gradients_where_the_input_needs_none() -> None:
     linear = nn.Linear(3, 3)
     checkpoint(linear, x=Tensor(np.ones((2, 3), np.float32))).sum().backward()
     assert linear.weight.grad is not None
@@ -117,7 +117,7 @@ def test_hooks_of_a_checkpointed_module_run_in_both_forwards() -> None:
     assert seen == [False, True]
 
 
-def test_what_cannot_be_recomputed_is_refused() -> None:
+def test_modules_that_cannot_be_recomputed_are_refused() -> None:
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x

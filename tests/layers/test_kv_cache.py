@@ -1,4 +1,4 @@
-"""The KV cache can forget its end, and sequences can branch."""
+"""The KV cache: extend, truncate, select."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def filled(generator: Any, cache: Any, tokens: int, batch: int = 2) -> Any:
     return np.array(views)
 
 
-def test_layer_cache_appends_and_returns_all_so_far() -> None:
+def test_extend_appends_and_returns_all_tokens_so_far() -> None:
     cache, keys = nn.LayerCache(4), Generator(0).randn(2, 1, 4, 3)
     k, v = cache.extend(keys[..., :1, :], -keys[..., :1, :])
     assert cache.length == 1
@@ -52,7 +52,7 @@ def test_truncate_forgets_the_end_and_keeps_the_rest() -> None:
 
 
 @pytest.mark.parametrize("length", [-1, 6])
-def test_a_cache_cannot_be_cut_to_what_it_does_not_hold(length: Any) -> None:
+def test_truncate_refuses_a_length_that_the_cache_does_not_hold(length: Any) -> None:
     cache = KVCache(1, 10)
     filled(Generator(0), cache, 5)
     with pytest.raises(ConfigError, match=rf"a length in 0\.\.5, what it holds; got {length}"):
@@ -61,7 +61,7 @@ def test_a_cache_cannot_be_cut_to_what_it_does_not_hold(length: Any) -> None:
 
 
 @pytest.mark.parametrize("rows", [[1, 0], [1], [0, 0, 1], []])
-def test_select_lets_sequences_branch(rows: Any) -> None:
+def test_select_repeats_and_drops_sequences(rows: Any) -> None:
     cache, generator = KVCache(2, 10), Generator(0)
     before = filled(generator, cache, 5)
     cache.select(np.array(rows, int))
@@ -70,7 +70,7 @@ def test_select_lets_sequences_branch(rows: Any) -> None:
     np.testing.assert_array_equal(after[..., :5, :], before[:, :, rows])
 
 
-def test_an_empty_cache_has_nothing_to_select() -> None:
+def test_select_leaves_an_empty_cache_empty() -> None:
     cache = KVCache(1, 10)
     cache.select(np.array([0, 0]))
     assert filled(Generator(0), cache, 2).shape == (1, 2, 2, 3, 2, 4)

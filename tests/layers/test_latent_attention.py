@@ -26,7 +26,7 @@ def test_every_gradient_of_latent_attention(name: str) -> None:
     assert every_gradient_of(ATTENTIONS[name](), randn(2, 5, 8))
 
 
-def test_latent_attention_is_attention_over_keys_that_unfold_from_latents() -> None:
+def test_equals_attention_over_keys_projected_from_latents() -> None:
     layer, x = ATTENTIONS["latent and rotary"](), randn(1, 5, 8)
     weight = {name: p.data for name, p in layer.named_parameters()}
     compressed = x @ weight["compress.weight"].T
@@ -54,7 +54,7 @@ def test_latent_attention_is_attention_over_keys_that_unfold_from_latents() -> N
 @pytest.mark.parametrize("name", ATTENTIONS)
 @settings(deadline=None, max_examples=20)
 @given(cuts=st.lists(st.integers(0, 9), max_size=3), batch=st.integers(1, 2))
-def test_read_through_a_cache_is_read_at_once(name: str, cuts: list[int], batch: int) -> None:
+def test_reading_in_parts_through_a_cache_equals_reading_at_once(name: str, cuts: list[int], batch: int) -> None:
     assert_a_cache_changes_nothing(ATTENTIONS[name](), batch, cuts)
 
 

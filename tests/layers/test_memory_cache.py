@@ -17,7 +17,7 @@ def filled(generator: Any, cache: Any, tokens: int, batch: int = 2) -> Any:
     return np.array(views)
 
 
-def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows() -> None:
+def test_a_memory_is_kept_and_select_reorders_it() -> None:
     generator, memory = Generator(0), MemoryCache()
     keys, values = generator.randn(3, 2, 5, 4), generator.randn(3, 2, 5, 4)
     memory.select(np.array([0]))  # nothing is there yet
@@ -31,7 +31,7 @@ def test_a_memory_is_kept_from_the_first_call_and_follows_its_rows() -> None:
     assert len(shared.held[0]) == 1
 
 
-def test_a_decoder_s_cache_selects_in_both_parts() -> None:
+def test_select_reorders_both_caches_of_a_decoder() -> None:
     cache, generator = DecoderCache(2, 6), Generator(1)
     filled(generator, cache, 3)
     for memory in cache.memories:

@@ -55,7 +55,7 @@ def test_every_gradient_of_the_balance() -> None:
     assert gradcheck(balance, [x], parameters={"router": layer.router.weight}).ok
 
 
-def test_balance_is_least_where_experts_are_used_evenly() -> None:
+def test_the_balance_loss_is_smallest_for_even_use() -> None:
     layer = experts(balance=0.5)
     with pytest.raises(GraphError, match="a forward in training mode first"):
         layer.balance_loss()
@@ -72,7 +72,7 @@ def test_balance_is_least_where_experts_are_used_evenly() -> None:
         layer.balance_loss()
 
 
-def test_experts_that_cannot_be() -> None:
+def test_invalid_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="at most num_experts, 4; got 5"):
         experts(used=5)
     with pytest.raises(ConfigError, match="num_experts must be"):

@@ -17,7 +17,7 @@ SCALING = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "orig
 
 
 @given(pairs=st.integers(1, 4), first=st.integers(0, 50), second=st.integers(0, 50), shift=st.integers(0, 10_000))
-def test_a_score_depends_only_on_how_far_apart_two_tokens_are(pairs: Any, first: Any, second: Any, shift: Any) -> None:
+def test_a_score_depends_on_the_distance_of_two_tokens_only(pairs: Any, first: Any, second: Any, shift: Any) -> None:
     rotary = nn.RotaryPositions(2 * pairs, base=100.0)
     query, key = Tensor(randn(1, 1, 2 * pairs)), Tensor(randn(1, 1, 2 * pairs, seed=1))
 
@@ -38,7 +38,7 @@ def test_rotation_is_multiplication_by_a_complex_number() -> None:
     np.testing.assert_allclose(y.data, np.concatenate([turned.real, turned.imag], axis=-1), atol=1e-12)
 
 
-def test_scaling_slows_what_turns_slowly_and_keeps_what_turns_fast() -> None:
+def test_scaling_slows_slow_pairs_and_keeps_fast_ones() -> None:
     plain, scaled = nn.rotary_frequencies(64, 1e6), nn.rotary_frequencies(64, 1e6, SCALING)
     turns = 100 * plain / (2 * math.pi)
     np.testing.assert_array_equal(scaled[turns > 4], plain[turns > 4])
@@ -62,12 +62,12 @@ def test_scaling_slows_what_turns_slowly_and_keeps_what_turns_fast() -> None:
         ((4, 10.0, SCALING | {"factor": "8"}), "numbers above 0"),
     ],
 )
-def test_frequencies_that_cannot_be(arguments: Any, message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         nn.rotary_frequencies(*arguments)
 
 
-def test_an_op_for_pairs_refuses_what_has_none() -> None:
+def test_rotate_refuses_an_odd_number_of_features() -> None:
     with pytest.raises(ShapeError, match="even D"):
         F.rotate(np.ones((2, 3)), np.ones(1), np.ones(1))
     with pytest.raises(ShapeError, match="must broadcast to"):

@@ -24,7 +24,7 @@ def test_an_odd_width_ends_with_a_sine() -> None:
     np.testing.assert_allclose(sinusoidal_positions(3, 5)[:, 4], np.sin(np.arange(3) / 10000**0.8))
 
 
-def test_so_many_positions_on_is_the_same_rotation_everywhere() -> None:
+def test_a_shift_of_positions_is_the_same_rotation_everywhere() -> None:
     table = sinusoidal_positions(50, 8)
     sine, cosine = np.sin(3 / 10000**0.25), np.cos(3 / 10000**0.25)
     turned = table[:-3, 2:4] @ np.array([[cosine, -sine], [sine, cosine]])

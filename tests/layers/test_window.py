@@ -11,7 +11,7 @@ from tinygrad_llm.nn import within_window
 
 
 @given(window=st.integers(1, 7), keys=st.integers(1, 7), data=st.data())
-def test_a_window_shows_a_token_itself_and_those_just_before(window: int, keys: Any, data: Any) -> None:
+def test_a_window_covers_a_token_and_those_just_before_it(window: int, keys: Any, data: Any) -> None:
     queries = data.draw(st.integers(1, keys))
     seen = within_window(window, queries, keys)
     seen = np.ones((queries, keys), bool) if seen is None else seen

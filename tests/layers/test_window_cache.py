@@ -18,7 +18,7 @@ from tinygrad_llm.nn import KVCache, WindowCache
     window=st.integers(1, 12),
     steps=st.lists(st.tuples(st.sampled_from(["read"] * 3 + ["cut", "rows"]), st.integers(0, 70)), max_size=40),
 )
-def test_a_window_cache_holds_what_a_window_needs(window: int, steps: Any) -> None:
+def test_the_last_tokens_equal_those_of_a_cache_that_keeps_all(window: int, steps: Any) -> None:
     """Beside a cache that keeps all: the same last tokens, whatever is read, cut off again and selected."""
     whole, cache, generator = KVCache(1, 300), KVCache(1, 300, [window]), Generator(0)
     layer, batch = cache.layers[0], 2
@@ -45,7 +45,7 @@ def test_a_window_cache_holds_what_a_window_needs(window: int, steps: Any) -> No
             assert layer.nbytes == 2 * batch * 3 * tokens_held(300, window) * 4 * 4
 
 
-def test_a_pass_of_guesses_can_always_be_taken_back() -> None:
+def test_a_pass_of_speculative_guesses_can_always_be_truncated() -> None:
     assert DraftLength.MOST < MAX_ROLLBACK
     for window in (1, 4, 40):
         cache, zeros = KVCache(1, 1000, [window]), np.zeros((1, 1, 16, 2))
@@ -56,7 +56,7 @@ def test_a_pass_of_guesses_can_always_be_taken_back() -> None:
     assert tokens_held(4096, 128) == 127 + 16 + 32 and tokens_held(100, 4096) == tokens_held(100) == 100
 
 
-def test_a_window_cache_that_lost_its_past_says_so() -> None:
+def test_truncating_into_dropped_tokens_empties_the_cache() -> None:
     cache, new = KVCache(2, 100, [4, None]), np.zeros((1, 1, 2, 3))
     for _ in range(20):
         for layer in cache.layers:

@@ -1,4 +1,4 @@
-"""BERT: its definition, what it may see, its gradients, its loss, and that it learns to fill in words."""
+"""BERT: definition, mask, gradients, loss, and learning to predict masked words."""
 
 import dataclasses
 import math
@@ -61,7 +61,7 @@ def by_the_paper(model: Any, ids: Any, segments: Any) -> Any:
     return x, layer_norm(gelu(affine(head.transform, x)), head.norm) @ token.T + head.bias.data
 
 
-def test_the_head_may_begin_with_frequencies() -> None:
+def test_the_head_can_start_from_token_frequencies() -> None:
     model, ids = tiny(spread=False), np.array([[3, 3, 3, 5]])
     model.begin_with_frequencies(ids)
     shares = (np.bincount(ids[0], minlength=13) + 1) / (4 + 13)
@@ -85,7 +85,7 @@ def test_is_the_model_of_the_paper() -> None:
     np.testing.assert_array_equal(model(IDS[0]).data, model(IDS[:1], np.zeros((1, 5), int)).data[0])
 
 
-def test_every_token_sees_every_other_but_for_what_the_mask_hides() -> None:
+def test_every_token_attends_to_every_token_that_the_mask_allows() -> None:
     model, changed = tiny(), IDS.copy()
     changed[:, 4] = 11
     assert (model(changed).data != model(IDS).data).all()
@@ -120,7 +120,7 @@ def test_equals_its_definitions() -> None:
         assert model.loss(IDS, TARGETS).item() == pytest.approx(fused, rel=1e-12)
 
 
-def test_loss_is_the_mean_over_the_hidden_words_only() -> None:
+def test_loss_is_the_mean_over_masked_tokens_only() -> None:
     model = tiny()
     logits = model(IDS).data
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -146,7 +146,7 @@ def test_bert_base_has_the_parameters_of_bert_base() -> None:
         assert Bert(BertConfig(pooler=True)).num_parameters() == 110_106_428  # BertForPreTraining
 
 
-def test_learns_which_word_is_hidden() -> None:
+def test_learns_to_predict_masked_words() -> None:
     """Texts count upwards from a random number, so both neighbours say what a word is."""
     manual_seed(0)
     model = Bert(BertConfig(13, 8, 32, 4, 1, dropout=0.0))
@@ -179,6 +179,6 @@ def test_learns_which_word_is_hidden() -> None:
         (lambda m: BertConfig(gelu="relu"), ConfigError, "gelu must be one of tanh, none; got 'relu'"),
     ],
 )
-def test_what_does_not_fit_is_an_error_that_says_so(call: Any, error: Any, message: str) -> None:
+def test_wrong_input_is_refused(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call(tiny())

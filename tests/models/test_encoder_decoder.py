@@ -1,4 +1,4 @@
-"""The encoder-decoder: what each logit may know, its gradients, its caches, its searches, and that it learns."""
+"""The encoder-decoder: definition, masks, gradients, caches, beam search, and learning to reverse."""
 
 import dataclasses
 import itertools
@@ -75,7 +75,7 @@ def test_is_the_model_of_the_paper() -> None:
         np.testing.assert_allclose(logits[row], expected, rtol=0, atol=1e-12)
 
 
-def test_the_future_and_the_padding_are_hidden_and_the_whole_source_is_not() -> None:
+def test_future_and_padding_are_hidden_and_the_source_is_visible() -> None:
     model, logits = tiny(), tiny()(SOURCE, TARGET, LENGTHS).data
     changed = TARGET.copy()
     changed[:, 2] = 9
@@ -154,7 +154,7 @@ def test_the_memory_is_projected_once() -> None:
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_greedy_texts_of_a_batch_are_those_written_alone(use_cache: Any) -> None:
+def test_greedy_texts_of_a_batch_equal_those_generated_alone(use_cache: Any) -> None:
     model = tiny(seed=3)
     ends = {int(i) for i in (2, 4, 6)}  # so that rows of the batch end at different steps
     written = generate(
@@ -166,7 +166,7 @@ def test_greedy_texts_of_a_batch_are_those_written_alone(use_cache: Any) -> None
         assert list(written[row]) == alone[:stop]
 
 
-def test_rows_that_go_on_keep_their_own_source() -> None:
+def test_selected_rows_keep_their_source() -> None:
     """The first row ends at once; what the second reads must still be its own source."""
     for use_cache in (True, False):
         for seed in range(20):
@@ -188,7 +188,7 @@ def test_rows_that_go_on_keep_their_own_source() -> None:
             raise AssertionError("no model whose texts differ")
 
 
-def test_beam_search_with_caches_finds_what_it_finds_without_and_what_enumeration_finds() -> None:
+def test_beam_search_finds_the_best_texts_with_and_without_caches() -> None:
     model = tiny(seed=1, vocab_size=5)
     source = SOURCE[:1] % 5
     cached, uncached = (
@@ -246,7 +246,7 @@ def test_learns_to_reverse() -> None:
         (SOURCE + 9, None, TARGET, IdRangeError, "embedding"),
     ],
 )
-def test_wrong_input_is_an_error_that_says_so(source: Any, lengths: Any, target: Any, error: Any, message: str) -> None:
+def test_wrong_input_is_refused(source: Any, lengths: Any, target: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         tiny()(source, target, lengths)
 

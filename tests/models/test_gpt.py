@@ -1,4 +1,4 @@
-"""GPT: its sizes, its settings, what each logit may know, its cache, its loss, and that it learns."""
+"""GPT: sizes, settings, causality, cache, loss, and learning."""
 
 import dataclasses
 import gc
@@ -219,7 +219,7 @@ def test_gpt2_init_statistics(tie_weights: bool) -> None:
     assert (model.head.weight is model.token_embedding.weight) == tie_weights
 
 
-def test_first_loss_of_gpt2_init_is_that_of_a_guess() -> None:
+def test_the_first_loss_with_gpt2_init_is_that_of_a_uniform_guess() -> None:
     model = tiny("gpt2", vocab_size=100)
     ids = some_ids(4, 10, vocab_size=100)
     assert abs(model.loss(ids, some_ids(4, 10, seed=2, vocab_size=100)).item() - math.log(100)) < 0.02
@@ -356,7 +356,7 @@ def test_cache_over_several_blocks_of_queries() -> None:
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=0, atol=1e-10)
 
 
-def test_full_cache_says_so_and_stays_as_it_was() -> None:
+def test_a_full_cache_is_an_error_that_leaves_it_unchanged() -> None:
     model = tiny().eval()
     with no_grad():
         cache, ids = model.new_cache(), some_ids(1, 10)
@@ -367,7 +367,7 @@ def test_full_cache_says_so_and_stays_as_it_was() -> None:
         np.testing.assert_allclose(model(ids[:, 8:], cache=cache).data, model(ids).data[:, 8:], atol=1e-5)
 
 
-def test_a_cache_refuses_to_be_differentiated() -> None:
+def test_a_cache_cannot_be_used_while_gradients_are_recorded() -> None:
     model = tiny()
     cache = model.new_cache()
     with pytest.raises(GraphError, match=r"use it under no_grad\(\)"):
@@ -501,7 +501,7 @@ def test_twenty_steps_of_adamw_learn(tie_weights: bool) -> None:
     assert {p.dtype for p in model.parameters()} == {p.grad.dtype for p in model.parameters()} == {np.dtype("float32")}
 
 
-def test_frozen_parameters_collect_nothing() -> None:
+def test_frozen_parameters_get_no_gradient() -> None:
     model = tiny().requires_grad_(False)
     model.head.requires_grad_(True)
     model.loss(some_ids(1, 4), some_ids(1, 4)).backward()
@@ -556,7 +556,7 @@ def test_no_reference_cycle_keeps_a_step_alive() -> None:
         gc.enable()
 
 
-def test_the_loss_asks_a_head_that_was_changed() -> None:
+def test_the_loss_uses_the_forward_of_a_changed_head() -> None:
     """A wrapper, a bias or a hook in the head's place counts in the loss as it does in the logits."""
 
     class Doubled(nn.Module):

@@ -1,4 +1,4 @@
-"""Llama and its relatives: what each logit may know, gradients, caches, every way to generate, folders, refusals."""
+"""The Llama family: causality, gradients, caches, generation, run folders, refusals."""
 
 import dataclasses
 from pathlib import Path
@@ -64,7 +64,7 @@ class no_change:
 
 
 @each_variant
-def test_a_logit_knows_the_past_and_not_the_future(name: str) -> None:
+def test_a_logit_depends_on_the_past_and_not_on_the_future(name: str) -> None:
     model = tiny(name).eval()
     ids = some_ids(9)
     before = model(ids).data
@@ -80,7 +80,7 @@ def windowed() -> Any:
     return Llama(LlamaConfig(13, 60, 16, 4, 2, num_kv_heads=2, window=3)).to(np.float64).eval()
 
 
-def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all() -> None:
+def test_logits_with_a_window_cache_equal_those_without_a_cache() -> None:
     model = windowed()
     texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
     for prompts in (texts, texts[:1]):
@@ -98,7 +98,7 @@ def test_a_cache_of_the_last_tokens_gives_the_logits_of_reading_all() -> None:
         assert cache.nbytes == memory(model, 1, 60).kv_cache
 
 
-def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens() -> None:
+def test_speculative_guesses_can_be_removed_from_a_window_cache() -> None:
     model, prompt = windowed(), some_ids(7)
     plain = generate(model, prompt, 50, use_cache=False)
     np.testing.assert_array_equal(generate(model, prompt, 50), plain)
@@ -111,7 +111,7 @@ def test_guesses_are_taken_back_from_a_cache_of_the_last_tokens() -> None:
 
 
 @each_variant
-def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_past_it(name: str) -> None:
+def test_a_batch_of_unequal_texts_gives_the_logits_of_each_alone(name: str) -> None:
     model, texts = tiny(name), [some_ids(length, seed=length) for length in (3, 7, 1)]
     reading, generator = DecodingState(model, texts), Generator(5)
     for _ in range(9):
@@ -123,7 +123,7 @@ def test_texts_of_unequal_length_are_read_as_if_alone_within_the_context_and_pas
 
 
 @each_variant
-def test_every_way_to_generate_greedily_writes_the_same(name: str) -> None:
+def test_all_greedy_decoders_give_the_same_text(name: str) -> None:
     model, prompt = tiny(name), some_ids(4)
     expected = greedy(model, prompt, 12)
     assert generate(model, prompt, 12).tolist() == expected
@@ -137,7 +137,7 @@ def test_it_learns_a_rule() -> None:
     assert _trained({}).loss(*_rule(9)).item() < 0.05
 
 
-def test_experts_learn_a_rule_and_share_the_work() -> None:
+def test_experts_learn_a_rule_and_are_used_evenly() -> None:
     model = _trained({"num_experts": 3, "balance": 0.1})
     assert model.eval().loss(*_rule(9)).item() < 0.05
     model.train().hidden(_rule(9)[0])
@@ -161,7 +161,7 @@ def _trained(changes: dict[str, Any]) -> Any:
     return model
 
 
-def test_the_loss_in_training_asks_experts_for_balance() -> None:
+def test_the_loss_in_training_includes_the_balance_loss() -> None:
     model, ids = tiny("mixtral", dropout=0.0), some_ids(10).reshape(2, 5)
     plain = model.eval().loss(ids, ids).item()
     model.train()
@@ -202,12 +202,12 @@ def test_parameter_counts() -> None:
         ({"dropout": 1.0}, "dropout must be a probability"),
     ],
 )
-def test_settings_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Llama(dataclasses.replace(TINY, **changes))
 
 
-def test_positions_reach_every_block_and_only_their_differences_count() -> None:
+def test_only_differences_of_positions_matter() -> None:
     model, ids = tiny().eval(), some_ids(6)
     logits = model(ids).data
     np.testing.assert_allclose(model(ids, positions=np.arange(5, 11)).data, logits, atol=1e-9)
@@ -223,7 +223,7 @@ def test_more_tokens_than_the_context_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_run_folder_holds_it(tmp_path: Path, name: str) -> None:
+def test_saved_to_a_run_folder_and_loaded(tmp_path: Path, name: str) -> None:
     model = tiny(name, dtype=np.float32)
     tokenizer = CharTokenizer.train("abcdefghijklm")
     with RunFolder.create(tmp_path / "run") as folder:

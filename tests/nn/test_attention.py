@@ -58,7 +58,7 @@ def test_attention_to_a_memory_of_another_length_is_not_causal() -> None:
     np.testing.assert_allclose(layer(x, memory).data, attention_by_hand(layer, x, memory), atol=1e-12)
 
 
-def test_attention_mask_joins_the_causal_one() -> None:
+def test_the_mask_is_combined_with_the_causal_one() -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(8, 2, causal=True).to(np.float64)
     x = Generator(1).randn(2, 4, 8, dtype=np.float64)
@@ -79,7 +79,7 @@ def test_attention_gradients() -> None:
 
 
 @pytest.mark.parametrize("nothing", [False, -np.inf])
-def test_a_query_that_may_see_no_key_gets_and_gives_nothing(nothing: Any) -> None:
+def test_a_query_without_visible_keys_has_output_and_gradient_zero(nothing: Any) -> None:
     everything = True if nothing is False else 0.0
     mask = np.array([[everything, nothing], [nothing, nothing]])
     runs = []
@@ -119,11 +119,11 @@ def test_every_gradient_of_attention(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 @settings(deadline=None, max_examples=20)
 @given(cuts=st.lists(st.integers(0, 9), max_size=3), batch=st.integers(1, 2))
-def test_read_through_a_cache_is_read_at_once(name: str, cuts: list[int], batch: int) -> None:
+def test_reading_in_parts_through_a_cache_equals_reading_at_once(name: str, cuts: list[int], batch: int) -> None:
     assert_a_cache_changes_nothing(attention(**OPTIONS[name]), batch, cuts)
 
 
-def test_positions_go_on_where_the_cache_ends() -> None:
+def test_positions_continue_where_the_cache_ends() -> None:
     layer, x = attention(**OPTIONS["rotary"]), randn(1, 6, 8)
     with no_grad():
         cache = nn.LayerCache(6)
@@ -133,7 +133,7 @@ def test_positions_go_on_where_the_cache_ends() -> None:
         np.testing.assert_allclose(layer(x, positions=np.arange(50, 56)).data, layer(x).data, atol=1e-9)
 
 
-def test_nothing_outside_the_window_is_seen_and_all_inside_is() -> None:
+def test_a_token_attends_to_its_window_and_nothing_else() -> None:
     layer, x = attention(window=3), randn(1, 8, 8)
     before = layer(x).data
     x[0, 2] += 1
@@ -141,7 +141,7 @@ def test_nothing_outside_the_window_is_seen_and_all_inside_is() -> None:
     assert changed.tolist() == [False, False, True, True, True, False, False, False]
 
 
-def test_head_norms_make_every_query_and_key_as_long() -> None:
+def test_head_norms_remove_the_scale_of_queries_and_keys() -> None:
     layer = attention(**OPTIONS["head norm"])
     before = layer(randn(1, 4, 8)).data
     layer.query.weight.data *= 7
@@ -158,12 +158,12 @@ def test_head_norms_make_every_query_and_key_as_long() -> None:
         ({"head_dim": 0}, "head_dim must be"),
     ],
 )
-def test_attention_that_cannot_be(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         nn.MultiHeadAttention(8, 2, **{"causal": True} | options)
 
 
-def test_rotary_attention_has_no_memory() -> None:
+def test_rotary_attention_refuses_a_memory() -> None:
     with pytest.raises(ConfigError, match="one sequence; got a memory"):
         attention(**OPTIONS["rotary"])(randn(1, 2, 8), memory=randn(1, 3, 8))
 

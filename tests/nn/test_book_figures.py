@@ -90,7 +90,7 @@ def test_causal_attention_of_chapter_3() -> None:
     assert_prints(CausalAttention(3, 2)(np.stack([WORDS, WORDS])), [FIRST_HEAD, FIRST_HEAD])
 
 
-def test_two_heads_side_by_side_of_chapter_3() -> None:
+def test_two_concatenated_heads_of_chapter_3() -> None:
     manual_seed(123)
     heads = nn.ModuleList(CausalAttention(3, 2) for _ in range(2))
     beside = np.concatenate([head(np.stack([WORDS, WORDS])).data for head in heads], axis=-1)

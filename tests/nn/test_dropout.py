@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_llm import Generator, default_generator, manual_seed, nn
 
 
-def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation() -> None:
+def test_dropout_scales_kept_elements_and_is_off_in_evaluation() -> None:
     layer, x = nn.Dropout(0.25, Generator(0)), np.ones(10000, np.float32)
     y = layer(x).data
     assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}

@@ -7,7 +7,7 @@ from tinygrad_llm import Generator, manual_seed, nn
 from tinygrad_llm.nn import functional as F
 
 
-def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation() -> None:
+def test_hidden_width_and_activation_have_defaults_and_can_be_chosen() -> None:
     layer = nn.FeedForward(6)
     assert layer.up.weight.shape == (24, 6)
     assert layer.down.weight.shape == (6, 24)
@@ -19,7 +19,7 @@ def test_feed_forward_widens_fourfold_and_takes_another_width_and_activation() -
     np.testing.assert_array_equal(other(x).data, other.down(other.up(x).relu()).data)
 
 
-def test_a_gate_multiplies_what_passes() -> None:
+def test_the_activated_gate_multiplies_the_other_branch() -> None:
     manual_seed(0)
     layer = nn.FeedForward(4, 6, nn.SiLU(), bias=False, gated=True).to(np.float64)
     x = randn(3, 4)

@@ -1,4 +1,4 @@
-"""The tree of modules: what it finds, in which order, under which names, and what it does to all of it."""
+"""The tree of modules: names, order, sharing, state, hooks, and changes to the whole tree."""
 
 import copy
 import gc
@@ -90,7 +90,7 @@ def test_names_come_in_the_order_of_attributes_a_module_before_its_children() ->
     ]
 
 
-def test_parameters_are_leaves_that_learn_and_buffers_do_not() -> None:
+def test_parameters_require_gradients_and_buffers_do_not() -> None:
     assert nn.Parameter([1, 2]).dtype == np.float32
     assert nn.Parameter([1.0]).requires_grad
     assert nn.Parameter(np.ones(2)).dtype == np.float64
@@ -122,7 +122,7 @@ def test_counts() -> None:
     assert Tied().num_parameters() == 20
 
 
-def test_a_module_that_knows_its_parent_is_walked_once() -> None:
+def test_a_module_with_a_reference_to_its_parent_is_walked_once() -> None:
     module = Twice()
     module.first.parent = module
     assert len(list(module.parameters())) == 2
@@ -202,7 +202,7 @@ def test_loading_takes_tensors_lists_and_other_float_widths_and_keeps_the_dtype(
     np.testing.assert_array_equal(module([[1.0, 1.0]]).data, [[6.0]])
 
 
-def test_every_complaint_is_named_at_once_and_nothing_is_written() -> None:
+def test_all_problems_are_listed_in_one_error_and_nothing_is_written() -> None:
     module = Scaled()
     before = snapshot(module)
     state = {name: array + 1 for name, array in before.items()}
@@ -220,7 +220,7 @@ def test_every_complaint_is_named_at_once_and_nothing_is_written() -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected"])
-def test_each_complaint_alone_is_an_error_and_nothing_is_written(change: Any) -> None:
+def test_each_problem_alone_is_an_error_and_nothing_is_written(change: Any) -> None:
     module = nn.Linear(2, 2)
     before = snapshot(module)
     state = {"weight": np.zeros((2, 2)), "bias": np.zeros(2)}
@@ -250,12 +250,12 @@ def test_not_strict_still_refuses_other_shapes() -> None:
     assert_state_equals(module, before)
 
 
-def test_a_broadcastable_shape_is_still_another_shape() -> None:
+def test_a_broadcastable_shape_is_refused() -> None:
     with pytest.raises(StateDictError, match=r"weight must be \(2, 2\); got \(1, 2\)"):
         nn.Linear(2, 2, bias=False).load_state_dict({"weight": np.zeros((1, 2))})
 
 
-def test_values_that_are_no_numbers_are_refused() -> None:
+def test_values_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(DTypeError, match="numbers"):
         nn.Linear(1, 1, bias=False).load_state_dict({"weight": "one"})
 
@@ -310,7 +310,7 @@ def test_to_keeps_sharing_and_frozen_parameters_frozen() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int64, bool, "no such dtype"])
-def test_to_refuses_what_is_no_float(dtype: Any) -> None:
+def test_to_refuses_dtypes_that_are_not_floating_point(dtype: Any) -> None:
     with pytest.raises(DTypeError, match="to: "):
         nn.Linear(1, 1).to(dtype)
 
@@ -341,7 +341,7 @@ def test_a_hook_may_replace_the_output_for_those_after_it() -> None:
     assert linear.weight.grad.item() == 2.0
 
 
-def test_hooks_are_removed_by_hand_and_by_with_each_only_its_own() -> None:
+def test_a_handle_removes_its_own_hook_by_remove_and_by_with() -> None:
     linear, calls = nn.Linear(1, 1), []
     first = linear.register_forward_hook(lambda *_: calls.append("first"))
     first.remove()
@@ -425,7 +425,7 @@ def test_module_list_and_sequential() -> None:
         nn.Sequential(lambda x: x)
 
 
-def test_a_module_without_forward_says_so() -> None:
+def test_a_module_without_forward_raises_an_error_that_names_it() -> None:
     with pytest.raises(NotImplementedError, match="Module must define forward"):
         nn.Module()(1)
 

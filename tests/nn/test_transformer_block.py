@@ -26,7 +26,7 @@ def test_block_adds_each_part_to_the_residual_stream() -> None:
     np.testing.assert_array_equal(block(x).data, x.data)  # nothing added: the stream passes unchanged
 
 
-def test_block_drops_a_part_of_what_attention_and_of_what_feed_forward_adds() -> None:
+def test_dropout_applies_to_the_outputs_of_attention_and_feed_forward() -> None:
     block, made, dropped = block_of_gpt(dropout=0.5), [], []
     block.attention.register_forward_hook(lambda module, args, output: made.append(output))
     block.feed_forward.register_forward_hook(lambda module, args, output: made.append(output))
