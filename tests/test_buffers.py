@@ -1,5 +1,12 @@
 """Large arrays get memory that nobody refers to any more, and never memory that somebody does."""
 
+import bdb
+import cProfile
+import gc
+import os
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,13 +18,16 @@ ROWS, COLUMNS = 512, 1024  # 2 MB of float32
 
 
 @pytest.fixture(autouse=True)
-def no_buffers_from_before(monkeypatch):
-    monkeypatch.setattr(buffers, "_buffers", [])
-    monkeypatch.setattr(buffers, "_most_needed", 0)
+def an_empty_pool(monkeypatch):
+    monkeypatch.setattr(buffers, "_free", {})
+    monkeypatch.setattr(buffers, "_loans", {})
+    monkeypatch.setattr(buffers, "_peak_bytes", 0)
 
 
 def held() -> int:
-    return sum(len(buffer) for buffer in buffers._buffers)
+    """Bytes of all blocks, free and in use."""
+    free = sum(size * len(blocks) for size, blocks in buffers._free.items())
+    return free + sum(loan.block.size_class for loan in buffers._loans.values())
 
 
 def large(rows=ROWS, dtype=np.float32):
@@ -57,7 +67,7 @@ def test_memory_is_used_again_once_its_array_is_dead():
     y = large()
     assert y.ctypes.data == place
     assert large().ctypes.data != place  # y is alive
-    assert held() == 2 * (y.nbytes + buffers.ALIGNMENT)
+    assert held() == 2 * y.nbytes
 
 
 @pytest.mark.parametrize("view", [lambda x: x[3:9].T, lambda x: x.reshape(-1)[::7], lambda x: memoryview(x), iter])
@@ -78,19 +88,21 @@ def test_a_buffer_may_be_somewhat_larger_but_not_much():
     assert slightly_smaller.ctypes.data == place
     del slightly_smaller
     half = large(ROWS // 2)
-    assert half.base.size == half.nbytes + buffers.ALIGNMENT
+    assert half.base.size_class == half.nbytes
 
 
 def test_small_arrays_are_left_to_numpy():
     x = buffers.empty((10, 10), np.float32)
     assert x.flags.owndata
-    assert not buffers._buffers
+    assert not buffers._loans
 
 
 def test_no_more_is_held_than_was_needed_at_once():
     for rows in range(ROWS, 8 * ROWS, 100):  # every array is a tenth larger than the one before, or less
         kept = [large(rows) for _ in range(3)]
-        assert held() <= (1 + buffers.SLACK) * sum(x.nbytes for x in kept) + kept[0].nbytes
+        in_use = sum(loan.block.size_class for loan in buffers._loans.values())
+        assert in_use <= (1 + 1 / buffers.STEPS) * sum(x.nbytes for x in kept) * 1.5
+        assert held() <= (1 + buffers.SLACK) * buffers._peak_bytes + kept[0].nbytes
         del kept
 
 
@@ -106,6 +118,188 @@ def test_what_is_alive_never_shares_memory():
         del x
         assert all((numbers == step).all() for step, numbers in list(alive.items())[-5:])
     assert all((numbers == step).all() for step, numbers in alive.items())
+
+
+# -- under everything that looks, interrupts or forks
+
+
+def use_the_pool(turns: int = 60) -> None:
+    """Arithmetic whose results show at once when two live arrays share memory."""
+    a, b = (np.full((ROWS, COLUMNS), one, np.float32) for one in (1, 2))
+    for _ in range(turns):
+        x = buffers.add(a, a)
+        y = buffers.add(b, b)
+        view = x[1:]
+        del x
+        z = buffers.add(view, view)
+        if not ((view == 2).all() and (y == 4).all() and (z == 4).all()):
+            raise AssertionError("an array in use was handed out again")
+
+
+def test_under_a_tracer_that_reads_and_keeps_every_frames_variables():
+    kept = []
+
+    def trace(frame, event, argument):
+        if "tinygrad_llm" in frame.f_code.co_filename or frame.f_code is use_the_pool.__code__:
+            kept.append(dict(frame.f_locals))
+            del kept[:-50]
+            frame.f_locals.get("x")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        use_the_pool(8)
+    finally:
+        sys.settrace(before)
+    assert kept
+
+
+def test_imported_and_used_under_a_tracer():
+    """Nothing is learned at import that a tracer could falsify."""
+    program = """
+import sys
+kept = []
+def trace(frame, event, argument):
+    kept.append(frame.f_locals); del kept[:-200]
+    return trace
+sys.settrace(trace)
+import numpy as np
+from tinygrad_llm import Tensor
+a, b = Tensor(np.full((512, 1024), 0.5, np.float32)), Tensor(np.full((512, 1024), 5, np.float32))
+c = a + a
+d = b + b
+print(c.data.min(), c.data.max(), d.data.min(), d.data.max())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0", "1.0", "10.0", "10.0"]
+
+
+def test_under_the_debugger_at_every_line():
+    class Stepper(bdb.Bdb):
+        lines = 0
+
+        def user_line(self, frame):
+            self.lines += 1
+            list(frame.f_locals.items())
+            self.set_step()
+
+    stepper = Stepper()
+    stepper.runcall(use_the_pool, 3)
+    assert stepper.lines > 100
+
+
+def test_under_a_profiler():
+    profile = cProfile.Profile()
+    profile.runcall(use_the_pool, 20)
+    seen = []
+    sys.setprofile(lambda frame, event, argument: seen.append(len(frame.f_locals)))
+    try:
+        use_the_pool(10)
+    finally:
+        sys.setprofile(None)
+    assert seen
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_a_signal_handler_may_allocate_at_any_point():
+    handled = []
+
+    def handler(number, frame):
+        x = large()
+        x[...] = 7
+        y = buffers.add(x, x)
+        handled.append(bool((y == 14).all()))
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+    try:
+        use_the_pool(150)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(handled) > 10 and all(handled)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_forked_while_another_thread_allocates():
+    stop = threading.Event()
+
+    def allocate():
+        while not stop.is_set():
+            use_the_pool(1)
+
+    thread = threading.Thread(target=allocate)
+    thread.start()
+    try:
+        for _ in range(8):
+            child = os.fork()
+            if not child:
+                try:
+                    signal.alarm(20)  # a child that hangs is ended
+                    use_the_pool(2)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_an_array_that_a_finalizer_brings_back_keeps_its_memory():
+    class Keeper:
+        saved = None
+
+        def __del__(self):
+            Keeper.saved = self.array
+
+    keeper = Keeper()
+    keeper.array, keeper.itself = large(), keeper
+    keeper.array[...] = 3
+    del keeper
+    gc.collect()
+    others = [large() for _ in range(3)]
+    for other in others:
+        other[...] = 4
+    assert (Keeper.saved == 3).all()
+    Keeper.saved = None
+
+
+def test_blocks_of_arrays_in_cycles_come_back_when_these_are_collected():
+    cycle = [large()]
+    cycle.append(cycle)
+    place = cycle[0].ctypes.data
+    del cycle
+    gc.collect()
+    assert large().ctypes.data == place
+
+
+def test_an_array_of_another_type_over_the_same_memory_keeps_it():
+    class Other(np.ndarray):
+        pass
+
+    for view in (lambda x: x.view(Other), lambda x: np.frombuffer(x, np.uint8), np.lib.stride_tricks.as_strided):
+        x = large()
+        place, kept = x.ctypes.data, view(x)
+        del x
+        assert large().ctypes.data != place
+        del kept
+        assert large().ctypes.data == place
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex128, np.int64])
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 4), (512, 512)])
+def test_select_is_where(dtype, shape):
+    rng = np.random.default_rng(0)
+    x, mask = rng.normal(size=shape).astype(dtype), np.asarray(rng.random(shape) < 0.5)
+    if x.size > 4 and dtype not in (np.int64,):
+        x.flat[:3] = np.inf, np.nan, -np.inf
+    np.testing.assert_array_equal(buffers.select(mask, x), np.where(mask, x, 0))
+    if len(shape) == 2:
+        np.testing.assert_array_equal(buffers.select(mask.T, x.T), np.where(mask.T, x.T, 0))
+    np.testing.assert_array_equal(buffers.select(np.array(True), x), x)
 
 
 def test_threads_never_get_the_same_memory():

@@ -18,7 +18,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CHAIN = [
     ["errors", "lazy", "scripts", "terminal"],
     ["arrays"],
-    ["checks", "settings", "buffers", "versions"],
+    ["checks", "settings", "buffers"],
+    ["versions"],
     ["graph"],
     ["primitives"],
     ["tensor"],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygrad_llm import Tensor, cat, nn, no_grad, optim, versions
+from tinygrad_llm import Tensor, buffers, cat, nn, no_grad, optim, versions
 from tinygrad_llm.errors import GraphError
 from tinygrad_llm.layers import checkpoint
 from tinygrad_llm.nn import functional as F
@@ -172,7 +172,7 @@ def test_many_parts_of_one_array_are_taken_as_a_whole() -> None:
 def test_memory_that_dies_takes_its_writes_along() -> None:
     x = Tensor(np.ones(3))
     x[0] = 2.0
-    key = id(versions.memory_owner(x.data))
+    key = id(buffers.memory_owner(x.data))
     assert key in versions._writes
     del x
     assert key not in versions._writes

@@ -1,53 +1,70 @@
-"""Memory for large arrays that is used again.
+"""A pool of memory for large arrays: a block whose array has died is used again for the next array of about its size.
 
-A fresh large array is dear: the system hands its memory out page by page at the first touch, zeroed, and takes it back
-when the array dies. A training step makes the same arrays as the step before; so a buffer whose array has died waits
-here for the next array of about its size.
+A new large array is slow: the operating system hands its memory out page by page at the first touch, zeroed, and takes
+it back when the array dies. A training step makes arrays of the same sizes as the step before.
 
-Nobody gives a buffer back. Every array, and every view of one, holds a reference to the memory it lies in, and CPython
-counts references: a buffer that only this file refers to is free.
+The invariant: a block is either in the pool's list of free blocks or under exactly one array. It returns to the list in
+the callback of a weak reference to that array, which CPython calls when the array is deallocated. Every view holds the
+array, directly or through other views, so nothing can read the memory any more, and nobody has to count references.
+
+There is no lock. Blocks are taken and returned by `deque.pop` and `deque.append`, each of which is one step that no
+other thread, signal handler or garbage collection can interrupt, so whoever takes a block has it alone. A signal
+handler or a child process may allocate at any point.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-import threading
-from bisect import bisect_left, bisect_right, insort
+import os
+import weakref
+from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.arrays import Array
 
-SMALLEST = 1 << 17  # bytes: what is smaller, the C library serves quickly from memory that it keeps
-ALIGNMENT = 64  # bytes, one line of the cache: NumPy's vector loops take twice as long for results that straddle two
-SLACK = 0.1
-MOST_WASTE = 1.5  # a buffer may be this many times as large as what is put into it
+SMALLEST = 1 << 17  # bytes: the C library serves smaller arrays quickly from memory that it keeps
+ALIGNMENT = 64  # bytes, one cache line: NumPy's vector loops take twice as long for numbers that straddle two
+STEPS = 8  # sizes of blocks between a power of two and the next
+LARGER_SIZES = 4  # how many sizes above its own a request may be served from: up to 1.5 times as many bytes
+SLACK = 0.1  # free and used blocks together may exceed the most bytes ever in use at once by this share
 
 
-class Buffer(np.ndarray[Any, np.dtype[Any]]):
-    """Bytes for one array to lie in: a type of its own, so that such an array can be told from a view of another."""
+class PooledMemory(np.ndarray[Any, np.dtype[Any]]):
+    """One block of bytes. Its type differs from that of the array over it, so NumPy makes that array the base of views
+    instead of the block.
+    """
 
-    start: int  # of the array: the first byte at a multiple of ALIGNMENT
+    start: int  # the offset of the first byte at a multiple of ALIGNMENT
+    size_class: int  # its size in bytes, without the bytes for alignment
 
 
-_references = sys.getrefcount
-_buffers: list[Buffer] = []  # by size
-_most_needed = 0  # bytes, at once
-_one_at_a_time = threading.Lock()
+class _Loan(weakref.ref[Array]):
+    """A weak reference to the array over a block; the block returns to the pool when that array is deallocated."""
+
+    __slots__ = ("block",)
+    block: PooledMemory
+
+
+_loans: dict[int, _Loan] = {}  # one for each block in use, by the id of the block: a weak reference must be kept alive
+_free: dict[int, deque[PooledMemory]] = {}  # by size class
+_peak_bytes = 0  # the most bytes that were in use at once
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
-    """An array with whatever numbers its memory holds, as `np.empty`; a large one in a buffer that is free."""
+    """An uninitialised array, as `np.empty`; a large one uses a block of the pool."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    buffer = _free_buffer(size + ALIGNMENT)
-    return np.ndarray(shape, dtype, buffer, buffer.start)
+    block = _take_block(size)
+    array: Array = np.ndarray(shape, dtype, block, block.start)
+    loan = _Loan(array, _return_block)
+    loan.block = block
+    _loans[id(block)] = loan
+    return array
 
 
 def empty_like(x: Array) -> Array:
@@ -63,65 +80,93 @@ def zeros(shape: Sequence[int], dtype: Any) -> Array:
 
 
 def copy(x: Array) -> Array:
-    """x again, in C order."""
+    """A copy of x, in C order."""
     y = empty_like(x)
     y[...] = x
     return y
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b for two matrices, in memory from here."""
+    """a @ b for two matrices, in memory of the pool. Shapes: a (N, K), b (K, M) -> (N, M)"""
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)))
 
 
 def add(a: Array, b: Array) -> Array:
-    """a + b, for two large arrays alike in memory from here."""
+    """a + b, in memory of the pool for two large arrays of one shape and dtype."""
     if a.nbytes < SMALLEST or a.shape != b.shape or a.dtype != b.dtype:
         return np.asarray(a + b)
     return np.add(a, b, out=empty_like(a))
 
 
+def select(mask: Array, x: Array) -> Array:
+    """x where `mask` holds, else 0: `np.where(mask, x, 0)` in an eighth of its time where the mask is random.
+
+    The bits of x are combined with a mask of all ones or all zeros: infinity and NaN are selected, not multiplied.
+
+    Shapes: mask (...) booleans, x (...) -> (...)
+    """
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8 or mask.shape != x.shape:
+        return np.where(mask, x, np.zeros((), x.dtype))
+    selected = empty(x.shape, x.dtype)
+    bits = selected.view(f"i{x.dtype.itemsize}")
+    np.negative(mask.view(np.int8), out=bits)  # 0, or -1, which is all ones
+    np.bitwise_and(x.view(bits.dtype), bits, out=bits)
+    return selected
+
+
 def is_view(x: Array) -> bool:
-    """Whether x lies in another array's memory."""
-    return not (x.flags.owndata or isinstance(x.base, Buffer))
+    """Whether x uses another array's memory."""
+    return not (x.flags.owndata or isinstance(x.base, PooledMemory))
 
 
-def _free_buffer(size: int) -> Buffer:
-    """The smallest free buffer that fits, or a new one."""
-    with _one_at_a_time:
-        smallest = bisect_left(_buffers, size, key=len)
-        for buffer in islice(_buffers, smallest, bisect_right(_buffers, size * MOST_WASTE, smallest, key=len)):
-            if _references(buffer) == _REFERENCES_IF_FREE:
-                return buffer
-        _make_room(size)
-        buffer = Buffer(size, np.uint8)
-        buffer.start = -buffer.ctypes.data % ALIGNMENT
-        insort(_buffers, buffer, key=len)
-        return buffer
+def memory_owner(x: Array) -> Array:
+    """The array that x is a view of, at the end of the chain of views; x itself if it is none."""
+    while isinstance(x.base, np.ndarray) and not isinstance(x.base, PooledMemory):
+        x = x.base
+    return x
 
 
-def _make_room(size: int) -> None:
-    """Let free buffers go, those of sizes most unlike `size` first, until no more is held than was needed at once."""
-    global _most_needed
-    free = []
-    for buffer in _buffers:
-        if _references(buffer) == _REFERENCES_IF_FREE:
-            free.append(buffer)
-    held = sum(map(len, _buffers)) + size
-    _most_needed = max(_most_needed, held - sum(map(len, free)))
-    free.sort(key=lambda buffer: abs(len(buffer) - size))
-    while free and held > (1 + SLACK) * _most_needed:
-        unlike = free.pop()
-        held -= len(unlike)
-        del _buffers[next(place for place, buffer in enumerate(_buffers) if buffer is unlike)]
+def _take_block(size: int) -> PooledMemory:
+    """A free block of at least `size` bytes, and at most 1.5 times as many, or a new one."""
+    step = (1 << size.bit_length() - 1) // STEPS
+    smallest = -(-size // step) * step
+    for size_class in range(smallest, smallest + (LARGER_SIZES + 1) * step, step):
+        blocks = _free.get(size_class)
+        if blocks:
+            try:
+                return blocks.pop()  # the most recent: the likeliest to be in the cache
+            except IndexError:  # another thread, or a signal handler, was quicker
+                pass
+    _drop_free_blocks(smallest)
+    block = PooledMemory(smallest + ALIGNMENT, np.uint8)
+    block.start, block.size_class = -block.ctypes.data % ALIGNMENT, smallest
+    return block
 
 
-def _references_if_free() -> int:
-    """Of a buffer that only a list holds, and the name by which a loop asks: versions of Python count differently."""
-    counts = []
-    for buffer in [Buffer(1, np.uint8)]:
-        counts.append(_references(buffer))
-    return counts[0]
+def _return_block(loan: _Loan) -> None:
+    """The array over the block has been deallocated: put the block back into the pool."""
+    block = loan.block
+    _loans.pop(id(block), None)
+    _free.setdefault(block.size_class, deque()).append(block)
 
 
-_REFERENCES_IF_FREE = _references_if_free()
+def _drop_free_blocks(size: int) -> None:
+    """Give free blocks back to the system before a new one of `size` bytes, those of the most different sizes first,
+    until no more is held than was in use at once.
+    """
+    global _peak_bytes
+    in_use = sum([loan.block.size_class for loan in list(_loans.values())]) + size
+    free = sum([size_class * len(blocks) for size_class, blocks in list(_free.items())])
+    _peak_bytes = max(_peak_bytes, in_use)
+    excess = in_use + free - (1 + SLACK) * _peak_bytes
+    for size_class in sorted(_free, key=lambda one: abs(one - size), reverse=True):
+        blocks = _free[size_class]
+        while blocks and excess > 0:
+            try:
+                excess -= blocks.pop().size_class
+            except IndexError:
+                break
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free.clear)  # a child would copy the parent's pages one by one

@@ -312,32 +312,34 @@ def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None
     root.grad = gradient
     try:
         while pending:
-            node = pending.pop()
-            dy, node.grad, node.grad_is_ours = node.grad, None, False
-            backward, parents = node.backward, node.parents
-            gradients: Gradients = [None] * len(parents)
-            if dy is not None and backward is not None:  # else everything after it returned None, and so does this
-                if versions.last_write > node.order:
-                    _expect_unchanged(node, backward)
-                dy.flags.writeable = False
-                if node.retained is not None and (tensor := node.retained()) is not None:
-                    tensor.collect(dy)
-                for observer in _mode.observers:
-                    observer.before_backward(node, dy)
-                with np.errstate(all="ignore"):
-                    gradients = backward(dy)
-                for observer in _mode.observers:
-                    observer.after_backward(node, gradients)
-            name = node.name
-            if not retain_graph:
-                node.backward, node.parents = None, ()
-            del backward, dy  # the activations of this operation die here
-            with np.errstate(all="ignore"):
-                _deliver(name, parents, gradients)
+            with np.errstate(all="ignore"):  # infinity and NaN follow IEEE 754, without NumPy's warnings
+                _go_back(pending.pop(), retain_graph)
             yield
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind
             node.grad, node.grad_is_ours = None, False
+
+
+def _go_back(node: Node, retain_graph: bool) -> None:
+    """Run one operation's backward, and hand the gradients to its parents."""
+    dy, node.grad, node.grad_is_ours = node.grad, None, False
+    backward, parents, name = node.backward, node.parents, node.name
+    gradients: Gradients = [None] * len(parents)
+    if dy is not None and backward is not None:  # else everything after it returned None, and so does this
+        if versions.last_write > node.order:
+            _expect_unchanged(node, backward)
+        dy.flags.writeable = False
+        if node.retained is not None and (tensor := node.retained()) is not None:
+            tensor.collect(dy)
+        for observer in _mode.observers:
+            observer.before_backward(node, dy)
+        gradients = backward(dy)
+        for observer in _mode.observers:
+            observer.after_backward(node, gradients)
+    if not retain_graph:
+        node.backward, node.parents = None, ()
+    del backward, dy  # the activations of this operation die here
+    _deliver(name, parents, gradients)
 
 
 def _expect_unchanged(node: Node, backward: Backward) -> None:
@@ -345,7 +347,7 @@ def _expect_unchanged(node: Node, backward: Backward) -> None:
     for name, array in versions.saved_arrays(backward):
         if not versions.written_since(array, node.order):
             continue
-        known = [i for i, one in enumerate(node.arrays) if one in (id(array), id(versions.memory_owner(array)))]
+        known = [i for i, one in enumerate(node.arrays) if one in (id(array), id(buffers.memory_owner(array)))]
         which = f"`{name}`" if not known else "its result" if known[0] == len(node.parents) else f"operand {known[0]}"
         raise GraphError(
             f"backward: what `{node.name}` saved must stay as it was until its backward has run; {which}, of shape "

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.buffers import memory_owner
 
 next_time = itertools.count(1).__next__
 last_write = 0  # the time of the latest write into any memory
@@ -65,13 +66,6 @@ def written_since(array: Array, time: int) -> bool:
         return True
     low, high = np.lib.array_utils.byte_bounds(array)
     return any(then > time and start < high and low < stop for (start, stop), then in writes.parts.items())
-
-
-def memory_owner(array: Array) -> Array:
-    """The array at the end of the chain of views that `array` belongs to."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def saved_arrays(function: Callable[..., Any]) -> Iterator[tuple[str, Array]]:

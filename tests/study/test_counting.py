@@ -5,12 +5,12 @@ import pytest
 from tiny_gpt import tiny
 
 from tinygrad_llm import Tensor, buffers, manual_seed, nn, study
+from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, Llama, LlamaConfig
 from tinygrad_llm.ops.attention import scaled_dot_product_attention
 from tinygrad_llm.ops.dispatch import composed_ops
 from tinygrad_llm.study.counting import visible_pairs
-from tinygrad_llm.study.held_arrays import owner_of
 
 B, T = 3, 7
 
@@ -145,5 +145,5 @@ def test_an_array_in_a_larger_buffer_counts_by_its_own_size():
     larger = buffers.empty((400_000,), np.uint8)
     del larger
     array = buffers.empty((100, 3000), np.uint8)
-    assert owner_of(array[::2].reshape(-1)[5:]) is not array  # a copy
-    assert owner_of(array[::2, 5:]) is array and array.nbytes == 300_000 < len(array.base)
+    assert memory_owner(array[::2].reshape(-1)[5:]) is not array  # a copy
+    assert memory_owner(array[::2, 5:]) is array and array.nbytes == 300_000 < len(array.base)

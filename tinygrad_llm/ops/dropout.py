@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_probability
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
@@ -44,11 +45,11 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
         return x
     keep = (generator or default_generator()).dropout_mask(x.shape, p)
     scale = dropout_scale(p, x.dtype)
-    y = np.where(keep, x.data, 0)
+    y = buffers.select(keep, x.data)
     y *= scale
 
     def backward(dy: Array) -> Gradients:
-        dx = np.where(keep, dy, 0)
+        dx = buffers.select(keep, dy)
         dx *= scale
         return (dx,)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, Variable, plain_tensor, record_operation
@@ -79,8 +80,11 @@ class Comparison(Variable):
         shapes = [(wanted_shape(bound), at) for bound, at in given]
 
         def backward(dz: Array) -> Gradients:
-            dx = np.where(at_low | at_high, 0, dz)
-            return (dx, *(None if shape is None else unbroadcast(np.where(at, dz, 0), shape) for shape, at in shapes))
+            dx = buffers.select(~(at_low | at_high), dz)
+            return (
+                dx,
+                *(None if shape is None else unbroadcast(buffers.select(at, dz), shape) for shape, at in shapes),
+            )
 
         return record_operation(np.array(z), (self, *(bound for bound, _ in given)), backward)
 
@@ -105,8 +109,8 @@ class Comparison(Variable):
 
         def backward(dz: Array) -> Gradients:
             return (
-                None if x_shape is None else np.where(chosen, 0, dz),
-                None if value_shape is None else unbroadcast(np.where(chosen, dz, 0), value_shape),
+                None if x_shape is None else buffers.select(~chosen, dz),
+                None if value_shape is None else unbroadcast(buffers.select(chosen, dz), value_shape),
             )
 
         return record_operation(np.where(chosen, filling.data, self.data), (self, filling), backward)
@@ -185,8 +189,8 @@ def _extremum(
     def backward(dz: Array) -> Gradients:
         shared = np.where(a == b, dz * 0.5, dz)
         return (
-            None if x_shape is None else unbroadcast(np.where(loses(a, b), 0, shared), x_shape),
-            None if y_shape is None else unbroadcast(np.where(loses(b, a), 0, shared), y_shape),
+            None if x_shape is None else unbroadcast(buffers.select(~loses(a, b), shared), x_shape),
+            None if y_shape is None else unbroadcast(buffers.select(~loses(b, a), shared), y_shape),
         )
 
     backward.__qualname__ = f"Comparison.{name}.<locals>.backward"

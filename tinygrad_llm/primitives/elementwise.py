@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.graph import Gradients, Variable, record_operation
 from tinygrad_llm.primitives import error_function
@@ -76,10 +77,10 @@ class Elementwise(Variable):
 
     def relu(self) -> Tensor:
         """z = max(x, 0);  dx = 0 where x ≤ 0, else dz. NaN stays NaN and passes its gradient on, as in PyTorch."""
-        stopped = self.data <= 0
+        passed = ~(self.data <= 0)
 
         def backward(dz: Array) -> Gradients:
-            return (np.where(stopped, 0, dz),)  # selected: a product would make NaN of 0 · inf
+            return (buffers.select(passed, dz),)  # a product would make NaN of 0 · inf
 
         return record_operation(np.maximum(self.data, 0), (self,), backward)
 

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.graph import Gradients, Node, TensorLike, enable_grad, observe
 from tinygrad_llm.layers.window_cache import tokens_held
 from tinygrad_llm.nn import Module, TransformerBlock
@@ -36,7 +37,7 @@ from tinygrad_llm.ops.attention import scaled_dot_product_attention, visible_key
 from tinygrad_llm.ops.dispatch import intercept
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.study.formatting import terminal_width, wrap
-from tinygrad_llm.study.held_arrays import arrays_held, owner_of
+from tinygrad_llm.study.held_arrays import arrays_held
 from tinygrad_llm.study.module_paths import running_modules
 from tinygrad_llm.study.zero_batch import loss_of, zeros_to_read
 from tinygrad_llm.tensor import Tensor
@@ -244,12 +245,12 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
     """
     with zeros_to_read(model, batch_size, tokens) as (inputs, targets):
         recorder = _watch_loss(model, inputs, targets)
-    seen = {id(owner_of(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
-    seen |= {id(owner_of(array)) for array in (*inputs, targets)}
+    seen = {id(memory_owner(tensor.data)) for tensor in (*model.parameters(), *model.buffers())}
+    seen |= {id(memory_owner(array)) for array in (*inputs, targets)}
     by_module: Counter[str] = Counter()
     for node, path in recorder.paths.items():
         for array in arrays_held(node.backward):
-            owner = owner_of(array)
+            owner = memory_owner(array)
             if id(owner) not in seen:
                 seen.add(id(owner))
                 by_module[path] += owner.nbytes

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.buffers import Buffer
 from tinygrad_llm.tensor import Tensor
 
 
@@ -32,10 +31,3 @@ def arrays_held(held: Any, seen: set[int] | None = None) -> Iterator[Array]:
         for cell in held.__closure__:
             if cell != CellType():  # not an unassigned variable
                 yield from arrays_held(cell.cell_contents, seen)
-
-
-def owner_of(array: Array) -> Array:
-    """The array that owns the memory of `array`; a pooled buffer, which may be larger, does not count as owner."""
-    while isinstance(array.base, np.ndarray) and not isinstance(array.base, Buffer):
-        array = array.base
-    return array

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.graph import Gradients, Node
 from tinygrad_llm.study.call_stack import ModulePaths, operand_names, source_line
 from tinygrad_llm.study.formulas import formula_of, operation_behind
-from tinygrad_llm.study.held_arrays import arrays_held, owner_of
+from tinygrad_llm.study.held_arrays import arrays_held
 from tinygrad_llm.study.tape_entry import BackwardCall, Entry, Operand, Summary, summarize
 from tinygrad_llm.tensor import Tensor
 
@@ -149,10 +150,10 @@ class Recorder:
 
     def _newly_kept(self, backward: Callable[..., Any], parents: Sequence[Tensor]) -> int:
         """Bytes that `backward` keeps and no earlier one does, without parameters."""
-        parameters = {id(owner_of(x.data)) for x in parents if x.collects_gradient}
+        parameters = {id(memory_owner(x.data)) for x in parents if x.collects_gradient}
         size = 0
         for array in arrays_held(backward):
-            owner = owner_of(array)
+            owner = memory_owner(array)
             known = self._counted.get(id(owner))
             if id(owner) not in parameters and (known is None or known() is not owner):
                 self._counted[id(owner)] = weakref.ref(owner)
@@ -168,8 +169,8 @@ def _values_at_largest(gradient: Summary | None, arrays: list[tuple[str, Array]]
 
 
 def _is_view(output: Tensor, parents: Sequence[Tensor]) -> bool:
-    owner = owner_of(output.data)
-    return any(owner is owner_of(x.data) for x in parents)
+    owner = memory_owner(output.data)
+    return any(owner is memory_owner(x.data) for x in parents)
 
 
 def _gradient_name(backward: CodeType) -> str:
