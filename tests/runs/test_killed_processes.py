@@ -147,7 +147,7 @@ cd "$1"
 shift
 cp "$TEXT" text.txt
 resume() { "$@" train --resume --out run; }
-generate() { "$@" generate --model run --prompt The --max-new-tokens 2 >/dev/null; echo "generate: $?" >&2; }
+generate() { "$@" generate --model run --prompt The --max-new-tokens 2 --seed 0 >/dev/null; echo "generate: $?" >&2; }
 "$@" train --data text.txt --out run $FLAGS --stop-at 9 >/dev/null; echo "begun: $?" >&2
 free=$(df -k --output=avail . | tail -1)
 head -c $(((free - 60) * 1024)) /dev/zero >ballast

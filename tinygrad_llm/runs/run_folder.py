@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.architectures import ARCHITECTURES
-from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, StateDictError
+from tinygrad_llm.checks import is_number
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, FormatError, StateDictError
 from tinygrad_llm.formats import (
     MetricsLog,
     RunLock,
@@ -42,6 +43,7 @@ from tinygrad_llm.formats import (
     write_json,
     write_snapshot,
 )
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
@@ -189,10 +191,12 @@ class RunFolder(Callback):
             arrays = read_safetensors(snapshot / OPTIMIZER)
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])
-            self._best = state["best"]
+            self._best = _expect_best(state["best"])
             notices += differences(state["environment"], trainer.processes)
-        except (StateDictError, ConfigError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{snapshot}: does not fit this run: {error}") from error
+        except FormatError:  # names the file itself
+            raise
+        except (StateDictError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CheckpointError(f"{snapshot}: does not fit this run: {str(error)[:500]}") from error
         publish_files(snapshot, self.path, [WEIGHTS])
         return notices
 
@@ -212,7 +216,7 @@ def read_config(path: Path) -> dict[str, Any]:
         )
     if config["model_type"] not in ARCHITECTURES:
         raise CheckpointError(
-            f"{path / CONFIG}: model_type must be one of {', '.join(ARCHITECTURES)}; got {config['model_type']!r}"
+            f"{path / CONFIG}: model_type must be one of {', '.join(ARCHITECTURES)}; got {shown(config['model_type'])}"
         )
     return config
 
@@ -243,7 +247,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     try:
         model.load_state_dict(arrays)
     except StateDictError as error:
-        raise CheckpointError(f"{weights}: does not fit {CONFIG}: {error}") from error
+        raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
     tokenizer = load_tokenizer(folder)
     return model.eval(), tokenizer
 
@@ -264,6 +268,15 @@ def _rejoin_arrays(arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str,
         position, _, part = name.partition(".")
         state[position][part] = array
     return {"state": state, "param_groups": rest["param_groups"]}
+
+
+def _expect_best(best: Any) -> dict[str, Any] | None:
+    """The name and validation loss of the best checkpoint, or None. Raises: ConfigError for another value"""
+    if best is None:
+        return None
+    if not isinstance(best, dict) or not isinstance(best.get("name"), str) or not is_number(best.get("val_loss")):
+        raise ConfigError(f"'best' must have a name and a val_loss; got {shown(best)}")
+    return best
 
 
 def _plain(value: Any) -> Any:

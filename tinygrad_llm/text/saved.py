@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object, write_json
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.gpt2 import GPT2Tokenizer
@@ -50,14 +51,14 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     manifest = read_json_object(path)
     version, kind = manifest.get("version"), manifest.get("kind")
     if type(version) is not int or version < 1:
-        raise FormatError(f"{path}: 'version' must be a positive integer; got {version!r}")
+        raise FormatError(f"{path}: 'version' must be a positive integer; got {shown(version)}")
     if version > FILE_VERSION:
         raise FormatError(
             f"{path}: written by a newer version of this package (file version {version}, known up to "
             f"{FILE_VERSION}): update the package"
         )
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FormatError(f"{path}: 'kind' must be one of {', '.join(KINDS)}; got {kind!r}")
+        raise FormatError(f"{path}: 'kind' must be one of {', '.join(KINDS)}; got {shown(kind)}")
     try:
         return KINDS[kind].from_state(manifest)
     except TokenizerError as error:
