@@ -17,7 +17,7 @@ CORE_FILES = (
     *("buffers.py", "versions.py", "graph.py", "tensor.py"),
     *("models/__init__.py", "models/pretrained.py", "models/language_model.py", "models/gpt.py"),
     *("optim/__init__.py", "optim/blocks.py", "optim/optimizer.py", "optim/adamw.py", "optim/clipping.py"),
-    *("optim/schedules.py", "optim/sgd.py"),
+    "optim/schedules.py",
     *("data/__init__.py", "data/mapped.py", "data/random_order.py", "data/windows.py"),
     "data/window_loader.py",
     *("train/__init__.py", "train/settings.py", "train/evaluation.py", "train/trainer.py"),

@@ -14,7 +14,7 @@ import tinygrad_llm
 import tinygrad_llm.torch as torch
 import tinygrad_llm.torch.nn as nn
 import tinygrad_llm.torch.nn.functional as F
-from tinygrad_llm.errors import ConfigError, FormatError, GraphError
+from tinygrad_llm.errors import ConfigError, DTypeError, FormatError, GraphError
 from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.torch.autograd import grad
 from tinygrad_llm.torch.printing import printed
@@ -137,9 +137,31 @@ def test_a_leaf_that_collects_a_gradient_is_not_written_in_place():
     w = torch.ones(2, requires_grad=True)
     with pytest.raises(GraphError, match="a leaf that requires a gradient"):
         w += 1
+    memory = w.data
     with torch.no_grad():
         w += 1
     assert w.tolist() == [2, 2]
+    assert w.data is memory
+
+
+def test_what_was_written_after_the_forward_is_refused_by_backward():
+    w = torch.ones(2, requires_grad=True)
+    loss = (w * w).sum()
+    with torch.no_grad():
+        w.mul_(3)
+    with pytest.raises(GraphError):
+        loss.backward()
+    x = torch.ones(2)
+    loss = (w * x).sum()
+    nn.init.zeros_(x)
+    with pytest.raises(GraphError):
+        loss.backward()
+
+
+def test_a_fraction_is_not_written_into_integers():
+    x = torch.tensor([1, 2])
+    with pytest.raises(DTypeError, match=r"the result must fit torch\.int64; got torch\.float32"):
+        x += 0.5
 
 
 def test_a_recorded_tensor_can_be_written_and_its_gradient_is_right():

@@ -20,7 +20,7 @@ import numpy as np
 from tinygrad_llm import Tensor as EngineTensor
 from tinygrad_llm import functions, maximum, minimum, ops
 from tinygrad_llm import where as engine_where
-from tinygrad_llm.errors import GraphError, ShapeError
+from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.functions.sorting import Sorted
 from tinygrad_llm.graph import is_grad_enabled
 from tinygrad_llm.random import default_generator
@@ -28,6 +28,7 @@ from tinygrad_llm.torch.grad_names import GradFn, grad_fn_name
 from tinygrad_llm.torch.missing import missing_word
 from tinygrad_llm.torch.printing import printed
 from tinygrad_llm.torch.types import CPU, Size, as_dtype, device, dtype, dtype_of, expect_cpu
+from tinygrad_llm.versions import mark_written
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -362,12 +363,14 @@ class Tensor(EngineTensor):
                 "an in-place write must not touch a leaf that requires a gradient; "
                 "write `y = x + 1` instead of `x += 1`, or update a parameter under no_grad()"
             )
-        if not self.requires_grad and not result.requires_grad:
-            self.data[...] = result.data  # its memory, which other Tensors may share
-            return self
         if result.shape != self.data.shape:
             raise ShapeError(f"in place: the result must have the shape {self.data.shape}; got {result.shape}")
-        self.node, self.data = result.node, result.data.astype(self.data.dtype, copy=False)
+        if not np.can_cast(result.data.dtype, self.data.dtype, "same_kind"):
+            raise DTypeError(f"in place: the result must fit {self.dtype!r}; got {dtype_of(result.data.dtype)!r}")
+        if not is_grad_enabled() or not (self.requires_grad or result.requires_grad):
+            write(self, result.data)  # into its memory, which other Tensors may share
+        else:
+            self.node, self.data = result.node, result.data.astype(self.data.dtype, copy=False)
         return self
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -507,6 +510,12 @@ def _delegated(name: str) -> Callable[..., Any]:
 # What arrays have too, but answer with an array: a reader's `w.grad.flatten().max()` is a Tensor, and prints as one.
 for _name in ("flatten", "max", "min", "mean", "sum", "std", "var", "squeeze", "argmax", "round", "clip"):
     setattr(Gradient, _name, _delegated(_name))
+
+
+def write(target: EngineTensor, values: Any) -> None:
+    """Write into the memory of a Tensor, and note it, so that a graph that saved these numbers refuses to go back."""
+    target.data[...] = values
+    mark_written(target.data)
 
 
 def _plain(value: Any) -> Array:

@@ -10,22 +10,23 @@ import numpy as np
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.random import default_generator
 from tinygrad_llm.torch.missing import missing_word
+from tinygrad_llm.torch.tensor import write
 
 GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
 
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0) -> Any:
-    tensor.data[...] = default_generator().uniform(a, b, tensor.data.shape, tensor.data.dtype)
+    write(tensor, default_generator().uniform(a, b, tensor.data.shape, tensor.data.dtype))
     return tensor
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
-    tensor.data[...] = default_generator().normal(mean, std, tensor.data.shape, tensor.data.dtype)
+    write(tensor, default_generator().normal(mean, std, tensor.data.shape, tensor.data.dtype))
     return tensor
 
 
 def constant_(tensor: Any, val: float) -> Any:
-    tensor.data[...] = val
+    write(tensor, val)
     return tensor
 
 
@@ -38,7 +39,7 @@ def ones_(tensor: Any) -> Any:
 
 
 def eye_(tensor: Any) -> Any:
-    tensor.data[...] = np.eye(*tensor.data.shape)
+    write(tensor, np.eye(*tensor.data.shape))
     return tensor
 
 
