@@ -74,6 +74,10 @@ class Architecture:
         """The config that `settings_of` gave. Raises: ConfigError for settings that do not fit"""
         return self.config.from_dict(settings) if self.read_config is None else self.read_config(settings)
 
+    def settings_from(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings of the config, checked. Raises: ConfigError"""
+        return dict(self.config_from(settings).to_dict())
+
     def preset(self, name: str | None = None) -> dict[str, Any]:
         """All settings of a named size, by default the usual one. Raises: ConfigError for an unknown name"""
         if name is None:

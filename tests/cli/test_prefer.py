@@ -50,7 +50,7 @@ def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(base,
     report = json.loads(whole)
     del report["after"]
     (out / "report.json").write_text(json.dumps(report))
-    for expected in ("reward margin", "is finished: 2/2 steps"):
+    for expected in ("reward margin", "is finished: 2 of 2 steps"):
         code, printed, errors = call(capsys, "prefer", "train", "--resume", "--out", out)
         assert (code, errors) == (0, []) and expected in printed
         assert (out / "report.json").read_text() == whole

@@ -100,7 +100,7 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
         (["train", "--context-length", "9" * 25], 2, "GB of memory to be trained"),
         (["train", "--schedule", "linear"], 2, "--schedule must be one of cosine, inverse_square_root; got 'linear'"),
         (["train", "--vocab-size", "3"], 2, "vocab_size must be an integer of at least 257"),
-        (["train", "--resume", "--out", "{folder}/none"], 2, "there is no folder"),
+        (["train", "--resume", "--out", "{folder}/none"], 2, "there is no run folder"),
         (["run", "--model", "{run}", "--beams", "9" * 25, "a"], 2, "--beams must be at most 256; got 9999"),
         (["run", "--model", "{run}", "--beams", "0", "a"], 2, "num_beams must be an integer of at least 1; got 0"),
         (["run", "--model", "{run}", "--beams", "2", "--length-penalty", "-1", "a"], 2, "length_penalty"),

@@ -255,8 +255,8 @@ def test_misuse_is_one_line(folder: Path, capsys) -> None:
         (["--data", folder / "nothing.txt"], "the file is empty"),
         (["--data", folder / "binary"], "must be UTF-8; byte 128 is 0x80"),
         (["--data", folder / "*.none"], "found none: check the spelling"),
-        (["--data", text, "--vocab-sample", "-1"], "--vocab-sample must be a number of MB above 0; got -1"),
-        (["--data", text, "--vocab-sample", "nan"], "--vocab-sample must be a number of MB above 0; got nan"),
+        (["--data", text, "--vocab-sample", "-1"], "--vocab-sample must be a finite number above 0; got -1.0"),
+        (["--data", text, "--vocab-sample", "nan"], "--vocab-sample must be a finite number above 0; got nan"),
         (["--data", text, "--vocab-sample", "1", "--tokenizer", "char"], "--vocab-sample is for --tokenizer bpe"),
     ):
         code, _, errors = train(capsys, *arguments, "--out", folder / "run", *SMALL)

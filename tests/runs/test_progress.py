@@ -54,7 +54,13 @@ def test_a_line_says_all_that_is_asked_of_it() -> None:
     assert stream.getvalue() == ""  # nothing to renew where there is no terminal, and no interval is over
     log.step_finished(FakeTrainer(), {**RECORD, "step": 5, "train_loss": 4.0, "val_loss": math.log(20.0)})
     line = stream.getvalue()
-    for figure in ("step  5/10", "loss 3.000", "validation 2.996", "perplexity 20.0", "lr 5.0e-04", "grad norm 0.25"):
+    for figure in (
+        "step  5/10",
+        "loss 3.000 (2 steps)",
+        "validation 2.996 (perplexity 20.0)",
+        "lr 5.0e-04",
+        "grad norm 0.25",
+    ):
         assert figure in line
     assert "1,234 tok/s" in line and "left" in line
 

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
-from tinygrad_llm.cli.open_model import open_model
-from tinygrad_llm.cli.train import DEFAULT_TEXT
+from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.data import (
     IGNORE_INDEX,
     MASK,
@@ -29,7 +27,10 @@ from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
@@ -55,7 +56,7 @@ class Options(Settings):
     dropout: float = setting_of(GPTConfig, "dropout", 0.0)
 
 
-def prepare(
+def prepare_job(
     base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """A new BERT, its tokenizer, and the text with words hidden."""
@@ -124,14 +125,14 @@ TRAINING = FineTuning(
     "bert",
     Options(),
     TrainingSettings(steps=600, batch_size=128, learning_rate=2e-3, min_learning_rate=1e-4, warmup_steps=60),
-    prepare,
+    prepare_job,
     from_base=False,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|fill", required=True)
-    TRAINING.add_arguments(add_action(actions, "train", "Train a BERT to guess the hidden words of a text."))
+    add_training_arguments(add_action(actions, "train", "Train a BERT to predict masked tokens of a text."), TRAINING)
     fill = add_action(actions, "fill", f"Fill in each {MASK} of a text.")
     fill.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a BERT")
     fill.add_argument("--top-k", type=int, default=5, metavar="N", help="guesses to show for each hidden word")
@@ -140,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
-        return TRAINING.run(arguments)
+        return train(TRAINING, arguments)
     model, tokenizer = open_model(arguments.model, "bert")
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)

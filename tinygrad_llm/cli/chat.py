@@ -13,7 +13,6 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.instruct import STYLES, style_of
-from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
@@ -22,6 +21,7 @@ from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.generate.streaming import whole_characters
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import SettingError
 from tinygrad_llm.terminal import for_terminal, is_terminal
 from tinygrad_llm.text import StreamDecoder, Tokenizer

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.cli.finetuning import REPORT, FineTuning, Job, add_action
-from tinygrad_llm.cli.open_model import open_model
+from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.data import (
     ClassificationDataset,
     DataLoader,
@@ -23,6 +22,8 @@ from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
+from tinygrad_llm.runs.fine_tuning import REPORT, FineTuning, Job
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
@@ -55,7 +56,9 @@ class Options(Settings):
     )
 
 
-def prepare(base: Any, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine) -> Job:
+def prepare_job(
+    base: Any, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+) -> Job:
     """A classifier on the body of `base`, and the three splits of the texts."""
     if not options.data:
         raise ConfigError("--data must name a CSV or TSV file with a text and a label in each row")
@@ -140,13 +143,14 @@ TRAINING = FineTuning(
     TrainingSettings(
         steps=300, batch_size=8, learning_rate=5e-4, min_learning_rate=5e-5, warmup_steps=20, eval_interval=50
     ),
-    prepare,
+    prepare_job,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|predict", required=True)
-    TRAINING.add_arguments(add_action(actions, "train", "Put a classifier's head on a pretrained model and train it."))
+    summary = "Train a classification head on a pretrained model."
+    add_training_arguments(add_action(actions, "train", summary), TRAINING)
     predict = add_action(actions, "predict", "Say the class of each text and its probability.")
     predict.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a classifier")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
@@ -154,7 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
-        return TRAINING.run(arguments)
+        return train(TRAINING, arguments)
     model, tokenizer = open_model(arguments.model, "classify predict")
     options = RunFolder.open(arguments.model).config.get("options")
     longest = options.get("max_length") if isinstance(options, dict) else None

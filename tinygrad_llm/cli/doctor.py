@@ -1,4 +1,4 @@
-"""Look for what keeps a model from learning, and say what usually causes it."""
+"""Check a model for what keeps it from learning, and name the usual cause."""
 
 from __future__ import annotations
 
@@ -10,22 +10,34 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.architectures import ARCHITECTURES
-from tinygrad_llm.cli import train
-from tinygrad_llm.cli.open_model import open_model
+from tinygrad_llm.cli.flags import add_flags
+from tinygrad_llm.cli.train import add_model_flags
 from tinygrad_llm.data import LongText, WindowBatches
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.encoding import split_of
 from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.runs.pretraining import Pretraining, TextOptions, make_tokenizer, training_text
 from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train import TrainingSettings
+from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.verify.diagnosis import diagnose
+
+USED = ("batch_size", "seed")  # of the settings of a training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    train.add_arguments(parser)
-    parser.add_argument("--model", metavar="DIR", help="the run folder of a trained model, instead of train's flags")
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("--model", metavar="DIR", help="the run folder of a trained model (default: a new model)")
+    unused = tuple(name for name in TrainingSettings.__dataclass_fields__ if name not in USED)
+    add_flags(parser.add_argument_group("batch"), TrainingSettings(), leave_out=unused)
+    add_flags(parser.add_argument_group("text and tokenizer"), TextOptions(), leave_out=("ids",), silent=("data",))
+    add_model_flags(parser)
+    # The other flags of `train` are taken, so that its command can be checked by another first word, and not used.
+    add_flags(parser, TrainingSettings(), leave_out=USED, hidden=True)
+    parser.add_argument("--out", help=argparse.SUPPRESS)
+    parser.add_argument("--ids", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         wrong += not finding.ok
     if wrong:
         print(f"tinygrad-llm doctor: {wrong} of the checks found something wrong; see above", file=sys.stderr)
+    else:
+        status.say("all checks passed: this model is fit to be trained")
     return 1 if wrong else 0
 
 
@@ -55,21 +69,21 @@ def _first_batch(text: LongText, tokenizer: Tokenizer, context_length: int, batc
 def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:
     """The trained model, its tokenizer, the text it was trained on (or --data) and the batch size."""
     folder = Path(given["model"])
-    config = read_config(folder)
-    data = given.get("data", config.get("data", train.DEFAULT_TEXT))
-    text = train.training_text({"data": data}, status)
+    recorded = read_config(folder).get("data")
     model, tokenizer = open_model(folder, "doctor")
-    return model, tokenizer, text, TrainingSettings().batch_size
+    named: dict[str, Any] = {"data": recorded} if isinstance(recorded, str) else {}
+    named |= {name: given[name] for name in ("data", "seed", "batch_size") if name in given}
+    plan = Pretraining().new_plan(named)
+    return model, tokenizer, training_text(plan, status), plan.training.batch_size
 
 
 def _of_flags(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:
     """The model that `train` would begin with, given the same flags."""
-    plan = train.new_plan(given)
-    text = train.training_text(plan, status)
-    tokenizer = train.make_tokenizer(plan, text, status)
-    settings = TrainingSettings.from_dict(plan["training"])
-    architecture = ARCHITECTURES[plan["model_type"]]
-    config = architecture.config_from({**plan["model"], "vocab_size": tokenizer.vocab_size})
+    plan = Pretraining().new_plan(given)
+    text = training_text(plan, status)
+    tokenizer = make_tokenizer(plan.options, text, status)
+    architecture = ARCHITECTURES[plan.model_type]
+    config = architecture.config_from({**plan.model, "vocab_size": tokenizer.vocab_size})
     expect_memory(config)
-    manual_seed(settings.seed)
-    return architecture.begin(config), tokenizer, text, settings.batch_size
+    manual_seed(plan.training.seed)
+    return architecture.begin(config), tokenizer, text, plan.training.batch_size

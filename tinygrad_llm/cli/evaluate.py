@@ -9,7 +9,6 @@ from textwrap import shorten
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.instruct import STYLES, style_of
-from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
@@ -17,6 +16,7 @@ from tinygrad_llm.finetune.multiple_choice import ScoredQuestion, evaluate_choic
 from tinygrad_llm.formats import atomic_write, json_bytes
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.study.formatting import format_count
 
 PLAIN = "plain"

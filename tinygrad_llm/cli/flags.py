@@ -1,18 +1,15 @@
-"""Settings as flags: one for each field of a dataclass, and what a resumed run may do with them; and the help."""
+"""Settings as flags, one for each field of a `Settings` class; the flags of every training; and the help."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.settings import Settings, declaration, kind_of
-
-# The length of a run and how it is watched, not what is being trained.
-CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -28,8 +25,26 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequence[str] = ()) -> None:
-    """One flag for each setting that has a help, of a `Settings` class or an object of one, whose values are shown."""
+def add_run_flags(group: Any, out: str) -> None:
+    """The flags of every command that trains: its run folder, and whether and how far to continue the run in it."""
+    group.add_argument("--out", metavar="DIR", help=f"the run folder (default: {out})")
+    group.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
+    group.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume continues")
+    group.add_argument("--keep", type=int, metavar="N", help="number of checkpoints to keep (default: 2)")
+
+
+def add_flags(
+    group: Any,
+    settings: type[Settings] | Settings,
+    leave_out: Sequence[str] = (),
+    silent: Sequence[str] = (),
+    hidden: bool = False,
+) -> None:
+    """One flag for each setting that has a help, of a `Settings` class or an object of one, whose values are shown.
+
+    The values of the settings in `silent` are not shown: their help says what the default is. `hidden` flags are
+    taken, but not shown.
+    """
     cls = settings if isinstance(settings, type) else type(settings)
     for field in dataclasses.fields(cls):
         if field.name in leave_out:
@@ -40,7 +55,7 @@ def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequen
         note = declared.help
         if not isinstance(settings, type):
             value = getattr(settings, field.name)
-            known = value is not None and value is not False and value != ""
+            known = value is not None and value is not False and value != "" and field.name not in silent
             note += f" (default: {' '.join(filter(None, (str(value), declared.unit)))})" if known else ""
         how: dict[str, Any]
         if kind is bool:
@@ -50,30 +65,10 @@ def add_flags(group: Any, settings: type[Settings] | Settings, leave_out: Sequen
         else:
             metavar = declared.metavar or {int: "N", float: "X"}.get(kind, "NAME")
             how = {"type": kind if kind in (int, float) else str, "metavar": metavar}
-        group.add_argument(flag_of(field.name), help=note.replace("%", "%%") or None, **how)
-
-
-def expect_run_of(command: str, config: Mapping[str, Any], out: Path) -> None:
-    """Raises ConfigError where `command` is to resume a run that another one made, or a model without a training."""
-    if "training" not in config:
-        raise ConfigError(f"--resume goes on with a training run; the model in {out} was imported, and has none")
-    maker = "train" if config.get("task") is None else f"{config['task']} train"
-    if maker != command:
-        raise ConfigError(
-            f"{command} --resume goes on with its own runs; {out} was made by `{maker}`: continue it with "
-            f"`tinygrad-llm {maker} --resume --out {out}`"
-        )
+        group.add_argument(flag_of(field.name), help=argparse.SUPPRESS if hidden else note.replace("%", "%%"), **how)
 
 
 def expect_file_can_be_made(flag: str, path: Path | None) -> None:
     """Refuse a file that could not be written before the work for it is done."""
     if path is not None and ((path.exists() and not path.is_file()) or not path.parent.is_dir()):
         raise ConfigError(f"{flag} must name a file in a folder that exists; got {str(path)!r}")
-
-
-def change_refused(name: str, was: Any, value: Any, changeable: Sequence[str] = CHANGEABLE) -> ConfigError:
-    """The error for a flag of a resumed run that contradicts the run."""
-    return ConfigError(
-        f"--resume goes on with the run's own settings; --{name.replace('_', '-')} was {was}, got {value}; only "
-        f"{', '.join(changeable)} may change; start a new run in another --out"
-    )

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling, stream, until_stop
 from tinygrad_llm.generate.starting import start_ids
 from tinygrad_llm.generate.streaming import expect_stops, whole_characters
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import StreamDecoder
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.study.formatting import format_bytes
 from tinygrad_llm.study.lens import as_page, look
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.cli.open_model import open_model
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import (
     PROMPT_STYLES,
@@ -42,6 +41,8 @@ from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
+from tinygrad_llm.runs.fine_tuning import FineTuning, Job
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
@@ -82,7 +83,7 @@ class Options(Settings):
     lora_alpha: float = setting(16.0, "LoRA: scale of the updates")
 
 
-def prepare(
+def prepare_job(
     base: LanguageModel | None,
     tokenizer: Tokenizer | None,
     options: Options,
@@ -239,7 +240,7 @@ TRAINING = FineTuning(
     TrainingSettings(
         steps=1000, batch_size=8, learning_rate=1e-3, min_learning_rate=1e-4, warmup_steps=50, eval_interval=200
     ),
-    prepare,
+    prepare_job,
     from_nothing=TrainingSettings(
         steps=2400, batch_size=32, learning_rate=4e-3, min_learning_rate=4e-4, warmup_steps=50, eval_interval=300
     ),
@@ -249,8 +250,8 @@ TRAINING = FineTuning(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|generate|evaluate", required=True)
-    TRAINING.add_arguments(
-        add_action(actions, "train", "Train a model, pretrained or new, on questions and their answers.")
+    add_training_arguments(
+        add_action(actions, "train", "Train a model, pretrained or new, on instructions and their answers."), TRAINING
     )
     generate = add_action(actions, "generate", "Answer each instruction.")
     generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")
@@ -270,7 +271,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
-        return TRAINING.run(arguments)
+        return train(TRAINING, arguments)
     model, tokenizer = open_model(arguments.model, "instruct")
     style = arguments.style or style_of(arguments.model) or Options().style
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)

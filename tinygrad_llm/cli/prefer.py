@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
+from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.instruct import STYLES, end_id, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
@@ -22,6 +22,7 @@ from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -39,7 +40,7 @@ class Options(Settings):
     average: bool = setting(True, "log-probabilities averaged over tokens, so that length does not count")
 
 
-def prepare(
+def prepare_job(
     base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """The base, a frozen copy of it to compare with, and the three splits of the pairs."""
@@ -104,17 +105,16 @@ TRAINING = FineTuning(
     TrainingSettings(
         steps=120, batch_size=8, learning_rate=2e-4, min_learning_rate=2e-5, warmup_steps=10, eval_interval=40
     ),
-    prepare,
+    prepare_job,
     suits=style_that_suits,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train", required=True)
-    TRAINING.add_arguments(
-        add_action(actions, "train", "Make chosen answers likelier against rejected ones, beside a frozen copy (DPO).")
-    )
+    summary = "Train with direct preference optimization (DPO), against a frozen copy of the model."
+    add_training_arguments(add_action(actions, "train", summary), TRAINING)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return TRAINING.run(arguments)
+    return train(TRAINING, arguments)

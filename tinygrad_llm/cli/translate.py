@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
-from tinygrad_llm.cli.finetuning import FineTuning, Job, add_action
-from tinygrad_llm.cli.open_model import open_model
+from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.data import (
     DataLoader,
     NumberPairs,
@@ -25,7 +24,9 @@ from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
@@ -58,7 +59,7 @@ class Options(Settings):
     label_smoothing: float = setting_of(EncoderDecoderConfig, "label_smoothing", 0.1)
 
 
-def prepare(
+def prepare_job(
     base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """A new encoder-decoder, its tokenizer, and the pairs to train on and to judge by."""
@@ -177,14 +178,14 @@ TRAINING = FineTuning(
         weight_decay=0.01,
         eval_interval=250,
     ),
-    prepare,
+    prepare_job,
     from_base=False,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|run", required=True)
-    TRAINING.add_arguments(add_action(actions, "train", "Train an encoder-decoder on pairs of texts."))
+    add_training_arguments(add_action(actions, "train", "Train an encoder-decoder on pairs of texts."), TRAINING)
     run = add_action(actions, "run", "Translate each text.")
     run.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of an encoder-decoder")
     run.add_argument("--beams", type=int, default=1, metavar="N", help="texts that a beam search keeps; 1 is greedy")
@@ -194,7 +195,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
-        return TRAINING.run(arguments)
+        return train(TRAINING, arguments)
     if arguments.beams > MOST_BEAMS:
         raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a handful finds what there is")
     model, tokenizer = open_model(arguments.model, "translate")

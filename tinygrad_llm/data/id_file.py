@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_llm.errors import CheckpointError, FormatError
-from tinygrad_llm.formats import json_bytes, open_regular, parse_json, write_json
+from tinygrad_llm.formats import json_bytes, open_regular, parse_json, read_json_object, write_json
 from tinygrad_llm.formats.atomic import cannot_write, sync_file
 
 KIND, VERSION = "tinygrad_llm ids", 1
@@ -82,6 +82,16 @@ class IdFile:
             "split": split,
             "dtype": np.dtype(dtype).name,
         }
+
+    @staticmethod
+    def split_of(folder: str | os.PathLike[str], text: str, tokenizer: str) -> int | None:
+        """The `split` in the manifest of a text and a tokenizer, by their sha256 sums; None if there is none."""
+        path = Path(folder) / f"{text[:12]}-{tokenizer[:12]}.json"
+        try:
+            split = read_json_object(path).get("split")
+        except FormatError:
+            return None
+        return split if type(split) is int else None
 
     def done(self) -> Progress | None:
         """The progress on disk, after comparing all ids with the manifest; None if there is no manifest.

@@ -75,6 +75,22 @@ def encode_once(
     return EncodedText(train, validation, done.validation.bytes, file.path, seconds)
 
 
+def encoded_before(folder: str | os.PathLike[str], text_sha256: str, tokenizer: Tokenizer) -> EncodedText | None:
+    """The ids of a text that is no longer there, by its sha256; None where they are not all in `folder`."""
+    split = IdFile.split_of(folder, text_sha256, tokenizer.fingerprint())
+    if split is None:
+        return None
+    file = IdFile(folder, text_sha256, tokenizer.fingerprint(), split, tokenizer.id_dtype)
+    try:
+        done = file.done()
+    except FormatError:
+        return None
+    if done is None or not done.complete:
+        return None
+    train, validation = file.mapped(done)
+    return EncodedText(train, validation, done.validation.bytes, file.path, 0.0)
+
+
 def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> Progress:
     """Encode what is not encoded yet, and say that all of it is."""
     survey = text.survey

@@ -30,8 +30,8 @@ def draw_losses(records: Sequence[dict[str, Any]], path: Path, of_tokens: bool =
     unit = "nats per token" if of_tokens else "nats per target"
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    trained = [record for record in records if "train_loss" in record]
-    evaluated = [record for record in records if "val_loss" in record]
+    trained = [record for record in records if record.get("train_loss") is not None]
+    evaluated = [record for record in records if record.get("val_loss") is not None]
     axes.plot(
         [record["step"] for record in trained],
         [record["train_loss"] for record in trained],

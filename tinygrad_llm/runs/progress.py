@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -11,6 +12,7 @@ from tinygrad_llm.terminal import fit_line, for_terminal
 from tinygrad_llm.train.evaluation import language_model_loss, perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
 
+RECENT = 25  # steps whose mean training loss is shown
 SECONDS_BETWEEN_RENEWALS = 0.2
 SECONDS_BETWEEN_LINES = 15.0  # where no terminal renews a line, say something at least this often
 
@@ -54,39 +56,40 @@ class StatusLine:
 
 
 class ProgressLog(Callback):
-    """Prints step, losses, learning rate, gradient norm, speed and the time left; perplexity where tokens are guessed.
+    """Prints step, losses, learning rate, gradient norm, speed and the time left.
 
-    Units: losses in nats per target, perplexity in tokens.
+    `loss` is the mean training loss of the last steps, whose number it tells. Perplexity is that of the validation
+    loss, where targets are tokens. Units: losses in nats per target, perplexity in tokens.
     """
 
     def __init__(self, status: StatusLine | None = None) -> None:
         self.status = StatusLine() if status is None else status
         self._first_step = 0
         self._started = 0.0
-        self._losses: list[float] = []
+        self._losses: deque[float] = deque(maxlen=RECENT)
 
     def started(self, trainer: Trainer) -> None:
         self._first_step, self._started = trainer.step, time.monotonic()
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         self._losses.append(record["train_loss"])
-        evaluated = "val_loss" in record
-        if evaluated or record["step"] == trainer.settings.steps:
+        if "val_loss" in record or record["step"] == trainer.settings.steps:
             self.status.say(self._line(trainer, record))
-            self._losses.clear()
         else:
             self.status.renew(lambda: self._line(trainer, record))
 
     def _line(self, trainer: Trainer, record: dict[str, Any]) -> str:
-        steps = trainer.settings.steps
+        steps, recent = trainer.settings.steps, len(self._losses)
         per_step = (time.monotonic() - self._started) / (record["step"] - self._first_step)
-        train_loss = sum(self._losses) / len(self._losses)
-        figures = [f"step {record['step']:>{len(str(steps))}}/{steps}", f"loss {train_loss:.3f}"]
-        if "val_loss" in record:
-            figures.append(f"validation {record['val_loss']:.3f}")
-        of_tokens = trainer.loss is language_model_loss
-        if of_tokens:  # of classes or preferences it would say nothing
-            figures.append(f"perplexity {perplexity(record.get('val_loss', train_loss)):,.1f}")
+        figures = [
+            f"step {record['step']:>{len(str(steps))}}/{steps}",
+            f"loss {sum(self._losses) / recent:.3f} ({recent} step{'s' * (recent > 1)})",
+        ]
+        of_tokens, loss = trainer.loss is language_model_loss, record.get("val_loss")
+        if loss is not None:
+            figures.append(f"validation {loss:.3f}" + f" (perplexity {perplexity(loss):,.1f})" * of_tokens)
+        elif "val_loss" in record:
+            figures.append("validation not finite")
         figures += [
             f"lr {record['learning_rate']:.1e}",
             f"grad norm {record['grad_norm']:.2f}",

@@ -15,8 +15,10 @@ so a crash, a full disk or kill -9 leaves the one before.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,7 @@ from tinygrad_llm.formats import (
     read_json,
     read_metrics,
     read_safetensors,
+    remove_leftovers,
     write_json,
     write_snapshot,
 )
@@ -55,6 +58,7 @@ from tinygrad_llm.train.trainer import Callback, Trainer
 CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
 IN_TRAINING = "training.safetensors"  # the model as it is trained, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
+SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
 
 
 class RunFolder(Callback):
@@ -70,24 +74,27 @@ class RunFolder(Callback):
         if keep < 1:
             raise ConfigError(f"--keep must be at least 1; got {keep}")
         self.path, self.config, self.keep = path, config, keep
+        self.say: Callable[[str], None] = lambda notice: None  # what a user should know, such as a full disk
         self._lock = RunLock(path)
         self._log: MetricsLog | None = None
         self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
+        self._unlogged: list[dict[str, Any]] = []  # records that a full disk did not take
+        self._unsaved, self._next_attempt = False, 0.0
 
     @classmethod
     def create(cls, path: Path, keep: int = 2) -> RunFolder:
-        """A folder for a new run. Raises ConfigError where one is there already, which only `--resume` may touch."""
+        """A folder for a new run, made when the `with` block is entered.
+
+        Raises: ConfigError where it holds a run already, which only `--resume` may touch
+        """
         cls._expect_no_run(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{path}: the run folder cannot be made: {error.strerror}") from None
         return cls(path, {}, keep)
 
     @staticmethod
     def _expect_no_run(path: Path) -> None:
-        if (path / CONFIG).exists():
+        """A run that was begun but has saved nothing, because its first step failed, may be begun again."""
+        if (path / CONFIG).exists() and ((path / "checkpoints").exists() or (path / WEIGHTS).exists()):
             raise ConfigError(f"{path} already holds a run; continue it with --resume, or give a new folder with --out")
 
     @classmethod
@@ -100,7 +107,12 @@ class RunFolder(Callback):
         return load_tokenizer(self.path)
 
     def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: the run folder cannot be made: {error.strerror}") from None
         self._lock.acquire()
+        remove_leftovers(self.path)  # of a process that was killed while it saved
         return self
 
     def __exit__(
@@ -128,16 +140,54 @@ class RunFolder(Callback):
         self._log.truncate_after(trainer.step)  # a killed run may have logged steps after its last checkpoint
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        if self._log is not None:
-            self._log.append(record)
+        self._unlogged.append(record)
+        self._write_log()
+        if self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt:
+            self._save_if_there_is_room(trainer)
 
     def checkpoint_due(self, trainer: Trainer) -> None:
-        self.save(trainer)
+        if trainer.step < trainer.settings.steps and not trainer.stopping:
+            self._save_if_there_is_room(trainer)
+        else:  # nothing comes after it: an error is the only way to say that it is not saved
+            self._write_log(last=True)
+            self.save(trainer)
 
     def finished(self, trainer: Trainer) -> None:
         log = self.path / "metrics.jsonl"
-        if can_draw() and log.exists():  # a run of 0 steps has none
+        if not can_draw() or not log.exists():  # a run of 0 steps has no log
+            return
+        try:
             draw_losses(read_metrics(log), self.path / "loss.png", trainer.loss is language_model_loss)
+        except Exception as error:  # a picture never ends a training
+            self.say(f"warning: no picture of the losses: {error}")
+
+    # -- a full disk
+
+    def _save_if_there_is_room(self, trainer: Trainer) -> None:
+        """Save; where the disk is full, say so, train on, and try again later."""
+        try:
+            self.save(trainer)
+        except CheckpointError as error:
+            if not is_disk_full(error):
+                raise
+            if not self._unsaved:
+                self.say(f"warning: {error}; training goes on, and a checkpoint is saved when there is room")
+            self._unsaved, self._next_attempt = True, time.monotonic() + SECONDS_BETWEEN_ATTEMPTS
+            return
+        if self._unsaved:
+            self.say(f"there is room again: saved after step {trainer.step}")
+        self._unsaved = False
+
+    def _write_log(self, last: bool = False) -> None:
+        """Append the records that are not in the log yet; where the disk is full, keep them for the next step."""
+        while self._log is not None and self._unlogged:
+            try:
+                self._log.append(self._unlogged[0])
+            except CheckpointError as error:
+                if last or not is_disk_full(error):
+                    raise
+                return
+            self._unlogged.pop(0)
 
     # -- checkpoints
 
@@ -250,6 +300,12 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
         raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
     tokenizer = load_tokenizer(folder)
     return model.eval(), tokenizer
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error was caused by a disk, or a quota, without room."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def _separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -103,6 +103,7 @@ class Trainer:
         self.step = 0  # optimizer steps done
         self.bad_steps = 0
         self.val_loss: float | None = None  # the latest
+        self.stopping = False  # whether this call of `train` is about to return
         self._batches: Iterator[Any] | None = None
         root = Generator(self.settings.seed)
         self.generators = {name: root.spawn(name) for name in ("evaluation", "sampling")}
@@ -141,11 +142,13 @@ class Trainer:
         """Train to step `until`, by default to `settings.steps`, the end of the schedule."""
         last = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()
+        self.stopping = False
         for callback in self.callbacks:
             callback.started(self)
         with _interruption_between_steps() as signals:
             while self.step < last and not self._interruptions(signals):
                 self._take_step()
+            self.stopping = True
             if self.step < self.settings.steps or not self.step:  # at the end it is saved already
                 self._checkpoint_due()
             interruptions = self._interruptions(signals)

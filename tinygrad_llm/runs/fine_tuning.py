@@ -1,0 +1,176 @@
+"""Fine-tuning: the task of training a model, pretrained or new, on the data of one command.
+
+A command says what its options are and makes a `Job` of them. The life cycle is that of every run; figures from before
+and from after the training are in the run's report.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.formats import open_regular, read_json_object, write_json
+from tinygrad_llm.runs.hints import program
+from tinygrad_llm.runs.life_cycle import Report, Training, with_model
+from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.runs.plan import RunPlan, absolute
+from tinygrad_llm.runs.progress import StatusLine
+from tinygrad_llm.settings import Settings
+from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train.evaluation import Loss, language_model_loss
+from tinygrad_llm.train.settings import TrainingSettings
+from tinygrad_llm.train.trainer import ResumableLoader, Trainer
+
+Options = TypeVar("Options", bound=Settings)
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, and how to judge it.
+
+    `evaluate()` gives figures that JSON can hold; `describe(before, after)` puts those from before the training and
+    from after it into words. `next_command` is a command for the trained model, `{model}` standing for its folder.
+    """
+
+    model: Any  # a Module with a config
+    loader: ResumableLoader
+    validation: Sequence[Any]
+    evaluate: Callable[[], dict[str, Any]]
+    describe: Callable[[dict[str, Any], dict[str, Any]], str]
+    loss: Loss = language_model_loss
+    next_command: str = ""
+    tokenizer: Tokenizer | None = None  # where it is not the base's
+    finished_weights: Callable[[Any], Mapping[str, Any]] | None = None  # see RunFolder
+    yardsticks: Mapping[str, Any] = field(default_factory=dict)  # figures for the report that no training changes
+
+
+@dataclass(frozen=True)
+class FineTuning(Generic[Options]):
+    """The task of a command that fine-tunes: its default `options` and `settings`, and `prepare_job`, which makes a job
+    from (base, tokenizer, options, settings, status).
+
+    The base is a pretrained model of an architecture that the command takes. A command with `from_base` false has none;
+    with settings `from_nothing`, none is needed, and a new model is trained with those. `suits(DIR)` gives the options
+    that suit a base better than the defaults. The tokenizer is the base's, or that of a run that is resumed.
+    """
+
+    name: str
+    options: Options
+    settings: TrainingSettings
+    prepare_job: Callable[[Any, Any, Options, TrainingSettings, StatusLine], Job]
+    from_base: bool = True
+    from_nothing: TrainingSettings | None = None
+    suits: Callable[[Path], dict[str, Any]] = lambda folder: {}
+
+    def new_plan(self, given: Mapping[str, Any]) -> RunPlan:
+        """The plan of a new run, from flags and defaults. Raises: ConfigError"""
+        settings, base = self.settings, given.get("model") if self.from_base else None
+        if self.from_base and base is None:
+            if self.from_nothing is None:
+                raise ConfigError(
+                    f"--model must name the run folder of a pretrained model; `{program()} train` makes one"
+                )
+            settings = self.from_nothing
+        suiting = {} if base is None else self.suits(Path(base))
+        options = dataclasses.replace(self.options, **{**suiting, **_named(self.options, given)})
+        if data := getattr(options, "data", ""):
+            options = type(options).from_dict({**options.to_dict(), "data": absolute(data)})
+        training = dataclasses.replace(settings, **_named(settings, given))
+        return RunPlan(self.name, options, training, base=None if base is None else absolute(base))
+
+    def resumed_plan(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> RunPlan:
+        """The plan of a run, with the changes that resuming allows. Raises: ConfigError, CheckpointError"""
+        return RunPlan.from_config(config, self.name, self.options, given["out"]).resumed_with(given)
+
+    def prepare(self, plan: RunPlan, out: Path, tokenizer: Tokenizer | None, status: StatusLine) -> Training:
+        """Model, data and report. Raises: ConfigError, DataError"""
+        base = None
+        if plan.base is not None:
+            base, tokenizer = open_model(plan.base, self.name)
+            sha256 = _expect_unchanged("base", Path(plan.base) / "model.safetensors", plan.base_sha256)
+            plan = dataclasses.replace(plan, base_sha256=sha256)
+        if data := getattr(plan.options, "data", ""):
+            plan = dataclasses.replace(plan, data_sha256=_expect_unchanged("data", Path(data), plan.data_sha256))
+        job = self.prepare_job(base, tokenizer, plan.options, plan.training, status)
+        return Training(
+            with_model(plan, job.model),
+            job.model,
+            job.loader,
+            job.validation,
+            FineTuningReport(self.name, job, plan.base, out, status),
+            job.tokenizer or tokenizer,
+            job.loss,
+            finished_weights=job.finished_weights,
+        )
+
+
+@dataclass
+class FineTuningReport(Report):
+    """Figures from before and after a training, in words and in report.json."""
+
+    task: str
+    job: Job
+    base: str | None
+    out: Path
+    status: StatusLine
+
+    def before(self, trainer: Trainer) -> None:
+        """The figures from before the training: of the report, or computed now that no checkpoint is restored yet."""
+        figures = self._recorded().get("before")
+        if not isinstance(figures, dict):
+            self.status.say("evaluating before the training ...")
+            figures = self.job.evaluate()
+        self.figures = figures
+
+    def introduce(self, trainer: Trainer) -> None:
+        model, steps = self.job.model, trainer.settings.steps - trainer.step
+        self._write({})
+        self.status.say(
+            f"training {model.num_parameters(trainable_only=True):,} of {model.num_parameters():,} parameters "
+            f"from {self.base or 'scratch'}, {steps:,} steps to go"
+        )
+
+    def after(self, trainer: Trainer) -> None:
+        self.status.say("evaluating after the training ...")
+        after = self.job.evaluate()
+        self._write({"after": after})
+        self.status.say(self.job.describe(self.figures, after))
+        self.status.say(f"the figures are in {self.out / REPORT}")
+
+    def suggest(self) -> None:
+        if self.job.next_command:
+            self.status.say(f"try it: {program()} {self.job.next_command.replace('{model}', str(self.out))}")
+
+    def is_complete(self) -> bool:
+        return "after" in self._recorded()
+
+    def _recorded(self) -> dict[str, Any]:
+        """The report so far; that of a run that was stopped, even after its last step, has no figures from after it."""
+        return read_json_object(self.out / REPORT) if (self.out / REPORT).exists() else {}
+
+    def _write(self, after: Mapping[str, Any]) -> None:
+        write_json(self.out / REPORT, {"task": self.task, **self.job.yardsticks, "before": self.figures, **after})
+
+
+def _named(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were named, as flags of the command."""
+    names = [field.name for field in dataclasses.fields(settings)]
+    return {name: given[name] for name in names if name in given}
+
+
+def _expect_unchanged(name: str, path: Path, recorded: str | None) -> str:
+    """The sha256 of a file that a run depends on. Raises: ConfigError where another one is recorded"""
+    with open_regular(path, error=DataError) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if recorded not in (None, digest):
+        raise ConfigError(
+            f"--resume needs the {name} that the run began with; {path} has changed: restore it, or start a new run in "
+            "another --out"
+        )
+    return digest

@@ -1,0 +1,152 @@
+"""The plan of a run: all that decides it, as the run's config.json records it. One reader, one writer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_llm.errors import CheckpointError, ConfigError
+from tinygrad_llm.runs.hints import command
+from tinygrad_llm.settings import SettingError, Settings
+from tinygrad_llm.train.settings import TrainingSettings
+
+# What may change when a run is resumed: its length and how it is observed, but nothing that the training depends on.
+CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
+PATHS = ("data", "ids", "model")  # settings that are compared as paths
+FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pretraining, which has no "options"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run trains, on what, and how.
+
+    `task` is the command's name, "" for pretraining; `options` are the settings of the command. `model_type` and
+    `model`, the architecture and its settings, are known once the data are. `base` is the run folder that a fine-tuning
+    started from. The sha256 sums tell whether base and data are still those that the run began with.
+    """
+
+    task: str
+    options: Any
+    training: TrainingSettings
+    model_type: str = ""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
+    base_sha256: str | None = None
+    data_sha256: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that makes and resumes such a run."""
+        return command_of(self.task)
+
+    def to_config(self) -> dict[str, Any]:
+        """The plan as config.json holds it."""
+        options = {name: value for name, value in self.options.to_dict().items() if value is not None}
+        if not self.task:
+            options = {FLAT_NAMES.get(name, name): value for name, value in options.items()}
+        known = {"base": self.base, "base_sha256": self.base_sha256, "data_sha256": self.data_sha256}
+        return {
+            **({"task": self.task, "options": options} if self.task else options),
+            "model_type": self.model_type,
+            "model": dict(self.model),
+            "training": self.training.to_dict(),
+            **{name: value for name, value in known.items() if value is not None},
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], task: str, options: Settings, out: Any) -> RunPlan:
+        """The plan that the config.json in `out` records; `options` are the defaults of the command's options.
+
+        Raises: ConfigError for a run of another command, or a model without a training; CheckpointError for what this
+                command did not write
+        """
+        if "training" not in config:
+            raise ConfigError(f"--resume continues a training run; the model in {out} was imported, and has none")
+        if config.get("task", "") != task:
+            maker = command_of(str(config.get("task", "")))
+            raise ConfigError(
+                f"{command_of(task)} --resume continues its own runs; {out} was made by `{maker}`: continue it with "
+                f"`{command(*maker.split(), '--resume', '--out', out)}`"
+            )
+        found: Any = config.get("options")
+        if not task:  # options stand beside the rest
+            names = {name.name: FLAT_NAMES.get(name.name, name.name) for name in dataclasses.fields(options)}
+            found = {name: config[written] for name, written in names.items() if written in config}
+        sums = {name: config.get(name) for name in ("base", "base_sha256", "data_sha256")}
+        model = config.get("model")
+        for name, value in sums.items():
+            if value is not None and not isinstance(value, str):
+                raise _not_ours(task, name)
+        if not isinstance(model, dict):
+            raise _not_ours(task, "model")
+        return cls(
+            task,
+            _settings(type(options), found, task, "options"),
+            _settings(TrainingSettings, config["training"], task, "training"),
+            str(config.get("model_type")),
+            model,
+            **sums,
+        )
+
+    def resumed_with(self, given: Mapping[str, Any]) -> RunPlan:
+        """The plan of the run when it is resumed with these flags: they may repeat it, and change what is CHANGEABLE.
+
+        Raises: ConfigError for a flag that contradicts the run
+        """
+        recorded = {
+            **(self.model if not self.task else {}),
+            **self.training.to_dict(),
+            **self.options.to_dict(),
+            "architecture": self.model_type,
+            "model": self.base or "none",
+        }
+        for name, value in given.items():
+            if name in recorded and name not in (*CHANGEABLE, "ids") and not _same(name, recorded[name], value):
+                raise change_refused(name, recorded[name], value)
+        changes = {name: value for name, value in given.items() if name in CHANGEABLE}
+        options = self.options
+        if given.get("ids") is not None:  # another place for the same ids
+            options = dataclasses.replace(options, ids=given["ids"])
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, **changes), options=options)
+
+
+def command_of(task: str) -> str:
+    """The command that makes runs of a task: `train`, or `classify train`."""
+    return f"{task} train" if task else "train"
+
+
+def change_refused(name: str, was: Any, value: Any) -> ConfigError:
+    """The error for a flag of a resumed run that contradicts the run."""
+    return ConfigError(
+        f"--resume continues a run with its own settings; --{name.replace('_', '-')} was {was}, got {value}; only "
+        f"{', '.join(CHANGEABLE)} may change; start a new run in another --out"
+    )
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path that means the same from every working directory."""
+    return os.path.abspath(os.fspath(path))
+
+
+def _same(name: str, recorded: Any, value: Any) -> bool:
+    if name in PATHS and isinstance(recorded, str) and isinstance(value, str | os.PathLike):
+        return absolute(recorded) == absolute(value)
+    return bool(recorded == value)
+
+
+def _settings(cls: type[Any], found: Any, task: str, name: str) -> Any:
+    """An object of the class `cls` from a part of config.json. Raises: CheckpointError"""
+    if not isinstance(found, dict):
+        raise _not_ours(task, name)
+    nullable = {one.name for one in dataclasses.fields(cls) if one.default is None}
+    try:  # "" stood for None in older runs
+        return cls.from_dict({key: None if value == "" and key in nullable else value for key, value in found.items()})
+    except SettingError as error:
+        raise CheckpointError(f"{_not_ours(task, name)}: {error}") from error
+
+
+def _not_ours(task: str, name: str) -> CheckpointError:
+    return CheckpointError(f"the run's config.json: {name} must be what `{command_of(task)}` wrote")

@@ -1,0 +1,283 @@
+"""Pretraining: the task of training a language model on a text, from its tokenizer to a sample of what it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.architectures import ARCHITECTURES, Architecture, taken_by
+from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, TinygradLLMError
+from tinygrad_llm.generate import Sampling, generate
+from tinygrad_llm.generate.starting import ids_if_known
+from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.encoding import EncodedText, encode_once, encoded_before, split_of
+from tinygrad_llm.runs.hints import command
+from tinygrad_llm.runs.life_cycle import Report, Training, with_model
+from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.plan import RunPlan, absolute, change_refused
+from tinygrad_llm.runs.progress import StatusLine
+from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
+from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.text import BPETokenizer, CharTokenizer, GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
+from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
+from tinygrad_llm.train.settings import TrainingSettings
+from tinygrad_llm.train.trainer import Callback, Trainer
+
+DEFAULT_ARCHITECTURE = "gpt"
+DEFAULT_TEXT = "python-docs"
+IDS = "ids"  # the folder in the run folder
+FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
+SAMPLE_TOKENS = 100
+SAMPLING = Sampling(temperature=0.8, top_k=50)
+ROUND_TRIP = 10_000  # characters that tell whether a tokenizer gives the text back
+SIZES = ("embedding_dim", "num_layers", "num_heads")  # that tell one preset from another
+
+
+@dataclass(frozen=True)
+class TextOptions(Settings):
+    """The text of a pretraining run and its tokenizer, as config.json records them."""
+
+    data: str = setting(
+        DEFAULT_TEXT, "a UTF-8 text file, folder or glob (default: Python's own documentation)", metavar="PATH"
+    )
+    ids: str | None = setting(
+        None, "folder of the text's token ids, for use by several runs (default: OUT/ids)", metavar="FOLDER"
+    )
+    tokenizer: str = setting(
+        "bpe",
+        "unit of a token: char, a character; bpe, byte pair encoding trained on the text; gpt2, GPT-2's byte pair "
+        "encoding; words, a word",
+        choices=("char", "bpe", "gpt2", "words"),
+    )
+    vocab_size: int = setting(2048, "vocabulary size of the BPE tokenizer", least=1)
+    # A vocabulary of 2,048 (16,384) tokens learned from 10 of 41 MB of Python sources needs 0.4% (1.0%) more tokens for
+    # other sources than one learned from all 41, in a third (a fifth) of the time; learned from 1 MB, 3.2% (7.5%) more.
+    vocab_sample: float = setting(
+        10.0, "amount of text that the BPE tokenizer is trained on, sampled evenly", above=0, unit="MB", metavar="MB"
+    )
+
+
+class Pretraining:
+    """The task of `train`. `processes` on this machine train together, each with a model of its own."""
+
+    name = ""
+
+    def __init__(self, processes: int = 1) -> None:
+        self.processes = processes
+
+    def new_plan(self, given: Mapping[str, Any]) -> RunPlan:
+        """The plan of a new run, from flags and defaults. Raises: ConfigError"""
+        architecture = ARCHITECTURES[given.get("architecture", DEFAULT_ARCHITECTURE)]
+        names = [field.name for field in dataclasses.fields(TextOptions)]
+        options = TextOptions.from_dict({name: given[name] for name in names if given.get(name) is not None})
+        if options.tokenizer != "bpe":
+            for flag in ("vocab_size", "vocab_sample"):
+                if flag in given:
+                    raise ConfigError(f"--{flag.replace('_', '-')} is for --tokenizer bpe; got {options.tokenizer}")
+        if "data" in given and not (options.data == DEFAULT_TEXT and not Path(DEFAULT_TEXT).exists()):
+            options = dataclasses.replace(options, data=absolute(options.data))
+        if options.ids is not None:
+            options = dataclasses.replace(options, ids=absolute(options.ids))
+        names = [field.name for field in dataclasses.fields(TrainingSettings) if field.name in given]
+        training = TrainingSettings.from_dict({name: given[name] for name in names})
+        return RunPlan("", options, training, architecture.name, _model_settings(architecture, given))
+
+    def resumed_plan(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> RunPlan:
+        """The plan of a run, with the changes that resuming allows. Raises: ConfigError, CheckpointError"""
+        plan = RunPlan.from_config(config, self.name, TextOptions(), given["out"])
+        known = [architecture.name for architecture in taken_by("train")]
+        if plan.model_type not in known:
+            raise CheckpointError(
+                f"the run's config.json: model_type must be one of {', '.join(known)}; got {plan.model_type}"
+            )
+        if "preset" in given:
+            sizes = ARCHITECTURES[plan.model_type].preset(given["preset"])
+            if any(plan.model.get(size) != sizes.get(size) for size in SIZES if size not in given):
+                raise change_refused("preset", "another size", given["preset"])
+        return plan.resumed_with(given)
+
+    def prepare(self, plan: RunPlan, out: Path, tokenizer: Tokenizer | None, status: StatusLine) -> Training:
+        """Model, data and report. Raises: ConfigError, DataError, CheckpointError"""
+        architecture = ARCHITECTURES[plan.model_type]
+        folder = plan.options.ids or out / IDS
+        text = None if tokenizer is not None and _is_gone(plan) else training_text(plan, status)
+        if tokenizer is None:
+            tokenizer = make_tokenizer(plan.options, text or training_text(plan, status), status)
+        elif plan.model.get("vocab_size") != tokenizer.vocab_size:
+            raise CheckpointError(
+                f"{out}: config.json and the tokenizer do not fit each other: vocab_size is "
+                f"{plan.model.get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
+            )
+        config = architecture.config_from({**plan.model, "vocab_size": tokenizer.vocab_size})
+        expect_memory(config, self.processes)
+        if text is None:
+            encoded = encoded_before(folder, str(plan.data_sha256), tokenizer)
+            if encoded is None:
+                training_text(plan, status)  # says what is missing
+                raise DataError(f"{plan.options.data}: cannot be read")
+            status.say(f"{plan.options.data} is gone; using its ids in {encoded.path}")
+        else:
+            encoded = encode_once(text, tokenizer, folder, status)
+        status.say(f"{len(encoded.train):,} training tokens, {len(encoded.validation):,} validation tokens")
+        settings = plan.training
+        model: Any = architecture.begin(config)
+        shuffling = Generator(settings.seed).spawn("shuffling")
+        loader = WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling)
+        sampler = Sampler(tokenizer, status)
+        sha256 = plan.data_sha256 if text is None else text.survey.sha256
+        return Training(
+            with_model(dataclasses.replace(plan, data_sha256=sha256), model),
+            model,
+            loader,
+            WindowBatches(encoded.validation, config.context_length, settings.batch_size),
+            PretrainingReport(out, model, loader, encoded, gives_text_back(tokenizer, text), sampler, status),
+            tokenizer,
+            callbacks=[sampler],
+        )
+
+
+def _model_settings(architecture: Architecture, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's settings: those of a preset, with the changes that the flags ask for. Raises: ConfigError"""
+    settings = architecture.preset(given.get("preset"))
+    for other in taken_by("train"):
+        for name in other.config.__dataclass_fields__:
+            if name in given and name not in (*settings, "vocab_size"):
+                raise ConfigError(f"--{name.replace('_', '-')} is no setting of --architecture {architecture.name}")
+    settings |= {name: given[name] for name in settings if name in given and name != "vocab_size"}
+    return architecture.settings_from(settings)
+
+
+def _is_gone(plan: RunPlan) -> bool:
+    """Whether the files of the text are no longer there."""
+    data = plan.options.data
+    if data == DEFAULT_TEXT and not Path(data).exists():
+        return False
+    try:
+        LongText.of_files(data)
+    except DataError:
+        return True
+    return False
+
+
+def training_text(plan: RunPlan, status: StatusLine) -> LongText:
+    """The text that the plan names: files in the order of their paths, a blank line between two.
+
+    Raises: DataError where there is none, ConfigError where a resumed run's text has changed
+    """
+    data = plan.options.data
+    status.say(f"reading {data} ...")
+    if data == DEFAULT_TEXT and not Path(data).exists():
+        text = LongText.of_string(data, corpora.load_text(DEFAULT_TEXT))
+    else:
+        text = LongText.of_files(data)
+    for note in text.notes:
+        status.say(note)
+    digest = text.survey.sha256
+    if plan.data_sha256 not in (None, digest):
+        raise ConfigError(
+            f"--resume needs the text that the run began with; {data} has changed (sha256 {digest[:16]}, was "
+            f"{str(plan.data_sha256)[:16]}); restore it, or start a new run in another --out"
+        )
+    return text
+
+
+def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> Tokenizer:
+    """The tokenizer that the options name: trained on the text, or GPT-2's."""
+    if options.tokenizer == "gpt2":
+        return GPT2Tokenizer()
+    if options.tokenizer == "char":
+        return CharTokenizer.train(text.blocks())
+    split = split_of(text)
+    if options.tokenizer == "words":
+        return SimpleTokenizerV2.train(vocabulary_sample(text, split, math.inf))
+    size, sample = options.vocab_size, 1e6 * options.vocab_sample
+    whole = text.survey.bytes * split / text.survey.characters
+    part = f"{split:,} characters"
+    if sample < whole:
+        part = f"a sample of {sample / 1e6:,.4g} of {whole / 1e6:,.0f} MB, spread evenly over the training part"
+    status.say(f"training a BPE tokenizer of {size:,} tokens on {part} ...")
+
+    def progress(done: int, total: int) -> None:
+        status.renew(lambda: f"  {done:,} of {total:,} merges")
+
+    return BPETokenizer.train(vocabulary_sample(text, split, sample), size, progress=progress)
+
+
+def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:
+    """Whether decoding gives the text that was encoded: else bits per byte would count bytes that no token encodes."""
+    if text is None:
+        return False
+    sample = "".join(text.blocks(0, ROUND_TRIP))
+    try:
+        return tokenizer.decode(tokenizer.encode_ordinary(sample)) == sample
+    except TinygradLLMError:
+        return False
+
+
+class Sampler(Callback):
+    """Prints generated text every `sample_interval` steps, from a generator of its own. It never ends a training."""
+
+    def __init__(self, tokenizer: Tokenizer, status: StatusLine) -> None:
+        self.tokenizer, self.status = tokenizer, status
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        interval = trainer.settings.sample_interval
+        if interval and record["step"] % interval == 0 and record["step"] < trainer.settings.steps:
+            self.status.say(f"  {self.sample(trainer)!r}")
+
+    def sample(self, trainer: Trainer) -> str:
+        """Generated text, from the beginning of a line; where that fails, why."""
+        model: Any = trainer.model
+        prompt = ids_if_known(self.tokenizer, "\n") or [0]
+        try:
+            ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=trainer.generators["sampling"])
+            return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
+        except Exception as error:
+            return f"no sample: {error}"
+
+
+@dataclass
+class PretrainingReport(Report):
+    """What `train` says before and after."""
+
+    out: Path
+    model: Any
+    loader: WindowLoader
+    encoded: EncodedText
+    reversible: bool
+    sampler: Sampler
+    status: StatusLine
+
+    def introduce(self, trainer: Trainer) -> None:
+        config, settings, rows = self.model.config, trainer.settings, self.loader.rows_per_batch
+        tokens = settings.steps * rows * settings.grad_accumulation * config.context_length
+        self.status.say(
+            f"a {type(self.model).__name__} of {self.model.num_parameters():,} parameters ({config.num_layers} layers, "
+            f"{config.num_heads} heads, {config.embedding_dim} wide, context {config.context_length}); "
+            f"{settings.steps:,} steps, {tokens:,} tokens"
+        )
+        if rows < settings.batch_size:
+            self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
+        if trainer.processes > 1:
+            self.status.say(f"{trainer.processes} processes share each batch of {rows} rows")
+        if trainer.step:
+            self.status.say(f"continuing after step {trainer.step}")
+
+    def after(self, trainer: Trainer) -> None:
+        self.status.say(f"\na sample of generated text:\n{self.sampler.sample(trainer)}\n")
+        loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
+        bits = bits_per_byte(loss, len(self.encoded.validation), self.encoded.validation_bytes)
+        per_byte = f", {bits:.3f} bits per byte" if self.reversible else ""
+        self.status.say(f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}){per_byte}")
+
+    def suggest(self) -> None:
+        prompt = ["The "] if ids_if_known(self.sampler.tokenizer, "The ") else []
+        words = ["generate", "--model", self.out, *(["--prompt", *prompt] if prompt else [])]
+        self.status.say(f"generate text: {command(*words)}")
