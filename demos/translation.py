@@ -134,7 +134,7 @@ print(f"beam search with 4 beams corrects {saved} of {len(wrong[:10])} wrong one
 
 # %%
 ids = np.array([[*tokenizer.encode_ordinary(pairs[0].source), end]])
-for beam in beam_search(model.reading(ids), np.array([end]), 40, num_beams=3, length_penalty=1.0, eos_id=end):
+for beam in beam_search(model.conditioned_on(ids), np.array([end]), 40, num_beams=3, length_penalty=1.0, eos_id=end):
     print(f"  {beam.score:8.4f} nats per token: {tokenizer.decode(beam.ids[1:])}")
 some = [pair.source for pair in pairs[:100]]
 times = []

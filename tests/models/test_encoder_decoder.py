@@ -140,16 +140,16 @@ def test_cached_logits_are_those_of_one_pass() -> None:
     model, cache = tiny(), None
     with no_grad():
         whole = model(SOURCE, TARGET, LENGTHS).data
-        reading = model.reading(SOURCE, LENGTHS)
-        cache = reading.new_cache()
-        parts = [reading.head(reading.hidden(TARGET[:, i : i + 1], cache)).data for i in range(4)]
+        conditioned = model.conditioned_on(SOURCE, LENGTHS)
+        cache = conditioned.new_cache()
+        parts = [conditioned.head(conditioned.hidden(TARGET[:, i : i + 1], cache)).data for i in range(4)]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=0, atol=1e-13)
 
 
 def test_the_memory_is_projected_once() -> None:
     model, calls = tiny(), []
     model.decoder[0].cross_attention.key.register_forward_hook(lambda *_: calls.append(1))
-    generate(model.reading(SOURCE[:1]), [np.array([0])], 5, look_ahead=False)
+    generate(model.conditioned_on(SOURCE[:1]), [np.array([0])], 5, look_ahead=False)
     assert len(calls) == 1
 
 
@@ -158,7 +158,12 @@ def test_greedy_texts_of_a_batch_equal_those_generated_alone(use_cache: Any) -> 
     model = tiny(seed=3)
     ends = {int(i) for i in (2, 4, 6)}  # so that rows of the batch end at different steps
     written = generate(
-        model.reading(SOURCE, LENGTHS), [np.array([0])] * 2, 7, eos_id=ends, use_cache=use_cache, look_ahead=False
+        model.conditioned_on(SOURCE, LENGTHS),
+        [np.array([0])] * 2,
+        7,
+        eos_id=ends,
+        use_cache=use_cache,
+        look_ahead=False,
     )
     for row, length in enumerate(LENGTHS):
         alone = greedy(model, SOURCE[row, :length], 7)
@@ -175,7 +180,7 @@ def test_selected_rows_keep_their_source() -> None:
             if first[1] in second:
                 continue
             written = generate(
-                model.reading(SOURCE, LENGTHS),
+                model.conditioned_on(SOURCE, LENGTHS),
                 [np.array([0])] * 2,
                 5,
                 eos_id=first[1],
@@ -192,7 +197,8 @@ def test_beam_search_finds_the_best_texts_with_and_without_caches() -> None:
     model = tiny(seed=1, vocab_size=5)
     source = SOURCE[:1] % 5
     cached, uncached = (
-        beam_search(model.reading(source), np.array([0]), 3, 200, 0.0, 4, use_cache) for use_cache in (True, False)
+        beam_search(model.conditioned_on(source), np.array([0]), 3, 200, 0.0, 4, use_cache)
+        for use_cache in (True, False)
     )
     assert [beam.ids.tolist() for beam in cached] == [beam.ids.tolist() for beam in uncached]
     np.testing.assert_allclose([b.score for b in cached], [b.score for b in uncached], rtol=0, atol=1e-12)
@@ -226,7 +232,7 @@ def test_learns_to_reverse() -> None:
         optimizer.zero_grad()
     assert loss.item() < 0.2
     words = Generator(2).randint(1, 11, (20, 4))
-    written = generate(model.eval().reading(words), [np.array([0])] * 20, 6, eos_id=0, look_ahead=False)
+    written = generate(model.eval().conditioned_on(words), [np.array([0])] * 20, 6, eos_id=0, look_ahead=False)
     right = sum(list(ids[1:]) == list(row[::-1]) for ids, row in zip(written, words, strict=True))
     assert right >= 16
 

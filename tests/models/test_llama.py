@@ -84,12 +84,12 @@ def test_logits_with_a_window_cache_equal_those_without_a_cache() -> None:
     model = windowed()
     texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
     for prompts in (texts, texts[:1]):
-        reading, grown = DecodingState(model, prompts), [*prompts]
+        state, grown = DecodingState(model, prompts), [*prompts]
         for step in range(17):
-            for row, text in zip(reading.logits()[:, -1], grown, strict=True):
+            for row, text in zip(state.logits()[:, -1], grown, strict=True):
                 np.testing.assert_allclose(row, next_logits(model, text), rtol=0, atol=1e-12)
             tokens = some_ids(len(grown), seed=step)
-            reading.append(tokens)
+            state.append(tokens)
             grown = [np.append(text, token) for text, token in zip(grown, tokens, strict=True)]
         cache = model.new_cache()
         with no_grad():
@@ -113,13 +113,13 @@ def test_speculative_guesses_can_be_removed_from_a_window_cache() -> None:
 @each_variant
 def test_a_batch_of_unequal_texts_gives_the_logits_of_each_alone(name: str) -> None:
     model, texts = tiny(name), [some_ids(length, seed=length) for length in (3, 7, 1)]
-    reading, generator = DecodingState(model, texts), Generator(5)
+    state, generator = DecodingState(model, texts), Generator(5)
     for _ in range(9):
-        for row, text in zip(reading.logits()[:, -1], texts, strict=True):
+        for row, text in zip(state.logits()[:, -1], texts, strict=True):
             np.testing.assert_allclose(row, next_logits(model, text), rtol=0, atol=1e-10)
         new = generator.randint(0, 13, (3,))
         texts = [np.append(text, token) for text, token in zip(texts, new, strict=True)]
-        reading.append(new)
+        state.append(new)
 
 
 @each_variant

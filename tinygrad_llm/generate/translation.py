@@ -60,7 +60,7 @@ def translate(
     for start in range(0, len(rows), step):
         places = by_length[start : start + step]
         lengths = np.array([len(rows[place]) for place in places])
-        decodable = model.reading(pad_right([rows[place] for place in places], int(lengths.max()), 0), lengths)
+        decodable = model.conditioned_on(pad_right([rows[place] for place in places], int(lengths.max()), 0), lengths)
         prompts = [np.array([end])] * len(places)
         if num_beams == 1:
             written = generate(decodable, prompts, room, eos_id=end, use_cache=use_cache, look_ahead=False)

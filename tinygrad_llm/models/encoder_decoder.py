@@ -190,7 +190,7 @@ class EncoderDecoder(Module):
         scale = math.sqrt(self.config.embedding_dim)
         return self.dropout(self.positions(self.token_embedding(ids) * scale, positions))
 
-    def reading(self, source: Any, source_lengths: Any = None) -> Conditioned:
+    def conditioned_on(self, source: Any, source_lengths: Any = None) -> Conditioned:
         """The decoder with these sources, for `generate` and `beam_search`: prompt i is continued given source i.
 
         Shapes: source (B, S) or (1, S) for all prompts, source_lengths (B,)
