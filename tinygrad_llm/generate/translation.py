@@ -23,7 +23,7 @@ class TranslationModel(Protocol):
     def config(self) -> Any:
         """Has a `context_length`, in tokens."""
 
-    def reading(self, source: Any, source_lengths: Any = None, /) -> Decodable:
+    def conditioned_on(self, source: Any, source_lengths: Any = None, /) -> Decodable:
         """The decoder with these sources: prompt i continues about source i. Shapes: source (B, S), lengths (B,)"""
 
 
