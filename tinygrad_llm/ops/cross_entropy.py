@@ -60,7 +60,7 @@ def cross_entropy(
     `reduction` is "mean" over the targets that count, "sum", or "none": one loss per target.
 
     Shapes: logits (..., V), targets (...) integers -> () or (...)
-    Saves:  logits (..., V), ln Σ eˣ (...)
+    Saves:  logits (..., V), and for each row the maximum and Σ e^(x - maximum), apart: their sum would be rounded
     Raises: ShapeError if targets are not (...), DTypeError or IdRangeError if they are no classes, ConfigError for an
             unknown reduction or a smoothing that is no probability
     """
@@ -68,20 +68,20 @@ def cross_entropy(
     ids = _targets("cross_entropy", logits, targets, ignore_index, label_smoothing, reduction)
     rows = logits.data.reshape(ids.size, logits.shape[-1])
     weights = _target_weights(ids, ignore_index, rows.dtype, reduction)
-    losses, log_totals = np.empty((2, len(rows)), rows.dtype)
+    losses, largest, totals = np.empty((3, len(rows)), rows.dtype)
     for block in row_blocks(*rows.shape):
-        largest = rows[block].max(axis=-1)
-        losses[block], totals = _losses(rows[block] - largest[:, None], ids[block], ignore_index, label_smoothing)
-        log_totals[block] = np.log(totals) + largest
+        largest[block] = rows[block].max(axis=-1)
+        x = rows[block] - largest[block, None]
+        losses[block], totals[block] = _losses(x, ids[block], ignore_index, label_smoothing)
     shape = logits.shape
 
     def backward(dy: Array) -> Gradients:
         dx = buffers.empty_like(rows)
         scale = weights * dy.reshape(-1)  # dy is one number, or one for each target
         for block in row_blocks(*rows.shape):
-            p = np.subtract(rows[block], log_totals[block, None], out=dx[block])
+            p = np.subtract(rows[block], largest[block, None], out=dx[block])
             np.exp(p, out=p)
-            _exponentials_to_gradient(p, scale[block], ids[block], scale[block], label_smoothing)
+            _exponentials_to_gradient(p, scale[block] / totals[block], ids[block], scale[block], label_smoothing)
         return (dx.reshape(shape),)
 
     losses *= weights

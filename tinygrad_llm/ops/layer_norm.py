@@ -18,6 +18,7 @@ def layer_norm_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = Non
     """The definition: what `layer_norm` must equal, gradients included."""
     x = as_tensor(x)
     centred = x - x.mean(axis=-1, keepdims=True)
+    centred = centred - centred.mean(axis=-1, keepdims=True)  # what rounding left of the mean
     variance = (centred * centred).mean(axis=-1, keepdims=True)
     y = centred * (variance + eps) ** -0.5 * weight
     return y if bias is None else y + bias
@@ -47,6 +48,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     for block in row_blocks(*rows.shape):
         hat, out = x_hat[block], y[block]
         np.subtract(rows[block], rows[block] @ ones / max(1, width), out=hat)
+        hat -= hat @ ones / max(1, width)  # what rounding left of the mean, which a large offset makes large
         variance = row_mean_of_product(hat, hat)
         rstd[block] = (variance + eps) ** -0.5
         hat *= rstd[block]

@@ -68,6 +68,7 @@ class Reduction(Variable):
         kept, divisor = kept_shape(x.shape, axes), _divisor(x, max(count - correction, 0))
         with np.errstate(all="ignore"):
             centred = np.asarray(x.data - x.data.sum(axis=axes, keepdims=True) / _divisor(x, count))
+            centred = centred - centred.sum(axis=axes, keepdims=True) / _divisor(x, count)  # what rounding left
             z = np.asarray((centred * centred).sum(axis=axes, keepdims=keepdims) / divisor)
 
         def backward(dz: Array) -> Gradients:
