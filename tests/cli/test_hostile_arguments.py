@@ -235,3 +235,21 @@ def test_a_full_standard_output_and_one_without_the_letters(runs, unbuffered):
     ascii_only = environment | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"na\\xefve \\u9f8d")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("generate", "--model", "x" * 5000),
+        ("train", "--data", __file__, "--out", "x" * 5000),
+        ("train", "--data", "x" * 5000, "--out", "new"),
+        ("import", "--from", "x" * 5000, "--out", "new"),
+        ("evaluate", "--task", "x" * 5000, "--model", "none"),
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_a_name_that_is_too_long_is_one_short_error_without_a_number(capsys, tmp_path, monkeypatch, argv):
+    monkeypatch.chdir(tmp_path)
+    code, errors = expect_one_line(capsys, *argv)
+    assert code in (1, 2) and len(errors) < 600 and "Errno" not in errors
+    assert "too long" in errors or "none of that name" in errors

@@ -66,6 +66,7 @@ COMMANDS = {
 SHARED_COMMANDS = ("train",)  # which several processes that mpiexec starts do together
 THE_FIRST_SPEAKS = 1.0  # seconds that the others wait: an error that all have met is then said, and they are ended
 LONGEST_MESSAGE = 2000  # characters: a million spaces that were refused need not all be shown
+LONGEST_WORD = 240  # characters of a path or a value in a message; the middle of a longer one is left out
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,8 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if joined().size == 1:
                 raise
             traceback.print_exc()
-        words = error.with_names(flag_of) if isinstance(error, SettingError) else str(error)
-        message = _one_line(words) or "out of memory"
+        message = _one_line(_words_of(error)) or "out of memory"
         if not isinstance(error, TinygradLLMError | MemoryError | OSError):
             message = f"a fault of this program: {type(error).__name__}: {message}; --debug shows where"
         code = 2 if isinstance(error, ConfigError | DataError) else 1
@@ -165,7 +165,20 @@ def _expect_names(parser: argparse.ArgumentParser, arguments: argparse.Namespace
                     parser.error(f"--{name.replace('_', '-')} holds a null byte or half a character: {str(text)!r}")
 
 
+def _words_of(error: Exception) -> str:
+    """The message of an error: settings by their flags, a system's error without its number."""
+    if isinstance(error, SettingError):
+        return error.with_names(flag_of)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, TinygradLLMError):
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def _one_line(message: str) -> str:
-    """`message` without line ends, and without what a terminal would obey rather than show."""
-    words = " ".join(message[:LONGEST_MESSAGE].split())
+    """`message` on one line, with control characters as escapes, and the middle of very long words left out."""
+    words = " ".join(map(_shortened, message.split()))[:LONGEST_MESSAGE]
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+
+
+def _shortened(word: str) -> str:
+    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD // 2]}...{word[-LONGEST_WORD // 2 :]}"

@@ -33,7 +33,8 @@ HELP = """/reset            forget the conversation
 /save FILE        write the conversation to a text file
 /help             this list
 /quit             end, as does the end of the input (Ctrl-D)
-A backslash at the end of a line continues it on the next. Ctrl-C stops an answer."""
+A backslash at the end of a line continues it on the next line.
+Ctrl-C stops an answer."""
 
 
 class Conversation:

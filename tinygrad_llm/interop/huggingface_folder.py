@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
+from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokenizer, read_huggingface_tokenizer
@@ -66,6 +67,9 @@ def read_folder(
     Raises: FormatError for a file that is missing or damaged, or needs something that is not computed here, and where
             the tokenizer has more tokens than the model
     """
+    if not os.path.isdir(folder):
+        found = "it is a file" if os.path.lexists(folder) else "there is none of that name"
+        raise FormatError(f"{short_path(folder)}: must be a Hugging Face folder; {found}: check the spelling")
     tokenizer = read_huggingface_tokenizer(folder)  # first, because weights may take long to read
     model_type = read_json_object(Path(folder) / CONFIG).get("model_type")
     if not isinstance(model_type, str) or model_type not in forms:
