@@ -1,4 +1,4 @@
-"""Processes that share one model, played by threads: a communicator of our own for fast tests."""
+"""A communicator between threads, so that tests of data-parallel training need no other processes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 
 
 class Meeting:
-    """Where `size` threads meet: each puts something down, and when all have, each looks at all of it."""
+    """An exchange between `size` threads: each gives a value; when all have, each gets the list of all values."""
 
     def __init__(self, size: int) -> None:
         self.size, self.barrier = size, threading.Barrier(size, timeout=60)
-        self.table: list[Any] = [None] * size
-        self.meetings = 0
+        self.values: list[Any] = [None] * size
+        self.exchanges = 0
 
     def exchange(self, rank: int, value: Any) -> list[Any]:
-        self.table[rank] = value
+        self.values[rank] = value
         if self.barrier.wait() == 0:
-            self.meetings += 1
-        everything = list(self.table)
+            self.exchanges += 1
+        all_values = list(self.values)
         self.barrier.wait()
-        return everything
+        return all_values
 
 
 class ThreadCommunicator:
-    """A `Communicator` between threads. What is broadcast is pickled, so that nothing is shared by accident."""
+    """A `Communicator` between threads. Broadcast values are pickled, so that threads share no objects by accident."""
 
     def __init__(self, meeting: Meeting, rank: int) -> None:
         self.meeting, self.rank, self.size = meeting, rank, meeting.size
@@ -50,7 +50,7 @@ class ThreadCommunicator:
 
 
 def in_threads(size: int, work: Callable[[ThreadCommunicator], Any]) -> list[Any]:
-    """What `work(communicator)` returns in each of `size` threads; the first error of any is raised here."""
+    """Run `work(communicator)` in each of `size` threads; return their results, or raise the first error."""
     meeting = Meeting(size)
     results: list[Any] = [None] * size
     errors: list[BaseException] = []

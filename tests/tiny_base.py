@@ -1,4 +1,4 @@
-"""Run folders with tiny models that have learned nothing: what the tests of fine-tuning commands start from."""
+"""Run folders with tiny untrained models, from which tests of the fine-tuning commands start."""
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main

@@ -1,4 +1,4 @@
-"""Models small enough to generate with a thousand times."""
+"""Models small enough to generate thousands of texts in a test."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def some_ids(length, seed=1, vocab_size=TINY.vocab_size):
 
 
 def next_logits(model, ids):
-    """The definition: the last `context_length` tokens, read anew, alone, without dropout."""
+    """The definition of a next-token prediction: run the model on the last `context_length` tokens, without dropout."""
     mode = model.training
     model.eval()
     logits = model(np.asarray(ids)[-model.config.context_length :]).detach().data[-1]

@@ -1,4 +1,4 @@
-"""The book's GPT written in PyTorch: what ours is compared with. A test that imports it is skipped without PyTorch."""
+"""The book's GPT written in PyTorch, for comparison. A test that imports it is skipped without PyTorch."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Real training processes for tests: `python -m tinygrad_llm train` on a tiny model, and all that a run has left."""
+"""Training processes for tests: `python -m tinygrad_llm train` on a tiny model, and the files of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_llm.formats import newest_whole_snapshot, read_json, read_metrics
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 PROGRAM = [sys.executable, "-m", "tinygrad_llm"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-# Dropout draws, three batches make a step, and 60 steps pass several epochs: whatever resuming could forget is in use.
+# Dropout, three batches per step, and several epochs in 60 steps: every part of the state that a resume must restore.
 SIZES = [
     "--num-layers",
     "1",
@@ -50,12 +50,12 @@ def training(folder: Path, *options: str) -> list[str]:
 
 
 def start(command: list[str], stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    """Begin, without waiting. A long run needs another `stdout`: a pipe that nobody reads is full after 64 KB."""
+    """Start without waiting. A long run needs another `stdout`: an unread pipe is full after 64 KB."""
     return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def finish(command: list[str]) -> str:
-    """Run to the end, which must be a good one; returns what was printed."""
+    """Run to the end, which must succeed; returns what was printed."""
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -67,7 +67,7 @@ def log_size(folder: Path) -> int:
 
 
 def wait_for_a_step(process: subprocess.Popen[str], folder: Path, log_before: int) -> None:
-    """Return when the process has logged a step, or ended. Resuming may first shorten the log."""
+    """Wait until the process has logged a step or ended. Resuming may first shorten the log."""
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         size = log_size(folder)
@@ -78,7 +78,7 @@ def wait_for_a_step(process: subprocess.Popen[str], folder: Path, log_before: in
 
 
 def remains(folder: Path) -> dict[str, object]:
-    """The bytes of weights and optimizer, where the loop stands, and every logged figure but the speed."""
+    """The bytes of weights and optimizer, the state of the loop, and every logged figure except the speed."""
     snapshot, problems = newest_whole_snapshot(folder / "run" / "checkpoints")
     assert snapshot is not None and not problems
     records = read_metrics(folder / "run" / "metrics.jsonl")
@@ -94,6 +94,6 @@ def remains(folder: Path) -> dict[str, object]:
 
 
 def memory(process: subprocess.Popen[str]) -> int:
-    """What the process holds in memory. Units: bytes."""
+    """Resident memory of the process. Units: bytes."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

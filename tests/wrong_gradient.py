@@ -1,4 +1,4 @@
-"""A fused op whose gradients are wrong by a factor."""
+"""A fused op with wrong gradients."""
 
 from tinygrad_llm.graph import record_operation
 from tinygrad_llm.ops.dispatch import FUSED, Pair
