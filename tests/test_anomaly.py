@@ -3,6 +3,7 @@
 import gc
 import sys
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_backward_names_the_operation_and_the_operand() -> None:
     assert f"test_anomaly.py:{line}" in str(caught.value)
 
     def broken(x: Tensor, y: Tensor) -> Tensor:
-        def backward(dz):
+        def backward(dz: np.ndarray) -> tuple[Any, ...]:
             return None, dz * np.nan
 
         return record_operation(x.data + y.data, (x, y), backward)
@@ -205,7 +206,7 @@ def test_watching_keeps_no_activation_alive() -> None:
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (1, 1)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_every_shape_and_dtype_passes(shape, dtype) -> None:
+def test_every_shape_and_dtype_passes(shape: tuple[Any, ...], dtype: type) -> None:
     x = Tensor(np.ones(shape, dtype), requires_grad=True)
     with detect_anomaly():
         (x.broadcast_to((2, *shape)).T * 2).sum().backward()

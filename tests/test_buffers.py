@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ ROWS, COLUMNS = 512, 1024  # 2 MB of float32
 
 
 @pytest.fixture(autouse=True)
-def an_empty_pool(monkeypatch):
+def an_empty_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "_free", {})
     monkeypatch.setattr(buffers, "_loans", {})
     monkeypatch.setattr(buffers, "_peak_bytes", 0)
@@ -30,11 +32,11 @@ def held() -> int:
     return free + sum(loan.block.size_class for loan in buffers._loans.values())
 
 
-def large(rows=ROWS, dtype=np.float32):
+def large(rows: int = ROWS, dtype: type = np.float32) -> np.ndarray:
     return buffers.empty((rows, COLUMNS), dtype)
 
 
-def test_a_large_array_comes_as_asked_for():
+def test_a_large_array_comes_as_asked_for() -> None:
     x = large(dtype=np.float64)
     assert (x.shape, x.dtype, type(x)) == ((ROWS, COLUMNS), np.float64, np.ndarray)
     assert x.flags.c_contiguous
@@ -43,7 +45,7 @@ def test_a_large_array_comes_as_asked_for():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, bool])
-def test_arrays_begin_where_a_line_of_the_cache_does(dtype):
+def test_arrays_begin_where_a_line_of_the_cache_does(dtype: type) -> None:
     kept = [buffers.empty((1 << 18, width), dtype) for width in range(1, 6)]
     assert [x.ctypes.data % 64 for x in kept] == [0] * 5
     last = kept.pop()
@@ -53,14 +55,14 @@ def test_arrays_begin_where_a_line_of_the_cache_does(dtype):
     assert not again.any() and again.ctypes.data % 64 == 0
 
 
-def test_a_copy_is_an_array_of_its_own():
+def test_a_copy_is_an_array_of_its_own() -> None:
     x = large()
     x[...] = 2
     y = buffers.copy(x.T)
     assert y.flags.c_contiguous and y.shape == x.T.shape and (y == 2).all() and not np.shares_memory(x, y)
 
 
-def test_memory_is_used_again_once_its_array_is_dead():
+def test_memory_is_used_again_once_its_array_is_dead() -> None:
     x = large()
     place = x.ctypes.data
     del x
@@ -71,7 +73,7 @@ def test_memory_is_used_again_once_its_array_is_dead():
 
 
 @pytest.mark.parametrize("view", [lambda x: x[3:9].T, lambda x: x.reshape(-1)[::7], lambda x: memoryview(x), iter])
-def test_a_view_keeps_the_memory(view):
+def test_a_view_keeps_the_memory(view: Callable[..., Any]) -> None:
     x = large()
     place, seen = x.ctypes.data, view(x)
     del x
@@ -80,7 +82,7 @@ def test_a_view_keeps_the_memory(view):
     assert large().ctypes.data == place
 
 
-def test_a_buffer_may_be_somewhat_larger_but_not_much():
+def test_a_buffer_may_be_somewhat_larger_but_not_much() -> None:
     x = large()
     place = x.ctypes.data
     del x
@@ -91,13 +93,13 @@ def test_a_buffer_may_be_somewhat_larger_but_not_much():
     assert half.base.size_class == half.nbytes
 
 
-def test_small_arrays_are_left_to_numpy():
+def test_small_arrays_are_left_to_numpy() -> None:
     x = buffers.empty((10, 10), np.float32)
     assert x.flags.owndata
     assert not buffers._loans
 
 
-def test_no_more_is_held_than_was_needed_at_once():
+def test_no_more_is_held_than_was_needed_at_once() -> None:
     for rows in range(ROWS, 8 * ROWS, 100):  # every array is a tenth larger than the one before, or less
         kept = [large(rows) for _ in range(3)]
         in_use = sum(loan.block.size_class for loan in buffers._loans.values())
@@ -106,7 +108,7 @@ def test_no_more_is_held_than_was_needed_at_once():
         del kept
 
 
-def test_what_is_alive_never_shares_memory():
+def test_what_is_alive_never_shares_memory() -> None:
     rng = np.random.default_rng(0)
     alive = {}
     for step in range(300):
@@ -136,10 +138,10 @@ def use_the_pool(turns: int = 60) -> None:
             raise AssertionError("an array in use was handed out again")
 
 
-def test_under_a_tracer_that_reads_and_keeps_every_frames_variables():
+def test_under_a_tracer_that_reads_and_keeps_every_frames_variables() -> None:
     kept = []
 
-    def trace(frame, event, argument):
+    def trace(frame: Any, event: Any, argument: Any) -> Any:
         if "tinygrad_llm" in frame.f_code.co_filename or frame.f_code is use_the_pool.__code__:
             kept.append(dict(frame.f_locals))
             del kept[:-50]
@@ -155,7 +157,7 @@ def test_under_a_tracer_that_reads_and_keeps_every_frames_variables():
     assert kept
 
 
-def test_imported_and_used_under_a_tracer():
+def test_imported_and_used_under_a_tracer() -> None:
     """Nothing is learned at import that a tracer could falsify."""
     program = """
 import sys
@@ -175,11 +177,11 @@ print(c.data.min(), c.data.max(), d.data.min(), d.data.max())
     assert done.stdout.split() == ["1.0", "1.0", "10.0", "10.0"]
 
 
-def test_under_the_debugger_at_every_line():
+def test_under_the_debugger_at_every_line() -> None:
     class Stepper(bdb.Bdb):
         lines = 0
 
-        def user_line(self, frame):
+        def user_line(self, frame: Any) -> None:
             self.lines += 1
             list(frame.f_locals.items())
             self.set_step()
@@ -189,7 +191,7 @@ def test_under_the_debugger_at_every_line():
     assert stepper.lines > 100
 
 
-def test_under_a_profiler():
+def test_under_a_profiler() -> None:
     profile = cProfile.Profile()
     profile.runcall(use_the_pool, 20)
     seen = []
@@ -202,10 +204,10 @@ def test_under_a_profiler():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-def test_a_signal_handler_may_allocate_at_any_point():
+def test_a_signal_handler_may_allocate_at_any_point() -> None:
     handled = []
 
-    def handler(number, frame):
+    def handler(number: Any, frame: Any) -> None:
         x = large()
         x[...] = 7
         y = buffers.add(x, x)
@@ -223,10 +225,10 @@ def test_a_signal_handler_may_allocate_at_any_point():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_children_forked_while_another_thread_allocates():
+def test_children_forked_while_another_thread_allocates() -> None:
     stop = threading.Event()
 
-    def allocate():
+    def allocate() -> None:
         while not stop.is_set():
             use_the_pool(1)
 
@@ -248,11 +250,11 @@ def test_children_forked_while_another_thread_allocates():
         thread.join()
 
 
-def test_an_array_that_a_finalizer_brings_back_keeps_its_memory():
+def test_an_array_that_a_finalizer_brings_back_keeps_its_memory() -> None:
     class Keeper:
         saved = None
 
-        def __del__(self):
+        def __del__(self) -> None:
             Keeper.saved = self.array
 
     keeper = Keeper()
@@ -267,7 +269,7 @@ def test_an_array_that_a_finalizer_brings_back_keeps_its_memory():
     Keeper.saved = None
 
 
-def test_blocks_of_arrays_in_cycles_come_back_when_these_are_collected():
+def test_blocks_of_arrays_in_cycles_come_back_when_these_are_collected() -> None:
     cycle = [large()]
     cycle.append(cycle)
     place = cycle[0].ctypes.data
@@ -276,7 +278,7 @@ def test_blocks_of_arrays_in_cycles_come_back_when_these_are_collected():
     assert large().ctypes.data == place
 
 
-def test_an_array_of_another_type_over_the_same_memory_keeps_it():
+def test_an_array_of_another_type_over_the_same_memory_keeps_it() -> None:
     class Other(np.ndarray):
         pass
 
@@ -291,7 +293,7 @@ def test_an_array_of_another_type_over_the_same_memory_keeps_it():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex128, np.int64])
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 4), (512, 512)])
-def test_select_is_where(dtype, shape):
+def test_select_is_where(dtype: Any, shape: Any) -> None:
     rng = np.random.default_rng(0)
     x, mask = rng.normal(size=shape).astype(dtype), np.asarray(rng.random(shape) < 0.5)
     if x.size > 4 and dtype not in (np.int64,):
@@ -302,10 +304,10 @@ def test_select_is_where(dtype, shape):
     np.testing.assert_array_equal(buffers.select(np.array(True), x), x)
 
 
-def test_threads_never_get_the_same_memory():
+def test_threads_never_get_the_same_memory() -> None:
     wrong = []
 
-    def work(number):
+    def work(number: int) -> None:
         for turn in range(200):
             x = large(ROWS + 50 * (turn % 7))
             x[...] = number
@@ -320,21 +322,21 @@ def test_threads_never_get_the_same_memory():
     assert not wrong
 
 
-def test_a_view_is_told_from_an_array():
+def test_a_view_is_told_from_an_array() -> None:
     x = large()
     assert not buffers.is_view(x)
     assert not buffers.is_view(np.ones(3))
     assert all(buffers.is_view(view) for view in (x[1:], x.T, x.reshape(-1), np.ones(3)[1:], np.ones((2, 2)).T))
 
 
-def test_matmul_is_the_product():
+def test_matmul_is_the_product() -> None:
     a, b = np.random.default_rng(1).normal(size=(2, 600, 600))
     np.testing.assert_array_equal(buffers.matmul(a, b.T), a @ b.T)
     assert buffers.matmul(a.astype(np.float32), b).dtype == np.float64
 
 
 @pytest.mark.parametrize(("a", "b"), [((ROWS, COLUMNS), (ROWS, COLUMNS)), ((ROWS, COLUMNS), (1, COLUMNS)), ((), ())])
-def test_add_is_the_sum(a, b):
+def test_add_is_the_sum(a: tuple[Any, ...], b: tuple[Any, ...]) -> None:
     x, y = np.random.default_rng(2).normal(size=(2, ROWS, COLUMNS))
     x, y = x[tuple(slice(0, n) for n in a) if a else (0, 0)], y[tuple(slice(0, n) for n in b) if b else (0, 0)]
     total = buffers.add(np.asarray(x), np.asarray(y))
@@ -343,7 +345,7 @@ def test_add_is_the_sum(a, b):
     assert (total.base is not None) == (a == b and a != ())
 
 
-def test_a_leaf_takes_a_large_gradient_without_a_copy():
+def test_a_leaf_takes_a_large_gradient_without_a_copy() -> None:
     weight = Tensor(np.ones((ROWS, COLUMNS), np.float32), requires_grad=True)
     given = large()
     weight.collect(given)

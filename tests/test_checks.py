@@ -1,5 +1,8 @@
 """Each check names the caller and the argument, states the invariant and says what came."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("check", "given", "message"), REFUSED)
-def test_settings(check, given, message) -> None:
+def test_settings(check: Callable[..., Any], given: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         check("SGD", "rate", *given)
     assert str(error.value) == message

@@ -1,5 +1,8 @@
 """The checker is checked: right gradients pass, and every way to break a backward fails with the right words."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,13 +19,13 @@ def leaf(*shape: int) -> Tensor:
     return Tensor(np.random.default_rng(len(shape)).normal(size=shape), requires_grad=True)
 
 
-def matmul_with(break_dx, break_dy=lambda dy: dy):
+def matmul_with(break_dx: Any, break_dy: Any = lambda dy: dy) -> Callable[..., Any]:
     """x @ y whose gradients pass through a mistake."""
 
     def broken(x: Tensor, y: Tensor) -> Tensor:
         a, b = x.data, y.data
 
-        def backward(dz):
+        def backward(dz: np.ndarray) -> tuple[Any, ...]:
             return break_dx(dz @ b.T), break_dy(a.T @ dz)
 
         return record_operation(a @ b, (x, y), backward)
@@ -30,7 +33,7 @@ def matmul_with(break_dx, break_dy=lambda dy: dy):
     return broken
 
 
-def wrong_at_one(dx):
+def wrong_at_one(dx: np.ndarray) -> np.ndarray:
     dx = dx.copy()
     dx[1, 2] += 1e-4
     return dx
@@ -62,7 +65,7 @@ def test_a_broken_backward_fails_and_is_named(mistake: str) -> None:
 
 @pytest.mark.parametrize("mistake", set(BROKEN) - {"transposed", "shape"})
 @pytest.mark.parametrize("method", ["auto", "central"])
-def test_directions_find_them_too(mistake: str, method) -> None:
+def test_directions_find_them_too(mistake: str, method: str) -> None:
     break_dx, _ = BROKEN[mistake]
     with pytest.raises(GradcheckError):
         gradcheck(matmul_with(break_dx), [leaf(30, 20), leaf(20, 30)], method=method)
@@ -72,7 +75,7 @@ def test_a_gradient_that_is_overwritten_instead_of_accumulated() -> None:
     def read_rows(table: Tensor) -> Tensor:
         ids, shape = np.array([0, 2, 2]), table.shape
 
-        def backward(dy):
+        def backward(dy: np.ndarray) -> tuple[Any, ...]:
             dx = np.zeros(shape)
             dx[ids] = dy
             return (dx,)
@@ -106,7 +109,7 @@ def test_a_backward_that_is_right_only_for_a_gradient_of_ones() -> None:
 
 def test_a_backward_that_writes_into_what_is_not_its_own() -> None:
     def into_dy(x: Tensor) -> Tensor:
-        def backward(dy):
+        def backward(dy: np.ndarray) -> None:
             dy *= 2
             return (dy,)
 
@@ -115,7 +118,7 @@ def test_a_backward_that_writes_into_what_is_not_its_own() -> None:
     def into_input(x: Tensor) -> Tensor:
         a = x.data
 
-        def backward(dy):
+        def backward(dy: np.ndarray) -> tuple[Any, ...]:
             a[0] = 7
             return (dy,)
 
@@ -149,7 +152,7 @@ def test_a_kink_is_mentioned() -> None:
 
 @settings(max_examples=40)
 @given(arrays(shapes))
-def test_every_shape_passes_when_it_should(x) -> None:
+def test_every_shape_passes_when_it_should(x: np.ndarray) -> None:
     report = gradcheck(lambda t: (t * t + t).tanh(), [Tensor(x, requires_grad=True)])
     assert report.ok
     assert report.cases == x.size
@@ -199,7 +202,7 @@ def test_shared_tensors_are_one() -> None:
 def test_inputs_that_are_not_checked_are_passed_on() -> None:
     seen = []
 
-    def function(x, ids, fixed, scale):
+    def function(x: Tensor, ids: np.ndarray, fixed: Tensor, scale: float) -> Tensor:
         seen.append((ids, fixed.dtype, scale))
         return x[ids] * fixed * scale
 
@@ -211,12 +214,12 @@ def test_inputs_that_are_not_checked_are_passed_on() -> None:
 
 
 def test_several_outputs_are_all_weighed() -> None:
-    def halves(x):
+    def halves(x: Tensor) -> tuple[Any, ...]:
         return x[:2], x[2:] * 3, x.argmax()
 
     assert gradcheck(halves, [leaf(4)]).ok
 
-    def second_is_broken(x):
+    def second_is_broken(x: Tensor) -> tuple[Any, ...]:
         return x * 2, record_operation(3 * x.data, (x,), lambda dy: (dy,))
 
     with pytest.raises(GradcheckError):

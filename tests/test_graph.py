@@ -8,6 +8,7 @@ import tracemalloc
 import weakref
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import tinygrad_llm
 from tinygrad_llm import Tensor, cat, enable_grad, no_grad, stack
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
-from tinygrad_llm.graph import is_grad_enabled, observe, record_operation
+from tinygrad_llm.graph import Node, is_grad_enabled, observe, record_operation
 
 
 def leaf(*shape: int) -> Tensor:
@@ -32,15 +33,15 @@ class Recorder:
         self.names: list[str] = []
         self.recorded_names: list[str | None] = []
 
-    def recorded(self, output, parents) -> None:
+    def recorded(self, output: Tensor, parents: tuple[Any, ...]) -> None:
         self.recorded_names.append(output.node and output.node.name)
 
-    def before_backward(self, node, dy) -> None:
+    def before_backward(self, node: Node, dy: np.ndarray) -> None:
         assert not dy.flags.writeable
         self.visits[node.order] += 1
         self.names.append(node.name)
 
-    def after_backward(self, node, gradients) -> None:
+    def after_backward(self, node: Node, gradients: tuple[Any, ...]) -> None:
         assert len(gradients) == len(node.parents)
 
 
@@ -61,7 +62,7 @@ def test_nothing_is_recorded_without_need() -> None:
     assert is_grad_enabled()
 
     @no_grad()
-    def evaluate():
+    def evaluate() -> Tensor:
         return x * 2
 
     assert evaluate().node is None and evaluate().node is None
@@ -147,7 +148,7 @@ def test_two_backwards_add_up_until_zero_grad() -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("+*-t"), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12))
-def test_any_graph_agrees_with_forward_differentiation(steps) -> None:
+def test_any_graph_agrees_with_forward_differentiation(steps: list[Any]) -> None:
     """Random graphs against dual numbers: (value, slope) pushed forward beside the Tensors."""
     x = Tensor(np.array(0.75), requires_grad=True)
     tensors, duals = [x], [(0.75, 1.0)]
@@ -257,7 +258,7 @@ def test_a_failed_walk_leaves_nothing_half_collected() -> None:
     failing = [True]
 
     def sometimes(t: Tensor) -> Tensor:
-        def backward(dy):
+        def backward(dy: np.ndarray) -> tuple[Any, ...] | None:
             if failing:
                 raise ZeroDivisionError
             return (dy,)
@@ -274,8 +275,8 @@ def test_a_failed_walk_leaves_nothing_half_collected() -> None:
 
 
 def test_a_backward_must_keep_its_contract() -> None:
-    def op(x: Tensor, gradients) -> Tensor:
-        def backward(dy):
+    def op(x: Tensor, gradients: tuple[Any, ...]) -> Tensor:
+        def backward(dy: np.ndarray) -> tuple[Any, ...]:
             return gradients
 
         return record_operation(x.data * 2, (x,), backward)
@@ -348,7 +349,7 @@ def test_an_observer_sees_only_its_own_block_and_thread() -> None:
 # -- memory
 
 
-def test_a_graph_holds_no_reference_cycle(no_collector) -> None:
+def test_a_graph_holds_no_reference_cycle(no_collector: None) -> None:
     x = leaf(3)
     y = ((x * 2).exp() @ Tensor(np.ones((3, 2)))).tanh()[np.array([0, 0])].logsumexp(axis=0)
     seen = weakref.ref(y), weakref.ref(y.data), weakref.ref(y.node.backward)
@@ -402,7 +403,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_no_operation_holds_its_own_output_tensor(name: str, no_collector) -> None:
+def test_no_operation_holds_its_own_output_tensor(name: str, no_collector: None) -> None:
     x = leaf(3, 3) * 1
     y = OPERATIONS[name](x)
     seen = weakref.ref(y), weakref.ref(y.node.backward)
@@ -436,12 +437,12 @@ def test_a_leaf_used_directly_owns_its_gradient_too() -> None:
     np.testing.assert_array_equal(x.grad, [3, 3, 3])
 
 
-def test_activations_die_as_the_walk_passes_them(no_collector) -> None:
+def test_activations_die_as_the_walk_passes_them(no_collector: None) -> None:
     alive: list[int] = []
     activations: list[weakref.ref] = []
 
     class Census(Recorder):
-        def before_backward(self, node, dy) -> None:
+        def before_backward(self, node: Node, dy: np.ndarray) -> None:
             alive.append(sum(one() is not None for one in activations))
 
     y = leaf(4)
@@ -458,7 +459,9 @@ def test_activations_die_as_the_walk_passes_them(no_collector) -> None:
     assert sum(one() is not None for one in activations) == 0
 
 
-def test_an_activation_is_gone_before_its_gradient_is_handed_on(no_collector, monkeypatch) -> None:
+def test_an_activation_is_gone_before_its_gradient_is_handed_on(
+    no_collector: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the largest activation and the gradient that it makes room for would be there together."""
     x = leaf(4)
     y = x.tanh()
@@ -467,7 +470,7 @@ def test_an_activation_is_gone_before_its_gradient_is_handed_on(no_collector, mo
     del y
     collect = Tensor.collect
 
-    def watched(tensor: Tensor, gradient) -> None:
+    def watched(tensor: Tensor, gradient: np.ndarray) -> None:
         still_there.append(activation() is not None)
         collect(tensor, gradient)
 
@@ -476,9 +479,9 @@ def test_an_activation_is_gone_before_its_gradient_is_handed_on(no_collector, mo
     assert still_there == [False]
 
 
-def test_an_error_in_backward_frees_nothing_that_is_needed_and_keeps_no_cycle(no_collector) -> None:
+def test_an_error_in_backward_frees_nothing_that_is_needed_and_keeps_no_cycle(no_collector: None) -> None:
     def broken(t: Tensor) -> Tensor:
-        def backward(dy):
+        def backward(dy: np.ndarray) -> None:
             raise ZeroDivisionError
 
         return record_operation(t.data.copy(), (t,), backward)
@@ -492,7 +495,7 @@ def test_an_error_in_backward_frees_nothing_that_is_needed_and_keeps_no_cycle(no
     assert seen() is None
 
 
-def test_memory_stays_flat_over_1000_steps(no_collector) -> None:
+def test_memory_stays_flat_over_1000_steps(no_collector: None) -> None:
     weight = leaf(20, 20)
     x = Tensor(np.ones((4, 20)))
 

@@ -253,7 +253,7 @@ def test_pandas_sample_order() -> None:
         (lambda g: g.multinomial(np.empty((3, 0))), ShapeError, "V > 0"),
     ],
 )
-def test_bad_arguments_are_refused_and_draw_nothing(draw, error: type[TinygradLLMError], says: str) -> None:
+def test_bad_arguments_are_refused_and_draw_nothing(draw: st.DrawFn, error: type[TinygradLLMError], says: str) -> None:
     generator = Generator(9)
     with pytest.raises(error, match=says):
         draw(generator)

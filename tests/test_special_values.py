@@ -1,6 +1,8 @@
 """Infinity and NaN: masks select, NaN passes its gradient on, and nothing warns. Figures are PyTorch's unless said."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tinygrad_llm.nn import functional as F
 inf, nan = np.inf, np.nan
 
 
-def gradient(function, *numbers: float) -> list[float]:
+def gradient(function: Callable[..., Any], *numbers: float) -> list[float]:
     x = Tensor(np.array(numbers, np.float64), requires_grad=True)
     function(x).sum().backward()
     return x.grad.tolist()
@@ -36,7 +38,7 @@ def gradient(function, *numbers: float) -> list[float]:
         (lambda x: x.reshape(1, 2).triu(1).sqrt(), [3.0, 4.0], [0, 0.25]),
     ],
 )
-def test_a_mask_selects(function, numbers, expected) -> None:
+def test_a_mask_selects(function: Callable[..., Any], numbers: list[float], expected: list[Any]) -> None:
     np.testing.assert_array_equal(gradient(function, *numbers), expected)
 
 
@@ -69,7 +71,7 @@ def test_dropout_selects() -> None:
         (lambda x: x.abs(), [1, 1, 1]),  # PyTorch: [1, 0, 1]
     ],
 )
-def test_an_element_that_is_nan_gets_the_gradient(function, expected) -> None:
+def test_an_element_that_is_nan_gets_the_gradient(function: Callable[..., Any], expected: list[int]) -> None:
     assert gradient(function, 3.0, nan, 1.0) == expected
 
 
@@ -121,7 +123,7 @@ ENDS = np.array([[-inf, inf, 0.0], [inf, inf, 1.0], [-inf, -inf, -inf], [nan, 1.
         lambda x: x.clip(-1, 1) + x.relu() + x.maximum(0),
     ],
 )
-def test_infinite_rows_give_no_warning(function) -> None:
+def test_infinite_rows_give_no_warning(function: Callable[..., Any]) -> None:
     x = Tensor(ENDS, requires_grad=True)
     y = function(x)
     y.backward(np.ones(y.shape))
@@ -223,7 +225,7 @@ def test_a_mask_that_is_a_tensor_is_watched() -> None:
         (lambda: Tensor([1.0]).astype("U5"), DTypeError, "numbers or booleans"),
     ],
 )
-def test_foreign_errors_are_ours(call, error, message: str) -> None:
+def test_foreign_errors_are_ours(call: Callable[..., Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
 

@@ -1,7 +1,9 @@
 """Tensor: construction, printing, conversion, and methods whose bodies a reader finds in one jump."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def leaf(*shape: int) -> Tensor:
         ([np.float64(1)], "float64"),
     ],
 )
-def test_dtypes(data, dtype: str) -> None:
+def test_dtypes(data: bool | float | list[Any], dtype: str) -> None:
     assert Tensor(data).dtype == dtype
     assert Tensor(data, dtype=np.float64).dtype == np.float64
     assert Tensor(Tensor(data)).dtype == dtype
@@ -59,7 +61,7 @@ def test_an_array_is_wrapped_not_copied() -> None:
 
 
 @given(arrays(shapes))
-def test_its_measures(x) -> None:
+def test_its_measures(x: np.ndarray) -> None:
     t = Tensor(x)
     assert (t.shape, t.ndim, t.size, t.dtype) == (x.shape, x.ndim, x.size, x.dtype)
     assert t.tolist() == x.tolist()
@@ -86,7 +88,7 @@ def test_its_measures(x) -> None:
         (lambda: range(Tensor(1.0)), DTypeError, "only an integer Tensor is an index; got float32"),
     ],
 )
-def test_what_it_refuses(make, error, message: str) -> None:
+def test_what_it_refuses(make: Callable[..., Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
 

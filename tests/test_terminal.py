@@ -9,7 +9,7 @@ from tinygrad_llm.terminal import escape_controls, fit_line, for_terminal, is_te
 
 
 class Terminal(io.StringIO):
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
@@ -25,13 +25,13 @@ class Terminal(io.StringIO):
         ("naïve 日本語 👩\u200d👧", "naïve 日本語 👩\u200d👧"),
     ],
 )
-def test_controls_are_shown_on_a_terminal(text, shown):
+def test_controls_are_shown_on_a_terminal(text: str, shown: str) -> None:
     assert escape_controls(text) == shown
     assert for_terminal(text, Terminal()) == shown
     assert for_terminal(text, io.StringIO()) == text
 
 
-def test_what_is_closed_or_missing_is_no_terminal(monkeypatch):
+def test_what_is_closed_or_missing_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     assert is_terminal(stream)
     monkeypatch.setattr("sys.stdout", None)
@@ -41,7 +41,7 @@ def test_what_is_closed_or_missing_is_no_terminal(monkeypatch):
     assert not is_terminal(closed)
 
 
-def test_a_status_line_never_wraps_and_obeys_no_text(monkeypatch):
+def test_a_status_line_never_wraps_and_obeys_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert len(fit_line("x" * 200, Terminal())) == 79
     assert fit_line("one\ntwo", Terminal()) == "one"

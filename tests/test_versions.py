@@ -1,5 +1,8 @@
 """No gradient from values that were written in place after the forward; the figures are PyTorch's."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,44 +35,44 @@ def test_without_the_write_the_gradient_is_right() -> None:
 W = np.array([1.0, 2.0])
 
 
-def by_item(w, x, y):
+def by_item(w: Tensor, x: Tensor, y: Tensor) -> None:
     with no_grad():
         w[0] = 100.0
 
 
-def by_detach(w, x, y):
+def by_detach(w: Tensor, x: Tensor, y: Tensor) -> None:
     d = w.detach()
     d += 5
 
 
-def by_view(w, x, y):
+def by_view(w: Tensor, x: Tensor, y: Tensor) -> None:
     d = w.detach()[1:]
     d *= 0
 
 
-def by_another_tensor_over_the_array(w, x, y):
+def by_another_tensor_over_the_array(w: Tensor, x: Tensor, y: Tensor) -> None:
     Tensor(w.data)[0] = 7.0
 
 
-def by_a_tensor_of_a_tensor(w, x, y):
+def by_a_tensor_of_a_tensor(w: Any, x: Any, y: Any) -> None:
     Tensor(w.detach())[0] = 7.0
 
 
-def by_optimizer(w, x, y):
+def by_optimizer(w: Tensor, x: Tensor, y: Tensor) -> None:
     w.grad = np.ones(2)
     optim.SGD([w], lr=0.1).step()
 
 
-def by_adamw(w, x, y):
+def by_adamw(w: Any, x: Any, y: Any) -> None:
     w.grad = np.ones(2)
     optim.AdamW([w], lr=0.1).step()
 
 
-def by_the_plain_operand(w, x, y):
+def by_the_plain_operand(w: Tensor, x: Tensor, y: Tensor) -> None:
     x[0] = 100.0
 
 
-def by_the_result(w, x, y):
+def by_the_result(w: Any, x: Any, y: Any) -> None:
     d = y.detach()
     d -= 1
 
@@ -90,7 +93,7 @@ SAVED = {
 
 
 @pytest.mark.parametrize(("name", "write"), [(name, write) for name, (_, writes) in SAVED.items() for write in writes])
-def test_every_way_of_writing_is_seen(name: str, write) -> None:
+def test_every_way_of_writing_is_seen(name: str, write: Callable[..., Any]) -> None:
     w, x = Tensor(W.copy(), requires_grad=True), Tensor(W.copy())
     y = SAVED[name][0](w, x)
     write(w, x, y)

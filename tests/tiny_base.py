@@ -1,18 +1,24 @@
 """Run folders with tiny untrained models, from which tests of the fine-tuning commands start."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings
 
 
 class NoBatches:
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {}
 
 
-def make_base(folder, context_length=128, dropout=0.1):
+def make_base(folder: Path, context_length: int = 128, dropout: float = 0.1) -> Path:
     """Write the folder as `tinygrad-llm train` does, with a tokenizer of the 256 bytes and <|endoftext|>."""
     tokenizer = BPETokenizer.train("", vocab_size=257)
     manual_seed(3)
@@ -22,7 +28,7 @@ def make_base(folder, context_length=128, dropout=0.1):
     return save_base(folder, "gpt", GPT(config), tokenizer)
 
 
-def save_base(folder, model_type, model, tokenizer):
+def save_base(folder: Path, model_type: str, model: Any, tokenizer: BPETokenizer | WordPieceTokenizer) -> Path:
     run = RunFolder.create(folder)
     with run:
         run.begin({"model_type": model_type, "model": model.config.to_dict()}, tokenizer)
@@ -30,7 +36,7 @@ def save_base(folder, model_type, model, tokenizer):
     return folder
 
 
-def call(capsys, *argv):
+def call(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     """Run the command line in this process; returns its exit code, what it printed, and its lines on stderr."""
     capsys.readouterr()
     code = main([str(part) for part in argv])

@@ -1,6 +1,7 @@
 """Models small enough to generate thousands of texts in a test."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -10,16 +11,16 @@ from tinygrad_llm.models import GPT, GPTConfig
 TINY = GPTConfig(vocab_size=13, context_length=12, embedding_dim=8, num_heads=2, num_layers=2, dropout=0.4)
 
 
-def tiny(seed=0, dtype=np.float64, **changes):
+def tiny(seed: int = 0, dtype: type = np.float64, **changes: Any) -> GPT:
     manual_seed(seed)
     return GPT(dataclasses.replace(TINY, **changes)).to(dtype)
 
 
-def some_ids(length, seed=1, vocab_size=TINY.vocab_size):
+def some_ids(length: int, seed: int = 1, vocab_size: int = TINY.vocab_size) -> np.ndarray:
     return Generator(seed).randint(0, vocab_size, (length,))
 
 
-def next_logits(model, ids):
+def next_logits(model: GPT, ids: list[int]) -> np.ndarray:
     """The definition of a next-token prediction: run the model on the last `context_length` tokens, without dropout."""
     mode = model.training
     model.eval()
@@ -28,7 +29,7 @@ def next_logits(model, ids):
     return logits
 
 
-def greedy(model, ids, count):
+def greedy(model: GPT, ids: list[int] | np.ndarray, count: int) -> list[Any]:
     """The definition of greedy decoding, as the book writes it."""
     ids = list(ids)
     for _ in range(count):

@@ -1,6 +1,7 @@
 """The book's GPT written in PyTorch, for comparison. A test that imports it is skipped without PyTorch."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ torch = pytest.importorskip("torch")
 class TorchBlock(torch.nn.Module):
     """Layers in the order in which the book builds them."""
 
-    def __init__(self, config):
+    def __init__(self, config: Any) -> None:
         super().__init__()
         width, self.heads, self.dropout = config.embedding_dim, config.num_heads, torch.nn.Dropout(config.dropout)
         self.query = torch.nn.Linear(width, width, bias=config.qkv_bias)
@@ -22,7 +23,7 @@ class TorchBlock(torch.nn.Module):
         self.norm1 = torch.nn.LayerNorm(width)
         self.norm2 = torch.nn.LayerNorm(width)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         batch, length, width = x.shape
         h = self.norm1(x)
         q, k, v = (
@@ -36,7 +37,7 @@ class TorchBlock(torch.nn.Module):
 
 
 class TorchGPT(torch.nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.token_embedding = torch.nn.Embedding(config.vocab_size, config.embedding_dim)
         self.position_embedding = torch.nn.Embedding(config.context_length, config.embedding_dim)
@@ -47,17 +48,17 @@ class TorchGPT(torch.nn.Module):
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
 
-    def forward(self, ids):
+    def forward(self, ids: Any) -> Any:
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(torch.arange(ids.shape[1])))
         for block in self.blocks:
             x = block(x)
         return self.head(self.final_norm(x))
 
-    def loss(self, ids, targets):
+    def loss(self, ids: Any, targets: Any) -> Any:
         return torch.nn.functional.cross_entropy(self(ids).flatten(0, 1), targets.flatten())
 
 
-def our_name(name):
+def our_name(name: Any) -> Any:
     """blocks.0.query.weight -> blocks.0.attention.query.weight, and so on."""
     parts = name.split(".")
     if parts[0] == "blocks" and parts[2] in ("query", "key", "value", "output"):

@@ -1,14 +1,17 @@
 """A fused op with wrong gradients."""
 
+from typing import Any
+
 from tinygrad_llm.graph import record_operation
 from tinygrad_llm.ops.dispatch import FUSED, Pair
+from tinygrad_llm.tensor import Tensor
 
 
 def broken(op: str, factor: float) -> Pair:
     """The op with gradients that are `factor` times what they should be."""
     correct = FUSED[op]
 
-    def fused(*args, **kwargs):
+    def fused(*args: Any, **kwargs: Any) -> Tensor:
         y = correct.fused(*args, **kwargs)
         return record_operation(y.data, [y], lambda dy: [dy * factor])
 

@@ -15,7 +15,7 @@ from tinygrad_llm.measure.scaling import measure_growth
 from tinygrad_llm.measure.training_step import PRESETS
 
 
-def test_the_table_explains_itself(capsys):
+def test_the_table_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--preset", "smoke", "--steps", "2", "--warmup", "1"]) == 0
     printed, errors = capsys.readouterr()
     assert errors == ""
@@ -29,14 +29,14 @@ def test_the_table_explains_itself(capsys):
     assert printed.splitlines()[rows[-1]].endswith("100.0%")
 
 
-def test_another_architecture(capsys):
+def test_another_architecture(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--architecture", "llama", "--preset", "smoke", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["architecture"], told["model"]["num_layers"]) == ("llama", 2)
     assert all(part["forward"] > 0 for part in told["parts"].values())
 
 
-def test_json_is_one_object(capsys):
+def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["bench", "--preset", "smoke", "--batch-size", "3", "--context-length", "8", "--steps", "2", "--json"]
     assert main(argv) == 0
     printed, errors = capsys.readouterr()
@@ -47,7 +47,7 @@ def test_json_is_one_object(capsys):
     assert list(told["parts"]) == list(PARTS) and len(told["step_seconds"]) == 2
 
 
-def test_the_peak_memory_of_a_separate_process():
+def test_the_peak_memory_of_a_separate_process() -> None:
     command = [*PROGRAM, "bench", "--preset", "smoke", "--batch-size", "200", "--steps", "1", "--json"]
     memory = json.loads(subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=True).stdout)["memory"]
     if memory["peak"] is None:
@@ -55,7 +55,9 @@ def test_the_peak_memory_of_a_separate_process():
     assert memory["counted"] < memory["peak"] < 3 * memory["counted"]
 
 
-def test_growth_is_reported_as_tables_and_as_json(capsys, monkeypatch):
+def test_growth_is_reported_as_tables_and_as_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     axes = {"context": (8, 16), "batch": (1, 2)}
     monkeypatch.setattr(bench, "measure_growth", lambda **told: measure_growth(PRESETS["smoke"], axes, **told))
     assert main(["bench", "--scaling"]) == 0
@@ -78,7 +80,9 @@ def test_growth_is_reported_as_tables_and_as_json(capsys, monkeypatch):
     assert told.keys() == {"base", "environment", "axes"} and told["axes"].keys() == axes.keys()
 
 
-def test_texts_are_reported_as_a_table_and_as_json(capsys, monkeypatch):
+def test_texts_are_reported_as_a_table_and_as_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     assert main(["bench", "--data-scale", "0.1"]) == 0
     head, row = capsys.readouterr().out.splitlines()[-2:]
@@ -89,7 +93,7 @@ def test_texts_are_reported_as_a_table_and_as_json(capsys, monkeypatch):
     assert [text["bytes"] for text in told["texts"]] == [100_000] and "environment" in told
 
 
-def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
+def test_what_is_printed_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     for argv in (["--preset", "smoke"], ["--data-scale", "0.1"]):
@@ -114,7 +118,9 @@ def test_what_is_printed_fits_80_columns(capsys, monkeypatch):
         (["--preset", "huge"], "invalid choice"),
     ],
 )
-def test_impossible_arguments_are_refused_in_one_line(capsys, argv, said):
+def test_impossible_arguments_are_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
     argv = argv if {"--preset", "--scaling"} & set(argv) else ["--preset", "smoke", *argv]
     try:
         code = main(["bench", *argv])
@@ -126,7 +132,7 @@ def test_impossible_arguments_are_refused_in_one_line(capsys, argv, said):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-def test_interrupted():
+def test_interrupted() -> None:
     command = [*PROGRAM, "bench", "--preset", "smoke", "--steps", "1000000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ STEPS = [
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "text.txt"
     path.write_text(
         "".join(
@@ -41,11 +42,13 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs") / "run"
 
 
-def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, capsys):
+def test_trains_stops_and_resumes_as_if_never_stopped(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["bert", "train", "--data", data, *SIZES, *STEPS]
     code, printed, errors = call(capsys, *arguments, "--out", trained)
     assert (code, errors) == (0, [])
@@ -65,7 +68,9 @@ def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, c
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_fills_in_arguments_and_lines_alike(trained, capsys, monkeypatch):
+def test_fills_in_arguments_and_lines_alike(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "the cat [MASK] on the [MASK]."
     code, printed, errors = call(capsys, "bert", "fill", "--model", trained, "--top-k", "2", text)
     assert (code, errors) == (0, [])
@@ -93,7 +98,9 @@ def test_fills_in_arguments_and_lines_alike(trained, capsys, monkeypatch):
         (["fill", "--model", "{gpt}", "[MASK]"], "--model must be a BERT;"),
     ],
 )
-def test_says_in_one_line_what_does_not_fit(arguments, message, data, trained, tmp_path, capsys):
+def test_says_in_one_line_what_does_not_fit(
+    arguments: list[str], message: str, data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     places = {"folder": str(tmp_path), "data": str(data), "run": str(trained), "gpt": str(tmp_path / "gpt")}
     if "{gpt}" in arguments:
         make_base(tmp_path / "gpt")
@@ -104,7 +111,7 @@ def test_says_in_one_line_what_does_not_fit(arguments, message, data, trained, t
     assert (code, len(errors)) == (2, 1) and message in errors[0], errors
 
 
-def test_a_run_of_another_command_is_not_resumed(trained, capsys):
+def test_a_run_of_another_command_is_not_resumed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["train"], ["translate", "train"]):
         code, _, errors = call(capsys, *command, "--resume", "--out", trained)
         assert (code, len(errors)) == (2, 1)

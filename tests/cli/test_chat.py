@@ -1,29 +1,41 @@
 """`chat`: a conversation through a pipe, its history, its commands, and stopping an answer."""
 
 import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_base import call, make_base
 
 from tinygrad_llm.cli import chat
+from tinygrad_llm.cli.chat import Conversation
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.train import load
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base")
 
 
-def say(capsys, monkeypatch, base, *lines, options=()):
+def say(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    base: Path,
+    *lines: Any,
+    options: tuple[Any, ...] = (),
+) -> str:
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     code, printed, errors = call(capsys, "chat", "--model", base, "--max-new-tokens", "6", "--seed", "0", *options)
     assert (code, errors) == (0, [])
     return printed
 
 
-def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, monkeypatch):
+def test_the_same_seed_gives_the_same_answer_again_after_a_reset(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     once = say(capsys, monkeypatch, base, "Hello")
     assert say(capsys, monkeypatch, base, "Hello", "/quit", "never read") == once
     twice = say(capsys, monkeypatch, base, "Hello", "/reset", "/seed 0", "Hello")
@@ -31,7 +43,9 @@ def test_the_same_seed_gives_the_same_answer_again_after_a_reset(base, capsys, m
     assert answer.strip() and twice == once + "(forgotten)\n(seed 0)\n" + answer
 
 
-def test_invalid_commands_are_answered_and_the_chat_continues(base, capsys, monkeypatch):
+def test_invalid_commands_are_answered_and_the_chat_continues(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     printed = say(
         capsys,
         monkeypatch,
@@ -63,7 +77,7 @@ def test_invalid_commands_are_answered_and_the_chat_continues(base, capsys, monk
 
 
 @pytest.mark.parametrize("style", [None, "phi3"])
-def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base, style):
+def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base: Path, style: str | None) -> None:
     model, tokenizer = load(base)
     talk = chat.Conversation(model, tokenizer, style, Sampling(temperature=1.0), 0)
     for number in range(8):
@@ -74,8 +88,10 @@ def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base, sty
         next(talk.answer("x" * 200, 5))
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(base, capsys, monkeypatch):
-    def interrupted(*_, **__):
+def test_ctrl_c_stops_the_answer_and_not_the_program(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Iterator[int]:
         yield ord("a")
         raise KeyboardInterrupt
 
@@ -84,13 +100,17 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(base, capsys, monkeypatch):
     assert "(stopped; /quit ends)" in printed and printed.endswith("(temperature 0)\n")
 
 
-def test_invalid_input_is_one_line_of_error(base, capsys, monkeypatch):
+def test_invalid_input_is_one_line_of_error(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
     code, _, errors = call(capsys, "chat", "--model", base)
     assert code == 2 and len(errors) == 1 and "UTF-8" in errors[0]
 
 
-def test_a_closed_input_ends_the_chat(base, capsys, monkeypatch):
+def test_a_closed_input_ends_the_chat(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", None)
     code, printed, errors = call(capsys, "chat", "--model", base)
     assert (code, errors) == (0, []) and len(printed.splitlines()) == 2
@@ -98,10 +118,12 @@ def test_a_closed_input_ends_the_chat(base, capsys, monkeypatch):
     assert (code, len(errors)) == (2, 1) and "standard input must be open" in errors[0]
 
 
-def test_a_backslash_continues_a_message_and_a_cut_answer_is_told(base, capsys, monkeypatch, tmp_path):
+def test_a_backslash_continues_a_message_and_a_cut_answer_is_told(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = []
 
-    def heard(self, text, most):
+    def heard(self: Conversation, text: str, most: int) -> Iterator[str]:
         asked.append(text)
         self.was_cut = True
         self.transcript += [f"> {text}", "yes", ""]
@@ -114,13 +136,15 @@ def test_a_backslash_continues_a_message_and_a_cut_answer_is_told(base, capsys, 
     assert (tmp_path / "talk.txt").read_text() == "> one\ntwo\nthree\nyes\n"
 
 
-def test_an_answer_is_cut_where_it_reaches_its_limit(base):
+def test_an_answer_is_cut_where_it_reaches_its_limit(base: Path) -> None:
     model, tokenizer = load(base)
     talk = chat.Conversation(model, tokenizer, None, Sampling(temperature=1.0), 0)
     assert "".join(talk.answer("Hello", 3)) and talk.was_cut
 
 
-def test_without_a_seed_answers_vary(base, capsys, monkeypatch):
+def test_without_a_seed_answers_vary(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds = set()
     for _ in range(3):
         monkeypatch.setattr("sys.stdin", io.StringIO(""))

@@ -2,6 +2,8 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,19 +22,19 @@ STEPS = ["--steps", "8", "--eval-interval", "4", "--warmup-steps", "2", "--learn
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "texts.csv"
     path.write_text("label,text\n" + "".join(f'{label},"{text}"\n' for text, label in ROWS))
     return path
 
 
 @pytest.fixture
-def trained(base, data, tmp_path, capsys):
+def trained(base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, ...]:
     out = tmp_path / "run"
     code, printed, errors = call(
         capsys, "classify", "train", "--model", base, "--data", data, "--out", out, *STEPS, "--steps", "40"
@@ -41,7 +43,7 @@ def trained(base, data, tmp_path, capsys):
     return out, printed
 
 
-def test_training_reports_every_split_before_and_after(trained):
+def test_training_reports_every_split_before_and_after(trained: tuple[Any, ...]) -> None:
     out, printed = trained
     assert "60 texts of 2 classes: 42 for train, 6 for validation, 12 for test" in printed
     assert "taken for" in printed and "step 40/40 | loss" in printed
@@ -52,13 +54,15 @@ def test_training_reports_every_split_before_and_after(trained):
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 40
 
 
-def test_what_is_not_trainable_stays_as_it_was(base, trained):
+def test_what_is_not_trainable_stays_as_it_was(base: Path, trained: tuple[Any, ...]) -> None:
     before, after = read_safetensors(base / "model.safetensors"), read_safetensors(trained[0] / "model.safetensors")
     changed = {name for name in before if "head" not in name and (before[name] != after[f"body.{name}"]).any()}
     assert changed and all(name.startswith(("blocks.1.", "final_norm.")) for name in changed)
 
 
-def test_predicts_arguments_and_lines_alike(trained, capsys, monkeypatch):
+def test_predicts_arguments_and_lines_alike(
+    trained: tuple[Any, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = trained
     code, printed, errors = call(capsys, "classify", "predict", "--model", out, "win 7 prizes!!", "see you at 7")
     assert (code, errors) == (0, [])
@@ -75,7 +79,7 @@ PIECES += [mark + str(digit) for mark in ("", "##") for digit in range(10)]
 SHAPE = {"context_length": 16, "embedding_dim": 16, "num_heads": 2, "num_layers": 1, "dropout": 0.0}
 
 
-def another_base(kind, folder):
+def another_base(kind: str, folder: Path) -> Path:
     manual_seed(3)
     if kind == "llama":
         tokenizer = BPETokenizer.train("", vocab_size=257)
@@ -94,7 +98,9 @@ def another_base(kind, folder):
         ("llama", ["--pooling", "mean", "--no-causal"]),
     ],
 )
-def test_a_bert_and_a_llama_learn_it_too(kind, options, data, tmp_path, capsys):
+def test_a_bert_and_a_llama_learn_it_too(
+    kind: str, options: list[Any], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, out = another_base(kind, tmp_path / "base"), tmp_path / "run"
     code, printed, errors = call(
         capsys,
@@ -130,7 +136,9 @@ def test_a_bert_and_a_llama_learn_it_too(kind, options, data, tmp_path, capsys):
     assert [line.split("\t")[0] for line in printed.splitlines()] == ["spam", "ham"]
 
 
-def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, capsys):
+def test_a_resumed_run_is_the_run_that_was_not_stopped(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (3, 6))):
         argv = ["classify", "train", "--model", base, "--data", data, "--out", out, *STEPS]
         for stop in stops:
@@ -147,7 +155,9 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(base, data, tmp_path, cap
     assert code == 0 and "is finished" in printed
 
 
-def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
+def test_what_does_not_fit_is_one_line(
+    base: Path, data: Path, trained: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = trained
     new = ["--out", tmp_path / "new"]
     one_class, few, many = (tmp_path / f"{name}.csv" for name in ("one", "few", "many"))
@@ -178,7 +188,9 @@ def test_what_does_not_fit_is_one_line(base, data, trained, tmp_path, capsys):
         assert code in (1, 2) and len(errors) == 1 and said in errors[0], (argv, errors)
 
 
-def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(data, tmp_path, capsys):
+def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, texts, out = make_base(tmp_path / "base"), tmp_path / "texts.csv", tmp_path / "run"
     texts.write_text(data.read_text())
     argv = ["classify", "train", "--model", base, "--data", texts, "--out", out, *STEPS, "--stop-at", "4"]
@@ -192,7 +204,7 @@ def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(data, tmp_path, 
     assert code == 1 and "options must be what `classify train` wrote" in errors[0]
 
 
-def test_the_confusion_of_many_classes_is_left_to_the_report():
+def test_the_confusion_of_many_classes_is_left_to_the_report() -> None:
     figures = {"loss": 1.0, "accuracy": 0.5, "count": 2}
     for count, lines in ((20, 1 + 22), (21, 2)):
         test = {**figures, "confusion": [[0] * count] * count, "f1": [0.0] * count}
@@ -200,7 +212,9 @@ def test_the_confusion_of_many_classes_is_left_to_the_report():
         assert len(describe(labels, {"test": figures}, {"test": test}).splitlines()) == lines
 
 
-def test_bytes_that_are_no_text_are_refused_in_any_locale(trained, capsys, monkeypatch):
+def test_bytes_that_are_no_text_are_refused_in_any_locale(
+    trained: tuple[Any, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for errors_handler in ("strict", "surrogateescape"):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xffb\n"), "utf-8", errors_handler))
         code, _, errors = call(capsys, "classify", "predict", "--model", trained[0])

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_llm
-from tinygrad_llm.cli import build_parser, main
+from tinygrad_llm.cli import Parser, build_parser, main
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 SMALL = [
@@ -38,21 +41,21 @@ SMALL = [
 
 
 @pytest.fixture
-def text(tmp_path):
+def text(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     return path
 
 
 @pytest.fixture
-def run(tmp_path, text, capsys):
+def run(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, ...]:
     """A finished run of six steps, and what it printed."""
     out = tmp_path / "run"
     assert main(["train", "--data", str(text), "--tokenizer", "char", "--out", str(out), *SMALL]) == 0
     return out, capsys.readouterr().out
 
 
-def error_of(capsys, *argv):
+def error_of(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     """The exit code and the one line on stderr."""
     code = main(list(argv))
     lines = capsys.readouterr().err.strip().splitlines()
@@ -60,7 +63,7 @@ def error_of(capsys, *argv):
     return code, lines[0]
 
 
-def test_training_says_what_it_does_and_how_to_go_on(run):
+def test_training_says_what_it_does_and_how_to_go_on(run: tuple[Any, ...]) -> None:
     out, printed = run
     assert "step 6/6 | loss" in printed and "validation" in printed and "perplexity" in printed
     assert "nats per token" in printed and "bits per byte" in printed
@@ -68,7 +71,7 @@ def test_training_says_what_it_does_and_how_to_go_on(run):
     assert f"generate --model {out}" in printed
 
 
-def test_the_run_folder_holds_all_that_a_run_has_made(run):
+def test_the_run_folder_holds_all_that_a_run_has_made(run: tuple[Any, ...]) -> None:
     out, _ = run
     config = json.loads((out / "config.json").read_text())
     assert config["model"]["embedding_dim"] == 16 and config["training"]["steps"] == 6
@@ -81,7 +84,9 @@ def test_the_run_folder_holds_all_that_a_run_has_made(run):
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "words"])
-def test_other_tokenizers_train_and_write(tmp_path, text, capsys, tokenizer):
+def test_other_tokenizers_train_and_write(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str], tokenizer: str
+) -> None:
     size = ["--vocab-size", "280"] if tokenizer == "bpe" else []
     argv = ["train", "--data", str(text), "--tokenizer", tokenizer, *size, "--out", str(tmp_path / "run"), *SMALL]
     assert main(argv) == 0
@@ -90,10 +95,12 @@ def test_other_tokenizers_train_and_write(tmp_path, text, capsys, tokenizer):
     assert capsys.readouterr().out.startswith("The quick")
 
 
-def test_generation_is_seeded_and_greedy_at_temperature_0(run, capsys):
+def test_generation_is_seeded_and_greedy_at_temperature_0(
+    run: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = run
 
-    def written(*options):
+    def written(*options: Any) -> str:
         assert main(["generate", "--model", str(out), "--prompt", "The ", "--max-new-tokens", "20", *options]) == 0
         return capsys.readouterr().out
 
@@ -103,7 +110,9 @@ def test_generation_is_seeded_and_greedy_at_temperature_0(run, capsys):
     assert written("--top-k", "1", "--seed", "3") == written("--temperature", "0")
 
 
-def test_resuming_repeats_the_flags_extends_and_says_when_finished(run, text, capsys):
+def test_resuming_repeats_the_flags_extends_and_says_when_finished(
+    run: tuple[Any, ...], text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = run
     again = ["train", "--data", str(text), "--tokenizer", "char", "--out", str(out), *SMALL, "--resume"]
     assert main(again) == 0
@@ -114,7 +123,9 @@ def test_resuming_repeats_the_flags_extends_and_says_when_finished(run, text, ca
     assert json.loads((out / "config.json").read_text())["training"]["steps"] == 8
 
 
-def test_a_run_in_two_processes_is_the_run_in_one(tmp_path, text, capsys):
+def test_a_run_in_two_processes_is_the_run_in_one(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     common = ["--data", str(text), "--tokenizer", "char", *SMALL, "--dropout", "0.1"]
     assert main(["train", *common, "--out", str(tmp_path / "one")]) == 0
     assert main(["train", *common, "--out", str(tmp_path / "two"), "--stop-at", "4"]) == 0
@@ -125,7 +136,9 @@ def test_a_run_in_two_processes_is_the_run_in_one(tmp_path, text, capsys):
         np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_resume_refuses_what_would_change_the_run(run, tmp_path, capsys):
+def test_resume_refuses_what_would_change_the_run(
+    run: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = run
     code, line = error_of(capsys, "train", "--resume", "--out", str(out), "--learning-rate", "0.5")
     assert code == 2 and "--learning-rate was 0.001, got 0.5" in line
@@ -136,7 +149,9 @@ def test_resume_refuses_what_would_change_the_run(run, tmp_path, capsys):
     assert code == 2 and "has changed" in line
 
 
-def test_an_existing_run_is_not_overwritten(run, text, capsys):
+def test_an_existing_run_is_not_overwritten(
+    run: tuple[Any, ...], text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = run
     before = (out / "model.safetensors").read_bytes()
     code, line = error_of(capsys, "train", "--data", str(text), "--tokenizer", "char", "--out", str(out), *SMALL)
@@ -144,7 +159,7 @@ def test_an_existing_run_is_not_overwritten(run, text, capsys):
     assert (out / "model.safetensors").read_bytes() == before
 
 
-def test_a_flipped_byte_in_the_weights_is_found(run, capsys):
+def test_a_flipped_byte_in_the_weights_is_found(run: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = run
     data = bytearray((out / "model.safetensors").read_bytes())
     data[-3] ^= 64
@@ -169,7 +184,9 @@ def test_a_flipped_byte_in_the_weights_is_found(run, capsys):
         (["--resume"], 2, "no run folder"),
     ],
 )
-def test_misuse_is_one_line_and_exit_code_2(tmp_path, capsys, argv, code, message):
+def test_misuse_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], code: int, message: str
+) -> None:
     got, line = error_of(capsys, "train", "--out", str(tmp_path / "new"), *argv)
     assert got == code and message in line
     assert not (tmp_path / "new" / "config.json").exists()
@@ -179,7 +196,9 @@ def test_misuse_is_one_line_and_exit_code_2(tmp_path, capsys, argv, code, messag
     "content, message",
     [(b"", "empty"), (b"  \n \n", "white space"), (b"ab\xff\xfecd", "UTF-8"), (b"too short", "tokens")],
 )
-def test_unusable_texts_are_named(tmp_path, capsys, content, message):
+def test_unusable_texts_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
     path = tmp_path / "bad.txt"
     path.write_bytes(content)
     argv = ["train", "--data", str(path), "--tokenizer", "char", "--out", str(tmp_path / "new"), *SMALL]
@@ -187,7 +206,7 @@ def test_unusable_texts_are_named(tmp_path, capsys, content, message):
     assert code == 2 and message in line
 
 
-def test_generate_names_what_is_wrong(run, tmp_path, capsys):
+def test_generate_names_what_is_wrong(run: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = run
     code, line = error_of(capsys, "generate", "--model", str(tmp_path / "none"))
     assert code == 2 and "no run folder" in line
@@ -199,12 +218,12 @@ def test_generate_names_what_is_wrong(run, tmp_path, capsys):
     assert code == 2 and "--max-new-tokens" in line
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path):
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     with pytest.raises(tinygrad_llm.errors.DataError):
         main(["train", "--debug", "--data", "no/such/file.txt", "--out", str(tmp_path / "new")])
 
 
-def unexplained(parser, command=""):
+def unexplained(parser: Parser, command: str = "") -> Iterator[None]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, inner in action.choices.items():
@@ -213,17 +232,17 @@ def unexplained(parser, command=""):
             yield command, action.dest
 
 
-def test_every_flag_of_every_command_is_explained():
+def test_every_flag_of_every_command_is_explained() -> None:
     assert list(unexplained(build_parser())) == []
 
 
-def test_the_module_and_the_console_script_are_one_program():
+def test_the_module_and_the_console_script_are_one_program() -> None:
     shown = subprocess.run([sys.executable, "-m", "tinygrad_llm", "--help"], capture_output=True, text=True, check=True)
     assert "train" in shown.stdout and "generate" in shown.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_in_mid_training_saves_and_exits_130(tmp_path, text):
+def test_ctrl_c_in_mid_training_saves_and_exits_130(tmp_path: Path, text: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "tinygrad_llm", "train", "--data", str(text), "--tokenizer", "char"]
     command += ["--out", str(out), *SMALL, "--steps", "100000", "--eval-interval", "0"]

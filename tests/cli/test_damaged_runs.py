@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ NEWEST = "checkpoints/step-00000006"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of six steps with checkpoints at 4 and 6."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "text.txt").write_text(TEXT)
@@ -29,12 +30,12 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def run(finished, tmp_path):
+def run(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
 
 
-def called(capsys, *argv):
+def called(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...] | None:
     """Exit code, what was printed, and the one line on stderr, if any."""
     code = main([str(part) for part in argv])
     printed, errors = capsys.readouterr()
@@ -63,7 +64,9 @@ def change(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "flipped", "pipe", "link to itself"])
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
-def test_resume_falls_back_to_the_newest_whole_checkpoint_and_says_so(run, capsys, name, how):
+def test_resume_falls_back_to_the_newest_whole_checkpoint_and_says_so(
+    run: Path, capsys: pytest.CaptureFixture[str], name: str, how: str
+) -> None:
     change(run / NEWEST / name, how)
     code, printed, _ = called(capsys, "train", "--resume", "--out", run)
     assert code == 0
@@ -73,14 +76,14 @@ def test_resume_falls_back_to_the_newest_whole_checkpoint_and_says_so(run, capsy
     assert snapshot.name == "step-00000006" and not problems
 
 
-def test_a_checkpoint_of_a_newer_version_is_passed_over(run, capsys):
+def test_a_checkpoint_of_a_newer_version_is_passed_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = run / NEWEST / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
     code, printed, _ = called(capsys, "train", "--resume", "--out", run)
     assert code == 0 and "update tinygrad_llm" in printed and "falling back to step-00000004" in printed
 
 
-def test_no_whole_checkpoint_is_an_error_that_names_each(run, capsys):
+def test_no_whole_checkpoint_is_an_error_that_names_each(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for checkpoint in (run / "checkpoints").iterdir():
         change(checkpoint / "state.json", "flipped")
     code, _, line = called(capsys, "train", "--resume", "--out", run)
@@ -90,7 +93,7 @@ def test_no_whole_checkpoint_is_an_error_that_names_each(run, capsys):
 
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "pipe", "link to itself"])
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tinygrad_tokenizer.json"])
-def test_generate_names_the_damaged_file(run, capsys, name, how):
+def test_generate_names_the_damaged_file(run: Path, capsys: pytest.CaptureFixture[str], name: str, how: str) -> None:
     change(run / name, how)
     code, _, line = called(
         capsys, "generate", "--model", run, "--prompt", "The", "--max-new-tokens", "1", "--seed", "0"
@@ -98,7 +101,7 @@ def test_generate_names_the_damaged_file(run, capsys, name, how):
     assert code in (1, 2) and name in line
 
 
-def test_resuming_mends_the_weights_that_were_lost(run, capsys):
+def test_resuming_mends_the_weights_that_were_lost(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(run / "model.safetensors", "missing")
     assert called(capsys, "train", "--resume", "--out", run)[0] == 0
     assert called(capsys, "generate", "--model", run, "--prompt", "The", "--max-new-tokens", "1", "--seed", "0")[0] == 0
@@ -127,7 +130,9 @@ def test_resuming_mends_the_weights_that_were_lost(run, capsys):
         (("model", "num_heads"), 2.0),
     ],
 )
-def test_a_config_that_does_not_fit_is_named(run, capsys, place, value):
+def test_a_config_that_does_not_fit_is_named(
+    run: Path, capsys: pytest.CaptureFixture[str], place: tuple[Any, ...], value: int | list[Any] | str | None
+) -> None:
     config = json.loads((run / "config.json").read_text())
     part = config
     for name in place[:-1]:
@@ -142,7 +147,9 @@ def test_a_config_that_does_not_fit_is_named(run, capsys, place, value):
     assert code in (1, 2)
 
 
-def test_a_resumable_config_with_any_part_missing_or_wrong_is_an_error_of_ours(run, capsys):
+def test_a_resumable_config_with_any_part_missing_or_wrong_is_an_error_of_ours(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = json.loads((run / "config.json").read_text())
     for name in config:
         for wrong in (..., None, 7, "x", [], {}, {"steps": "many"}):
@@ -174,7 +181,9 @@ hostile_bytes = st.one_of(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["config.json", "model.safetensors", "tinygrad_tokenizer.json", "metrics.jsonl"]), hostile_bytes)
-def test_any_bytes_in_any_file_end_in_one_line(finished, tmp_path, capsys, name, content):
+def test_any_bytes_in_any_file_end_in_one_line(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / name).unlink()
@@ -183,7 +192,7 @@ def test_any_bytes_in_any_file_end_in_one_line(finished, tmp_path, capsys, name,
     called(capsys, "train", "--resume", "--out", tmp_path / "run", "--steps", "7")
 
 
-def replaced(value, keys, new):
+def replaced(value: Any, keys: Any, new: Any) -> Any:
     """A copy of nested dicts with `new` under `keys`."""
     return {**value, keys[0]: replaced(value[keys[0]], keys[1:], new)} if keys else new
 
@@ -203,7 +212,9 @@ def replaced(value, keys, new):
     ],
     ids=".".join,
 )
-def test_a_wrong_value_in_a_checkpoint_is_one_short_error(run, capsys, keys, wrong):
+def test_a_wrong_value_in_a_checkpoint_is_one_short_error(
+    run: Any, capsys: pytest.CaptureFixture[str], keys: Any, wrong: Any
+) -> None:
     files = {name: path.read_bytes() for name, path in verify_snapshot(run / NEWEST).items()}
     state = json.dumps(replaced(json.loads(files["state.json"]), keys, wrong)).encode()
     write_snapshot(run / "checkpoints", Path(NEWEST).name, {**files, "state.json": state})

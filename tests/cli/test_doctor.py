@@ -1,6 +1,7 @@
 """The command doctor: what it says of a sound model and of a broken one."""
 
 import json
+from pathlib import Path
 
 import pytest
 from training_process import SIZES, TEXT
@@ -10,12 +11,12 @@ from tinygrad_llm.text import CharTokenizer
 
 
 @pytest.fixture
-def text(tmp_path):
+def text(tmp_path: Path) -> str:
     (tmp_path / "text.txt").write_text(TEXT)
     return str(tmp_path / "text.txt")
 
 
-def test_it_takes_the_flags_of_train(text, capsys):
+def test_it_takes_the_flags_of_train(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--data", text, *SIZES]) == 0
     printed, errors = capsys.readouterr()
     assert errors == "" and "WRONG" not in printed
@@ -24,7 +25,9 @@ def test_it_takes_the_flags_of_train(text, capsys):
     assert "multiple of --num-heads" in capsys.readouterr().err
 
 
-def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(tmp_path, text, capsys):
+def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert main(["train", "--data", text, "--out", str(run), *SIZES, "--steps", "20"]) == 0
     assert main(["doctor", "--model", str(run)]) == 0

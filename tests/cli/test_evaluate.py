@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,18 +22,18 @@ GOOD = json.dumps(RECORDS).encode()
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base")
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory):
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "task.json"
     path.write_bytes(GOOD)
     return path
 
 
-def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base):
+def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base: Path) -> None:
     model, tokenizer = load(base)
     choices = ("b", "a long one")
     start, ends = question_ids(tokenizer, [], Question("a?", choices, 0))
@@ -47,7 +48,7 @@ def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base):
         assert value == pytest.approx(expected, rel=1e-5)
 
 
-def test_shots_are_dropped_until_the_prompt_fits_and_skipped_questions_are_counted(base):
+def test_shots_are_dropped_until_the_prompt_fits_and_skipped_questions_are_counted(base: Path) -> None:
     model, tokenizer = load(base)
     shot, question = Question("s" * 30, ("a", "b"), 0), Question("q" * 20, ("a", "b"), 1)
     assert len(few_shot_prompt([shot] * 3, question)) > 128
@@ -55,7 +56,9 @@ def test_shots_are_dropped_until_the_prompt_fits_and_skipped_questions_are_count
     assert (report.count, report.shortened, report.skipped, report.chance) == (1, 1, 1, 0.5)
 
 
-def test_prints_accuracy_and_standard_error_as_text_and_as_json(base, task, capsys):
+def test_prints_accuracy_and_standard_error_as_text_and_as_json(
+    base: Path, task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
     assert (code, errors) == (0, [])
     assert "6 questions in the plain style, 2 shots; accuracy of guessing 50.0%" in printed
@@ -65,7 +68,9 @@ def test_prints_accuracy_and_standard_error_as_text_and_as_json(base, task, caps
     assert figures["count"] == 8 and figures["accuracy_standard_error"] == math.sqrt(share * (1 - share) / 7)
 
 
-def test_a_line_for_each_question_on_the_terminal_and_in_a_file(base, task, tmp_path, capsys):
+def test_a_line_for_each_question_on_the_terminal_and_in_a_file(
+    base: Path, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "log.jsonl"
     code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--verbose", "--log", log)
     assert (code, errors) == (0, [])
@@ -80,7 +85,9 @@ def test_a_line_for_each_question_on_the_terminal_and_in_a_file(base, task, tmp_
     assert figures["accuracy_per_byte"] == sum(entry["right_by_byte"] for entry in scored) / 8
 
 
-def test_an_instruction_model_is_asked_in_its_prompt_style(task, tmp_path, capsys):
+def test_an_instruction_model_is_asked_in_its_prompt_style(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, taught = make_base(tmp_path / "base"), tmp_path / "taught"
     options = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
     steps = ["--steps", "1", "--batch-size", "2"]
@@ -96,7 +103,9 @@ def test_an_instruction_model_is_asked_in_its_prompt_style(task, tmp_path, capsy
     assert ends == [[*tokenizer.encode_ordinary(choice), end] for choice in question.choices]
 
 
-def test_invalid_arguments_are_one_line_of_error(base, task, tmp_path, capsys):
+def test_invalid_arguments_are_one_line_of_error(
+    base: Path, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for argv, said in (
         (["--task", task, "--model", base, "--shots", "8"], "--shots must be 0 to 7"),
         (["--task", task, "--model", base, "--shots", "-1"], "--shots must be 0 to 7"),
@@ -142,7 +151,7 @@ contents = st.one_of(
 @example(b'[{"question": "\\ud800", "choices": ["a", "b"], "answer": 0}]', ".json")
 @example(b'[{"question": "q", "choices": ["a", "\\udfff"], "answer": 0}]', ".json")
 @example(b" " * 1_000_000, ".jsonl")
-def test_any_task_file_gives_questions_or_an_error_of_the_package(tmp_path, content, suffix):
+def test_any_task_file_gives_questions_or_an_error_of_the_package(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"task{suffix}"
     path.write_bytes(content)
     try:
@@ -154,7 +163,9 @@ def test_any_task_file_gives_questions_or_an_error_of_the_package(tmp_path, cont
         few_shot_prompt(questions, question).encode()
 
 
-def test_a_million_spaces_in_a_question_are_skipped(base, tmp_path, capsys):
+def test_a_million_spaces_in_a_question_are_skipped(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "task.json"
     path.write_text(json.dumps([{**RECORDS[0], "question": "a" + " " * 1_000_000}, RECORDS[1]]))
     code, printed, errors = call(capsys, "evaluate", "--task", path, "--model", base)

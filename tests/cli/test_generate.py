@@ -1,17 +1,18 @@
 """`generate`: where the prompt comes from, which seed it took, JSON, and what a prompt loses."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny_base import call, make_base
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base")
 
 
-def test_a_prompt_is_given_by_its_place_or_by_its_flag(base, capsys):
+def test_a_prompt_is_given_by_its_place_or_by_its_flag(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--model", base, "--max-new-tokens", "4", "--seed", "1")
     by_place = call(capsys, "generate", "Hello", *options)
     assert by_place == call(capsys, "generate", "--prompt", "Hello", *options)
@@ -20,7 +21,9 @@ def test_a_prompt_is_given_by_its_place_or_by_its_flag(base, capsys):
     assert code == 2 and "give the prompt once" in errors[0]
 
 
-def test_texts_vary_without_a_seed_and_the_seed_taken_repeats_the_text(base, capsys):
+def test_texts_vary_without_a_seed_and_the_seed_taken_repeats_the_text(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("generate", "Hello", "--model", base, "--max-new-tokens", "12")
     texts = []
     for _ in range(3):
@@ -31,13 +34,13 @@ def test_texts_vary_without_a_seed_and_the_seed_taken_repeats_the_text(base, cap
     assert len(set(texts)) > 1
 
 
-def test_greedy_text_needs_no_seed(base, capsys):
+def test_greedy_text_needs_no_seed(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("generate", "Hello", "--model", base, "--max-new-tokens", "3", "--temperature", "0")
     code, text, notes = call(capsys, *options)
     assert (code, notes) == (0, []) and call(capsys, *options)[1] == text
 
 
-def test_json_holds_the_text_and_all_that_decided_it(base, capsys):
+def test_json_holds_the_text_and_all_that_decided_it(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("generate", "Hello", "--model", base, "--max-new-tokens", "5", "--top-k", "3")
     code, printed, notes = call(capsys, *options, "--json")
     report = json.loads(printed)
@@ -47,12 +50,14 @@ def test_json_holds_the_text_and_all_that_decided_it(base, capsys):
     assert call(capsys, *options, "--seed", report["seed"])[1] == f"Hello{report['text']}\n"
 
 
-def test_a_prompt_that_is_cut_is_said(base, capsys):
+def test_a_prompt_that_is_cut_is_said(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, notes = call(capsys, "generate", "x" * 300, "--model", base, "--max-new-tokens", "1", "--seed", "0")
     assert code == 0 and len(notes) == 1 and "only the last" in notes[0] and len(notes[0]) <= 80
 
 
-def test_controls_that_a_model_writes_are_shown_on_a_terminal(base, capsys, monkeypatch):
+def test_controls_that_a_model_writes_are_shown_on_a_terminal(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tinygrad_llm.terminal.is_terminal", lambda stream=None: True)
     printed = call(capsys, "generate", "a\x1b[2Jb", "--model", base, "--max-new-tokens", "3", "--seed", "0")[1]
     assert printed.startswith(r"a\x1b[2Jb") and "\x1b" not in printed

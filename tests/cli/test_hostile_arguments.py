@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -83,7 +85,7 @@ texts = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of each kind of tokenizer, a text, a pipe, and links to a device and to itself."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "text.txt").write_text(TEXT)
@@ -98,7 +100,7 @@ def runs(tmp_path_factory):
     return folder
 
 
-def expect_one_line(capsys, *argv):
+def expect_one_line(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     """Returns the exit code and what was said on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -131,7 +133,9 @@ def expect_one_line(capsys, *argv):
 @example("bpe", "The", {"--max-new-tokens": "9" * 5000})
 @example("bpe", "The", {"--max-new-tokens": "-1"})
 @example("bpe", "The", {"--max-new-tokens": "nan"})
-def test_generate_takes_any_prompt_and_setting(runs, capsys, tokenizer, prompt, options):
+def test_generate_takes_any_prompt_and_setting(
+    runs: Path, capsys: pytest.CaptureFixture[str], tokenizer: str, prompt: str, options: dict[str, Any]
+) -> None:
     asked = ["--seed=0", "--max-new-tokens=2", f"--prompt={prompt}"]
     asked += [f"{flag}={value}" for flag, value in options.items()]
     expect_one_line(capsys, "generate", "--model", runs / tokenizer, *asked)
@@ -173,7 +177,9 @@ TRAINING = [
 @example({"--learning-rate": "1e308"})
 @example({"--steps": "0"})
 @example({"--steps": "9" * 500, "--stop-at": "1"})
-def test_train_takes_any_setting(runs, tmp_path_factory, capsys, options):
+def test_train_takes_any_setting(
+    runs: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], options: dict[str, str]
+) -> None:
     asked = [f"{flag}={value}" for flag, value in options.items()]
     out = tmp_path_factory.mktemp("new") / "run"
     expect_one_line(capsys, "train", "--data", runs / "text.txt", "--out", out, *SIZES, "--steps", "2", *asked)
@@ -188,7 +194,14 @@ def test_train_takes_any_setting(runs, tmp_path_factory, capsys, options):
 @example("train", "/proc/self/mem")
 @example("resume", "/dev/zero")
 @example("generate", "/dev/null")
-def test_paths_that_are_none(runs, tmp_path, monkeypatch, capsys, command, path):
+def test_paths_that_are_none(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    path: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     argv = {
         "train": ["train", f"--data={path}", "--out", tmp_path / "new", *SIZES, "--steps", "1"],
@@ -201,18 +214,20 @@ def test_paths_that_are_none(runs, tmp_path, monkeypatch, capsys, command, path)
 
 
 @pytest.mark.parametrize("name", ["pipe", "zero", "circle"])
-def test_what_would_never_end_is_not_read(runs, tmp_path, capsys, name):
+def test_what_would_never_end_is_not_read(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     code, line = expect_one_line(capsys, "train", "--data", runs / name, "--out", tmp_path / "new", *SIZES)
     assert code == 2 and "it is a pipe, a device or a broken link" in line
 
 
-def test_misuse_of_flags_is_one_line_too(capsys):
+def test_misuse_of_flags_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (["train", "--steps", "x"], ["fly"], [], ["generate"], ["generate", "--model", "x", "--unheard-of"]):
         code, line = expect_one_line(capsys, *argv)
         assert code == 2 and "--help" in line
 
 
-def test_bytes_that_are_no_text_in_a_real_process(runs):
+def test_bytes_that_are_no_text_in_a_real_process(runs: Path) -> None:
     command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", b"--prompt=\xff\xfe The"]
     done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"valid Unicode" in done.stderr
@@ -222,7 +237,7 @@ def test_bytes_that_are_no_text_in_a_real_process(runs):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_standard_output_and_one_without_the_letters(runs, unbuffered):
+def test_a_full_standard_output_and_one_without_the_letters(runs: Path, unbuffered: str) -> None:
     command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", "--seed", "0"]
     command += ["--prompt", "naïve 龍"]
     environment = ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered}
@@ -248,7 +263,9 @@ def test_a_full_standard_output_and_one_without_the_letters(runs, unbuffered):
     ],
     ids=lambda argv: argv[0],
 )
-def test_a_name_that_is_too_long_is_one_short_error_without_a_number(capsys, tmp_path, monkeypatch, argv):
+def test_a_name_that_is_too_long_is_one_short_error_without_a_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, errors = expect_one_line(capsys, *argv)
     assert code in (1, 2) and len(errors) < 600 and "Errno" not in errors

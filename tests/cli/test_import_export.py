@@ -1,6 +1,9 @@
 """The commands import, export and download: a run to a Hugging Face folder and back."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,21 +20,23 @@ TOKENIZER = BPETokenizer.train("to and fro, to and fro, to and fro; ", 262)
 
 
 @pytest.fixture
-def theirs(tmp_path):
+def theirs(tmp_path: Path) -> Path:
     manual_seed(0)
     model = GPT(GPTConfig(262, 9, 8, 2, 1, dropout=0.0, qkv_bias=True, tie_weights=True))
     save_huggingface(tmp_path / "theirs", model, TOKENIZER)
     return tmp_path / "theirs"
 
 
-def error_of(capsys, *argv):
+def error_of(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     code = main([str(part) for part in argv])
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
     return code, lines[0]
 
 
-def test_import_then_export_gives_the_same_files(theirs, tmp_path, capsys):
+def test_import_then_export_gives_the_same_files(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     assert main(["import", "--from", str(theirs), "--out", str(run)]) == 0
     assert "with 262 tokens" in capsys.readouterr().out
@@ -51,7 +56,7 @@ def test_import_then_export_gives_the_same_files(theirs, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("to")
 
 
-def test_a_llama_is_imported_exported_and_writes(tmp_path, capsys):
+def test_a_llama_is_imported_exported_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manual_seed(0)
     model = Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, feed_forward_dim=24, qk_norm=True))
     save_huggingface(tmp_path / "theirs", model, TOKENIZER)
@@ -70,13 +75,15 @@ def test_a_llama_is_imported_exported_and_writes(tmp_path, capsys):
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "."]
 
 
-def some_bert(**changes):
+def some_bert(**changes: Any) -> Bert:
     manual_seed(0)
     return Bert(BertConfig(len(PIECES), 9, 8, 2, 1, dropout=0.0, **changes))
 
 
 @pytest.mark.parametrize("pooler", [True, False])
-def test_a_bert_is_imported_fills_in_and_is_exported(pooler, tmp_path, capsys):
+def test_a_bert_is_imported_fills_in_and_is_exported(
+    pooler: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_huggingface(tmp_path / "theirs", some_bert(pooler=pooler), WordPieceTokenizer(PIECES))
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.startswith("a Bert of") and load(tmp_path / "run")[0].config.pooler is pooler
@@ -103,19 +110,21 @@ def test_a_bert_is_imported_fills_in_and_is_exported(pooler, tmp_path, capsys):
     ],
     ids=["no-vocabulary", "no-good-vocabulary", "longer-vocabulary", "no-weights", "roberta", "other-size", "relu"],
 )
-def test_a_bert_that_does_not_fit_is_one_line(change, message, tmp_path, capsys):
+def test_a_bert_that_does_not_fit_is_one_line(
+    change: Callable[..., Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_huggingface(tmp_path / "theirs", some_bert(), WordPieceTokenizer(PIECES))
     change(tmp_path / "theirs")
     code, line = error_of(capsys, "import", "--from", tmp_path / "theirs", "--out", tmp_path / "run")
     assert code == 1 and message in line and not (tmp_path / "run").exists()
 
 
-def rewrite(folder, **changes):
+def rewrite(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
-def test_a_bert_without_a_head_has_nothing_to_fill_in_with(tmp_path, capsys):
+def test_a_bert_without_a_head_has_nothing_to_fill_in_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_huggingface(tmp_path / "theirs", some_bert(masked_word_head=False, pooler=True), WordPieceTokenizer(PIECES))
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
     code, line = error_of(capsys, "bert", "fill", "--model", tmp_path / "run", "[MASK]")
@@ -123,7 +132,9 @@ def test_a_bert_without_a_head_has_nothing_to_fill_in_with(tmp_path, capsys):
     assert main(["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
 
 
-def test_what_transformers_saves_is_imported_and_fills_alike(tmp_path, capsys):
+def test_what_transformers_saves_is_imported_and_fills_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -152,14 +163,14 @@ def test_what_transformers_saves_is_imported_and_fills_alike(tmp_path, capsys):
     assert abs(float(probability) - float(shares.max())) < 6e-4
 
 
-def test_a_model_of_64_bits_is_rounded_and_says_so(tmp_path, capsys):
+def test_a_model_of_64_bits_is_rounded_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_huggingface(tmp_path / "wide", GPT(GPTConfig(262, 9, 8, 2, 1)).to(np.float64), TOKENIZER)
     assert main(["import", "--from", str(tmp_path / "wide"), "--out", str(tmp_path / "run")]) == 0
     assert "64 bits" in capsys.readouterr().out
     assert tinygrad_llm.load(tmp_path / "run")[0].head.weight.dtype == np.float32
 
 
-def test_mistakes_are_one_line(theirs, tmp_path, capsys):
+def test_mistakes_are_one_line(theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = error_of(capsys, "import", "--from", tmp_path / "none", "--out", tmp_path / "run")
     assert code == 1 and "none" in line
     config = json.loads((theirs / "config.json").read_text())
@@ -177,7 +188,9 @@ def test_mistakes_are_one_line(theirs, tmp_path, capsys):
     assert code == 2 and "imported" in line
 
 
-def test_a_download_without_network_says_so_at_once(tmp_path, monkeypatch, capsys):
+def test_a_download_without_network_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(gpt2_download, "HOME", "http://127.0.0.1:1")
     code, line = error_of(capsys, "download", "gpt2", "--out", tmp_path / "new")
     assert code == 1 and "check the connection and call again" in line

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from tiny_base import call, make_base
@@ -13,7 +14,7 @@ def embedded(page: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))
 
 
-def test_the_command(tmp_path, capsys) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out, hostile = make_base(tmp_path / "run"), tmp_path / "page.html", HOSTILE.replace("\0", "")
     code, said, errors = call(capsys, "inspect", "--model", folder, "--prompt", hostile, "--out", out)
     assert (code, errors) == (0, [])
@@ -32,7 +33,7 @@ def test_the_command(tmp_path, capsys) -> None:
         [],
     ],
 )
-def test_misuse_is_one_line(arguments: list[str], tmp_path, capsys) -> None:
+def test_misuse_is_one_line(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_base(tmp_path / "run")
     try:
         code, _, errors = call(capsys, "inspect", "--model", folder, *arguments)
@@ -41,7 +42,9 @@ def test_misuse_is_one_line(arguments: list[str], tmp_path, capsys) -> None:
     assert code == 2 and len(errors) == 1
 
 
-def test_an_invalid_byte_in_the_prompt_is_refused_in_one_line(tmp_path, capsys) -> None:
+def test_an_invalid_byte_in_the_prompt_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A byte that is no UTF-8, which a shell may pass on."""
     folder, out = make_base(tmp_path / "run"), tmp_path / "page.html"
     code, _, errors = call(capsys, "inspect", "--model", folder, "--prompt", "ab\udcff", "--out", out)
@@ -49,7 +52,7 @@ def test_an_invalid_byte_in_the_prompt_is_refused_in_one_line(tmp_path, capsys) 
     assert out.exists() == (code == 0)
 
 
-def test_a_long_prompt_is_shortened_with_a_note(tmp_path, capsys) -> None:
+def test_a_long_prompt_is_shortened_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_base(tmp_path / "run"), tmp_path / "page.html"
     code, printed, _ = call(capsys, "inspect", "--model", folder, "--prompt", "abc " * 200, "--out", out)
     assert code == 0 and "left out: the tokens after the first" in printed

@@ -3,6 +3,8 @@
 import io
 import json
 import shlex
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,12 @@ STEPS = ["--max-new-tokens", "4", "--steps", "6", "--eval-interval", "3", "--war
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base", context_length=192)
 
 
 @pytest.fixture(scope="module")
-def trained(base, tmp_path_factory):
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tinygrad_llm.cli import main
 
     out = tmp_path_factory.mktemp("runs") / "run"
@@ -33,7 +35,7 @@ def trained(base, tmp_path_factory):
     return out
 
 
-def test_training_reports_each_kind_before_and_after(trained):
+def test_training_reports_each_kind_before_and_after(trained: Path) -> None:
     report = json.loads((trained / "report.json").read_text())
     for when in ("before", "after"):
         assert set(report[when]["kinds"]) == {"first_word", "last_word"} and len(report[when]["answers"]) == 4
@@ -42,7 +44,9 @@ def test_training_reports_each_kind_before_and_after(trained):
     assert losses[-1] < losses[0]
 
 
-def test_the_table_sets_the_commonest_answer_of_a_kind_beside_the_model(trained, capsys):
+def test_the_table_sets_the_commonest_answer_of_a_kind_beside_the_model(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kinds = ({"exact_match": exact, "token_f1": f1, "count": 3} for exact, f1 in ((0, 0.1), (0.75, 0.8), (0.25, 0.3)))
     before, after, constant = ({**figures, "kinds": {"plural": figures}} for figures in kinds)
     _, names, row, total = describe(constant, before, after).splitlines()
@@ -51,7 +55,9 @@ def test_the_table_sets_the_commonest_answer_of_a_kind_beside_the_model(trained,
     assert total.split()[1:] == row.split()[1:]
 
 
-def test_starts_from_nothing_without_a_model_and_resumes_to_the_same_weights(trained, tmp_path, capsys):
+def test_starts_from_nothing_without_a_model_and_resumes_to_the_same_weights(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts{1}"
     code, printed, errors = call(capsys, "instruct", "train", "--out", whole, *SHORT, *STEPS)
     assert (code, errors) == (0, []) and "a new GPT of" in printed and "from scratch" in printed
@@ -69,7 +75,9 @@ def test_starts_from_nothing_without_a_model_and_resumes_to_the_same_weights(tra
     assert f"--model was none, got {trained}" in call(capsys, *argv)[2][0]
 
 
-def test_the_settings_without_a_model_are_others_and_flags_win(base, tmp_path, capsys):
+def test_the_settings_without_a_model_are_others_and_flags_win(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plans = []
     for name, given in (("new", ()), ("given", ("--model", base)), ("flags", ("--batch-size", "5"))):
         argv = [
@@ -92,7 +100,9 @@ def test_the_settings_without_a_model_are_others_and_flags_win(base, tmp_path, c
     assert flags == {**new, "batch_size": 5}
 
 
-def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_without_lora(base, tmp_path, capsys):
+def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_without_lora(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (3,))):
         argv = ["instruct", "train", "--model", base, "--out", out, *SHORT, *STEPS, "--lora-rank", "2"]
         for stop in stops:
@@ -108,7 +118,9 @@ def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_witho
     assert not any("norm" in name or "embedding" in name for name in changed)
 
 
-def test_answers_arguments_and_lines_alike(trained, capsys, monkeypatch):
+def test_answers_arguments_and_lines_alike(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = ["instruct", "generate", "--model", trained, "--max-new-tokens", "5"]
     code, printed, errors = call(capsys, *ask, "Say the first word.", "Hi")
     assert (code, errors) == (0, []) and printed.strip()
@@ -116,7 +128,9 @@ def test_answers_arguments_and_lines_alike(trained, capsys, monkeypatch):
     assert call(capsys, *ask)[1] == printed
 
 
-def test_evaluates_generated_and_given_records_and_counts_those_that_do_not_fit(trained, tmp_path, capsys):
+def test_evaluates_generated_and_given_records_and_counts_those_that_do_not_fit(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     records = instruction_tasks(3, Generator(1), ["first_word"])
     data, report = tmp_path / "records.json", tmp_path / "report.json"
     data.write_text(json.dumps([*records, {"instruction": "x" * 500, "output": "y"}]))
@@ -126,14 +140,14 @@ def test_evaluates_generated_and_given_records_and_counts_those_that_do_not_fit(
     assert json.loads(report.read_text())["count"] == 3
     assert "last_word" in call(capsys, *ask, "--kinds", "last_word", "--records", "2")[1]
 
-    def answered(*asked):
+    def answered(*asked: Any) -> list[str]:
         return [line.split()[0] for line in call(capsys, *ask, "--records", "80", *asked)[1].splitlines()[1:]]
 
     assert answered() == ["first_word", "last_word", "all"]  # as it was trained
     assert answered("--kinds", "") == [*sorted(TASKS), "all"]
 
 
-def test_a_question_must_leave_room_for_one_token(base):
+def test_a_question_must_leave_room_for_one_token(base: Path) -> None:
     _, tokenizer = load(base)
     record = {"instruction": "Hi", "input": "", "output": "yes"}
     length = len("<|user|>\nHi\n<|assistant|>:\n")
@@ -141,7 +155,9 @@ def test_a_question_must_leave_room_for_one_token(base):
     assert fitting_records([record], tokenizer, "phi3", length + 1) == [record]
 
 
-def test_what_does_not_fit_is_one_line(base, trained, tmp_path, capsys):
+def test_what_does_not_fit_is_one_line(
+    base: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     long = tmp_path / "long.json"
     long.write_text(json.dumps([{"instruction": "x" * 500, "output": "y"}] * 20))
     new = ["--model", base, "--out", tmp_path / "new"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +14,21 @@ STEPS = ["--style", "phi3", "--steps", "12", "--eval-interval", "6", "--warmup-s
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("models") / "base", dropout=0.0)
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory):
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "pairs.json"
     records = [{"instruction": f"Say {n}.", "chosen": f"It is {n}.", "rejected": f"{n}! GO!"} for n in range(40)]
     path.write_text(json.dumps(records))
     return path
 
 
-def test_starts_at_ln_2_and_0_and_widens_the_margins_of_held_out_pairs(base, pairs, tmp_path, capsys):
+def test_starts_at_ln_2_and_0_and_widens_the_margins_of_held_out_pairs(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (5,))):
         argv = ["prefer", "train", "--model", base, "--data", pairs, "--out", out, *STEPS]
         for stop in stops:
@@ -42,7 +45,9 @@ def test_starts_at_ln_2_and_0_and_widens_the_margins_of_held_out_pairs(base, pai
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
 
 
-def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(base, pairs, tmp_path, capsys):
+def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     argv = ["prefer", "train", "--model", base, "--data", pairs, "--out", out, "--steps", "2"]
     assert call(capsys, *argv)[0] == 0
@@ -56,7 +61,9 @@ def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(base,
         assert (out / "report.json").read_text() == whole
 
 
-def test_what_does_not_fit_is_one_line(base, pairs, tmp_path, capsys):
+def test_what_does_not_fit_is_one_line(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lacking = tmp_path / "lacking.json"
     lacking.write_text(json.dumps([{"instruction": "x", "chosen": "y"}]))
     long = tmp_path / "long.json"
@@ -74,7 +81,9 @@ def test_what_does_not_fit_is_one_line(base, pairs, tmp_path, capsys):
         assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)
 
 
-def test_a_base_that_was_taught_in_a_style_keeps_it(pairs, tmp_path, capsys):
+def test_a_base_that_was_taught_in_a_style_keeps_it(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, taught = make_base(tmp_path / "base", context_length=256), tmp_path / "taught"
     learning = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
     steps = ["--steps", "1", "--batch-size", "2"]

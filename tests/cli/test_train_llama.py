@@ -1,6 +1,8 @@
 """`train --architecture llama`: the same run with other blocks, from flags to text."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,13 +39,15 @@ SMALL = [
 
 
 @pytest.fixture
-def train(tmp_path):
+def train(tmp_path: Path) -> list[Any]:
     text = tmp_path / "text.txt"
     text.write_text("The quick brown fox jumps over the lazy dog, again and again.\n" * 40)
     return ["train", "--architecture", "llama", "--data", text, *SMALL]
 
 
-def test_a_llama_trains_stops_resumes_and_writes(train, tmp_path, capsys):
+def test_a_llama_trains_stops_resumes_and_writes(
+    train: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ["--num-kv-heads", "1", "--window", "4", "--num-experts", "4", "--qk-norm", "--dropout", "0.1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     code, printed, errors = call(capsys, *train, *options, "--out", whole)
@@ -74,13 +78,15 @@ def test_a_llama_trains_stops_resumes_and_writes(train, tmp_path, capsys):
         (["--activation", "relu"], "--activation must be one of silu"),
     ],
 )
-def test_misuse_is_one_line(train, options, message, tmp_path, capsys):
+def test_misuse_is_one_line(
+    train: list[Any], options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, errors = call(capsys, *train, *options, "--out", tmp_path / "out")
     assert (code, len(errors)) == (2, 1) and message in errors[0], errors
     assert not (tmp_path / "out" / "config.json").exists()
 
 
-def test_a_run_keeps_its_architecture(train, tmp_path, capsys):
+def test_a_run_keeps_its_architecture(train: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, *train, "--out", tmp_path / "run", "--stop-at", "1")[0] == 0
     code, _, errors = call(capsys, "train", "--resume", "--architecture", "gpt", "--out", tmp_path / "run")
     assert (code, len(errors)) == (2, 1) and "--architecture was llama, got gpt" in errors[0]
@@ -90,7 +96,7 @@ def test_a_run_keeps_its_architecture(train, tmp_path, capsys):
     assert (code, len(errors)) == (1, 1) and "model_type must be one of gpt, llama; got bert" in errors[0]
 
 
-def test_a_llama_is_taught_asked_and_evaluated_like_a_gpt(tmp_path, capsys):
+def test_a_llama_is_taught_asked_and_evaluated_like_a_gpt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manual_seed(3)
     config = LlamaConfig(257, 192, 16, 2, 1, num_kv_heads=1, window=8)
     base = save_base(tmp_path / "base", "llama", Llama(config), BPETokenizer.train("", vocab_size=257))

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ STEPS = [
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "pairs.tsv"
     words = ["".join(w) for n in (1, 2, 3) for w in np.array(np.meshgrid(*[list(LETTERS)] * n)).T.reshape(-1, n)]
     path.write_text("".join(f"{word}\t{' '.join(LETTERS[letter] for letter in word)}\n" for word in words))
@@ -38,11 +39,13 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs") / "run"
 
 
-def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, capsys):
+def test_trains_stops_and_resumes_as_if_never_stopped(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["translate", "train", "--data", data, *SIZES, *STEPS]
     code, printed, errors = call(capsys, *arguments, "--out", trained)
     assert (code, errors) == (0, [])
@@ -61,7 +64,9 @@ def test_trains_stops_and_resumes_as_if_never_stopped(data, trained, tmp_path, c
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_translates_arguments_and_lines_greedily_and_by_beam_search(trained, capsys, monkeypatch):
+def test_translates_arguments_and_lines_greedily_and_by_beam_search(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for beams in ("1", "3"):
         code, printed, errors = call(capsys, "translate", "run", "--model", trained, "--beams", beams, "ab", "c")
         assert (code, errors) == (0, []) and printed.splitlines() == ["one two", "three"]
@@ -69,7 +74,7 @@ def test_translates_arguments_and_lines_greedily_and_by_beam_search(trained, cap
     assert call(capsys, "translate", "run", "--model", trained)[1] == printed
 
 
-def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
+def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, errors = call(
         capsys,
         "translate",
@@ -109,7 +114,15 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path, capsys):
         (["run", "--model", "{folder}", "a"], 2, "is no run folder"),
     ],
 )
-def test_says_in_one_line_what_does_not_fit(arguments, code, message, data, trained, tmp_path, capsys):
+def test_says_in_one_line_what_does_not_fit(
+    arguments: list[str],
+    code: int,
+    message: str,
+    data: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     places = {"folder": str(tmp_path), "data": str(data), "run": str(trained)}
     given = [argument.format(**places) for argument in arguments]
     if "train" in given and "--out" not in given:
@@ -118,7 +131,9 @@ def test_says_in_one_line_what_does_not_fit(arguments, code, message, data, trai
     assert (found, len(errors)) == (code, 1) and message in errors[0], errors
 
 
-def test_other_commands_refuse_the_run_by_name(trained, data, tmp_path, capsys):
+def test_other_commands_refuse_the_run_by_name(
+    trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, errors = call(capsys, "generate", "--model", trained, "--prompt", "a")
     assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
     code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data, "--out", tmp_path)

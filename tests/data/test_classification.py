@@ -1,6 +1,7 @@
 """Labelled texts: the book's sample, split and figures, and files that cannot be used."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def written(folder: Path, content: str, name: str = "texts.csv") -> Path:
     return path
 
 
-def test_the_books_figures(data_folder):
+def test_the_books_figures(data_folder: Path) -> None:
     texts = read_labelled_texts(data_folder / "sms_spam_collection.tsv", text_column=1, label_column=0)
     assert len(texts) == 5572
     balanced = balance(texts)
@@ -52,7 +53,7 @@ def test_the_books_figures(data_folder):
         assert 50256 not in row[:length]
 
 
-def test_columns_by_name_and_by_number(tmp_path):
+def test_columns_by_name_and_by_number(tmp_path: Path) -> None:
     path = written(tmp_path, 'id,kind,body\n1,b,"two, words"\n2, a ,one\n')
     by_name = read_labelled_texts(path, "body", "kind")
     assert by_name == [("two, words", "b"), ("one", "a")]
@@ -71,18 +72,18 @@ def test_columns_by_name_and_by_number(tmp_path):
         ("x,\n", (0, 1), "row 1: .* must not be empty"),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path, content, columns, says):
+def test_files_that_cannot_be_used(tmp_path: Path, content: str, columns: tuple[Any, ...], says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_labelled_texts(written(tmp_path, content), *columns)
 
 
-def test_a_column_name_with_a_column_number_is_refused(tmp_path):
+def test_a_column_name_with_a_column_number_is_refused(tmp_path: Path) -> None:
     for columns in (("a", 0), (0, "a"), (-1, 0)):
         with pytest.raises(ConfigError, match="two names of the first row, or two numbers"):
             read_labelled_texts(written(tmp_path, "a,b\n"), *columns)
 
 
-def test_balancing_gives_every_class_the_size_of_the_smallest():
+def test_balancing_gives_every_class_the_size_of_the_smallest() -> None:
     texts = [LabelledText(f"{label}{i}", label) for label, n in (("c", 4), ("a", 9), ("b", 4)) for i in range(n)]
     balanced = balance(texts)
     assert [text.label for text in balanced] == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
@@ -93,7 +94,7 @@ def test_balancing_gives_every_class_the_size_of_the_smallest():
     assert balance([]) == []
 
 
-def test_a_split_keeps_every_text():
+def test_a_split_keeps_every_text() -> None:
     texts = [LabelledText(str(i), "x") for i in range(37)]
     parts = random_split(texts, 0.5, 0.25)
     assert [len(part) for part in parts] == [18, 9, 10]
@@ -103,7 +104,7 @@ def test_a_split_keeps_every_text():
             random_split(texts, *fractions)
 
 
-def test_rows_are_padded_and_cut():
+def test_rows_are_padded_and_cut() -> None:
     texts = [LabelledText("abc", "x"), LabelledText("d", "y")]
     dataset = ClassificationDataset(texts, Letters(), ["x", "y"], pad_id=25)
     ids, label, length = dataset[1]
@@ -114,7 +115,7 @@ def test_rows_are_padded_and_cut():
     np.testing.assert_array_equal(cut.lengths, [2, 1])
 
 
-def test_invalid_datasets_are_refused():
+def test_invalid_datasets_are_refused() -> None:
     with pytest.raises(DataError, match="among \\['x'\\]; got 'y'"):
         ClassificationDataset([LabelledText("a", "y")], Letters(), ["x"])
     with pytest.raises(DataError, match="at least one token"):

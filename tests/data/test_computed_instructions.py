@@ -1,6 +1,7 @@
 """Computable instructions: right answers, wordings and contents held out, the same from the same seed."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
 
 
-def content(record):
+def content(record: dict[str, str]) -> str:
     """What a record asks about, wherever it says so."""
     return record["input"] or re.search("'(.*)'", record["instruction"]).group(1)
 
@@ -60,11 +61,11 @@ CHECKS = {
 }
 
 
-def the_letter(said):
+def the_letter(said: Any) -> Any:
     return re.search(r"\b([b-z]|a(?! letter))\b", re.sub("'.*?'|a letter", "", said)).group()
 
 
-def test_there_are_many_kinds_and_wordings():
+def test_there_are_many_kinds_and_wordings() -> None:
     assert len(TASKS) >= 20
     for kind, task in TASKS.items():
         assert len(task.requests) >= 4, kind
@@ -77,7 +78,7 @@ def test_there_are_many_kinds_and_wordings():
 
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("kind", TASKS)
-def test_answers_are_right(kind, held_out):
+def test_answers_are_right(kind: str, held_out: bool) -> None:
     records = instruction_tasks(40, Generator(7), [kind], held_out, held_out)
     assert {bool(record["input"]) for record in records} == {True, False}
     for record in records:
@@ -89,7 +90,7 @@ def test_answers_are_right(kind, held_out):
             assert CHECKS[kind](content(record), record["instruction"]) == record["output"], record
 
 
-def test_kinds_that_name_words_in_their_request():
+def test_kinds_that_name_words_in_their_request() -> None:
     for record in instruction_tasks(60, Generator(8), ["remove_word", "replace_word"]):
         request = re.sub(" '.*'", "", record["instruction"]).rstrip("?.").lower()
         named = {word for word in request.replace(",", "").split() if word in NOUNS}
@@ -103,7 +104,7 @@ def test_kinds_that_name_words_in_their_request():
             assert set(changed[0]) == named
 
 
-def test_grammar():
+def test_grammar() -> None:
     assert [pluralise(noun) for noun in ("box", "city", "boy", "church", "dog", "bus")] == [
         "boxes",
         "cities",
@@ -121,16 +122,16 @@ def test_grammar():
         assert record["output"] == " ".join([*who, past_tense(verb)])
 
 
-def test_the_same_seed_gives_the_same_records():
+def test_the_same_seed_gives_the_same_records() -> None:
     assert instruction_tasks(50, Generator(3)) == instruction_tasks(50, Generator(3))
     assert instruction_tasks(50, Generator(3)) != instruction_tasks(50, Generator(4))
 
 
-def test_what_is_held_out_is_never_trained_on():
-    def asked(records):
+def test_what_is_held_out_is_never_trained_on() -> None:
+    def asked(records: list[Any]) -> set[str]:
         return {re.sub(" '.*'", "", r["instruction"]) for r in records}
 
-    def contents(records):
+    def contents(records: list[Any]) -> set[Any]:
         return {(r["kind"], content(r), r["output"]) for r in records}
 
     seen = instruction_tasks(4000, Generator(0))
@@ -144,7 +145,7 @@ def test_what_is_held_out_is_never_trained_on():
     assert contents(seen) & contents(new_words)
 
 
-def test_unknown_kinds_are_refused():
+def test_unknown_kinds_are_refused() -> None:
     for kinds in (["rhyme"], []):
         with pytest.raises(ConfigError, match="kinds must be among reverse_letters"):
             instruction_tasks(1, Generator(0), kinds)

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +32,7 @@ def test_text_is_unchanged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_unreadable_files_are_named(tmp_path: Path, reader) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, reader: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match="is a folder"):
         reader(tmp_path)
     with pytest.raises(DataError, match=r"missing\.txt: .* none of that name"):
@@ -57,7 +59,7 @@ def test_unreadable_files_are_named(tmp_path: Path, reader) -> None:
         .map(lambda seed: (seed * 30_000).encode()),
     )
 )
-def test_any_content_gives_a_value_or_a_data_error(tmp_path: Path, reader, content: bytes) -> None:
+def test_any_content_gives_a_value_or_a_data_error(tmp_path: Path, reader: Callable[..., Any], content: bytes) -> None:
     path = written(tmp_path, content)
     try:
         reader(path)

@@ -2,6 +2,8 @@
 
 import json
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tinygrad_llm.data import (
     read_instructions,
     split_records,
 )
+from tinygrad_llm.data.instructions import PromptStyle
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.text import BPETokenizer, GPT2Tokenizer
 
@@ -147,7 +150,7 @@ WIDTHS = [
 ]
 
 
-def test_the_books_records_splits_and_widths(data_folder):
+def test_the_books_records_splits_and_widths(data_folder: Path) -> None:
     records = read_instructions(data_folder / "instruction-data.json")
     assert len(records) == 1100
     parts = split_records(records)
@@ -166,7 +169,7 @@ def test_the_books_records_splits_and_widths(data_folder):
     assert targets[0, -12:].tolist() == [4936, 13, 50256] + [-100] * 9
 
 
-def test_the_three_stages_on_the_books_batch():
+def test_the_three_stages_on_the_books_batch() -> None:
     pad = 50256
     inputs = [[0, 1, 2, 3, 4], [5, 6, pad, pad, pad], [7, 8, 9, pad, pad]]
     np.testing.assert_array_equal(collate_padded(BATCH), inputs)
@@ -178,7 +181,7 @@ def test_the_three_stages_on_the_books_batch():
     np.testing.assert_array_equal(final[1], [[1, 2, 3, 4, pad], [6, pad, -100, -100, -100], [8, 9, pad, -100, -100]])
 
 
-def test_a_batch_is_cut():
+def test_a_batch_is_cut() -> None:
     inputs, targets = collate_instructions(BATCH, allowed_max_length=2)
     np.testing.assert_array_equal(inputs, [[0, 1], [5, 6], [7, 8]])
     np.testing.assert_array_equal(targets, [[1, 2], [6, 50256], [8, 9]])
@@ -186,7 +189,7 @@ def test_a_batch_is_cut():
         collate_instructions(BATCH, allowed_max_length=0)
 
 
-def test_instructions_are_masked_as_in_exercise_7_2():
+def test_instructions_are_masked_as_in_exercise_7_2() -> None:
     items = [TokenizedRecord([1, 2, 3, 4, 5], 3), TokenizedRecord([6, 7, 8], 1), TokenizedRecord([9], 0)]
     _, targets = collate_instructions(items, pad_id=0, mask_instructions=True)
     np.testing.assert_array_equal(targets, [[-100, -100, 4, 5, 0], [7, 8, 0, -100, -100], [0, -100, -100, -100, -100]])
@@ -194,12 +197,12 @@ def test_instructions_are_masked_as_in_exercise_7_2():
     assert unmasked[0, 0] == 2
 
 
-def test_a_padding_id_inside_a_text_is_learned():
+def test_a_padding_id_inside_a_text_is_learned() -> None:
     _, targets = collate_instructions([[4, 0, 0, 5], [1]], pad_id=0)
     np.testing.assert_array_equal(targets, [[0, 0, 5, 0], [0, -100, -100, -100]])
 
 
-def test_alpaca_as_the_book_writes_it():
+def test_alpaca_as_the_book_writes_it() -> None:
     style = prompt_style("alpaca")
     begin = (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -210,7 +213,7 @@ def test_alpaca_as_the_book_writes_it():
     assert style.answered(WITHOUT) == begin + "Say hello.\n\n### Response:\nhello"
 
 
-def test_phi3_as_exercise_7_1_writes_it():
+def test_phi3_as_exercise_7_1_writes_it() -> None:
     style = prompt_style("phi3")
     assert style.answered(WITH_INPUT) == "<|user|>\nSay it twice.\ngo\n<|assistant|>:\ngo go"
     assert style.prompt(WITHOUT) == "<|user|>\nSay hello."
@@ -220,20 +223,20 @@ def test_phi3_as_exercise_7_1_writes_it():
 
 @pytest.mark.parametrize("style", PROMPT_STYLES.values())
 @pytest.mark.parametrize("record", [WITH_INPUT, WITHOUT])
-def test_the_response_comes_back(style, record):
+def test_the_response_comes_back(style: PromptStyle, record: dict[str, str]) -> None:
     assert style.extract_response(style.answered(record, " an answer\n"), record) == "an answer"
     assert style.extract_response(style.prompt(record) + "\nan answer", record) == "an answer"
     assert style.extract_response(style.prompt(record), record) == ""
 
 
-def test_the_prompt_length_counts_the_prompt(data_folder):
+def test_the_prompt_length_counts_the_prompt(data_folder: Path) -> None:
     tokenizer = GPT2Tokenizer()
     ids, length = InstructionDataset([WITH_INPUT], tokenizer)[0]
     assert tokenizer.decode(ids[:length]) == prompt_style("alpaca").prompt(WITH_INPUT)
     assert tokenizer.decode(ids[length:]) == "\n\n### Response:\ngo go"
 
 
-def test_json_lines_and_a_missing_input(tmp_path):
+def test_json_lines_and_a_missing_input(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text('{"instruction": "a", "output": "b", "kind": 3}\n')
     assert read_instructions(path) == [{"instruction": "a", "input": "", "output": "b", "kind": 3}]
@@ -249,20 +252,20 @@ def test_json_lines_and_a_missing_input(tmp_path):
         ([{**WITHOUT, "input": 3}], "record 0: 'input' must be text; got int"),
     ],
 )
-def test_records_that_cannot_be_used(tmp_path, content, says):
+def test_records_that_cannot_be_used(tmp_path: Path, content: dict[str, Any] | list[Any], says: str) -> None:
     path = tmp_path / "records.json"
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=says):
         read_instructions(path)
 
 
-def test_fractions():
+def test_fractions() -> None:
     for fractions in ((0.95, 0.1), (-0.1, 0.5)):
         with pytest.raises(ConfigError, match="fractions"):
             split_records([WITHOUT], *fractions)
 
 
-def test_a_null_input_is_an_empty_one(tmp_path):
+def test_a_null_input_is_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     path.write_text('[{"instruction": "a", "input": null, "output": "b"}]')
     assert read_instructions(path) == [{"instruction": "a", "input": "", "output": "b"}]
@@ -270,7 +273,7 @@ def test_a_null_input_is_an_empty_one(tmp_path):
 
 @pytest.mark.parametrize("given", ["x", "x\n", "x\n\n", "x ", "x \n", "x\n "])
 @pytest.mark.parametrize("style", ["alpaca", "phi3"])
-def test_the_whole_template_is_learned_whatever_the_input_ends_in(given, style):
+def test_the_whole_template_is_learned_whatever_the_input_ends_in(given: str, style: str) -> None:
     tokenizer = BPETokenizer.train("\n\n\n\n### Response:\n\n x\n <|assistant|>:" * 9, 400)
     record = {"instruction": "Do.", "input": given, "output": "Yes."}
     (item,) = InstructionDataset([record], tokenizer, style).items

@@ -1,7 +1,9 @@
 """DataLoader: PyTorch's order, resuming, and samples that do not stack."""
 
 import json
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_resuming_gives_the_same_batches(
         generator = Generator(9) if own else None
         return DataLoader(Watched(), batch_size, shuffle, drop_last, generator=generator), stream
 
-    def steps(loader: DataLoader, stream: Generator):
+    def steps(loader: DataLoader, stream: Generator) -> Iterator[tuple[Any, ...]]:
         for _ in range(3):
             for batch in loader:
                 yield batch.tolist(), stream.rand(1).tolist()

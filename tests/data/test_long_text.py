@@ -90,7 +90,7 @@ def test_invalid_texts_are_named(tmp_path: Path) -> None:
         _ = LongText.of_files(tmp_path).survey
 
 
-def test_an_empty_file_in_a_folder_is_left_out_with_a_note(tmp_path):
+def test_an_empty_file_in_a_folder_is_left_out_with_a_note(tmp_path: Path) -> None:
     for name, content in (("a.txt", "one"), ("b.txt", ""), ("c.txt", "two")):
         (tmp_path / name).write_text(content)
     text = LongText.of_files(tmp_path)

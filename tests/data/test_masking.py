@@ -1,5 +1,7 @@
 """Masked language modelling: the share of masked tokens, their replacements, and resuming."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tinygrad_llm.data import MaskedLoader, WindowLoader, framed, mask_tokens
 from tinygrad_llm.errors import ConfigError
 
 
-def test_eighty_ten_ten():
+def test_eighty_ten_ten() -> None:
     ids = Generator(0).randint(0, 100, (200, 500))
     inputs, targets = mask_tokens(ids, mask_id=100, vocab_size=100, generator=Generator(1))
     chosen = targets != -100
@@ -22,7 +24,7 @@ def test_eighty_ten_ten():
     assert others.min() == 0 and others.max() == 99 and len(np.unique(others)) == 100
 
 
-def test_the_share_is_a_probability():
+def test_the_share_is_a_probability() -> None:
     ids = np.arange(20).reshape(2, 10)
     assert (mask_tokens(ids, 20, 20, Generator(0), 1.0)[1] == ids).all()
     inputs, targets = mask_tokens(ids, 20, 20, Generator(0), 0.0)
@@ -32,11 +34,11 @@ def test_the_share_is_a_probability():
             mask_tokens(ids, 20, 20, Generator(0), share)
 
 
-def loader():
+def loader() -> MaskedLoader:
     return MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2))
 
 
-def test_a_frame_surrounds_each_row_and_is_no_target():
+def test_a_frame_surrounds_each_row_and_is_no_target() -> None:
     batches = MaskedLoader(WindowLoader(np.arange(200) % 50, 8, 4, Generator(1)), 50, 50, Generator(2), 1.0, (51, 52))
     for inputs, targets in batches:
         assert inputs.shape == targets.shape == (len(inputs), 10) and inputs.dtype == targets.dtype == np.int64
@@ -46,14 +48,14 @@ def test_a_frame_surrounds_each_row_and_is_no_target():
     assert one[0].shape == (4, 8) and framed(other, ()) is other
 
 
-def test_every_epoch_masks_other_tokens():
+def test_every_epoch_masks_other_tokens() -> None:
     batches = loader()
     first, second = ([targets for _, targets in batches] for _ in range(2))
     assert len(first) == len(second) > 3
     assert any((a != b).any() for a, b in zip(first, second, strict=True))
 
 
-def test_resuming_masks_the_same_tokens():
+def test_resuming_masks_the_same_tokens() -> None:
     one, other = loader(), loader()
     batches = iter(one)
     for _ in range(3):
@@ -64,6 +66,6 @@ def test_resuming_masks_the_same_tokens():
 
 
 @pytest.mark.parametrize("state", [{}, {"loader": {}}, None, 3])
-def test_other_states_are_refused(state):
+def test_other_states_are_refused(state: dict[str, Any] | int | None) -> None:
     with pytest.raises(ConfigError, match="needs what state"):
         loader().set_state(state)

@@ -1,5 +1,8 @@
 """Numbers in words: the rules of both languages, and distinct words for distinct numbers."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,24 +49,24 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("number", KNOWN)
-def test_knows_the_rules_of_both_languages(number):
+def test_knows_the_rules_of_both_languages(number: int) -> None:
     assert (english_words(number), french_words(number)) == KNOWN[number]
 
 
 @pytest.mark.parametrize("words", [english_words, french_words])
-def test_all_numbers_have_distinct_words(words):
+def test_all_numbers_have_distinct_words(words: Callable[..., Any]) -> None:
     numbers = [*range(2000), *range(2000, 1_000_000, 997)]
     assert len({words(number) for number in numbers}) == len(numbers)
 
 
 @pytest.mark.parametrize("words", [english_words, french_words])
 @pytest.mark.parametrize("number", [-1, 1_000_000])
-def test_other_numbers_are_refused(words, number):
+def test_other_numbers_are_refused(words: Callable[..., Any], number: int) -> None:
     with pytest.raises(ConfigError, match=f"must be in 0..999,999; got {number}"):
         words(number)
 
 
-def test_pairs_have_all_lengths_and_held_out_ones_are_separate():
+def test_pairs_have_all_lengths_and_held_out_ones_are_separate() -> None:
     seen, kept = NumberPairs(6000, seed=1), NumberPairs(3000, held_out=True, seed=2)
     assert len(seen) == 6000 and len(kept) == 3000
     assert not set(seen.numbers.tolist()) & set(kept.numbers.tolist())
@@ -74,7 +77,7 @@ def test_pairs_have_all_lengths_and_held_out_ones_are_separate():
     np.testing.assert_array_equal(NumberPairs(100, seed=1).numbers, NumberPairs(100, seed=1).numbers)
 
 
-def test_one_in_ten_is_held_out_and_every_small_word_is_seen():
+def test_one_in_ten_is_held_out_and_every_small_word_is_seen() -> None:
     held = is_held_out(np.arange(1_000_000))
     assert 0.099 < held.mean() < 0.101 and not held[:100].any()
     assert all(0.08 < held[last::10].mean() < 0.12 for last in range(10))

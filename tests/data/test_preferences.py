@@ -1,6 +1,7 @@
 """Pairs of answers: the book's masks, widths and splits."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ WIDTHS = [
 ]
 
 
-def test_the_books_batches(data_folder):
+def test_the_books_batches(data_folder: Path) -> None:
     records = read_preferences(data_folder / "instruction-data-with-preference.json")
     train, test, validation = split_records(records)
     assert [len(train), len(test), len(validation)] == [935, 110, 55]
@@ -160,7 +161,7 @@ def test_the_books_batches(data_folder):
     assert (first.chosen[~first.chosen_mask][-7:] == 50256).all()
 
 
-def test_masks():
+def test_masks() -> None:
     pairs = [TokenizedPreference([1, 2, 3, 4], [1, 2, 5], 2), TokenizedPreference([6, 7], [6, 8, 9], 1)]
     batch = collate_preferences(pairs, pad_id=0)
     np.testing.assert_array_equal(batch.chosen, [[1, 2, 3, 4, 0], [6, 7, 0, 0, 0]])
@@ -172,7 +173,7 @@ def test_masks():
     assert unmasked.rejected.shape == (2, 3)
 
 
-def test_errors(tmp_path):
+def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="allowed_max_length"):
         collate_preferences([TokenizedPreference([1], [2], 0)], allowed_max_length=0)
     path = tmp_path / "pairs.json"
@@ -182,7 +183,7 @@ def test_errors(tmp_path):
 
 
 @pytest.mark.parametrize("given", ["x", "x\n", "x\n\n"])
-def test_the_mask_begins_after_the_newlines_whatever_the_input_ends_in(given):
+def test_the_mask_begins_after_the_newlines_whatever_the_input_ends_in(given: str) -> None:
     tokenizer = BPETokenizer.train("\n\n\n\n### Response:\n\n x\n" * 9, 400)
     record = {"instruction": "Do.", "input": given, "chosen": "Yes.", "rejected": "No."}
     (pair,) = PreferenceDataset([record], tokenizer).items

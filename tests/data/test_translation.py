@@ -1,5 +1,7 @@
 """Translation pairs: reading files, and batches of inputs and targets."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,13 +12,13 @@ from tinygrad_llm.errors import DataError
 from tinygrad_llm.text import CharTokenizer
 
 
-def written(tmp_path, content):
+def written(tmp_path: Path, content: bytes | str) -> Path:
     path = tmp_path / "pairs.tsv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path):
+def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path: Path) -> None:
     text = '\ufeffGo.\tVa !\r\n\n"Hi\t"Salut\tCC-BY\n one \t un \na\u2028b\tc\n'
     assert read_pairs(written(tmp_path, text)) == [
         ("Go.", "Va !"),
@@ -38,19 +40,19 @@ def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path):
         (b"a\t\xff\n", "must be UTF-8; byte 2 is 0xff"),
     ],
 )
-def test_says_what_is_wrong_with_a_file(tmp_path, content, message):
+def test_says_what_is_wrong_with_a_file(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_pairs(written(tmp_path, content))
 
 
-def test_a_file_that_is_not_there_or_is_a_folder(tmp_path):
+def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.tsv", tmp_path):
         with pytest.raises(DataError):
             read_pairs(path)
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_give_pairs_or_a_data_error(tmp_path_factory, content):
+def test_any_bytes_give_pairs_or_a_data_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = written(tmp_path_factory.mktemp("any"), content)
     try:
         pairs = read_pairs(path)
@@ -60,7 +62,7 @@ def test_any_bytes_give_pairs_or_a_data_error(tmp_path_factory, content):
         assert pairs and all(source.strip() and target.strip() for source, target in pairs)
 
 
-def test_batches_hold_inputs_and_shifted_targets():
+def test_batches_hold_inputs_and_shifted_targets() -> None:
     tokenizer = CharTokenizer("abc", ["<|endoftext|>"])
     dataset = TranslationDataset([("ab", "c"), ("a", "bca")], tokenizer, end_id=3)
     batch = next(iter(DataLoader(dataset, 2, collate_fn=collate_translation)))

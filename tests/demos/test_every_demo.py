@@ -1,4 +1,4 @@
-"""Every demo is a notebook or a script, needs only the public package, and defines nothing that another demo defines."""
+"""Every demo is a notebook or a script on the public package alone, and defines nothing that another demo defines."""
 
 import ast
 import signal

@@ -1,6 +1,8 @@
 """The classifier: what it reads, what it trains, and that padding is nothing to it."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,19 +27,19 @@ RECORD = ARCHITECTURES["classifier"]
 SMALL = GPTConfig(vocab_size=30, context_length=16, embedding_dim=16, num_heads=2, num_layers=2, dropout=0.0)
 
 
-def classifier(seed=1, **options):
+def classifier(seed: int = 1, **options: Any) -> Classifier | None:
     manual_seed(seed)
     return Classifier(GPT(SMALL), ["ham", "spam"], **options)
 
 
-def test_the_books_124m_classifier():
+def test_the_books_124m_classifier() -> None:
     with no_initial_values():
         model = Classifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
     assert model.num_parameters(trainable_only=True) == 124_441_346
 
 
-def test_what_is_trained():
-    def trained(part):
+def test_what_is_trained() -> None:
+    def trained(part: str) -> set[str]:
         names = [name for name, p in classifier(trainable=part).named_parameters() if p.requires_grad]
         return {name.removeprefix("body.").rsplit(".", 1)[0] for name in names}
 
@@ -48,7 +50,7 @@ def test_what_is_trained():
     assert trained("all") > trained("last_block") | {"token_embedding", "position_embedding"}
 
 
-def test_the_head_is_drawn_as_the_books():
+def test_the_head_is_drawn_as_the_books() -> None:
     manual_seed(123)
     expected = Classifier(GPT(SMALL), "ab").body.head.weight.data
     manual_seed(123)
@@ -59,7 +61,7 @@ def test_the_head_is_drawn_as_the_books():
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last", "first", "mean"])
-def test_padding_changes_nothing(pooling, causal):
+def test_padding_changes_nothing(pooling: str, causal: bool) -> None:
     model = classifier(pooling=pooling, causal=causal).to(np.float64)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, 30, length) for length in (3, 7, 1, 12)]
@@ -77,7 +79,7 @@ def test_padding_changes_nothing(pooling, causal):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last", "first", "mean"])
-def test_a_prediction_does_not_depend_on_the_other_texts_of_its_batch(pooling, causal):
+def test_a_prediction_does_not_depend_on_the_other_texts_of_its_batch(pooling: str, causal: bool) -> None:
     model, tokenizer = classifier(pooling=pooling, causal=causal).to(np.float64), CharTokenizer.train("abc")
     rng = np.random.default_rng(1)
     texts = ["".join(rng.choice(list("abc"), length)) for length in rng.integers(1, 17, 20)]
@@ -88,14 +90,14 @@ def test_a_prediction_does_not_depend_on_the_other_texts_of_its_batch(pooling, c
         np.testing.assert_array_equal(together.argmax(axis=1), alone.argmax(axis=1))
 
 
-def test_the_books_last_position_reads_padding():
+def test_the_books_last_position_reads_padding() -> None:
     ids, lengths = np.array([[3, 4, 5, 29]]), [3]
     as_book, ours = classifier(pooling="padded_last"), classifier(pooling="last")
     np.testing.assert_array_equal(as_book(ids, lengths).data, ours(ids).data)
     assert not np.allclose(as_book(ids, lengths).data, ours(ids, lengths).data)
 
 
-def test_what_each_pooling_sees():
+def test_what_each_pooling_sees() -> None:
     """Change one token of four: only a pooling that sees it notices."""
     ids = np.array([[3, 4, 5, 6]])
     changed = {place: np.where(np.arange(4) == place, 20, ids) for place in (1, 3)}
@@ -110,7 +112,7 @@ def test_what_each_pooling_sees():
         assert np.array_equal(model(ids).data, model(changed[place]).data) is not notices
 
 
-def test_gradients_of_the_pooled_head():
+def test_gradients_of_the_pooled_head() -> None:
     model = classifier(pooling="mean", trainable="all").to(np.float64)
     ids, classes, lengths = np.array([[1, 2, 3, 0], [4, 5, 6, 7]]), [0, 1], [3, 4]
     model.loss(ids, classes, lengths).backward()
@@ -124,7 +126,7 @@ def test_gradients_of_the_pooled_head():
         assert weight.grad[place] == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6, abs=1e-9)
 
 
-def spam_or_ham(count, seed):
+def spam_or_ham(count: int, seed: int) -> list[LabelledText]:
     """Texts of a, b, c; those with a z somewhere are spam."""
     rng = np.random.default_rng(seed)
     texts = []
@@ -136,7 +138,7 @@ def spam_or_ham(count, seed):
     return texts
 
 
-def test_it_learns_saves_and_loads(tmp_path):
+def test_it_learns_saves_and_loads(tmp_path: Path) -> None:
     tokenizer = CharTokenizer.train("abcz")
     config = GPTConfig(tokenizer.vocab_size, 16, 16, 2, 1, 0.0)
     manual_seed(3)
@@ -162,7 +164,7 @@ def test_it_learns_saves_and_loads(tmp_path):
     )
 
 
-def test_classify_keeps_the_order_and_cuts():
+def test_classify_keeps_the_order_and_cuts() -> None:
     model, tokenizer = classifier(), CharTokenizer.train("abc")
     texts = ["abc" * 20, "a", "cab", "bb"]
     together = classify(model, tokenizer, texts, batch_size=3)
@@ -174,7 +176,7 @@ def test_classify_keeps_the_order_and_cuts():
         classify(model, tokenizer, ["a", ""])
 
 
-def test_errors():
+def test_errors() -> None:
     for options, says in [({"pooling": "max"}, "pooling"), ({"trainable": "none"}, "trainable")]:
         with pytest.raises(ConfigError, match=says):
             classifier(**options)
@@ -196,7 +198,7 @@ def test_errors():
     assert RECORD.config_from(RECORD.settings_of(model)) == model.config
 
 
-def test_no_tensor_is_needed_for_targets():
+def test_no_tensor_is_needed_for_targets() -> None:
     model = classifier()
     assert isinstance(model.loss([[1, 2]], [0]), Tensor)
 
@@ -204,21 +206,21 @@ def test_no_tensor_is_needed_for_targets():
 # -- on a BERT
 
 
-def bert_classifier(pooler=True, **changes):
+def bert_classifier(pooler: bool = True, **changes: Any) -> Classifier | None:
     manual_seed(4)
     config = BertConfig(30, 16, 16, 2, 2, dropout=0.0, pooler=pooler)
     return Classifier(Bert(config), ["ham", "spam"], **changes).eval()
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean", "last"])
-def test_a_bert_classifies_texts_of_a_batch_as_each_alone(pooling):
+def test_a_bert_classifies_texts_of_a_batch_as_each_alone(pooling: str) -> None:
     model = bert_classifier(pooling=pooling).to(np.float64)
     ids, lengths = np.array([[3, 4, 5, 6], [7, 8, 0, 9]]), [4, 2]
     alone = np.concatenate([model(ids[row : row + 1, :length]).data for row, length in enumerate(lengths)])
     np.testing.assert_allclose(model(ids, lengths).data, alone, rtol=0, atol=1e-13)
 
 
-def test_a_bert_reads_its_first_token_through_the_pooler_where_it_has_one():
+def test_a_bert_reads_its_first_token_through_the_pooler_where_it_has_one() -> None:
     ids = np.array([[3, 4, 5, 6]])
     for pooler in (True, False):
         model = bert_classifier(pooler)
@@ -229,7 +231,7 @@ def test_a_bert_reads_its_first_token_through_the_pooler_where_it_has_one():
         assert model(ids).data[0, 0] != model(np.array([[3, 4, 5, 7]])).data[0, 0]  # it has seen the end
 
 
-def test_what_of_a_bert_is_trainable():
+def test_what_of_a_bert_is_trainable() -> None:
     model = bert_classifier()
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {name.split(".")[1] for name in trainable} == {"blocks", "pooler", "head"}
@@ -237,7 +239,7 @@ def test_what_of_a_bert_is_trainable():
     assert not any("next_sentence" in name or "transform" in name for name, _ in model.named_parameters())
 
 
-def test_a_bert_classifier_comes_back_from_its_config(tmp_path):
+def test_a_bert_classifier_comes_back_from_its_config(tmp_path: Path) -> None:
     model = bert_classifier(pooling="mean")
     config = RECORD.config_from(json.loads(json.dumps(RECORD.settings_of(model))))
     assert config == model.config
@@ -247,7 +249,7 @@ def test_a_bert_classifier_comes_back_from_its_config(tmp_path):
     np.testing.assert_array_equal(again(ids).data, model(ids).data)
 
 
-def test_a_bert_is_never_causal_and_no_other_body_is_known():
+def test_a_bert_is_never_causal_and_no_other_body_is_known() -> None:
     with pytest.raises(ConfigError, match="attend to the whole text"):
         bert_classifier(causal=True)
     with pytest.raises(ConfigError, match="needs body, body_type"):
@@ -256,7 +258,7 @@ def test_a_bert_is_never_causal_and_no_other_body_is_known():
         RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body_type": "encoder-decoder"})
 
 
-def test_a_llama_is_a_body_like_a_gpt():
+def test_a_llama_is_a_body_like_a_gpt() -> None:
     manual_seed(1)
     config = LlamaConfig(30, 16, 16, 2, 2, num_kv_heads=1, window=4)
     model = Classifier(Llama(config), ["ham", "spam"])
@@ -269,7 +271,7 @@ def test_a_llama_is_a_body_like_a_gpt():
         Classifier(Llama(config), ["ham", "spam"], causal=False)
 
 
-def test_texts_are_read_in_the_frame_that_their_tokenizer_has():
+def test_texts_are_read_in_the_frame_that_their_tokenizer_has() -> None:
     tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "a", "b"])
     texts = [LabelledText("a b", "x"), LabelledText("b a a", "y")]
     dataset = ClassificationDataset(texts, tokenizer, ["x", "y"], 4, 0)

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,17 +32,17 @@ PAIRS = [
 ]
 
 
-def gpt(seed=1, **changes):
+def gpt(seed: int = 1, **changes: Any) -> GPT:
     manual_seed(seed)
     return GPT(GPTConfig(**{**SMALL.to_dict(), **changes}))
 
 
-def batch():
+def batch() -> PreferenceBatch:
     return collate_preferences(PAIRS, pad_id=0)
 
 
 @pytest.mark.parametrize("average", [True, False])
-def test_log_probs_by_the_definition(average):
+def test_log_probs_by_the_definition(average: bool) -> None:
     model = gpt().to(np.float64)
     ids, _, mask, _ = batch()
     log_p = log_softmax(model(ids)).data
@@ -52,13 +53,13 @@ def test_log_probs_by_the_definition(average):
     np.testing.assert_allclose(sequence_log_probs(model, ids, mask, average).data, expected, rtol=1e-12)
 
 
-def test_nothing_masked_in_is_zero():
+def test_nothing_masked_in_is_zero() -> None:
     ids = np.array([[1, 2, 3], [4, 5, 6]])
     mask = np.array([[True, False, False], [False, False, True]])  # the first token has nothing before it
     assert sequence_log_probs(gpt(), ids, mask).data[0] == 0
 
 
-def test_the_start_is_ln_2_and_no_margin():
+def test_the_start_is_ln_2_and_no_margin() -> None:
     model = gpt()
     outcome = DPO(frozen_copy(model)).outcome(model, batch())
     assert outcome.loss.item() == pytest.approx(0.693147, abs=5e-7)
@@ -69,7 +70,7 @@ def test_the_start_is_ln_2_and_no_margin():
     assert report.to_dict()["loss"] == pytest.approx(math.log(2), rel=1e-6)
 
 
-def test_a_reference_is_evaluated_and_never_trained():
+def test_a_reference_is_evaluated_and_never_trained() -> None:
     model = gpt(dropout=0.5).eval()
     reference = gpt(dropout=0.5)  # in training mode, and nobody has frozen it
     outcome = DPO(reference).outcome(model, batch())
@@ -79,7 +80,7 @@ def test_a_reference_is_evaluated_and_never_trained():
     assert reference.training
 
 
-def test_the_loss_of_clear_preferences_is_finite():
+def test_the_loss_of_clear_preferences_is_finite() -> None:
     for margin, expected in ((1e4, 0.0), (-1e4, 1e4), (0.0, math.log(2)), (3.0, math.log1p(math.exp(-3)))):
         chosen = Tensor(np.array([margin]), requires_grad=True)
         loss = dpo_loss(chosen, [0.0], [0.0], [0.0], beta=1.0)
@@ -88,7 +89,7 @@ def test_the_loss_of_clear_preferences_is_finite():
         assert chosen.grad[0] == pytest.approx(-1 / (1 + math.exp(min(margin, 700))), rel=1e-9, abs=1e-300)
 
 
-def test_padding_changes_nothing():
+def test_padding_changes_nothing() -> None:
     model = gpt().to(np.float64)
     dpo = DPO(frozen_copy(gpt(seed=2).to(np.float64)))
     narrow = batch()
@@ -98,7 +99,7 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(ours.chosen_rewards, padded.chosen_rewards, rtol=1e-9)
 
 
-def test_gradients_by_finite_differences():
+def test_gradients_by_finite_differences() -> None:
     model = gpt(num_layers=1).to(np.float64)
     dpo = DPO(frozen_copy(gpt(seed=2, num_layers=1).to(np.float64)), beta=2.0, average=False)
     dpo(model, batch()).backward()
@@ -112,14 +113,14 @@ def test_gradients_by_finite_differences():
         assert np.vdot(parameter.grad, direction) == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6, abs=1e-9)
 
 
-def polite_or_rude(count, start):
+def polite_or_rude(count: int, start: int) -> list[Any]:
     """For each word of two letters, an answer that repeats it (chosen) and one that shouts (rejected)."""
     words = [a + b for a in "abcdef" for b in "abcdef"][start : start + count]
     return [{"instruction": w, "input": "", "chosen": w, "rejected": "no!"} for w in words]
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_training_widens_the_margins_on_held_out_pairs(lora):
+def test_training_widens_the_margins_on_held_out_pairs(lora: bool) -> None:
     tokenizer = CharTokenizer.train("abcdefno!<|user|>\n<|assistant|>:\n")
     model = gpt(vocab_size=tokenizer.vocab_size, context_length=40)
     dpo = DPO(frozen_copy(model))
@@ -145,14 +146,14 @@ def test_training_widens_the_margins_on_held_out_pairs(lora):
         assert before[name].tobytes() == parameter.data.tobytes()
 
 
-def test_batches_weigh_by_their_pairs():
+def test_batches_weigh_by_their_pairs() -> None:
     model, dpo = gpt(), DPO(frozen_copy(gpt(seed=2)))
     one, two = collate_preferences(PAIRS[:1], pad_id=0), collate_preferences(PAIRS[1:], pad_id=0)
     together = evaluate(model, [one, two], dpo)
     assert together == pytest.approx((dpo(model, one).item() + 2 * dpo(model, two).item()) / 3, rel=1e-6)
 
 
-def test_errors():
+def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"both be \(B, T\)"):
         sequence_log_probs(gpt(), [[1, 2]], [[True]])
     for beta in (0, -1.0, math.nan, "1"):

@@ -4,6 +4,7 @@ Skipped where PyTorch is not installed; nothing in the package needs it.
 """
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ TARGETS = {  # the last parts of our names, and of PyTorch's
 }
 
 
-def pair(seed, **changes):
+def pair(seed: Any, **changes: Any) -> Any:
     """The same model twice, with the weights of PyTorch's, none of them 0."""
     config = GPTConfig(**{**CONFIG.to_dict(), **changes})
     torch.manual_seed(seed)
@@ -58,7 +59,7 @@ def pair(seed, **changes):
 # -- DPO
 
 
-def torch_log_probs(model, ids, mask, average):
+def torch_log_probs(model: Any, ids: Any, mask: Any, average: Any) -> Any:
     """The definition, token by token and row by row: ln p of each token that the mask has, given those before it."""
     rows = []
     for row, chosen in zip(torch.tensor(ids), torch.tensor(mask), strict=True):
@@ -68,7 +69,7 @@ def torch_log_probs(model, ids, mask, average):
     return torch.stack(rows)
 
 
-def torch_dpo(policy, reference, batch, beta, average):
+def torch_dpo(policy: Any, reference: Any, batch: Any, beta: Any, average: Any) -> Any:
     """Loss, rewards of the chosen, rewards of the rejected."""
     with torch.no_grad():
         chosen_start = torch_log_probs(reference, batch.chosen, batch.chosen_mask, average)
@@ -81,7 +82,7 @@ def torch_dpo(policy, reference, batch, beta, average):
 @pytest.mark.parametrize("average", [True, False])
 @pytest.mark.parametrize("mask_prompt", [True, False])
 @pytest.mark.parametrize("changes", [{}, {"tie_weights": True, "qkv_bias": True}])
-def test_loss_margins_and_every_gradient_of_dpo(average, mask_prompt, changes):
+def test_loss_margins_and_every_gradient_of_dpo(average: Any, mask_prompt: Any, changes: Any) -> None:
     (ours, theirs), (reference, their_reference) = pair(1, **changes), pair(2, **changes)
     batch = collate_preferences(PAIRS, pad_id=0, allowed_max_length=12, mask_prompt=mask_prompt)
     assert not batch.chosen_mask.all() and not batch.rejected_mask.all()  # there is padding
@@ -107,7 +108,7 @@ def test_loss_margins_and_every_gradient_of_dpo(average, mask_prompt, changes):
     assert all(parameter.grad is None for parameter in reference.parameters())
 
 
-def test_wider_padding_and_other_padding_ids_give_pytorch_s_loss_and_gradients_too():
+def test_wider_padding_and_other_padding_ids_give_pytorch_s_loss_and_gradients_too() -> None:
     (ours, theirs), (reference, their_reference) = pair(1), pair(2)
     narrow = collate_preferences(PAIRS, pad_id=0)
     torch_dpo(theirs, their_reference, narrow, 0.1, True)[0].backward()
@@ -129,17 +130,17 @@ def test_wider_padding_and_other_padding_ids_give_pytorch_s_loss_and_gradients_t
 class TorchLoRA(torch.nn.Module):
     """x Wᵀ + b + α · x A B, with nothing of PyTorch's own but the products."""
 
-    def __init__(self, linear, a, b, alpha):
+    def __init__(self, linear: Any, a: Any, b: Any, alpha: Any) -> None:
         super().__init__()
         self.linear, self.alpha = linear, alpha
         self.lora_A, self.lora_B = (torch.nn.Parameter(torch.tensor(part)) for part in (a, b))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         y = x @ self.linear.weight.T + self.alpha * (x @ self.lora_A @ self.lora_B)
         return y if self.linear.bias is None else y + self.linear.bias
 
 
-def adapted_pair(targets, rank=3, alpha=2.5):
+def adapted_pair(targets: Any, rank: Any = 3, alpha: Any = 2.5) -> Any:
     """A pair of models with the same adapter, whose B are no longer 0."""
     ours, theirs = pair(3, qkv_bias=True)
     names = apply_lora(ours, rank, alpha, TARGETS[targets][0])
@@ -161,7 +162,7 @@ def adapted_pair(targets, rank=3, alpha=2.5):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_outputs_and_every_gradient_of_one_layer(bias):
+def test_outputs_and_every_gradient_of_one_layer(bias: Any) -> None:
     generator = Generator(1)
     base = Linear(6, 5, bias=bias).to(np.float64)
     layer = LoRALinear(base, rank=2, alpha=3)
@@ -185,7 +186,7 @@ def test_outputs_and_every_gradient_of_one_layer(bias):
 
 
 @pytest.mark.parametrize("targets", TARGETS)
-def test_logits_and_every_gradient_of_an_adapted_gpt(targets):
+def test_logits_and_every_gradient_of_an_adapted_gpt(targets: Any) -> None:
     ours, theirs = adapted_pair(targets)
     ids = Generator(6).randint(0, CONFIG.vocab_size, (3, 11))
     inputs, wanted = ids[:, :-1], ids[:, 1:].copy()
@@ -216,7 +217,7 @@ def test_logits_and_every_gradient_of_an_adapted_gpt(targets):
     assert {name: array.tobytes() for name, array in ours.state_dict().items()} == before
 
 
-def test_dpo_through_an_adapter():
+def test_dpo_through_an_adapter() -> None:
     ours, theirs = adapted_pair("attention")
     reference, their_reference = frozen_copy(ours), copy.deepcopy(theirs)
     with torch.no_grad():

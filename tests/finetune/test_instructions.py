@@ -26,7 +26,7 @@ LETTERS = "Say it. Greet. <|user|>\n<|assistant|>:\n"
 OPEN = {"instruction": "Greet.", "input": "", "output": "hello to you"}
 
 
-def test_scores_of_facts_and_of_open_answers():
+def test_scores_of_facts_and_of_open_answers() -> None:
     assert Answer(FACT, " yes").score == 1
     assert Answer(FACT, "yes yes").score == 0
     assert Answer(OPEN, "Hello you!").score == pytest.approx(2 * 2 / 5)
@@ -44,7 +44,7 @@ def test_scores_of_facts_and_of_open_answers():
     assert written["answers"][1] == {**FACT, "response": "no", "score": 0.0}
 
 
-def test_the_constant_answer_is_the_commonest_of_the_kind_in_training():
+def test_the_constant_answer_is_the_commonest_of_the_kind_in_training() -> None:
     training = [{**FACT, "output": output} for output in ("no", "yes", "yes")]
     report = constant_answers([*training, OPEN], [FACT, {**FACT, "output": "no"}, OPEN, {**FACT, "kind": "unseen"}])
     assert [answer.response for answer in report.answers] == ["yes", "yes", "hello to you", ""]
@@ -53,13 +53,13 @@ def test_the_constant_answer_is_the_commonest_of_the_kind_in_training():
         constant_answers(training, [])
 
 
-def small_gpt(tokenizer, context_length, width=16, num_layers=1):
+def small_gpt(tokenizer: CharTokenizer, context_length: int, width: int = 16, num_layers: int = 1) -> GPT:
     manual_seed(1)
     config = GPTConfig(tokenizer.vocab_size, context_length, width, 4, num_layers, dropout=0.0, tie_weights=True)
     return GPT(config, init="gpt2")
 
 
-def test_an_answer_is_what_follows_up_to_the_end():
+def test_an_answer_is_what_follows_up_to_the_end() -> None:
     tokenizer = CharTokenizer.train(LETTERS)
     questions = [prompt_style("phi3").question(record) for record in (FACT, OPEN)]
     model = small_gpt(tokenizer, context_length=len(questions[0]) + 8)
@@ -76,7 +76,7 @@ def test_an_answer_is_what_follows_up_to_the_end():
     assert len(endless) <= model.config.context_length
 
 
-def test_evaluation_answers_each_record_once():
+def test_evaluation_answers_each_record_once() -> None:
     tokenizer = CharTokenizer.train(LETTERS)
     model = small_gpt(tokenizer, context_length=60)
     records, done = [FACT, OPEN, FACT], []
@@ -86,7 +86,7 @@ def test_evaluation_answers_each_record_once():
     assert done == [(2, 3), (3, 3)]
 
 
-def test_questions_that_cannot_be_answered():
+def test_questions_that_cannot_be_answered() -> None:
     tokenizer = CharTokenizer.train(LETTERS)
     model = small_gpt(tokenizer, context_length=len(prompt_style("phi3").question(FACT)))
     with pytest.raises(ShapeError, match="question must be shorter than the context"):
@@ -96,7 +96,7 @@ def test_questions_that_cannot_be_answered():
 
 
 @pytest.mark.slow
-def test_a_small_gpt_follows_instructions_it_never_saw_in_that_wording():
+def test_a_small_gpt_follows_instructions_it_never_saw_in_that_wording() -> None:
     kinds = ["first_letter", "last_letter", "first_word", "even_or_odd"]
     records = instruction_tasks(12_000, Generator(0), kinds)
     held_out = instruction_tasks(60, Generator(1), kinds, held_out_wordings=True, held_out_contents=True)

@@ -1,5 +1,8 @@
 """LoRA: nothing at the start, the book's counts, a base that never moves, exact merging, adapters on disk."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -26,12 +29,12 @@ SMALL = GPTConfig(vocab_size=30, context_length=8, embedding_dim=16, num_heads=2
 IDS = np.arange(16).reshape(2, 8)
 
 
-def gpt(seed=1, **changes):
+def gpt(seed: int = 1, **changes: Any) -> GPT:
     manual_seed(seed)
     return GPT(GPTConfig(**{**SMALL.to_dict(), **changes}))
 
 
-def adapted(rank=4, alpha=8, targets=None, seed=1, **changes):
+def adapted(rank: int = 4, alpha: int = 8, targets: list[str] | None = None, seed: int = 1, **changes: Any) -> GPT:
     """A GPT with LoRA whose B are no longer 0."""
     model = gpt(seed, **changes)
     apply_lora(model, rank, alpha, targets)
@@ -42,7 +45,7 @@ def adapted(rank=4, alpha=8, targets=None, seed=1, **changes):
     return model
 
 
-def test_the_books_counts():
+def test_the_books_counts() -> None:
     with no_initial_values():
         model = Classifier(GPT(GPTConfig.preset("gpt2-small", qkv_bias=True)), ["ham", "spam"], trainable="all")
         assert model.num_parameters(trainable_only=True) == 124_441_346
@@ -50,7 +53,7 @@ def test_the_books_counts():
     assert model.num_parameters(trainable_only=True) == 2_666_528
 
 
-def test_nothing_changes_at_the_start():
+def test_nothing_changes_at_the_start() -> None:
     model = gpt()
     before = model(IDS).data
     names = apply_lora(model, rank=4, alpha=8)
@@ -58,7 +61,7 @@ def test_nothing_changes_at_the_start():
     np.testing.assert_array_equal(model(IDS).data, before)
 
 
-def test_start_of_a():
+def test_start_of_a() -> None:
     manual_seed(0)
     layer = LoRALinear(Linear(300, 5), rank=16, alpha=1)
     after = default_generator().rand(1)
@@ -71,7 +74,7 @@ def test_start_of_a():
     assert not layer.lora_B.data.any()
 
 
-def test_scale_is_alpha_itself():
+def test_scale_is_alpha_itself() -> None:
     layer = LoRALinear(Linear(3, 2), rank=2, alpha=4)
     layer.lora_B.data[...] = 1
     x = np.ones((5, 3), np.float32)
@@ -80,7 +83,7 @@ def test_scale_is_alpha_itself():
     np.testing.assert_allclose(x @ layer.weight.data.T + layer.linear.bias.data, expected, rtol=1e-5)
 
 
-def test_dtype_follows_the_base():
+def test_dtype_follows_the_base() -> None:
     for dtype in (np.float32, np.float64):
         model = gpt().to(dtype)
         apply_lora(model, rank=2, alpha=0.5)
@@ -89,7 +92,7 @@ def test_dtype_follows_the_base():
         assert model(IDS).dtype == dtype
 
 
-def test_the_base_is_bit_identical_after_training():
+def test_the_base_is_bit_identical_after_training() -> None:
     model = gpt()
     before = {name: p.data.copy() for name, p in model.named_parameters()}
     apply_lora(model, rank=4, alpha=8)
@@ -105,7 +108,7 @@ def test_the_base_is_bit_identical_after_training():
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
-def test_merging_is_exact(tie_weights):
+def test_merging_is_exact(tie_weights: bool) -> None:
     model = adapted(tie_weights=tie_weights)
     logits, state = model(IDS).data, {name: a.copy() for name, a in model.state_dict().items()}
     merge_lora(model)
@@ -123,7 +126,7 @@ def test_merging_is_exact(tie_weights):
     np.testing.assert_array_equal(model(IDS).data, logits)
 
 
-def test_targets():
+def test_targets() -> None:
     model = gpt()
     assert apply_lora(model, 2, 2, ["query", "1.feed_forward.up"]) == [
         "blocks.0.attention.query",
@@ -141,7 +144,7 @@ def test_targets():
         apply_lora(model, 2, 2)
 
 
-def test_settings_outside_their_range_leave_the_model_alone():
+def test_settings_outside_their_range_leave_the_model_alone() -> None:
     model = gpt()
     for rank, alpha in ((0, 1), (2.5, 1), (2, float("nan")), (2, "1")):
         with pytest.raises(ConfigError):
@@ -149,7 +152,7 @@ def test_settings_outside_their_range_leave_the_model_alone():
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_an_adapter_alone_on_disk(tmp_path):
+def test_an_adapter_alone_on_disk(tmp_path: Path) -> None:
     model, path = adapted(rank=3, alpha=5, targets=["query", "value"]), tmp_path / "adapter.safetensors"
     model.head.requires_grad_()  # trained besides
     model.head.weight.data += 1
@@ -163,7 +166,7 @@ def test_an_adapter_alone_on_disk(tmp_path):
         load_lora(fresh, path)
 
 
-def test_adapters_that_do_not_fit(tmp_path):
+def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "adapter.safetensors"
     model = adapted()
     save_lora(model, path)

@@ -9,7 +9,7 @@ from tinygrad_llm.errors import IdRangeError, ShapeError
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix, exact_match, token_f1
 
 
-def test_the_figures_of_a_report():
+def test_the_figures_of_a_report() -> None:
     confusion = confusion_matrix([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1], 4)
     np.testing.assert_array_equal(confusion, [[2, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
     report = ClassificationReport(0.5, confusion)
@@ -20,14 +20,14 @@ def test_the_figures_of_a_report():
     assert json.loads(json.dumps(report.to_dict()))["accuracy"] == 0.5
 
 
-def test_what_is_no_prediction():
+def test_what_is_no_prediction() -> None:
     with pytest.raises(ShapeError, match="one prediction per class"):
         confusion_matrix([0, 1], [0], 2)
     with pytest.raises(IdRangeError):
         confusion_matrix([0, 1], [0, 2], 2)
 
 
-def test_answers():
+def test_answers() -> None:
     assert exact_match(" 42\n", "42")
     assert not exact_match("42.", "42")
     assert token_f1("The cat is here", "the cat") == pytest.approx(2 * 2 / 6)

@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from tinygrad_llm.errors import CheckpointError
 from tinygrad_llm.formats import atomic, atomic_write, remove_leftovers
 
 
-def test_the_new_file_appears_only_at_the_end(tmp_path):
+def test_the_new_file_appears_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with atomic_write(path) as file:
@@ -25,7 +27,7 @@ def test_the_new_file_appears_only_at_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, SystemExit])
-def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path, failure):
+def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: type) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(failure), atomic_write(path) as file:
@@ -35,7 +37,7 @@ def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path, failure):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_new_files_obey_the_umask(tmp_path):
+def test_new_files_obey_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with atomic_write(tmp_path / "file"):
@@ -45,7 +47,7 @@ def test_new_files_obey_the_umask(tmp_path):
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
+def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"precious")
     (tmp_path / "link").symlink_to("target")
     with atomic_write(tmp_path / "link") as file:
@@ -55,7 +57,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
-def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
@@ -75,11 +77,13 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
         ("fsync", errno.EIO, "Input/output error"),
     ],
 )
-def test_system_errors_are_explained(tmp_path, monkeypatch, call, code, what):
+def test_system_errors_are_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, what: str
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
-    def refuse(*arguments):
+    def refuse(*arguments: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(atomic.os, call, refuse)
@@ -89,7 +93,7 @@ def test_system_errors_are_explained(tmp_path, monkeypatch, call, code, what):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_vanished_folder_or_a_folder_in_the_way_is_explained(tmp_path):
+def test_a_vanished_folder_or_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="folder does not exist"), atomic_write(tmp_path / "gone" / "file"):
         pass
     (tmp_path / "folder").mkdir()
@@ -101,7 +105,7 @@ def test_a_vanished_folder_or_a_folder_in_the_way_is_explained(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_a_full_disk_leaves_the_old_file(small_disk):
+def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
     path = small_disk / "file"
     path.write_bytes(b"old" * 1000)
     with pytest.raises(CheckpointError, match="disk is full"), atomic_write(path) as file:
@@ -110,12 +114,12 @@ def test_a_full_disk_leaves_the_old_file(small_disk):
     assert os.listdir(small_disk) == ["file"]
 
 
-def test_a_read_only_file_system_is_explained(read_only_disk):
+def test_a_read_only_file_system_is_explained(read_only_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="read-only"), atomic_write(read_only_disk / "file"):
         pass
 
 
-def test_only_leftovers_are_deleted(tmp_path):
+def test_only_leftovers_are_deleted(tmp_path: Path) -> None:
     for name in ["file", ".hidden.tmp", "file.0123abcd.tmp", ".file.0123ABCD.tmp", ".file.0123abcd.tmp.gz"]:
         (tmp_path / name).touch()
     (tmp_path / ".file.0123abcd.tmp").touch()
@@ -143,7 +147,7 @@ while True:
 """
 
 
-def kill_a_writer(path, wait):
+def kill_a_writer(path: Path, wait: float) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         time.sleep(wait)
@@ -155,12 +159,12 @@ def kill_a_writer(path, wait):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     for seed in range(5):
         kill_a_writer(tmp_path / "file", random.Random(seed).uniform(0, 0.05))
 
 
 @pytest.mark.slow
-def test_a_hundred_killed_writers_leave_a_whole_file(tmp_path):
+def test_a_hundred_killed_writers_leave_a_whole_file(tmp_path: Path) -> None:
     for seed in range(100):
         kill_a_writer(tmp_path / "file", random.Random(seed).uniform(0, 0.1))

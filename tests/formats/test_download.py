@@ -5,6 +5,9 @@ import http.server
 import os
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = CONTENT
         self.requests: list[str | None] = []  # the Range of each request
@@ -33,7 +36,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.requests.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
@@ -68,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             pass  # the client has hung up, as it should
 
-    def _send_a_header_slowly(self):
+    def _send_a_header_slowly(self) -> None:
         try:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
             for _ in range(100):
@@ -77,12 +80,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             pass  # the client has hung up, as it should
 
-    def log_message(self, *args):
+    def log_message(self, *args: Any) -> None:
         pass
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Any]:
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -91,12 +94,12 @@ def server():
         thread.join(5)
 
 
-def get(server, path, **changes):
+def get(server: Any, path: Path, **changes: Any) -> Path | None:
     arguments = {"url": server.url, "path": path, "size": len(CONTENT), "sha256": SHA256, "time_limit": 20}
     return fetch(**arguments | changes)
 
 
-def test_a_file_arrives_whole_and_only_once(server, tmp_path):
+def test_a_file_arrives_whole_and_only_once(server: Any, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     seen = []
     assert get(server, path, progress=lambda done, total: seen.append((done, total))) == path
@@ -108,14 +111,14 @@ def test_a_file_arrives_whole_and_only_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("announce", [True, False])
-def test_a_broken_connection_is_resumed(server, tmp_path, announce):
+def test_a_broken_connection_is_resumed(server: Any, tmp_path: Path, announce: bool) -> None:
     server.announce = announce
     server.cut_after = [30_000, 20_000]
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
     assert server.requests == [None, "bytes=30000-", "bytes=50000-"]
 
 
-def test_a_later_call_resumes_the_download(server, tmp_path):
+def test_a_later_call_resumes_the_download(server: Any, tmp_path: Path) -> None:
     server.cut_after = [1000] * download.ATTEMPTS
     with pytest.raises(DownloadError, match="call again"):
         get(server, tmp_path / "file")
@@ -124,20 +127,20 @@ def test_a_later_call_resumes_the_download(server, tmp_path):
     assert server.requests[-1] == f"bytes={1000 * download.ATTEMPTS}-"
 
 
-def test_a_server_without_ranges_starts_again(server, tmp_path):
+def test_a_server_without_ranges_starts_again(server: Any, tmp_path: Path) -> None:
     server.ranges = False
     server.cut_after = [30_000]
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_part_that_is_complete_already_needs_no_network(tmp_path, server):
+def test_a_part_that_is_complete_already_needs_no_network(tmp_path: Path, server: Any) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT)
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
     assert server.requests == []
 
 
 @pytest.mark.parametrize("left_over", [b"\1" * 500, b"\1" * len(CONTENT), b"\1" * (len(CONTENT) + 9)])
-def test_a_part_of_another_file_is_discarded(server, tmp_path, left_over):
+def test_a_part_of_another_file_is_discarded(server: Any, tmp_path: Path, left_over: bytes) -> None:
     (tmp_path / "file.part").write_bytes(left_over)
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
 
@@ -147,14 +150,14 @@ def test_a_part_of_another_file_is_discarded(server, tmp_path, left_over):
     [CONTENT[:-1], CONTENT + b"x", b"", b"\1" + CONTENT[1:], CONTENT * 50],
     ids=["short", "long", "empty", "changed", "huge"],
 )
-def test_the_wrong_file_is_refused_and_leaves_nothing(server, tmp_path, content):
+def test_the_wrong_file_is_refused_and_leaves_nothing(server: Any, tmp_path: Path, content: bytes) -> None:
     server.content = content
     with pytest.raises(DownloadError, match="must be"):
         get(server, tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_more_is_taken_than_the_file_has(server, tmp_path):
+def test_no_more_is_taken_than_the_file_has(server: Any, tmp_path: Path) -> None:
     server.content = CONTENT * 50
     seen = []
     with pytest.raises(DownloadError, match="more were sent"):
@@ -162,7 +165,7 @@ def test_no_more_is_taken_than_the_file_has(server, tmp_path):
     assert seen[-1] <= len(CONTENT) + (1 << 16)
 
 
-def test_a_trickle_ends_at_the_time_limit_and_is_kept(server, tmp_path):
+def test_a_trickle_ends_at_the_time_limit_and_is_kept(server: Any, tmp_path: Path) -> None:
     server.pause = 0.05
     began = time.monotonic()
     with pytest.raises(DownloadError, match="time limit"):
@@ -173,7 +176,7 @@ def test_a_trickle_ends_at_the_time_limit_and_is_kept(server, tmp_path):
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_silence_ends_at_the_time_limit(server, tmp_path):
+def test_silence_ends_at_the_time_limit(server: Any, tmp_path: Path) -> None:
     server.pause = 3.0
     began = time.monotonic()
     with pytest.raises(DownloadError):
@@ -181,7 +184,7 @@ def test_silence_ends_at_the_time_limit(server, tmp_path):
     assert time.monotonic() - began < 2.5
 
 
-def test_a_missing_file_and_a_dead_server_are_named(server, tmp_path):
+def test_a_missing_file_and_a_dead_server_are_named(server: Any, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="404"):
         get(server, tmp_path / "file", url=server.url.replace("/file", "/missing"))
     with pytest.raises(DownloadError, match="check the connection"):
@@ -189,18 +192,18 @@ def test_a_missing_file_and_a_dead_server_are_named(server, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/file", "", "http://", "http://[", "http://a b/"])
-def test_invalid_addresses_are_refused(url, tmp_path):
+def test_invalid_addresses_are_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError):
         fetch(url, tmp_path / "file", size=1, sha256=SHA256, time_limit=5)
 
 
-def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(server: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DownloadError):
         get(server, tmp_path / "file" / "below")
 
 
-def test_an_archive_is_unpacked_before_it_is_checked(server, tmp_path):
+def test_an_archive_is_unpacked_before_it_is_checked(server: Any, tmp_path: Path) -> None:
     server.content = CONTENT[::-1]
     path = get(server, tmp_path / "file", unpack=lambda archive: archive[::-1])
     assert path.read_bytes() == CONTENT
@@ -208,7 +211,7 @@ def test_an_archive_is_unpacked_before_it_is_checked(server, tmp_path):
         get(server, tmp_path / "other", unpack=lambda archive: archive, size_limit=1000)
 
 
-def test_a_file_of_which_only_the_hash_is_known(server, tmp_path):
+def test_a_file_of_which_only_the_hash_is_known(server: Any, tmp_path: Path) -> None:
     server.cut_after = [5000]
     with pytest.raises(DownloadError, match="at most 60,000 bytes"):
         get(server, tmp_path / "file", size=None, size_limit=60_000)
@@ -220,7 +223,7 @@ def test_a_file_of_which_only_the_hash_is_known(server, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_the_time_limit_covers_the_headers(server, tmp_path):
+def test_the_time_limit_covers_the_headers(server: Any, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(DownloadError, match="time limit"):
         get(server, tmp_path / "file", url=server.url.replace("/file", "/slow-header"), time_limit=0.5)
@@ -229,24 +232,24 @@ def test_the_time_limit_covers_the_headers(server, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["ftp://127.0.0.1/file", "file:///etc/hostname", "gopher://127.0.0.1/"])
-def test_a_redirect_to_another_protocol_is_refused(server, tmp_path, target):
+def test_a_redirect_to_another_protocol_is_refused(server: Any, tmp_path: Path, target: str) -> None:
     with pytest.raises(DownloadError):
         get(server, tmp_path / "file", url=server.url.replace("/file", f"/to/{target}"))
     assert not (tmp_path / "file").exists()
 
 
-def test_a_redirect_to_ftp_says_why(server, tmp_path):
+def test_a_redirect_to_ftp_says_why(server: Any, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="a redirect may only lead to https or stay at http; got 'ftp'"):
         get(server, tmp_path / "file", url=server.url.replace("/file", "/to/ftp://127.0.0.1/file"))
 
 
-def test_a_redirect_on_the_same_protocol_is_followed(server, tmp_path):
+def test_a_redirect_on_the_same_protocol_is_followed(server: Any, tmp_path: Path) -> None:
     path = get(server, tmp_path / "file", url=server.url.replace("/file", f"/to/{server.url}"))
     assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
-def test_a_part_that_is_no_regular_file_is_refused(server, tmp_path, kind):
+def test_a_part_that_is_no_regular_file_is_refused(server: Any, tmp_path: Path, kind: str) -> None:
     part, other = tmp_path / "file.part", tmp_path / "other"
     other.write_bytes(b"mine")
     make = {"pipe": lambda: os.mkfifo(part), "link": lambda: part.symlink_to(other), "folder": part.mkdir}

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ with RunLock(sys.argv[1]):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_a_second_process_is_refused_while_the_first_runs(tmp_path, ending):
+def test_a_second_process_is_refused_while_the_first_runs(tmp_path: Path, ending: Any) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout.readline() == b"locked\n"
@@ -33,7 +35,7 @@ def test_a_second_process_is_refused_while_the_first_runs(tmp_path, ending):
         pass
 
 
-def test_one_process_cannot_lock_twice(tmp_path):
+def test_one_process_cannot_lock_twice(tmp_path: Path) -> None:
     lock = RunLock(tmp_path)
     with lock:
         with pytest.raises(CheckpointError, match=f"process {os.getpid()} on "):
@@ -45,7 +47,7 @@ def test_one_process_cannot_lock_twice(tmp_path):
     lock.release()
 
 
-def test_the_lock_is_released_after_an_error(tmp_path):
+def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), RunLock(tmp_path):
         raise RuntimeError
     with RunLock(tmp_path):
@@ -53,7 +55,7 @@ def test_the_lock_is_released_after_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[" * 2000, b'{"pid": "x", "host": 1}', b"5"])
-def test_the_text_in_the_lock_file_may_be_anything(tmp_path, content):
+def test_the_text_in_the_lock_file_may_be_anything(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.lock").write_bytes(content)
     with RunLock(tmp_path):
         (tmp_path / "run.lock").write_bytes(content)
@@ -61,7 +63,7 @@ def test_the_text_in_the_lock_file_may_be_anything(tmp_path, content):
             RunLock(tmp_path).acquire()
 
 
-def test_a_folder_that_cannot_be_locked_is_explained(tmp_path, read_only_disk):
+def test_a_folder_that_cannot_be_locked_is_explained(tmp_path: Path, read_only_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="folder does not exist"):
         RunLock(tmp_path / "gone").acquire()
     with pytest.raises(CheckpointError, match="read-only"):

@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,11 +33,11 @@ FILES = {"model.safetensors": b"weights", "state.json": b"{}", "empty": b""}
 
 
 @pytest.fixture
-def snapshot(tmp_path):
+def snapshot(tmp_path: Path) -> Path:
     return write_snapshot(tmp_path / "checkpoints", "step-00000100", FILES)
 
 
-def test_a_snapshot_holds_its_files_and_their_manifest(snapshot):
+def test_a_snapshot_holds_its_files_and_their_manifest(snapshot: Path) -> None:
     assert {name: path.read_bytes() for name, path in verify_snapshot(snapshot).items()} == FILES
     assert sorted(os.listdir(snapshot)) == sorted([*FILES, "manifest.json"])
     assert os.listdir(snapshot.parent) == ["step-00000100"]
@@ -46,7 +49,7 @@ def test_a_snapshot_holds_its_files_and_their_manifest(snapshot):
     }
 
 
-def test_writers_stream_into_a_snapshot(tmp_path):
+def test_writers_stream_into_a_snapshot(tmp_path: Path) -> None:
     tensors = {"w": np.arange(6.0).reshape(2, 3).T}
     path = write_snapshot(tmp_path / "c", "s", {"m": lambda file: dump_safetensors(file, tensors)})
     np.testing.assert_array_equal(read_safetensors(verify_snapshot(path)["m"])["w"], tensors["w"])
@@ -55,34 +58,34 @@ def test_writers_stream_into_a_snapshot(tmp_path):
     assert os.listdir(tmp_path / "c") == ["s"]
 
 
-def damage_flip(path):
+def damage_flip(path: Path) -> None:
     data = bytearray((path / "model.safetensors").read_bytes())
     data[3] ^= 1
     (path / "model.safetensors").write_bytes(data)
 
 
-def damage_newer(path):
+def damage_newer(path: Any) -> None:
     text = (path / "manifest.json").read_text()
     (path / "manifest.json").write_text(text.replace('"version": 1', '"version": 2'))
 
 
-def damage_outside_link(path):
+def damage_outside_link(path: Any) -> None:
     (path.parent.parent / "outside").write_bytes(b"weights")
     (path / "model.safetensors").unlink()
     (path / "model.safetensors").symlink_to(path.parent.parent / "outside")
 
 
-def damage_pipe(path):
+def damage_pipe(path: Any) -> None:
     (path / "empty").unlink()
     os.mkfifo(path / "empty")
 
 
-def damage_by_moving(path):
+def damage_by_moving(path: Any) -> None:
     path.rename(path.parent / "elsewhere")
     path.symlink_to("elsewhere")
 
 
-def damage_name(path):
+def damage_name(path: Any) -> None:
     text = (path / "manifest.json").read_text()
     (path / "manifest.json").write_text(text.replace('"empty"', '"../empty"'))
 
@@ -108,7 +111,7 @@ def damage_name(path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_damage_is_found_and_the_file_named(snapshot, damage, what):
+def test_damage_is_found_and_the_file_named(snapshot: Path, damage: Callable[..., Any], what: str) -> None:
     damage(snapshot)
     with pytest.raises(CheckpointError, match=what) as caught:
         verify_snapshot(snapshot)
@@ -117,7 +120,7 @@ def test_damage_is_found_and_the_file_named(snapshot, damage, what):
 
 
 @given(st.data())
-def test_no_changed_byte_of_any_file_goes_unnoticed(tmp_path_factory, data):
+def test_no_changed_byte_of_any_file_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped" / "s"
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
@@ -145,7 +148,7 @@ def test_no_changed_byte_of_any_file_goes_unnoticed(tmp_path_factory, data):
     "name",
     ["", ".", "..", "../x", "a/b", "a\\b", "/x", ".hidden", "-x", "a\0", "a\n", "ä", "a b", "x" * 201, "manifest.json"],
 )
-def test_names_outside_the_folder_are_refused(tmp_path, name):
+def test_names_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "c").mkdir()
     with pytest.raises(CheckpointError):
         write_snapshot(tmp_path / "c", "s", {name: b""})
@@ -157,7 +160,7 @@ def test_names_outside_the_folder_are_refused(tmp_path, name):
     assert os.listdir(tmp_path / "c") == []
 
 
-def test_the_newest_undamaged_snapshot_is_found_and_damaged_ones_are_named(tmp_path):
+def test_the_newest_undamaged_snapshot_is_found_and_damaged_ones_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     assert newest_whole_snapshot(folder) == (None, [])
     for name in ["step-20", "step-100", "step-3"]:
@@ -177,7 +180,7 @@ def test_the_newest_undamaged_snapshot_is_found_and_damaged_ones_are_named(tmp_p
     assert [problem.split("/")[-2] for problem in problems] == ["step-100", "step-20", "step-3"]
 
 
-def test_pruning_counts_only_undamaged_snapshots(tmp_path):
+def test_pruning_counts_only_undamaged_snapshots(tmp_path: Path) -> None:
     folder = tmp_path
     for step in range(1, 8):
         write_snapshot(folder, f"step-{step}", {"a": b"%d" % step})
@@ -192,7 +195,7 @@ def test_pruning_counts_only_undamaged_snapshots(tmp_path):
         prune_snapshots(folder, keep=0)
 
 
-def test_a_snapshot_is_replaced_by_one_of_the_same_name(snapshot, monkeypatch):
+def test_a_snapshot_is_replaced_by_one_of_the_same_name(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = snapshot.parent
     write_snapshot(folder, snapshot.name, {"a": b"new"})
     assert (snapshot / "a").read_bytes() == b"new"
@@ -201,8 +204,8 @@ def test_a_snapshot_is_replaced_by_one_of_the_same_name(snapshot, monkeypatch):
     steps = []
     rename = os.rename
 
-    def crash_at(count):
-        def renaming(old, new):
+    def crash_at(count: int) -> Callable[..., Any]:
+        def renaming(old: Path, new: Path) -> None:
             steps.append((old, new))
             if len(steps) == count:
                 raise KeyboardInterrupt
@@ -223,7 +226,7 @@ def test_a_snapshot_is_replaced_by_one_of_the_same_name(snapshot, monkeypatch):
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_published_files_are_the_snapshots(tmp_path, monkeypatch, small):
+def test_published_files_are_the_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool) -> None:
     if small:
         monkeypatch.setattr(manifest, "LINK_FROM", 0)
     first = write_snapshot(tmp_path / "c", "1", {"config.json": b"{}", "model.safetensors": b"1" * 100})
@@ -244,8 +247,8 @@ def test_published_files_are_the_snapshots(tmp_path, monkeypatch, small):
         publish_files(second, tmp_path / "gone", ["config.json"])
 
 
-def test_where_there_are_no_links_files_are_copied(tmp_path, monkeypatch):
-    def no_links(source, target):
+def test_where_there_are_no_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(manifest, "LINK_FROM", 0)
@@ -257,7 +260,7 @@ def test_where_there_are_no_links_files_are_copied(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["c", "model.safetensors"]
 
 
-def test_a_full_disk_leaves_the_older_snapshot_and_no_debris(small_disk):
+def test_a_full_disk_leaves_the_older_snapshot_and_no_debris(small_disk: Path) -> None:
     folder = small_disk / "checkpoints"
     write_snapshot(folder, "step-1", {"a": b"1" * 50_000})
     with pytest.raises(CheckpointError, match=r"step-2/a: .*disk is full"):
@@ -269,13 +272,13 @@ def test_a_full_disk_leaves_the_older_snapshot_and_no_debris(small_disk):
     assert sorted(os.listdir(small_disk)) == ["checkpoints"]
 
 
-def test_a_deleted_run_folder_is_not_created_again(tmp_path):
+def test_a_deleted_run_folder_is_not_created_again(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="folder does not exist"):
         write_snapshot(tmp_path / "run" / "checkpoints", "step-1", {"a": b""})
     assert os.listdir(tmp_path) == []
 
 
-def test_a_read_only_disk_is_explained(read_only_disk):
+def test_a_read_only_disk_is_explained(read_only_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="read-only"):
         write_snapshot(read_only_disk / "checkpoints", "step-1", {"a": b""})
 
@@ -300,7 +303,7 @@ while True:
 """
 
 
-def kill_a_run(run, done, wait):
+def kill_a_run(run: Path, done: int, wait: float) -> int:
     """Start a writer, kill it, and check what it left; return the last step that is there."""
     with subprocess.Popen([sys.executable, "-c", WRITER, run, str(done)], stdout=subprocess.PIPE) as process:
         first = process.stdout.readline()
@@ -319,7 +322,7 @@ def kill_a_run(run, done, wait):
     return step
 
 
-def test_a_killed_run_always_leaves_a_whole_snapshot(tmp_path):
+def test_a_killed_run_always_leaves_a_whole_snapshot(tmp_path: Path) -> None:
     done = 0
     for seed in range(6):
         done = kill_a_run(tmp_path, done, random.Random(seed).uniform(0, 0.03))
@@ -328,14 +331,14 @@ def test_a_killed_run_always_leaves_a_whole_snapshot(tmp_path):
 
 
 @pytest.mark.slow
-def test_hundreds_of_killed_runs_always_leave_a_whole_snapshot(tmp_path):
+def test_hundreds_of_killed_runs_always_leave_a_whole_snapshot(tmp_path: Path) -> None:
     done = 0
     for seed in range(300):
         done = kill_a_run(tmp_path, done, random.Random(seed).uniform(0, 0.05))
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\ud800"])
-def test_an_impossible_name_is_one_short_error(tmp_path, name):
+def test_an_impossible_name_is_one_short_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
         verify_snapshot(f"{tmp_path}/{name}")
     assert len(str(caught.value)) < 400

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats import MetricsLog, read_metrics
 
 
-def test_records_round_trip_exactly(tmp_path):
+def test_records_round_trip_exactly(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
     records = [
         {"step": 0, "val_loss": 0.1 + 0.2, "note": "ü\n"},
@@ -30,7 +32,7 @@ def test_records_round_trip_exactly(tmp_path):
     assert log.path.read_bytes().count(b"\n") == 2
 
 
-def test_numbers_of_other_kinds_become_plain(tmp_path):
+def test_numbers_of_other_kinds_become_plain(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
     log.append({"step": np.int64(3), "loss": np.float32(0.1), "grad_norm": math.inf, "nan": np.float64("nan")})
     assert read_metrics(log.path) == [{"step": 3, "loss": float(np.float32(0.1)), "grad_norm": None, "nan": None}]
@@ -50,7 +52,7 @@ def test_numbers_of_other_kinds_become_plain(tmp_path):
         {"step": 1, "x": np.zeros(1)},
     ],
 )
-def test_records_that_are_not_flat_or_have_no_step_are_refused(tmp_path, record):
+def test_records_that_are_not_flat_or_have_no_step_are_refused(tmp_path: Path, record: dict[str, Any]) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
     with pytest.raises(DataError):
         log.append(record)
@@ -58,7 +60,7 @@ def test_records_that_are_not_flat_or_have_no_step_are_refused(tmp_path, record)
 
 
 @given(st.data())
-def test_a_log_cut_anywhere_can_be_read_and_continued(tmp_path_factory, data):
+def test_a_log_cut_anywhere_can_be_read_and_continued(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.unlink(missing_ok=True)
     log = MetricsLog(path)
@@ -76,7 +78,7 @@ def test_a_log_cut_anywhere_can_be_read_and_continued(tmp_path_factory, data):
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_resumed_run_logs_each_step_once(tmp_path):
+def test_a_resumed_run_logs_each_step_once(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
     log.truncate_after(5)
     assert os.listdir(tmp_path) == []
@@ -97,7 +99,7 @@ def test_a_resumed_run_logs_each_step_once(tmp_path):
 @pytest.mark.parametrize(
     "line", [b"", b"{", b"5", b'{"step": [1]}', b'{"step": 1, "step": 2}', b'{"a": NaN}', b"\xff", b"\0"]
 )
-def test_a_bad_line_in_the_middle_is_named(tmp_path, line):
+def test_a_bad_line_in_the_middle_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
     with pytest.raises(FormatError, match=r"m.jsonl: record 2: "):
@@ -106,7 +108,7 @@ def test_a_bad_line_in_the_middle_is_named(tmp_path, line):
         MetricsLog(path).truncate_after(1)
 
 
-def test_a_record_without_a_step_cannot_be_placed(tmp_path):
+def test_a_record_without_a_step_cannot_be_placed(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"loss": 1}\n')
     with pytest.raises(FormatError, match="record 1: must have a step"):
@@ -114,7 +116,7 @@ def test_a_record_without_a_step_cannot_be_placed(tmp_path):
 
 
 @given(st.binary(max_size=50))
-def test_random_bytes_end_in_records_or_our_errors(tmp_path_factory, data):
+def test_random_bytes_end_in_records_or_our_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "random.jsonl"
     path.write_bytes(data)
     try:
@@ -125,7 +127,7 @@ def test_random_bytes_end_in_records_or_our_errors(tmp_path_factory, data):
     assert read_metrics(path) == [*before, {"step": 1}]
 
 
-def test_a_full_disk_leaves_whole_lines(small_disk):
+def test_a_full_disk_leaves_whole_lines(small_disk: Path) -> None:
     log = MetricsLog(small_disk / "m.jsonl")
     count = 0
     with pytest.raises(CheckpointError, match="disk is full"):
@@ -135,7 +137,7 @@ def test_a_full_disk_leaves_whole_lines(small_disk):
     assert log.path.read_bytes().endswith(b"\n")
 
 
-def test_a_vanished_folder_is_explained(tmp_path):
+def test_a_vanished_folder_is_explained(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="folder does not exist"):
         MetricsLog(tmp_path / "gone" / "m.jsonl").append({"step": 1})
     with pytest.raises(FormatError, match="none of that name"):
@@ -157,7 +159,7 @@ while True:
 """
 
 
-def test_a_killed_writer_leaves_every_step_once(tmp_path):
+def test_a_killed_writer_leaves_every_step_once(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     step = 0
     for seed in range(6):
@@ -171,7 +173,7 @@ def test_a_killed_writer_leaves_every_step_once(tmp_path):
         step = len(steps)
 
 
-def test_a_long_log_is_not_read_into_memory(tmp_path):
+def test_a_long_log_is_not_read_into_memory(tmp_path: Path) -> None:
     path, record = tmp_path / "metrics.jsonl", b'{"step":%d,"train_loss":1.5,"note":"' + b"x" * 200 + b'"}\n'
     path.write_bytes(b"".join(record % step for step in range(20_000)) + b'{"step":20000,"tr')
     tracemalloc.start()

@@ -3,6 +3,8 @@
 import json
 import os
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +18,20 @@ from tinygrad_llm.formats import read_header, read_safetensors, write_safetensor
 DTYPES = ["?", "u1", "i1", "i2", "u2", "f2", "i4", "u4", "f4", "f8", "i8", "u8"]
 
 
-def build(header, data=b"", length=None):
+def build(header: bytes | dict[str, Any], data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text + data
 
 
-def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+def entry(
+    dtype: list[str] | str = "F32",
+    shape: list[Any] | tuple[Any, ...] = (2,),
+    offsets: list[int] | tuple[Any, ...] = (0, 8),
+) -> dict[str, Any]:
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
 
-def test_the_bytes_are_exactly_these(tmp_path):
+def test_the_bytes_are_exactly_these(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     tensors = {
         "e": np.array([True, False]),
@@ -52,7 +58,7 @@ arrays = st.sampled_from(DTYPES).flatmap(
 
 
 @st.composite
-def views(draw):
+def views(draw: st.DrawFn) -> np.int32 | np.ndarray | np.uint16:
     """Arrays as they come in life: transposed, strided, backwards, broadcast, big-endian."""
     array = draw(arrays)
     array = array.transpose(draw(st.permutations(range(array.ndim))))
@@ -71,7 +77,9 @@ texts = st.none() | st.dictionaries(names, names, max_size=2)
 
 
 @given(st.dictionaries(names, views(), max_size=4), texts, st.booleans())
-def test_arrays_of_any_layout_round_trip(tmp_path_factory, tensors, metadata, copy):
+def test_arrays_of_any_layout_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, Any], metadata: dict[str, Any] | None, copy: bool
+) -> None:
     path = tmp_path_factory.getbasetemp() / "roundtrip.safetensors"
     write_safetensors(path, tensors, metadata)
     back = read_safetensors(path, copy=copy)
@@ -88,20 +96,22 @@ def test_arrays_of_any_layout_round_trip(tmp_path_factory, tensors, metadata, co
 
 
 @given(st.dictionaries(names, arrays, min_size=1, max_size=4), st.none() | st.dictionaries(names, names, max_size=1))
-def test_bytes_equal_the_reference_implementations(tmp_path_factory, tensors, metadata):
+def test_bytes_equal_the_reference_implementations(
+    tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray], metadata: Any
+) -> None:
     reference = pytest.importorskip("safetensors.numpy")
     path = tmp_path_factory.getbasetemp() / "reference.safetensors"
     write_safetensors(path, tensors, metadata)
     assert path.read_bytes() == reference.save(tensors, metadata)
 
 
-def test_equal_contents_give_equal_bytes(tmp_path):
+def test_equal_contents_give_equal_bytes(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "1", {"a": np.zeros(2), "b": np.ones(2)}, {"x": "1", "y": "2"})
     write_safetensors(tmp_path / "2", {"b": np.ones(2), "a": np.zeros(2)}, {"y": "2", "x": "1"})
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_half_numbers_widen_exactly(tmp_path):
+def test_half_numbers_widen_exactly(tmp_path: Path) -> None:
     every = np.arange(2**16, dtype=np.uint16)
     path = tmp_path / "x"
     header = {"b": entry("BF16", (2**16,), (0, 2**17)), "h": entry("F16", (2**8, 2**8), (2**17, 2**18))}
@@ -116,7 +126,7 @@ def test_half_numbers_widen_exactly(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "C64", "F4"])
-def test_known_numbers_that_numpy_lacks_are_refused_by_name(tmp_path, dtype):
+def test_known_numbers_that_numpy_lacks_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
     path = tmp_path / "x"
     size = {"C64": 16, "F4": 1}.get(dtype, 2)
     path.write_bytes(build({"w": entry(dtype, (2,), (0, size))}, bytes(size)))
@@ -125,7 +135,7 @@ def test_known_numbers_that_numpy_lacks_are_refused_by_name(tmp_path, dtype):
         read_safetensors(path, as_float32=True)
 
 
-def test_views_are_maps_that_outlive_the_file(tmp_path):
+def test_views_are_maps_that_outlive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_safetensors(path, {"a": np.arange(1000.0)})
     a = read_safetensors(path)["a"]
@@ -193,7 +203,7 @@ TWO = {"a": entry(), "b": entry("U8", (3,), (8, 11))}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_broken_file_is_one_format_error_that_says_what_and_where(tmp_path, content, what):
+def test_a_broken_file_is_one_format_error_that_says_what_and_where(tmp_path: Path, content: bytes, what: str) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=what) as caught:
@@ -204,7 +214,7 @@ def test_a_broken_file_is_one_format_error_that_says_what_and_where(tmp_path, co
     assert len(message) < len(str(path)) + 400
 
 
-def test_odd_but_valid_files_are_read(tmp_path):
+def test_odd_but_valid_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for content, expected in [
         (build(b"{}"), {}),
@@ -238,7 +248,7 @@ VALID = build(
 )
 
 
-def read_or_format_error(path, content):
+def read_or_format_error(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     try:
         tensors = read_safetensors(path, as_float32=True)
@@ -259,7 +269,7 @@ hostile_json = st.recursive(
 
 
 @given(st.data())
-def test_fuzzed_files_end_in_arrays_or_a_format_error(tmp_path_factory, data):
+def test_fuzzed_files_end_in_arrays_or_a_format_error(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
     kind = data.draw(st.sampled_from(["bytes", "cut", "mutated", "json", "numbers"]))
     if kind == "bytes":
@@ -282,7 +292,7 @@ def test_fuzzed_files_end_in_arrays_or_a_format_error(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("unit", [b'"a":[],', b'"":{"":[', b"[", b'"', b"9"])
-def test_memory_is_proportional_to_the_file(tmp_path, unit):
+def test_memory_is_proportional_to_the_file(tmp_path: Path, unit: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(build(b"{" + unit * (300_000 // len(unit)) + b"}"))
     tracemalloc.start()
@@ -293,7 +303,7 @@ def test_memory_is_proportional_to_the_file(tmp_path, unit):
     assert peak < 100 * path.stat().st_size
 
 
-def test_promised_sizes_allocate_nothing(tmp_path):
+def test_promised_sizes_allocate_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(build({"a": entry(shape=[2**60], offsets=(0, 2**62))}, bytes(8)))
     tracemalloc.start()
@@ -317,7 +327,7 @@ def test_promised_sizes_allocate_nothing(tmp_path):
         None,
     ],
 )
-def test_arrays_that_the_format_cannot_hold_are_refused(tmp_path, array):
+def test_arrays_that_the_format_cannot_hold_are_refused(tmp_path: Path, array: list[float] | np.ndarray) -> None:
     with pytest.raises(DTypeError, match="'w' must be an array of BOOL"):
         write_safetensors(tmp_path / "x", {"w": array})
     assert os.listdir(tmp_path) == []
@@ -334,13 +344,15 @@ def test_arrays_that_the_format_cannot_hold_are_refused(tmp_path, array):
         ({}, {"a": "\udc00"}),
     ],
 )
-def test_names_and_metadata_that_the_format_cannot_hold_are_refused(tmp_path, tensors, metadata):
+def test_names_and_metadata_that_the_format_cannot_hold_are_refused(
+    tmp_path: Path, tensors: dict[Any, Any], metadata: dict[Any, Any] | None
+) -> None:
     with pytest.raises(FormatError):
         write_safetensors(tmp_path / "x", tensors, metadata)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_full_disk_leaves_the_old_weights(small_disk):
+def test_a_full_disk_leaves_the_old_weights(small_disk: Path) -> None:
     path = small_disk / "model.safetensors"
     write_safetensors(path, {"a": np.zeros(1000)})
     before = path.read_bytes()
@@ -350,7 +362,7 @@ def test_a_full_disk_leaves_the_old_weights(small_disk):
     assert os.listdir(small_disk) == ["model.safetensors"]
 
 
-def test_a_header_of_nothing_but_lists_is_refused_before_it_fills_the_memory(tmp_path):
+def test_a_header_of_nothing_but_lists_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     text = b'{"a":[' + b"[]," * 40_000 + b"[]]}"
     path = tmp_path / "lists.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text)
@@ -363,7 +375,7 @@ def test_a_header_of_nothing_but_lists_is_refused_before_it_fills_the_memory(tmp
         tracemalloc.stop()
 
 
-def test_brackets_in_names_and_metadata_are_no_lists(tmp_path):
+def test_brackets_in_names_and_metadata_are_no_lists(tmp_path: Path) -> None:
     path = tmp_path / "names.safetensors"
     write_safetensors(path, {"[[[{{{": np.ones(2, np.float32)}, {"note": "[" * 9_000})
     assert list(read_safetensors(path)) == ["[[[{{{"]
@@ -372,7 +384,9 @@ def test_brackets_in_names_and_metadata_are_no_lists(tmp_path):
 @pytest.mark.parametrize("before", ["", " ", "\n", "\t\r "])
 @pytest.mark.parametrize("after", ["", "  ", "\r\n"])
 @pytest.mark.parametrize("metadata", ["", '"__metadata__":null,'])
-def test_white_space_around_the_header_and_null_metadata_are_accepted(tmp_path, before, after, metadata):
+def test_white_space_around_the_header_and_null_metadata_are_accepted(
+    tmp_path: Path, before: str, after: str, metadata: str
+) -> None:
     header = before + "{" + metadata + '"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' + after
     path = tmp_path / "x"
     path.write_bytes(build(header.encode(), np.float32(1.5).tobytes()))
@@ -381,7 +395,7 @@ def test_white_space_around_the_header_and_null_metadata_are_accepted(tmp_path, 
 
 
 @pytest.mark.parametrize("header", [b" \n{%s}\t\r ", b'{"__metadata__":null,%s}'])
-def test_the_reference_reads_them_too(tmp_path, header):
+def test_the_reference_reads_them_too(tmp_path: Path, header: bytes) -> None:
     reference = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "x"
     path.write_bytes(build(header % b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}', np.float32(1.5).tobytes()))

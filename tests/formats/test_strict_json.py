@@ -4,6 +4,8 @@ import json
 import math
 import os
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -27,7 +29,7 @@ values = st.recursive(
 
 
 @given(values, st.sampled_from([None, 2]))
-def test_what_is_written_is_read_back(value, indent):
+def test_what_is_written_is_read_back(value: bool | dict[str, Any] | list[Any] | None, indent: int | None) -> None:
     data = json_bytes(value, indent=indent)
     assert parse_json(data, "x") == value == json.loads(data)
 
@@ -57,7 +59,7 @@ def test_what_is_written_is_read_back(value, indent):
     ],
     ids=brief,
 )
-def test_a_fault_is_named_with_its_place(text, where, what):
+def test_a_fault_is_named_with_its_place(text: bytes, where: str, what: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_json(text, "config.json")
     message = str(caught.value)
@@ -81,14 +83,14 @@ def test_a_fault_is_named_with_its_place(text, where, what):
     ],
     ids=brief,
 )
-def test_what_only_looks_wrong_is_read(text, value):
+def test_what_only_looks_wrong_is_read(text: bytes, value: dict[str, Any] | int | list[str] | None) -> None:
     assert value is None or parse_json(text, "x") == value
 
 
 def judge(text: str) -> bool:
     """A second opinion, built on Python's json alone."""
 
-    def check(value, depth):
+    def check(value: list[Any], depth: int) -> bool:
         if isinstance(value, str):
             return value.isprintable() or not any(0xD800 <= ord(letter) < 0xE000 for letter in value)
         if isinstance(value, float):
@@ -102,7 +104,7 @@ def judge(text: str) -> bool:
         return True
 
     class Pairs:
-        def __init__(self, pairs):
+        def __init__(self, pairs: Any) -> None:
             self.pairs = pairs
 
     try:
@@ -134,7 +136,7 @@ fragments = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 @given(fragments | fragments.map(lambda inside: f"[{inside}]") | fragments.map(lambda inside: f'{{"a":{inside}}}'))
 @example('{"a":1,"a":')
-def test_a_second_parser_refuses_the_same_texts(text):
+def test_a_second_parser_refuses_the_same_texts(text: str) -> None:
     try:
         parse_json(text.encode(), "x")
         read = True
@@ -144,7 +146,7 @@ def test_a_second_parser_refuses_the_same_texts(text):
 
 
 @given(st.binary(max_size=60))
-def test_random_bytes_end_in_a_value_or_a_format_error(data):
+def test_random_bytes_end_in_a_value_or_a_format_error(data: bytes) -> None:
     try:
         parse_json(data, "x")
     except FormatError as error:
@@ -154,7 +156,7 @@ def test_random_bytes_end_in_a_value_or_a_format_error(data):
 @pytest.mark.parametrize(
     "unit", [b'"\\"', b'"', b"[],", b"{", b'{"a":1},', b"1,", b"9", b"-", b"\\", b"\\ud800", b'"\\ud800",']
 )
-def test_time_and_memory_are_proportional_to_the_text(unit):
+def test_time_and_memory_are_proportional_to_the_text(unit: bytes) -> None:
     text = b"[" + unit * (200_000 // len(unit))
     tracemalloc.start()
     with pytest.raises(FormatError):
@@ -164,8 +166,8 @@ def test_time_and_memory_are_proportional_to_the_text(unit):
     assert peak < 120 * len(text)
 
 
-def test_a_recursion_error_never_leaves():
-    def dive(depth):
+def test_a_recursion_error_never_leaves() -> None:
+    def dive(depth: int) -> None:
         try:
             parse_json(b"[" * 60 + b"]" * 60, "x")
         except FormatError as error:
@@ -195,27 +197,27 @@ def test_a_recursion_error_never_leaves():
     ],
     ids=brief,
 )
-def test_what_json_cannot_hold_is_not_written(tmp_path, value, what):
+def test_what_json_cannot_hold_is_not_written(tmp_path: Path, value: Any, what: str) -> None:
     with pytest.raises(FormatError, match=what):
         write_json(tmp_path / "x.json", value)
     assert os.listdir(tmp_path) == []
 
 
-def test_circular_values_are_refused():
+def test_circular_values_are_refused() -> None:
     circle: list = []
     circle.extend([circle, circle])
     with pytest.raises(FormatError, match="circular"):
         json_bytes(circle)
 
 
-def test_files_are_written_whole_and_read_back(tmp_path):
+def test_files_are_written_whole_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"a": [1, 2], "ü": "é"})
     assert path.read_text(encoding="utf-8") == '{\n  "a": [\n    1,\n    2\n  ],\n  "ü": "é"\n}\n'
     assert read_json(path) == {"a": [1, 2], "ü": "é"}
 
 
-def test_a_path_that_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, what in {

@@ -36,7 +36,7 @@ def test_integers_become_float32(side: str) -> None:
     assert getattr(FUSED["silu"], side)(Tensor([-1, 2])).dtype == np.float32
 
 
-def test_the_derivative_is_computed_only_for_a_backward(monkeypatch) -> None:
+def test_the_derivative_is_computed_only_for_a_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def counting(x: np.ndarray, y: np.ndarray, slope: np.ndarray, scratch: np.ndarray) -> None:

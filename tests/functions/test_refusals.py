@@ -1,5 +1,8 @@
 """What the functions refuse, and in which words; 0-d Tensors; and numbers at the ends of the range."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -51,12 +54,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("function", "arguments", "error", "says"), REFUSED)
-def test_what_does_not_fit_is_refused_in_plain_words(function, arguments, error, says):
+def test_what_does_not_fit_is_refused_in_plain_words(
+    function: Callable[..., Any], arguments: tuple[Any, ...], error: type, says: str
+) -> None:
     check_error(function, *arguments, error=error, says=says)
 
 
 @pytest.mark.parametrize("axis", [0, -1])
-def test_a_0d_tensor_has_axis_0_and_minus_1(axis):
+def test_a_0d_tensor_has_axis_0_and_minus_1(axis: int) -> None:
     x = Tensor(np.float64(3.0), requires_grad=True)
     assert F.sort(x, axis).values.item() == 3.0
     assert F.argsort(x, axis).item() == 0
@@ -68,7 +73,7 @@ def test_a_0d_tensor_has_axis_0_and_minus_1(axis):
     assert x.grad == 2.0
 
 
-def test_the_ends_of_the_range_do_not_overflow():
+def test_the_ends_of_the_range_do_not_overflow() -> None:
     far = np.array([-1e4, -50.0, 50.0, 1e4])
     np.testing.assert_allclose(F.softplus(far).data, [0, 1.9287498479639178e-22, 50, 1e4], rtol=1e-12)
     np.testing.assert_allclose(F.logsigmoid(far).data, [-1e4, -50, -1.9287498479639178e-22, 0], rtol=1e-12)
@@ -82,7 +87,7 @@ def test_the_ends_of_the_range_do_not_overflow():
     np.testing.assert_allclose(F.log1p(1e-20).data, 1e-20)
 
 
-def test_a_row_of_zeros_has_a_norm_without_a_slope():
+def test_a_row_of_zeros_has_a_norm_without_a_slope() -> None:
     x = Tensor(np.array([[0.0, 0.0], [3.0, 4.0]]), requires_grad=True)
     F.norm(x, axis=-1).sum().backward()
     np.testing.assert_allclose(x.grad, [[0, 0], [0.6, 0.8]])
@@ -91,25 +96,25 @@ def test_a_row_of_zeros_has_a_norm_without_a_slope():
     assert np.isfinite(x.grad).all()
 
 
-def test_the_product_with_one_zero_has_a_gradient_there():
+def test_the_product_with_one_zero_has_a_gradient_there() -> None:
     x = Tensor(np.array([2.0, 0.0, 3.0]), requires_grad=True)
     F.prod(x).backward()
     np.testing.assert_array_equal(x.grad, [0.0, 6.0, 0.0])
 
 
-def test_nothing_to_predict():
+def test_nothing_to_predict() -> None:
     assert np.isnan(F.nll_loss(np.zeros((2, 3)), [-100, -100]).item())
     assert F.one_hot(np.zeros((0,), np.int64), 3).shape == (0, 3)
 
 
-def test_equal_elements_keep_their_order():
+def test_equal_elements_keep_their_order() -> None:
     x = Tensor([2, 1, 2, 1])
     assert F.argsort(x).tolist() == [1, 3, 0, 2]
     assert F.argsort(x, descending=True).tolist() == [0, 2, 1, 3]
     assert F.topk(x, 3).indices.tolist() == [0, 2, 1]
 
 
-def test_scatter_add_reads_no_more_of_the_source_than_the_index_names():
+def test_scatter_add_reads_no_more_of_the_source_than_the_index_names() -> None:
     source = Tensor(np.ones((2, 3)), requires_grad=True)
     z = F.scatter_add(np.zeros((2, 2)), 1, [[1, 1]], source)
     np.testing.assert_array_equal(z.data, [[0, 2], [0, 0]])

@@ -1,6 +1,7 @@
 """Every row of the table: value, gradient, broadcasting, dtype, memory layout, 0-d and empty, PyTorch's numbers."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +18,18 @@ NOT_IN_TABLE = {"embedding", "rms_norm", "rotate", "silu"}
 SPECIAL = [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, 1e-30, 1e30]
 
 
-def as_tuple(result):
+def as_tuple(result: Any) -> Any:
     return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
-def test_every_function_has_a_row():
+def test_every_function_has_a_row() -> None:
     assert {name.split(" ")[0] for name in TABLE} | NOT_IN_TABLE == set(functions.__all__)
 
 
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_function_does_what_numpy_and_finite_differences_say(name, data):
+def test_a_function_does_what_numpy_and_finite_differences_say(name: str, data: Any) -> None:
     row = TABLE[name]
     arrays, options = data.draw(row.inputs)
     op = functools.partial(row.op, **options)
@@ -46,7 +47,7 @@ def test_a_function_does_what_numpy_and_finite_differences_say(name, data):
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_function_does_what_pytorch_does(name, data):
+def test_a_function_does_what_pytorch_does(name: str, data: Any) -> None:
     torch = pytest.importorskip("torch")
     row = TABLE[name]
     arrays, options = data.draw(row.inputs)
@@ -54,7 +55,7 @@ def test_a_function_does_what_pytorch_does(name, data):
 
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.special])
-def test_zero_infinity_and_nan_go_by_pytorchs_rules(name):
+def test_zero_infinity_and_nan_go_by_pytorchs_rules(name: str) -> None:
     torch = pytest.importorskip("torch")
     row = TABLE[name]
     for options in row.special_options:
@@ -65,11 +66,11 @@ def test_zero_infinity_and_nan_go_by_pytorchs_rules(name):
                 compare_with_torch(torch, row, arrays, options)
 
 
-def takes_two(name):
+def takes_two(name: Any) -> Any:
     return name in {"logaddexp", "remainder", "mse_loss", "bitwise_and", "bitwise_or", "bitwise_xor"}
 
 
-def compare_with_torch(torch, row, arrays, options):
+def compare_with_torch(torch: Any, row: Any, arrays: Any, options: Any) -> None:
     ours = [Tensor(x.copy(), requires_grad=row.differentiable and x.dtype.kind == "f") for x in arrays]
     theirs = [torch.tensor(np.array(x), requires_grad=row.differentiable and x.dtype.kind == "f") for x in arrays]
     converted = {

@@ -1,6 +1,7 @@
 """Beam search, compared with all possible texts."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +9,15 @@ from tiny_gpt import greedy, next_logits, tiny
 
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.generate import beam_search
+from tinygrad_llm.models.gpt import GPT
 
 
-def log_probabilities(model, ids):
+def log_probabilities(model: GPT, ids: list[int]) -> np.ndarray:
     logits = next_logits(model, ids)
     return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
 
 
-def all_texts(model, prompt, count, ends, penalty):
+def all_texts(model: GPT, prompt: list[int], count: int, ends: tuple[Any, ...], penalty: float) -> list[Any]:
     """Every continuation of up to `count` tokens, ended or full, best score first."""
     found, growing = [], [((), 0.0)]
     for length in range(1, count + 1):
@@ -33,7 +35,7 @@ def all_texts(model, prompt, count, ends, penalty):
 
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.5])
 @pytest.mark.parametrize("ends", [(), (1,), (0, 3)])
-def test_enough_beams_find_the_best_of_all_texts(penalty, ends):
+def test_enough_beams_find_the_best_of_all_texts(penalty: float, ends: tuple[Any, ...]) -> None:
     model, prompt = tiny(seed=3, vocab_size=4, context_length=5), [2, 1, 3]  # and past the context
     expected = all_texts(model, prompt, 4, ends, penalty)
     for use_cache in (True, False):
@@ -45,7 +47,9 @@ def test_enough_beams_find_the_best_of_all_texts(penalty, ends):
         assert len(got) == min(len(expected), 4**4)
 
 
-def beams_by_hand(model, prompt, count, size, ends=(), penalty=0.0):
+def beams_by_hand(
+    model: GPT, prompt: list[int], count: int, size: int, ends: tuple[Any, ...] = (), penalty: float = 0.0
+) -> list[Any]:
     """The same search, never stopping early: (score, ids) of the best."""
     growing, ended = [(0.0, list(prompt))], []
     for length in range(1, count + 1):
@@ -62,7 +66,7 @@ def beams_by_hand(model, prompt, count, size, ends=(), penalty=0.0):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 20])
-def test_each_step_keeps_the_most_likely_texts(size):
+def test_each_step_keeps_the_most_likely_texts(size: int) -> None:
     model, prompt = tiny(seed=5), [1, 2, 3]
     got = beam_search(model, prompt, 11, size, length_penalty=0)
     expected = beams_by_hand(model, prompt, 11, size)
@@ -73,7 +77,7 @@ def test_each_step_keeps_the_most_likely_texts(size):
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
-def test_the_search_stops_when_no_text_can_become_better(penalty):
+def test_the_search_stops_when_no_text_can_become_better(penalty: float) -> None:
     sooner = 0
     for seed in range(6):
         model, calls = tiny(seed=seed, vocab_size=5, context_length=40, num_layers=1), []
@@ -86,7 +90,7 @@ def test_the_search_stops_when_no_text_can_become_better(penalty):
     assert sooner
 
 
-def test_edges():
+def test_edges() -> None:
     model = tiny()
     assert beam_search(model, [1, 2], 0, 3)[0].ids.tolist() == [1, 2]
     everything = beam_search(model, [1], 3, 4, eos_id=range(13))
@@ -109,6 +113,6 @@ def test_edges():
         beam_search(model, [1], 3, 2)
 
 
-def test_beams_of_one_length_differ():
+def test_beams_of_one_length_differ() -> None:
     texts = [tuple(beam.ids) for beam in beam_search(tiny(), [4], 6, 10)]
     assert len(set(texts)) == len(texts) == 10

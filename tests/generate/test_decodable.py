@@ -1,6 +1,7 @@
 """The protocol of decodable models: a class without a base class can be decoded."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ class NoCache:
 
     length = 0
 
-    def truncate(self, length):
+    def truncate(self, length: int) -> None:
         pass
 
-    def select(self, rows):
+    def select(self, rows: np.ndarray) -> None:
         pass
 
 
@@ -26,21 +27,23 @@ class Successor:
 
     config = SimpleNamespace(context_length=5, vocab_size=7)
 
-    def new_cache(self):
+    def new_cache(self) -> Any:
         return NoCache()
 
-    def hidden(self, ids, cache=None, mask=None, positions=None):
+    def hidden(
+        self, ids: np.ndarray, cache: Any = None, mask: np.ndarray | None = None, positions: np.ndarray | None = None
+    ) -> Tensor:
         return Tensor(np.eye(7, dtype=np.float32)[np.asarray(ids)])
 
-    def head(self, hidden):
+    def head(self, hidden: Tensor) -> Tensor:
         return Tensor(np.roll(hidden.data, 1, axis=-1) * 30)
 
-    def modules(self):
+    def modules(self) -> Any:
         return iter(())
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_any_model_of_the_protocol_is_decoded(use_cache):
+def test_any_model_of_the_protocol_is_decoded(use_cache: bool) -> None:
     model = Successor()
     assert generate(model, [2, 3], 9, use_cache=use_cache).tolist() == [2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5]
     assert list(stream(model, [5], 3, temperature=0.5, generator=Generator(0))) == [6, 0, 1]

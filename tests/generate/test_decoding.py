@@ -1,5 +1,7 @@
 """`generate`: equal to its definition, with and without cache, beyond the context, in batches of unequal length."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tiny_gpt import greedy, next_logits, some_ids, tiny
@@ -14,7 +16,7 @@ from tinygrad_llm.generate.decoding_state import DecodingState
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("length", [1, 5, 11, 12, 13, 20])
-def test_greedy_decoding_is_the_books_loop_within_and_beyond_the_context(length, use_cache):
+def test_greedy_decoding_is_the_books_loop_within_and_beyond_the_context(length: int, use_cache: bool) -> None:
     model, prompt = tiny(), some_ids(length)
     ids = generate(model, prompt, 9, use_cache=use_cache)
     assert ids.dtype == np.int64
@@ -22,7 +24,7 @@ def test_greedy_decoding_is_the_books_loop_within_and_beyond_the_context(length,
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_cached_logits_equal_those_of_the_whole_text(use_cache):
+def test_cached_logits_equal_those_of_the_whole_text(use_cache: bool) -> None:
     model = tiny(qkv_bias=True)
     texts = [some_ids(length, seed=length) for length in (3, 7, 1)]
     reading, generator = DecodingState(model, texts, use_cache), Generator(5)
@@ -36,7 +38,7 @@ def test_cached_logits_equal_those_of_the_whole_text(use_cache):
     assert [text.tolist() for text in reading.texts()] == [text.tolist() for text in texts]
 
 
-def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
+def test_several_columns_at_once_are_read_again_where_the_cache_has_them() -> None:
     model, ids = tiny(), some_ids(8)
     reading = DecodingState(model, [ids])
     reading.logits()
@@ -50,7 +52,7 @@ def test_several_columns_at_once_are_read_again_where_the_cache_has_them():
     np.testing.assert_allclose(reading.logits()[0, 0], next_logits(model, [*ids[:3], 7, 8, 9]), rtol=0, atol=1e-12)
 
 
-def test_cached_float32_differs_by_rounding_only():
+def test_cached_float32_differs_by_rounding_only() -> None:
     model, text = tiny(dtype=np.float32), some_ids(4)
     cached = DecodingState(model, [text])
     for _ in range(14):
@@ -70,7 +72,7 @@ def test_cached_float32_differs_by_rounding_only():
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("lengths", [(1, 4, 9), (12, 3), (15, 1, 12), (2, 2)])
-def test_prompts_of_unequal_length_are_continued_as_if_alone(lengths, use_cache):
+def test_prompts_of_unequal_length_are_continued_as_if_alone(lengths: tuple[Any, ...], use_cache: bool) -> None:
     model = tiny(qkv_bias=True)
     prompts = [some_ids(length, seed=10 + length) for length in lengths]
     together = generate(model, prompts, 8, use_cache=use_cache)
@@ -78,14 +80,14 @@ def test_prompts_of_unequal_length_are_continued_as_if_alone(lengths, use_cache)
     assert [ids.tolist() for ids in together] == [greedy(model, prompt, 8) for prompt in prompts]
 
 
-def test_padding_changes_nothing():
+def test_padding_changes_nothing() -> None:
     model = tiny()
     reading, other = (DecodingState(model, [some_ids(2), some_ids(6)]) for _ in range(2))
     other.ids[0, :4] = 9
     np.testing.assert_array_equal(reading.logits(), other.logits())
 
 
-def test_the_result_has_the_form_of_the_prompts():
+def test_the_result_has_the_form_of_the_prompts() -> None:
     model = tiny()
     one = generate(model, [3, 4], 3)
     assert one.shape == (5,)
@@ -100,7 +102,7 @@ def test_the_result_has_the_form_of_the_prompts():
 
 
 @pytest.mark.parametrize("ids", [[3, 4], np.array([[3, 4], [5, 6]])])
-def test_no_new_tokens_give_the_prompt_and_do_not_run_the_model(ids):
+def test_no_new_tokens_give_the_prompt_and_do_not_run_the_model(ids: list[int] | np.ndarray) -> None:
     model = tiny()
     model.hidden = None
     np.testing.assert_array_equal(generate(model, ids, 0), ids)
@@ -110,7 +112,7 @@ def test_no_new_tokens_give_the_prompt_and_do_not_run_the_model(ids):
 # -- the end of a text
 
 
-def test_a_text_ends_before_the_end_of_text():
+def test_a_text_ends_before_the_end_of_text() -> None:
     model, prompt = tiny(), [1, 2, 3]
     whole = generate(model, prompt, 10).tolist()
     end = whole[6]
@@ -122,7 +124,7 @@ def test_a_text_ends_before_the_end_of_text():
     assert generate(model, [1, 2, end], 3, eos_id=()).shape == (6,)
 
 
-def test_each_text_of_a_batch_ends_independently():
+def test_each_text_of_a_batch_ends_independently() -> None:
     model = tiny()
     prompts = [some_ids(length, seed=20 + length) for length in (2, 5, 3, 4)]
     whole = [greedy(model, prompt, 16) for prompt in prompts]
@@ -136,7 +138,7 @@ def test_each_text_of_a_batch_ends_independently():
     assert [ids.tolist() for ids in got] == expected
 
 
-def test_rows_of_an_array_are_filled_up_with_the_id_that_ended_them():
+def test_rows_of_an_array_are_filled_up_with_the_id_that_ended_them() -> None:
     model = tiny()
     prompts = np.stack([some_ids(3, seed=seed) for seed in range(6)])
     whole = np.array([greedy(model, prompt, 6) for prompt in prompts])
@@ -151,10 +153,10 @@ def test_rows_of_an_array_are_filled_up_with_the_id_that_ended_them():
 # -- sampling
 
 
-def test_a_seed_gives_one_text_and_the_default_generator_is_used():
+def test_a_seed_gives_one_text_and_the_default_generator_is_used() -> None:
     model, prompt = tiny(), [1, 2, 3]
 
-    def sampled(seed):
+    def sampled(seed: int) -> list[int]:
         return generate(model, prompt, 12, temperature=1.5, top_k=6, top_p=0.95, generator=Generator(seed)).tolist()
 
     assert sampled(1) == sampled(1)
@@ -163,7 +165,7 @@ def test_a_seed_gives_one_text_and_the_default_generator_is_used():
     assert generate(model, prompt, 12, temperature=1.5, top_k=6, top_p=0.95).tolist() == sampled(1)
 
 
-def test_sampling_is_the_books_loop():
+def test_sampling_is_the_books_loop() -> None:
     model, ids, generator = tiny(), [1, 2, 3], Generator(7)
     got = generate(model, ids, 14, temperature=1.4, top_k=5, repetition_penalty=1.3, generator=Generator(7))
     sampling = Sampling(1.4, 5, repetition_penalty=1.3)
@@ -173,7 +175,7 @@ def test_sampling_is_the_books_loop():
     assert got.tolist() == ids
 
 
-def test_the_repetition_penalty_ignores_padding():
+def test_the_repetition_penalty_ignores_padding() -> None:
     model = tiny()
     alone = generate(model, [5, 6], 6, repetition_penalty=5.0)
     together = generate(model, [[5, 6], [1] * 9], 6, repetition_penalty=5.0)
@@ -181,7 +183,7 @@ def test_the_repetition_penalty_ignores_padding():
     assert len(set(alone.tolist())) == 8  # penalised so, it repeats nothing
 
 
-def test_greedy_decoding_uses_no_random_numbers():
+def test_greedy_decoding_uses_no_random_numbers() -> None:
     manual_seed(4)
     model = tiny()
     before = default_generator().state()["position"]
@@ -192,7 +194,7 @@ def test_greedy_decoding_uses_no_random_numbers():
 # -- the model stays as it was
 
 
-def test_a_model_in_training_mode_is_read_without_dropout_and_stays_in_it():
+def test_a_model_in_training_mode_is_read_without_dropout_and_stays_in_it() -> None:
     model = tiny()
     model.blocks[0].eval()
     before = [module.training for module in model.modules()]
@@ -210,18 +212,18 @@ def test_a_model_in_training_mode_is_read_without_dropout_and_stays_in_it():
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, None, True, "3"])
-def test_invalid_token_counts_are_refused(count):
+def test_invalid_token_counts_are_refused(count: bool | float | str | None) -> None:
     with pytest.raises(ConfigError, match="max_new_tokens must be an integer of at least 0"):
         generate(tiny(), [1], count)
 
 
 @pytest.mark.parametrize("ids", [[], [[]], [[1], []], np.zeros((2, 0), int), np.zeros((0, 2), int)])
-def test_a_prompt_needs_a_token(ids):
+def test_a_prompt_needs_a_token(ids: list[Any] | np.ndarray) -> None:
     with pytest.raises(ConfigError, match="a prompt needs at least one token"):
         generate(tiny(), ids, 1)
 
 
-def test_invalid_ids_are_refused():
+def test_invalid_ids_are_refused() -> None:
     model = tiny()
     with pytest.raises(IdRangeError, match=r"ids must be in \[0, 13\); got 13"):
         generate(model, [1, 13], 1)

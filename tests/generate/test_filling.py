@@ -1,5 +1,7 @@
 """Filling masked tokens: the most likely token per mask, and its space."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,12 @@ from tinygrad_llm.text import BPETokenizer, CharTokenizer, WordPieceTokenizer
 CHARACTERS = CharTokenizer("abc ", [MASK])
 
 
-def bert(tokenizer, dropout=0.5):
+def bert(tokenizer: Any, dropout: float = 0.5) -> Bert:
     manual_seed(2)
     return Bert(BertConfig(tokenizer.vocab_size, 8, 16, 2, 1, dropout)).to(np.float64)
 
 
-def test_takes_the_most_likely_token_at_each_mask():
+def test_takes_the_most_likely_token_at_each_mask() -> None:
     model = bert(CHARACTERS)
     filled, guesses = fill_masks(model, CHARACTERS, f"a{MASK}b{MASK}", top_k=3)
     assert model.training  # as it was before
@@ -31,7 +33,7 @@ def test_takes_the_most_likely_token_at_each_mask():
     assert filled == f"a{guesses[0][0].text}b{guesses[1][0].text}"
 
 
-def test_the_space_before_a_mask_is_masked_with_it():
+def test_the_space_before_a_mask_is_masked_with_it() -> None:
     tokenizer = BPETokenizer.train("the cat sat on the mat " * 5, 280, special_tokens=(MASK,))
     model, read = bert(tokenizer), []
     model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
@@ -39,7 +41,7 @@ def test_the_space_before_a_mask_is_masked_with_it():
     assert read == [[*tokenizer.encode("the"), tokenizer.special_tokens[MASK], *tokenizer.encode(" sat")]]
 
 
-def test_a_text_is_read_between_its_frame_tokens():
+def test_a_text_is_read_between_its_frame_tokens() -> None:
     tokenizer = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", MASK, "the", "cat", "##s", "."])
     model, read = bert(tokenizer), []
     model.token_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].tolist()))
@@ -61,6 +63,8 @@ def test_a_text_is_read_between_its_frame_tokens():
         ("a", {}, CharTokenizer("abc de"[:5]), ConfigError, r"the tokenizer must have the token \[MASK\]"),
     ],
 )
-def test_texts_without_a_mask_or_too_long_are_refused(text, settings, tokenizer, error, message):
+def test_texts_without_a_mask_or_too_long_are_refused(
+    text: str, settings: dict[str, Any], tokenizer: CharTokenizer, error: type, message: str
+) -> None:
     with pytest.raises(error, match=message):
         fill_masks(bert(CHARACTERS), tokenizer, text, **settings)

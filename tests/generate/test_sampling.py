@@ -1,6 +1,7 @@
 """From logits to a token: each filter by hand, ties, batches, and the book's samples."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,27 +33,27 @@ logit_batches = npst.arrays(
 )
 
 
-def kept(logits):
+def kept(logits: np.ndarray) -> list[int]:
     return np.isfinite(logits).sum(axis=-1).tolist()
 
 
 # -- the book's figures
 
 
-def test_a_thousand_draws_of_the_book():
+def test_a_thousand_draws_of_the_book() -> None:
     probabilities = Sampling(temperature=1.0).probabilities(BOOK, NO_TEXT)
     generator = Generator(123)
     draws = [int(generator.multinomial(probabilities)[0, 0]) for _ in range(1000)]
     assert np.bincount(draws, minlength=9).tolist() == [73, 0, 0, 582, 2, 0, 0, 343, 0]
 
 
-def test_choose_draws_as_the_book_does():
+def test_choose_draws_as_the_book_does() -> None:
     generator, sampling = Generator(123), Sampling(temperature=1.0)
     draws = [int(sampling.choose(BOOK, NO_TEXT, generator)[0]) for _ in range(1000)]
     assert np.bincount(draws, minlength=9).tolist() == [73, 0, 0, 582, 2, 0, 0, 343, 0]
 
 
-def test_top_three_of_the_book():
+def test_top_three_of_the_book() -> None:
     probabilities = Sampling(temperature=1.0, top_k=3).probabilities(BOOK, NO_TEXT)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities[0], [0.0615, 0, 0, 0.5775, 0, 0, 0, 0.3610, 0], atol=5e-5)
@@ -61,7 +62,7 @@ def test_top_three_of_the_book():
 # -- each filter alone
 
 
-def test_temperature_sharpens_and_flattens():
+def test_temperature_sharpens_and_flattens() -> None:
     np.testing.assert_allclose(softmax(apply_temperature(BOOK, 1.0)), softmax(BOOK), rtol=1e-6)
     log_p = np.log(softmax(apply_temperature(BOOK.astype(float), 5.0)))
     np.testing.assert_allclose(np.diff(log_p), np.diff(BOOK.astype(float)) / 5, rtol=1e-12)
@@ -69,18 +70,18 @@ def test_temperature_sharpens_and_flattens():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-300, 5e-324])
-def test_the_smallest_temperatures_are_greedy_without_a_warning(temperature, dtype):
+def test_the_smallest_temperatures_are_greedy_without_a_warning(temperature: float, dtype: type) -> None:
     chances = Sampling(temperature=temperature).probabilities(BOOK.astype(dtype), NO_TEXT)
     np.testing.assert_allclose(chances, np.eye(9)[[3]], rtol=0, atol=1e-200)
 
 
-def test_a_huge_temperature_is_uniform():
+def test_a_huge_temperature_is_uniform() -> None:
     chances = Sampling(temperature=1e30).probabilities(BOOK, NO_TEXT)
     np.testing.assert_allclose(chances, 1 / 9, rtol=1e-6)
 
 
 @given(logit_batches, st.integers(1, 8))
-def test_top_k_keeps_exactly_the_k_largest_and_the_first_of_equals(logits, k):
+def test_top_k_keeps_exactly_the_k_largest_and_the_first_of_equals(logits: np.ndarray, k: int) -> None:
     expected = np.full_like(logits, -np.inf)
     for row, source in zip(expected, logits, strict=True):
         for place in sorted(range(len(source)), key=lambda i: (-source[i], i))[:k]:
@@ -88,13 +89,13 @@ def test_top_k_keeps_exactly_the_k_largest_and_the_first_of_equals(logits, k):
     np.testing.assert_array_equal(keep_top_k(logits, k), expected)
 
 
-def test_top_k_of_a_batch_looks_at_each_row_alone():
+def test_top_k_of_a_batch_looks_at_each_row_alone() -> None:
     logits = np.array([[1.0, 2.0, 3.0], [30.0, 20.0, 10.0]])
     np.testing.assert_array_equal(keep_top_k(logits, 1), [[-np.inf, -np.inf, 3], [30, -np.inf, -np.inf]])
 
 
 @given(logit_batches, st.integers(1, 99).map(lambda n: n / 100))
-def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, p: float) -> None:
     result = keep_top_p(logits, p)
     for row, source, chances in zip(result, logits, softmax(logits), strict=True):
         order = sorted(range(len(source)), key=lambda i: (-source[i], i))
@@ -105,7 +106,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
         np.testing.assert_array_equal(row[chosen], source[chosen])
 
 
-def test_top_p_by_hand():
+def test_top_p_by_hand() -> None:
     logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     assert kept(keep_top_p(logits, 0.45)) == [1, 1]
     assert kept(keep_top_p(logits, 0.75)) == [2, 1]
@@ -116,7 +117,7 @@ def test_top_p_by_hand():
     assert kept(keep_top_p(np.array([[0.0, 0.0, -50.0]]), 1)) == [3]  # 1 keeps the rarest too
 
 
-def test_min_p_by_hand():
+def test_min_p_by_hand() -> None:
     logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     assert kept(keep_min_p(logits, 0.5)) == [2, 1]
     assert kept(keep_min_p(logits, 0.1)) == [3, 3]
@@ -124,19 +125,19 @@ def test_min_p_by_hand():
     assert kept(keep_min_p(logits, 0)) == [3, 3]
 
 
-def test_repetition_penalty_by_hand():
+def test_repetition_penalty_by_hand() -> None:
     logits = np.array([[2.0, -2.0, 4.0, 1.0], [2.0, -2.0, 4.0, 1.0]])
     result = penalize_repetition(logits, [np.array([0, 1, 1, 0]), np.array([2])], 2.0)
     np.testing.assert_array_equal(result, [[1, -4, 4, 1], [2, -2, 2, 1]])
     assert logits[0, 0] == 2  # the caller's stay
 
 
-def test_the_repetition_penalty_applies_to_greedy_decoding():
+def test_the_repetition_penalty_applies_to_greedy_decoding() -> None:
     sampling = Sampling(repetition_penalty=3.0)
     assert sampling.choose(np.array([[2.0, 1.5]]), [np.array([0])], Generator(0)).tolist() == [1]
 
 
-def test_filters_apply_one_after_the_other():
+def test_filters_apply_one_after_the_other() -> None:
     logits = np.log([[0.4, 0.3, 0.2, 0.1]])
     chances = Sampling(temperature=1.0, top_k=3, top_p=0.7).probabilities(logits, NO_TEXT)
     np.testing.assert_allclose(chances, [[4 / 7, 3 / 7, 0, 0]])  # of the 0.9 left by top-k, 0.7 are 0.63
@@ -148,13 +149,13 @@ def test_filters_apply_one_after_the_other():
 # -- choosing
 
 
-def test_greedy_takes_the_first_of_ties_and_no_random_number():
+def test_greedy_takes_the_first_of_ties_and_no_random_number() -> None:
     generator = Generator(3)
     assert Sampling().choose(np.array([[1.0, 5.0, 5.0], [7.0, 0.0, 7.0]]), NO_TEXT * 2, generator).tolist() == [1, 0]
     np.testing.assert_array_equal(generator.rand(2), Generator(3).rand(2))
 
 
-def test_top_k_of_one_is_greedy_for_ties_too():
+def test_top_k_of_one_is_greedy_for_ties_too() -> None:
     logits = np.zeros((2, 5))
     for seed in range(5):
         assert Sampling(1.0, top_k=1).choose(logits, NO_TEXT * 2, Generator(seed)).tolist() == [0, 0]
@@ -162,7 +163,7 @@ def test_top_k_of_one_is_greedy_for_ties_too():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_nan_and_infinite_logits_are_refused(bad, temperature):
+def test_nan_and_infinite_logits_are_refused(bad: float, temperature: float) -> None:
     logits = np.array([[1.0, 2.0], [1.0, bad]])
     with pytest.raises(AnomalyError, match="look at the model's weights"):
         Sampling(temperature).probabilities(logits, NO_TEXT * 2)
@@ -180,13 +181,13 @@ def test_nan_and_infinite_logits_are_refused(bad, temperature):
         ("repetition_penalty", [0, -1.2, math.nan, math.inf]),
     ],
 )
-def test_each_bad_setting_is_named(setting, values):
+def test_each_bad_setting_is_named(setting: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError, match=f"Sampling: {setting} must be .*; got "):
             Sampling(**{setting: value})
 
 
-def test_edges_that_are_allowed():
+def test_edges_that_are_allowed() -> None:
     Sampling(0, 1, 1.0, 0.0, 1.0)
     Sampling(np.float32(0.5), np.int64(3), np.float64(0.5), 1, 0.5)
 
@@ -194,7 +195,7 @@ def test_edges_that_are_allowed():
 # -- one object for every way of decoding
 
 
-def test_keywords_build_the_object():
+def test_keywords_build_the_object() -> None:
     model, prompt = tiny(), [1, 2, 3]
     keywords = {"temperature": 1.2, "top_k": 5, "repetition_penalty": 1.1}
     sampling = Sampling(**keywords)
@@ -206,7 +207,7 @@ def test_keywords_build_the_object():
     assert one.tolist() == two.tolist()
 
 
-def test_an_object_and_keywords_together_are_refused():
+def test_an_object_and_keywords_together_are_refused() -> None:
     with pytest.raises(ConfigError, match="generate: give sampling or temperature, not both"):
         generate(tiny(), [1], 1, Sampling(), temperature=1.0)
     with pytest.raises(ConfigError, match="sampling must be a Sampling; got float: give a temperature by its name"):
@@ -215,6 +216,6 @@ def test_an_object_and_keywords_together_are_refused():
         generate(tiny(), [1], 1, warmth=1.0)
 
 
-def test_sampling_is_a_dict_and_back():
+def test_sampling_is_a_dict_and_back() -> None:
     sampling = Sampling(temperature=0.8, top_p=0.9)
     assert Sampling.from_dict(sampling.to_dict()) == sampling

@@ -1,6 +1,8 @@
 """Speculative decoding: the same tokens if greedy, the same distribution if sampled, in fewer passes."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ from tinygrad_llm import Generator, default_generator, manual_seed
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import DraftModel, PromptLookup, Sampling, generate, generate_speculatively, stream
 from tinygrad_llm.generate.speculative import DraftLength, accept
+from tinygrad_llm.models.gpt import GPT
 
 
-def chi_square_is_plausible(counts, chances):
+def chi_square_is_plausible(counts: np.ndarray, chances: list[float] | np.ndarray) -> np.bool:
     """Whether counts may come from the chances: within five standard deviations of the statistic's mean."""
     expected = np.asarray(chances) * np.sum(counts)
     statistic, degrees = ((counts - expected) ** 2 / expected).sum(), len(counts) - 1
@@ -23,7 +26,7 @@ def chi_square_is_plausible(counts, chances):
 
 
 @pytest.mark.parametrize("certain", [False, True])
-def test_a_drafted_token_or_its_replacement_has_the_models_distribution(certain):
+def test_a_drafted_token_or_its_replacement_has_the_models_distribution(certain: bool) -> None:
     generator, n = Generator(1), 8000
     p = np.array([[0.1, 0.2, 0.3, 0.4, 0.0], [0.5, 0.1, 0.1, 0.1, 0.2]])
     q = np.array([[0.25, 0.05, 0.2, 0.3, 0.2]])
@@ -44,7 +47,7 @@ def test_a_drafted_token_or_its_replacement_has_the_models_distribution(certain)
     assert abs((n - refused) / n - likely) < 0.02
 
 
-def test_a_certain_token_uses_no_random_number():
+def test_a_certain_token_uses_no_random_number() -> None:
     generator, p = Generator(2), np.eye(4)[[2, 3, 1]]
     assert accept(np.array([2, 3]), None, p, generator) == (2, 1)
     assert accept(np.array([2, 0]), None, p, generator) == (1, 3)
@@ -66,7 +69,7 @@ DRAFTS = {
 
 @pytest.mark.parametrize("name", DRAFTS)
 @pytest.mark.parametrize("length", [1, 4, 11, 12, 17])
-def test_greedy_tokens_are_those_of_generate(name, length):
+def test_greedy_tokens_are_those_of_generate(name: str, length: int) -> None:
     model, prompt = tiny(seed=2, context_length=16), some_ids(length, seed=3)
     got = generate_speculatively(model, prompt, 14, DRAFTS[name](model))
     assert got.ids.tolist() == greedy(model, prompt, 14)
@@ -76,7 +79,7 @@ def test_greedy_tokens_are_those_of_generate(name, length):
 
 
 @pytest.mark.parametrize("name", DRAFTS)
-def test_greedy_tokens_with_a_repetition_penalty_and_an_end(name):
+def test_greedy_tokens_with_a_repetition_penalty_and_an_end(name: str) -> None:
     model, prompt = tiny(seed=2, context_length=64), some_ids(5, seed=3)
     whole = generate(model, prompt, 12, repetition_penalty=1.5)
     got = generate_speculatively(model, prompt, 12, DRAFTS[name](model), repetition_penalty=1.5)
@@ -86,7 +89,7 @@ def test_greedy_tokens_with_a_repetition_penalty_and_an_end(name):
         np.testing.assert_array_equal(got.ids, generate(model, prompt, 12, eos_id=end))
 
 
-def test_a_draft_can_be_used_for_several_texts():
+def test_a_draft_can_be_used_for_several_texts() -> None:
     model = tiny(seed=2, context_length=40)
     draft = DraftModel(tiny(seed=9, num_layers=1, context_length=40))
     for seed in range(4):
@@ -94,7 +97,7 @@ def test_a_draft_can_be_used_for_several_texts():
         assert generate_speculatively(model, prompt, 9, draft).ids.tolist() == greedy(model, prompt, 9)
 
 
-def test_a_draft_model_drops_rejected_tokens():
+def test_a_draft_model_drops_rejected_tokens() -> None:
     text, small = some_ids(6), tiny(seed=9, num_layers=1)
     draft = DraftModel(small, 3)
     for other in (text, np.append(text, [1, 2]), np.append(text[:4], [9, 8, 7]), text[:3], np.array([5])):
@@ -102,7 +105,7 @@ def test_a_draft_model_drops_rejected_tokens():
         assert draft.propose(other, 3, Sampling(), Generator(0))[0].tolist() == fresh.tolist()
 
 
-def test_a_perfect_draft_is_always_accepted_and_saves_passes():
+def test_a_perfect_draft_is_always_accepted_and_saves_passes() -> None:
     model = tiny(seed=2, context_length=40)
     for settings in ({}, {"temperature": 1.0, "top_k": 7}):
         got = generate_speculatively(model, [1, 2], 20, DraftModel(model, 4), generator=Generator(3), **settings)
@@ -112,7 +115,7 @@ def test_a_perfect_draft_is_always_accepted_and_saves_passes():
     assert str(got) == f"4 passes, {got.accepted} of {got.drafted} drafted tokens accepted, 4.00 per pass"
 
 
-def test_greedy_speculation_uses_no_random_numbers():
+def test_greedy_speculation_uses_no_random_numbers() -> None:
     manual_seed(6)
     model = tiny()
     drafts = [PromptLookup(), DraftModel(tiny(seed=9))]
@@ -125,7 +128,7 @@ def test_greedy_speculation_uses_no_random_numbers():
 # -- drawn: the same distribution
 
 
-def exact_distribution(model, prompt, count, sampling):
+def exact_distribution(model: GPT, prompt: list[int], count: int, sampling: Sampling) -> dict[Any, float]:
     """The chance of each of the V^count continuations."""
     chances = {(): 1.0}
     for _ in range(count):
@@ -140,7 +143,7 @@ def exact_distribution(model, prompt, count, sampling):
 
 @pytest.mark.parametrize("name", ["lookup", "another model"])
 @pytest.mark.parametrize("settings", [(1.0,), (1.5, 2, None, None, 1.4)])
-def test_sampled_texts_have_the_models_distribution(name, settings):
+def test_sampled_texts_have_the_models_distribution(name: str, settings: tuple[Any, ...]) -> None:
     changes = {"vocab_size": 3, "embedding_dim": 4, "num_layers": 1, "num_heads": 1}
     model, prompt, sampling = tiny(seed=1, **changes), [0, 2, 0], Sampling(*settings)
     exact = exact_distribution(model, prompt, 3, sampling)
@@ -162,7 +165,7 @@ def test_sampled_texts_have_the_models_distribution(name, settings):
 
 
 @pytest.mark.parametrize("length", [1, 4, 17])
-def test_generate_looks_ahead_and_writes_the_same(length):
+def test_generate_looks_ahead_and_writes_the_same(length: int) -> None:
     model, prompt = tiny(seed=2, context_length=40), some_ids(length, seed=3)
     for settings in ({}, {"repetition_penalty": 1.2}, {"eos_id": 5}):
         ahead = generate(model, prompt, 30, **settings)
@@ -170,7 +173,7 @@ def test_generate_looks_ahead_and_writes_the_same(length):
         assert list(stream(model, prompt, 30, **settings)) == ahead[length:].tolist()
 
 
-def test_a_repeating_text_takes_few_passes():
+def test_a_repeating_text_takes_few_passes() -> None:
     model = tiny(seed=2, context_length=200)
     model.final_norm.weight.data[...], model.final_norm.bias.data[...] = 0, 1  # whatever it reads,
     model.head.weight.data[...], model.head.weight.data[7] = 0, 1  # it says 7
@@ -179,13 +182,13 @@ def test_a_repeating_text_takes_few_passes():
     assert count_passes(model, lambda: generate(model, [1, 7, 7], 150, look_ahead=False)) == 150
 
 
-def test_sampled_and_batched_texts_are_decoded_one_token_at_a_time():
+def test_sampled_and_batched_texts_are_decoded_one_token_at_a_time() -> None:
     model = tiny(seed=2, context_length=40)
     for prompts, settings in (([1, 2], {"temperature": 1.0}), ([[1, 2], [3, 4]], {}), ([1, 2], {"use_cache": False})):
         assert count_passes(model, lambda p=prompts, s=settings: generate(model, p, 20, **s)) == 20
 
 
-def count_passes(model, run):
+def count_passes(model: GPT, run: Callable[..., Any]) -> int:
     passes = []
     handle = model.final_norm.register_forward_hook(lambda *_: passes.append(1))
     run()
@@ -193,7 +196,7 @@ def count_passes(model, run):
     return len(passes)
 
 
-def test_the_draft_grows_while_all_is_accepted_and_pauses_after_failures():
+def test_the_draft_grows_while_all_is_accepted_and_pauses_after_failures() -> None:
     length = DraftLength()
     seen = []
     for taken in (4, 8, 15, 15, 6, 3):
@@ -218,10 +221,10 @@ def test_the_draft_grows_while_all_is_accepted_and_pauses_after_failures():
 # -- drafts
 
 
-def test_prompt_lookup_copies_what_followed_the_last_time():
+def test_prompt_lookup_copies_what_followed_the_last_time() -> None:
     propose = PromptLookup(tokens=4, ngram=2).propose
 
-    def guess(text, most=9):
+    def guess(text: list[int], most: int = 9) -> list[Any]:
         tokens, q = propose(np.array(text), most, Sampling(), Generator(0))
         assert q is None
         return tokens.tolist()
@@ -234,7 +237,7 @@ def test_prompt_lookup_copies_what_followed_the_last_time():
     assert guess([1, 2, 3]) == guess([1]) == []
 
 
-def test_a_draft_model_proposes_from_what_it_reports():
+def test_a_draft_model_proposes_from_what_it_reports() -> None:
     draft = DraftModel(tiny(seed=9), 3)
     text = some_ids(5)
     tokens, q = draft.propose(text, 9, Sampling(temperature=1.0), Generator(1))
@@ -249,7 +252,7 @@ def test_a_draft_model_proposes_from_what_it_reports():
 # -- wrong input
 
 
-def test_wrong_settings():
+def test_wrong_settings() -> None:
     model = tiny()
     with pytest.raises(ConfigError, match="the draft must have the model's vocabulary, 13 tokens; got 5"):
         generate_speculatively(model, [1], 3, DraftModel(tiny(vocab_size=5)))

@@ -1,6 +1,8 @@
 """Streams: the tokens of `generate`, whole characters, and stop strings."""
 
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from tinygrad_llm import Generator
 from tinygrad_llm.errors import ConfigError, IdRangeError
 from tinygrad_llm.generate import generate, stream, stream_text, until_stop
 from tinygrad_llm.graph import is_grad_enabled
+from tinygrad_llm.nn.linear import Linear
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import BPETokenizer, SimpleTokenizerV1, build_vocabulary
 
 SETTINGS = {"temperature": 1.3, "top_k": 6, "eos_id": 7}
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_stream_gives_the_new_ids_of_generate(seed):
+def test_a_stream_gives_the_new_ids_of_generate(seed: int) -> None:
     model, prompt = tiny(), [1, 2, 3]
     whole = generate(model, prompt, 20, generator=Generator(seed), **SETTINGS)
     got = list(stream(model, prompt, 20, generator=Generator(seed), **SETTINGS))
@@ -26,7 +30,7 @@ def test_a_stream_gives_the_new_ids_of_generate(seed):
     assert [*prompt, *got] == whole.tolist()
 
 
-def test_a_stream_runs_the_model_per_token_and_restores_its_mode():
+def test_a_stream_runs_the_model_per_token_and_restores_its_mode() -> None:
     model, calls = tiny(), []
     model.token_embedding.register_forward_hook(lambda module, args, output: calls.append(module.training))
     tokens = stream(model, np.array([[1, 2]]), 5)
@@ -40,7 +44,7 @@ def test_a_stream_runs_the_model_per_token_and_restores_its_mode():
     tokens.close()
 
 
-def test_a_stream_checks_its_arguments_at_once():
+def test_a_stream_checks_its_arguments_at_once() -> None:
     model = tiny()
     for settings in ({"temperature": -1}, {"top_k": 0}, {"eos_id": -2}):
         with pytest.raises(ConfigError):
@@ -57,7 +61,7 @@ def test_a_stream_checks_its_arguments_at_once():
 # -- stop strings
 
 
-def test_stop_strings_by_hand():
+def test_stop_strings_by_hand() -> None:
     assert list(until_stop(["one t", "w", "o th", "ree"], ["two"])) == ["one "]
     assert list(until_stop(["one t", "w", "in"], ["two"])) == ["one ", "twin"]
     assert "".join(until_stop(["one tw"], ["two"])) == "one tw"  # never completed: it was text
@@ -68,7 +72,7 @@ def test_stop_strings_by_hand():
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
-def test_stops_do_not_depend_on_where_pieces_begin(text, stops, data):
+def test_stops_do_not_depend_on_where_pieces_begin(text: str, stops: list[Any], data: Any) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
     expected = text
@@ -82,8 +86,8 @@ def test_stops_do_not_depend_on_where_pieces_begin(text, stops, data):
     assert all(shown)
 
 
-def test_no_token_is_requested_after_the_stop():
-    def pieces():
+def test_no_token_is_requested_after_the_stop() -> None:
+    def pieces() -> Iterator[str]:
         yield "a stop"
         raise AssertionError("asked on")
 
@@ -93,13 +97,13 @@ def test_no_token_is_requested_after_the_stop():
 # -- text
 
 
-def writing(text, tokenizer):
+def writing(text: str, tokenizer: BPETokenizer) -> tuple[Any, ...]:
     """A model whose greedy continuation of anything is `text`, whatever it reads."""
     ids = tokenizer.encode(text)
     model = tiny(vocab_size=tokenizer.vocab_size, context_length=64, num_layers=1)
     prompt_length = 2
 
-    def write(module, args, output):
+    def write(module: Linear, args: tuple[Any, ...], output: Tensor) -> Tensor:
         place = min(module.asked, len(ids) - 1)
         module.asked += 1
         output.data[..., ids[place]] = 1e3
@@ -111,7 +115,7 @@ def writing(text, tokenizer):
 
 
 @pytest.mark.parametrize("text", ["naïve café – 日本語 🎉 done", "plain", "é"])
-def test_text_comes_in_whole_characters(text):
+def test_text_comes_in_whole_characters(text: str) -> None:
     tokenizer = BPETokenizer.train("", vocab_size=257)
     model, prompt, size = writing(text, tokenizer)
     assert size == len(text.encode())
@@ -120,7 +124,7 @@ def test_text_comes_in_whole_characters(text):
     assert pieces == list(text)
 
 
-def test_the_first_word_is_separated_from_the_prompt():
+def test_the_first_word_is_separated_from_the_prompt() -> None:
     tokenizer = SimpleTokenizerV1(build_vocabulary("is this a test ?"))
     model = tiny(vocab_size=tokenizer.vocab_size)
     for first in range(tokenizer.vocab_size):
@@ -128,7 +132,7 @@ def test_the_first_word_is_separated_from_the_prompt():
         assert tokenizer.decode([first]) + new == tokenizer.decode(generate(model, [first], 6))
 
 
-def test_text_ends_at_a_stop_string_across_tokens():
+def test_text_ends_at_a_stop_string_across_tokens() -> None:
     tokenizer = BPETokenizer.train("", vocab_size=257)
     for stop in ("\n\n", ["é–", "\n\n"]):
         model, prompt, size = writing("answer é\n\nmore é–", tokenizer)
@@ -136,13 +140,13 @@ def test_text_ends_at_a_stop_string_across_tokens():
         assert model.head.asked == len("answer é\n\n".encode())  # not a token more
 
 
-def test_a_character_cut_by_the_limit_becomes_the_replacement_character():
+def test_a_character_cut_by_the_limit_becomes_the_replacement_character() -> None:
     tokenizer = BPETokenizer.train("", vocab_size=257)
     model, prompt, size = writing("ab🎉", tokenizer)
     assert "".join(stream_text(model, tokenizer, prompt, size - 1)) == "ab\N{REPLACEMENT CHARACTER}"
 
 
-def test_invalid_stop_strings_are_refused():
+def test_invalid_stop_strings_are_refused() -> None:
     tokenizer = BPETokenizer.train("", vocab_size=257)
     for stop in ("", ["a", ""], [3]):
         with pytest.raises(ConfigError, match="stop must be a string or several"):

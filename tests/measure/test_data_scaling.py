@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tinygrad_llm.measure import data_scaling
 from tinygrad_llm.measure.data_scaling import BLOCK, measure_texts, random_text
 
 
-def test_random_text_has_its_size_and_uneven_words():
+def test_random_text_has_its_size_and_uneven_words() -> None:
     blocks = list(random_text(BLOCK + 1234, Generator(3)))
     assert list(map(len, blocks)) == [BLOCK, 1234]
     assert blocks == list(random_text(BLOCK + 1234, Generator(3))) != list(random_text(BLOCK + 1234, Generator(4)))
@@ -20,7 +21,7 @@ def test_random_text_has_its_size_and_uneven_words():
     assert blocks[0].count("\n") > 1000
 
 
-def test_each_text_is_measured_and_its_files_are_removed(tmp_path, monkeypatch):
+def test_each_text_is_measured_and_its_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     said = []
@@ -32,10 +33,10 @@ def test_each_text_is_measured_and_its_files_are_removed(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_removes_the_files(tmp_path, monkeypatch):
+def test_an_interruption_removes_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def interrupted(what):
+    def interrupted(what: str) -> None:
         if what.endswith("encoding"):
             assert list(tmp_path.iterdir()) != []
             raise KeyboardInterrupt
@@ -46,6 +47,6 @@ def test_an_interruption_removes_the_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("size", "said"), [(0.0, "at least"), (float("nan"), "at least"), (1e15, "are free")])
-def test_impossible_sizes_are_refused(size, said):
+def test_impossible_sizes_are_refused(size: float, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         next(measure_texts([1, size]))

@@ -6,7 +6,7 @@ import pytest
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 
 
-def test_a_short_peak_of_memory_is_measured():
+def test_a_short_peak_of_memory_is_measured() -> None:
     mark = HighWaterMark()
     if mark.risen is None:
         pytest.skip("this system keeps no mark")

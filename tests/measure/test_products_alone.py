@@ -11,13 +11,13 @@ from tinygrad_llm.ops.attention_tiles import QUERY_ROWS
 
 
 @pytest.mark.parametrize("length", [QUERY_ROWS // 2, 3 * QUERY_ROWS])
-def test_the_products_alone_are_those_of_forward_and_backward(monkeypatch, length):
+def test_the_products_alone_are_those_of_forward_and_backward(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     """They have the counted operations, plus those of masked pairs in blocks on the diagonal."""
     config = gpt_like_nanogpt(65, length, 32, 2, 2)
     counted = study.flops(GPT(config), 3, length)
     worked = []
 
-    def multiplied(a, b, out):
+    def multiplied(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         worked.append(2 * out.size * a.shape[-1])
         return real(a, b, out=out)
 

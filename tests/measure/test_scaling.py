@@ -14,11 +14,11 @@ from tinygrad_llm.models import GPT
 SMOKE = PRESETS["smoke"]
 
 
-def test_the_exponent_is_that_of_a_power_law():
+def test_the_exponent_is_that_of_a_power_law() -> None:
     assert fitted_exponent([2, 8, 32], [5 * x**1.7 for x in (2, 8, 32)]) == pytest.approx(1.7)
 
 
-def test_growth_of_the_counted_operations():
+def test_growth_of_the_counted_operations() -> None:
     axes = {"context": (8, 16), "batch": (1, 2, 4), "width": (16, 64), "vocabulary": (64, 4096)}
     grew = {growth.axis: growth for growth in measure_growth(SMOKE, axes)}
     assert {axis: tuple(p.size for p in growth.points) for axis, growth in grew.items()} == axes
@@ -32,7 +32,7 @@ def test_growth_of_the_counted_operations():
         grown(SMOKE, "depth", 2)
 
 
-def test_growth_converts_to_json():
+def test_growth_converts_to_json() -> None:
     growth = Growth("batch", [Point(1, 0.5, 2.0, 10), Point(2, 1.0, 2.0, 40)])
     told = json.loads(json.dumps(growth.to_dict()))
     assert told["exponent"] == pytest.approx(1) and told["exponent_of_operations"] == pytest.approx(2)

@@ -15,7 +15,7 @@ B, T = 2, 5
 IDS = np.zeros((B, T), np.int64)
 
 
-def test_every_module_has_its_forward_and_backward():
+def test_every_module_has_its_forward_and_backward() -> None:
     times = study.time(tiny(), B, T)
     assert {"token_embedding", "blocks.0.attention.query", "blocks.1.feed_forward.down", "final_norm", "loss"} <= (
         times.by_module.keys()
@@ -28,7 +28,7 @@ def test_every_module_has_its_forward_and_backward():
     assert shares == [f"{times.counted.by_module['blocks.0.feed_forward.up'] / times.counted.forward:.1%}"]
 
 
-def test_every_tick_of_the_clock_is_counted_once(monkeypatch):
+def test_every_tick_of_the_clock_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
     monkeypatch.setattr(timing, "perf_counter", lambda: float(next(ticks)))
     model = tiny()
@@ -46,7 +46,7 @@ def test_every_tick_of_the_clock_is_counted_once(monkeypatch):
     assert watch.times.engine == recorded + 2
 
 
-def test_recomputation_counts_as_backward():
+def test_recomputation_counts_as_backward() -> None:
     model = tiny()
     plain = study.time(model, B, T)
     nn.checkpoint_activations(model)
@@ -57,7 +57,7 @@ def test_recomputation_counts_as_backward():
     assert not any(place == timing.UNKNOWN for place in recomputed.backward)
 
 
-def test_a_definition_in_primitives_counts_for_its_op():
+def test_a_definition_in_primitives_counts_for_its_op() -> None:
     with composed_ops():
         times = study.time(tiny(), B, T, repeats=1)
     operations = {operation for path, operation in times.forward if path == "blocks.0.norm1"}
@@ -65,7 +65,7 @@ def test_a_definition_in_primitives_counts_for_its_op():
     assert ("blocks.0.attention", "scaled_dot_product_attention") in times.backward
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_as_it_was() -> None:
     model = tiny()
     model.loss(IDS, IDS).backward()
     gradients = [parameter.grad for parameter in model.parameters()]
@@ -77,13 +77,13 @@ def test_the_model_is_left_as_it_was():
     np.testing.assert_array_equal(model(IDS).data, expected)
 
 
-def test_a_model_of_two_inputs():
+def test_a_model_of_two_inputs() -> None:
     sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
     times = study.time(EncoderDecoder(EncoderDecoderConfig(**sizes)), 2, 4, repeats=1)
     assert {"encoder.0.attention.query", "loss"} <= times.by_module.keys()
 
 
-def test_untimeable_models_and_sizes_are_refused():
+def test_untimeable_models_and_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         study.time(tiny(), 0, 4)
     with pytest.raises(ConfigError, match="repeats"):

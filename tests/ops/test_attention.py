@@ -1,6 +1,7 @@
 """Attention: the book's figures, who sees whom, queries that see nothing, and scores of any size."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng([5, *shape]).normal(size=shape)
 
 
-def straight(q, k, v, visible=None, added=0.0) -> np.ndarray:
+def straight(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray | None = None, added: float | np.ndarray = 0.0
+) -> np.ndarray:
     """Each query on its own, in plain loops over the heads."""
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
     share = q.shape[0] // k.shape[0]
@@ -178,7 +181,9 @@ def test_dropout_keeps_the_mean_of_the_weights() -> None:
         ((2, 1, 2, 4), (3, 1, 3, 4), (3, 1, 3, 4), "the axes before the heads must broadcast"),
     ],
 )
-def test_shapes_that_do_not_fit(q, k, v, message: str, side: str) -> None:
+def test_shapes_that_do_not_fit(
+    q: tuple[Any, ...], k: tuple[Any, ...], v: tuple[Any, ...], message: str, side: str
+) -> None:
     with pytest.raises(ShapeError, match=f"{OP}: .*{message}"):
         getattr(FUSED[OP], side)(*(Tensor(np.ones(shape)) for shape in (q, k, v)))
 
@@ -195,7 +200,7 @@ def test_shapes_that_do_not_fit(q, k, v, message: str, side: str) -> None:
         ({"scale": math.nan}, ConfigError, "scale must be a finite number; got nan"),
     ],
 )
-def test_settings_that_do_not_fit(options, error, message: str, side: str) -> None:
+def test_settings_that_do_not_fit(options: dict[str, np.ndarray], error: type, message: str, side: str) -> None:
     q, k = Tensor(np.ones((1, 2, 4))), Tensor(np.ones((1, 3, 4)))
     with pytest.raises(error, match=f"{OP}: {message}"):
         getattr(FUSED[OP], side)(q, k, k, **options)

@@ -3,6 +3,7 @@
 import math
 import sys
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def test_every_form_of_targets(form: str, side: str) -> None:
 @pytest.mark.parametrize("rubbish", [0.0, np.nan, -np.inf])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_ignored_rows_have_no_part_whatever_they_hold(rubbish: float, smoothing: float, reduction: str, side) -> None:
+def test_ignored_rows_have_no_part_whatever_they_hold(
+    rubbish: float, smoothing: float, reduction: str, side: str
+) -> None:
     x = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
     clean = Tensor(x[:2], requires_grad=True)
     options = {"label_smoothing": smoothing, "reduction": reduction}
@@ -168,7 +171,7 @@ def test_the_matrix_of_tokens_and_vocabulary_is_there_once(recording: bool) -> N
     assert held > 0.9 * matrix if recording else held < 0.01 * matrix
 
 
-def test_the_gradient_is_not_prepared_under_no_grad(monkeypatch) -> None:
+def test_the_gradient_is_not_prepared_under_no_grad(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = Tensor(np.ones((3, 2)), requires_grad=True), Tensor(np.ones((5, 2)), requires_grad=True)
     expected = linear_cross_entropy(x, weight, [0, 1, 2]).item()
     file = sys.modules["tinygrad_llm.ops.cross_entropy"]  # the function of that name hides it from an import
@@ -203,7 +206,9 @@ def test_nothing_is_computed_for_an_operand_that_wants_no_gradient() -> None:
         ([0, 1], {"label_smoothing": math.nan}, ConfigError, "label_smoothing must be a probability"),
     ],
 )
-def test_targets_and_settings_that_do_not_fit(targets, options, error, message: str, side: str) -> None:
+def test_targets_and_settings_that_do_not_fit(
+    targets: list[Any], options: dict[str, Any], error: type, message: str, side: str
+) -> None:
     with pytest.raises(error, match=f"cross_entropy: .*{message}"):
         getattr(FUSED["cross_entropy"], side)(Tensor(np.ones((2, 3))), targets, **options)
     x, weight = Tensor(np.ones((2, 4))), Tensor(np.ones((3, 4)))

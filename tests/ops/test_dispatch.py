@@ -2,6 +2,8 @@
 
 import inspect
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def test_fused_equals_composed(case: Case, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if max(map(np.size, c.inputs)) < 2000], ids=str)
-def test_the_size_of_the_pieces_changes_nothing(case: Case, monkeypatch) -> None:
+def test_the_size_of_the_pieces_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinygrad_llm.ops.row_blocks.BLOCK_ELEMENTS", 11)
     monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.QUERY_ROWS", 2)
     monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.TILE_SCORES", 20)
@@ -58,7 +60,7 @@ def test_every_fused_op_is_public_and_reads_like_its_definition() -> None:
 @pytest.mark.parametrize("op", sorted(FUSED))
 @settings(max_examples=15)
 @given(data=st.data())
-def test_finite_differences(op: str, side: str, data) -> None:
+def test_finite_differences(op: str, side: str, data: Any) -> None:
     case = data.draw(SMALL_CASES[op])
     assert gradcheck(lambda *inputs: case.call(getattr(FUSED[op], side), inputs), case.tensors()).ok
 
@@ -66,7 +68,7 @@ def test_finite_differences(op: str, side: str, data) -> None:
 @pytest.mark.parametrize("op", sorted(FUSED))
 @settings(max_examples=40)
 @given(data=st.data())
-def test_fused_equals_composed_in_every_small_case(op: str, data) -> None:
+def test_fused_equals_composed_in_every_small_case(op: str, data: Any) -> None:
     assert_fused_equals_composed(data.draw(SMALL_CASES[op]), np.float64)
 
 
@@ -78,7 +80,7 @@ def definition(x: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def op(monkeypatch):
+def op(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr("tinygrad_llm.ops.dispatch.FUSED", {})
 
     @fuses(definition)
@@ -89,7 +91,7 @@ def op(monkeypatch):
     return shortcut
 
 
-def test_composed_ops_runs_the_definitions(op) -> None:
+def test_composed_ops_runs_the_definitions(op: Callable[..., Any]) -> None:
     x = Tensor(5.0)
     assert op(x).item() == 4
     with composed_ops():
@@ -100,10 +102,10 @@ def test_composed_ops_runs_the_definitions(op) -> None:
     assert op(x).item() == 4
 
 
-def test_a_handler_sees_and_changes_calls_and_results(op) -> None:
+def test_a_handler_sees_and_changes_calls_and_results(op: Callable[..., Any]) -> None:
     calls = []
 
-    def handler(op_name, call, x, **options):
+    def handler(op_name: str, call: Callable[..., Any], x: Tensor, **options: Any) -> Tensor:
         calls.append((op_name, x.item(), options))
         return call(x * 10, **options) * 2
 
@@ -113,11 +115,11 @@ def test_a_handler_sees_and_changes_calls_and_results(op) -> None:
     assert calls == [("shortcut", 5.0, {})]
 
 
-def test_the_innermost_handler_meets_the_call_first(op) -> None:
+def test_the_innermost_handler_meets_the_call_first(op: Callable[..., Any]) -> None:
     order = []
 
-    def named(name):
-        def handler(op_name, call, *args):
+    def named(name: str) -> Callable[..., Any]:
+        def handler(op_name: str, call: Callable[..., Any], *args: Any) -> Tensor:
             order.append(name)
             return call(*args)
 
@@ -129,10 +131,10 @@ def test_the_innermost_handler_meets_the_call_first(op) -> None:
 
 
 @pytest.mark.parametrize("outside", [True, False])
-def test_a_replaced_op_is_still_seen(op, outside: bool) -> None:
+def test_a_replaced_op_is_still_seen(op: Callable[..., Any], outside: bool) -> None:
     seen = []
 
-    def handler(op_name, call, *args):
+    def handler(op_name: str, call: Callable[..., Any], *args: Any) -> Tensor:
         seen.append(op_name)
         return call(*args)
 
@@ -142,8 +144,8 @@ def test_a_replaced_op_is_still_seen(op, outside: bool) -> None:
     assert seen == ["shortcut"]
 
 
-def test_a_handler_is_removed_by_an_error_and_other_threads_never_see_it(op) -> None:
-    def handler(op_name, call, *args):
+def test_a_handler_is_removed_by_an_error_and_other_threads_never_see_it(op: Callable[..., Any]) -> None:
+    def handler(op_name: str, call: Callable[..., Any], *args: Any) -> None:
         raise ZeroDivisionError
 
     elsewhere = []
@@ -168,7 +170,7 @@ def test_attention_weights_pass_every_watcher_the_outermost_first() -> None:
     q = Tensor(np.ones((1, 2, 3, 4), np.float32))
     seen = []
 
-    def watcher(name):
+    def watcher(name: str) -> Callable[..., Any]:
         def watch(weights: Tensor) -> Tensor:
             seen.append((name, weights.shape, float(weights.data[0, 0, 0, 0])))
             return weights * 3
@@ -182,13 +184,13 @@ def test_attention_weights_pass_every_watcher_the_outermost_first() -> None:
     np.testing.assert_allclose(o.data, 9, rtol=1e-6)
 
 
-def test_composed_ops_is_undone_by_an_error(op) -> None:
+def test_composed_ops_is_undone_by_an_error(op: Callable[..., Any]) -> None:
     with pytest.raises(ZeroDivisionError), composed_ops():
         raise ZeroDivisionError
     assert op(Tensor(5.0)).item() == 4
 
 
-def test_composed_ops_is_of_this_thread_alone(op) -> None:
+def test_composed_ops_is_of_this_thread_alone(op: Callable[..., Any]) -> None:
     elsewhere = []
     with composed_ops():
         thread = threading.Thread(target=lambda: elsewhere.append(op(Tensor(5.0)).item()))
@@ -197,7 +199,7 @@ def test_composed_ops_is_of_this_thread_alone(op) -> None:
     assert elsewhere == [4]
 
 
-def test_a_fused_op_keeps_its_name_and_docstring(op) -> None:
+def test_a_fused_op_keeps_its_name_and_docstring(op: Callable[..., Any]) -> None:
     assert (op.__name__, op.__doc__) == ("shortcut", "The docstring.")
 
 

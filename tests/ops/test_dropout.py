@@ -60,7 +60,7 @@ def test_the_gradient_passes_where_the_value_did() -> None:
 
 @both_sides
 @pytest.mark.parametrize("p", [-0.1, 1.5, math.nan, "half", None])
-def test_what_is_no_probability(p, side: str) -> None:
+def test_what_is_no_probability(p: float, side: str) -> None:
     for training in (True, False):
         with pytest.raises(ConfigError, match=rf"dropout: p must be a probability in \[0, 1\]; got {p!r}"):
             getattr(FUSED["dropout"], side)(Tensor(np.ones(3)), p, training)

@@ -1,5 +1,7 @@
 """Looking up rows: every form of ids, repeated ids, and ids that are none."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,14 +26,14 @@ TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
     ],
     ids=["list", "tuple", "int32", "uint16", "transposed", "Tensor"],
 )
-def test_every_form_of_ids(ids, side: str) -> None:
+def test_every_form_of_ids(ids: list[Any] | np.ndarray | tuple[Any, ...], side: str) -> None:
     y = getattr(FUSED["embedding"], side)(ids, Tensor(TABLE))
     np.testing.assert_array_equal(y.data, TABLE[[[3, 0], [0, 1]]], strict=True)
 
 
 @both_sides
 @pytest.mark.parametrize(("ids", "shape"), [(2, (3,)), ([], (0, 3)), ([[], []], (2, 0, 3)), ([[[1]]], (1, 1, 1, 3))])
-def test_any_number_of_axes(ids, shape: tuple[int, ...], side: str) -> None:
+def test_any_number_of_axes(ids: int | list[Any], shape: tuple[int, ...], side: str) -> None:
     assert getattr(FUSED["embedding"], side)(ids, Tensor(TABLE)).shape == shape
 
 
@@ -66,14 +68,14 @@ def test_a_row_is_a_copy() -> None:
         (7, IdRangeError, r"got 7 at position \(\)"),
     ],
 )
-def test_what_is_no_id(ids, error, message: str, side: str) -> None:
+def test_what_is_no_id(ids: list[float] | np.ndarray | Tensor, error: type, message: str, side: str) -> None:
     with pytest.raises(error, match=f"embedding: .*{message}"):
         getattr(FUSED["embedding"], side)(ids, Tensor(TABLE))
 
 
 @both_sides
 @pytest.mark.parametrize("ids", [[[0], [0, 1]], ["a"], [None]])
-def test_what_is_no_array(ids, side: str) -> None:
+def test_what_is_no_array(ids: list[Any], side: str) -> None:
     with pytest.raises((ShapeError, DTypeError)):
         getattr(FUSED["embedding"], side)(ids, Tensor(TABLE))
 

@@ -56,12 +56,12 @@ def test_integers_become_float32(side: str) -> None:
 
 @both_sides
 @pytest.mark.parametrize("approximate", ["erf", "Tanh", None, True])
-def test_an_unknown_approximation(approximate, side: str) -> None:
+def test_an_unknown_approximation(approximate: str | None, side: str) -> None:
     with pytest.raises(ConfigError, match=f'approximate must be "none" or "tanh"; got {approximate!r}'):
         getattr(FUSED["gelu"], side)(Tensor(X), approximate)
 
 
-def test_the_derivative_is_computed_only_for_a_backward(monkeypatch) -> None:
+def test_the_derivative_is_computed_only_for_a_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def counting(x: np.ndarray, y: np.ndarray, slope: np.ndarray, scratch: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """The affine map: its product, the shapes it takes, and what it does not keep."""
 
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,8 @@ def test_frozen_weights_let_the_input_go() -> None:
         ((), (4, 3), (4,), r"x needs at least 1 axes; got shape \(\)"),
     ],
 )
-def test_shapes_that_do_not_fit(x, weight, bias, message: str) -> None:
+def test_shapes_that_do_not_fit(
+    x: tuple[Any, ...], weight: tuple[Any, ...], bias: tuple[Any, ...], message: str
+) -> None:
     with pytest.raises(ShapeError, match=f"linear: {message}"):
         linear(Tensor(np.ones(x)), Tensor(np.ones(weight)), Tensor(np.ones(bias)))

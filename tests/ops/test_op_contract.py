@@ -1,7 +1,9 @@
 """What every op owes the engine, whatever it computes: asked of each fused op and of its definition alike."""
 
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +18,18 @@ both_sides = pytest.mark.parametrize("side", ["fused", "composed"])
 each_case = pytest.mark.parametrize("case", SMALL, ids=str)
 
 
-def float_tensors(inputs) -> list[Tensor]:
+def float_tensors(inputs: list[Tensor]) -> list[Tensor]:
     return [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
 
 
-def assert_same(got, expected) -> None:
+def assert_same(got: list[np.ndarray], expected: list[Any]) -> None:
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13, strict=True)
 
 
-def everything(case: Case, function, inputs, dy=None) -> list[np.ndarray]:
+def everything(
+    case: Case, function: Callable[..., Any], inputs: list[Tensor], dy: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The output and all gradients."""
     y = case.call(function, inputs)
     y.backward(spread(y.shape, 7) if dy is None else dy)
@@ -142,7 +146,7 @@ recorded_cases = pytest.mark.parametrize("case", [case for case in SMALL if reco
 
 @both_sides
 @recorded_cases
-def test_the_graph_dies_with_its_output(case: Case, side: str, no_collector) -> None:
+def test_the_graph_dies_with_its_output(case: Case, side: str, no_collector: None) -> None:
     y = case.call(getattr(FUSED[case.op], side), case.tensors())
     alive = [weakref.ref(y), weakref.ref(y.data), weakref.ref(y.node.backward)]
     del y
@@ -151,7 +155,7 @@ def test_the_graph_dies_with_its_output(case: Case, side: str, no_collector) -> 
 
 @both_sides
 @recorded_cases
-def test_activations_die_as_the_walk_passes(case: Case, side: str, no_collector) -> None:
+def test_activations_die_as_the_walk_passes(case: Case, side: str, no_collector: None) -> None:
     y = case.call(getattr(FUSED[case.op], side), case.tensors())
     backward = weakref.ref(y.node.backward)
     y.backward(spread(y.shape, 7))

@@ -5,6 +5,7 @@ gradient is made of; a maximum, a mean or a sum must therefore be subtracted bef
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ OPS = {
 ALLOWED = 1e-6
 
 
-def errors(function, x: np.ndarray, least: float = 1e-30) -> tuple[float, float]:
+def errors(function: Any, x: np.ndarray, least: float = 1e-30) -> tuple[float, float]:
     """The errors of value and gradient in float32, relative to the largest number, or to `least` if that is more.
 
     A saturated softmax has a gradient near 0 as the difference of numbers near dy, so its `least` is that of dy, 1.

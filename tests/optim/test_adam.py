@@ -1,6 +1,7 @@
 """Adam and AMSGrad against PyTorch's numbers, and against AdamW where both are one."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ START = [0.5, -1.0, 2.0, 0.0]
 SCALES = np.array([1.0, 0.1, 10.0, 1e-6])
 
 
-def after_20_steps(kind, **hyperparameters):
+def after_20_steps(kind: type, **hyperparameters: Any) -> np.ndarray:
     weight = Tensor(np.array(START), requires_grad=True)
     optimizer = kind([weight], **hyperparameters)
     for step in range(20):
@@ -26,7 +27,7 @@ def after_20_steps(kind, **hyperparameters):
     "options", [{}, {"lr": 0.01, "betas": (0.9, 0.95), "weight_decay": 0.1}, {"lr": 0.1, "eps": 1e-3}]
 )
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
-def test_twenty_steps_equal_pytorch(name, options, amsgrad):
+def test_twenty_steps_equal_pytorch(name: str, options: dict[str, Any], amsgrad: bool) -> None:
     torch = pytest.importorskip("torch")
     weight = torch.tensor(START, dtype=torch.float64, requires_grad=True)
     optimizer = getattr(torch.optim, name)([weight], amsgrad=amsgrad, **options)
@@ -43,13 +44,13 @@ def test_twenty_steps_equal_pytorch(name, options, amsgrad):
     np.testing.assert_allclose(ours, weight.detach().numpy(), rtol=0, atol=1e-12)
 
 
-def test_with_decoupled_decay_it_is_adamw():
+def test_with_decoupled_decay_it_is_adamw() -> None:
     options = {"lr": 0.05, "weight_decay": 0.3}
     ours = after_20_steps(Adam, decoupled_weight_decay=True, **options)
     np.testing.assert_allclose(ours, after_20_steps(AdamW, **options), rtol=0, atol=1e-15)
 
 
-def test_the_state_is_saved_and_loaded_with_the_largest_second_moment():
+def test_the_state_is_saved_and_loaded_with_the_largest_second_moment() -> None:
     weight = Tensor(np.array(START), requires_grad=True)
     optimizer = Adam([weight], amsgrad=True)
     weight.grad = np.ones(4)
@@ -59,7 +60,7 @@ def test_the_state_is_saved_and_loaded_with_the_largest_second_moment():
     np.testing.assert_allclose(other.state_dict()["state"][0]["max_exp_avg_sq"], np.full(4, 1e-3))
 
 
-def test_amsgrad_keeps_the_step_small_after_a_large_gradient():
+def test_amsgrad_keeps_the_step_small_after_a_large_gradient() -> None:
     moved = []
     for amsgrad in (False, True):
         weight = Tensor(np.zeros(1), requires_grad=True)

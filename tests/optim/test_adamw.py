@@ -1,6 +1,7 @@
 """AdamW against PyTorch's numbers, its own formula, and the layouts that arrays may have."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,26 +39,26 @@ BY_TORCH = [
 
 
 @pytest.mark.parametrize(("hyperparameters", "expected"), BY_TORCH)
-def test_twenty_steps_equal_pytorch(hyperparameters, expected):
+def test_twenty_steps_equal_pytorch(hyperparameters: dict[str, Any], expected: list[float]) -> None:
     np.testing.assert_allclose(after_20_steps(**hyperparameters), expected, rtol=0, atol=1e-14)
     np.testing.assert_allclose(after_20_steps(np.float32, **hyperparameters), expected, rtol=0, atol=1e-6)
 
 
-def test_first_step_moves_by_the_learning_rate_against_the_sign():
+def test_first_step_moves_by_the_learning_rate_against_the_sign() -> None:
     weight = Tensor(np.array([1.0, 1.0, 1.0]), requires_grad=True)
     weight.grad = np.array([5.0, -1e-3, 0.0])
     AdamW([weight], lr=0.1, eps=1e-12, weight_decay=0.0).step()
     np.testing.assert_allclose(weight.data, [0.9, 1.1, 1.0], atol=1e-9)
 
 
-def test_decay_is_decoupled_from_the_gradient():
+def test_decay_is_decoupled_from_the_gradient() -> None:
     weight = Tensor(np.array([2.0]), requires_grad=True)
     weight.grad = np.zeros(1)
     AdamW([weight], lr=0.1, weight_decay=0.5).step()
     assert weight.data[0] == 2.0 * (1 - 0.1 * 0.5)
 
 
-def test_updates_in_place():
+def test_updates_in_place() -> None:
     data = np.ones((3, 2), np.float32)
     weight = Tensor(data, requires_grad=True)
     weight.grad = np.full((3, 2), 0.5, np.float32)
@@ -67,7 +68,7 @@ def test_updates_in_place():
     assert (weight.grad == 0.5).all()
 
 
-def test_float64_hyperparameters_do_not_promote_float32():
+def test_float64_hyperparameters_do_not_promote_float32() -> None:
     draw = np.random.default_rng(5)
     start, grads = draw.standard_normal(1000), [draw.standard_normal(1000).astype(np.float32) for _ in range(3)]
     results = []
@@ -82,7 +83,7 @@ def test_float64_hyperparameters_do_not_promote_float32():
     assert results[0] == results[1]
 
 
-def test_a_parameter_without_gradient_is_skipped_with_its_decay_and_its_count():
+def test_a_parameter_without_gradient_is_skipped_with_its_decay_and_its_count() -> None:
     used = Tensor(np.ones(2), requires_grad=True)
     unused = Tensor(np.ones(2), requires_grad=True)
     optimizer = AdamW([used, unused], weight_decay=0.1)
@@ -96,7 +97,7 @@ def test_a_parameter_without_gradient_is_skipped_with_its_decay_and_its_count():
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (1,), (BLOCK,), (BLOCK + 1,), (300, 2 * BLOCK // 300)])
-def test_blocks_change_nothing(shape):
+def test_blocks_change_nothing(shape: tuple[Any, ...]) -> None:
     """One element alone gives the same bits as inside an array of any size."""
     draw = np.random.default_rng(3)
     start, grads = draw.standard_normal(shape), [draw.standard_normal(shape) for _ in range(3)]
@@ -115,7 +116,7 @@ def test_blocks_change_nothing(shape):
 
 
 @pytest.mark.parametrize("strided", ["weight", "gradient", "both"])
-def test_strides_change_nothing(strided):
+def test_strides_change_nothing(strided: str) -> None:
     draw = np.random.default_rng(4)
     start, grad = draw.standard_normal((300, 400)), draw.standard_normal((300, 400))
     plain = Tensor(start.copy(), requires_grad=True)
@@ -144,12 +145,12 @@ def test_strides_change_nothing(strided):
         {"weight_decay": float("inf")},
     ],
 )
-def test_hyperparameters_outside_their_range(wrong):
+def test_hyperparameters_outside_their_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         AdamW([Tensor([1.0], requires_grad=True)], **wrong)
 
 
-def test_eps_0_gives_nan_without_a_warning_where_no_gradient_came():
+def test_eps_0_gives_nan_without_a_warning_where_no_gradient_came() -> None:
     weight = Tensor(np.array([1.0, 1.0]), requires_grad=True)
     weight.grad = np.array([0.5, 0.0])
     AdamW([weight], lr=0.1, eps=0.0, weight_decay=0.0).step()

@@ -16,13 +16,13 @@ def with_grad(grad: np.ndarray) -> Tensor:
     return weight
 
 
-def test_the_books_example():
+def test_the_books_example() -> None:
     weight = with_grad(np.array([[1, 2], [2, 4]], np.float32))
     assert clip_grad_norm_([weight], max_norm=1.0) == 5.0
     np.testing.assert_allclose(weight.grad, [[0.2, 0.4], [0.4, 0.8]], rtol=1e-6)
 
 
-def test_one_factor_for_all_as_in_pytorch():
+def test_one_factor_for_all_as_in_pytorch() -> None:
     grads = [np.array([[1, 2], [2, 4]], np.float32), np.array([12], np.float32)]
     weights = [with_grad(grad) for grad in grads]
     assert clip_grad_norm_(iter(weights), 1.0) == 13.0
@@ -32,20 +32,20 @@ def test_one_factor_for_all_as_in_pytorch():
     assert weights[0].grad is grads[0]
 
 
-def test_below_the_limit_nothing_changes():
+def test_below_the_limit_nothing_changes() -> None:
     weight = with_grad(np.array([3.0, 4.0]))
     assert clip_grad_norm_(weight, 5.1) == 5.0
     assert clip_grad_norm_(weight, math.inf) == 5.0
     assert weight.grad.tolist() == [3.0, 4.0]
 
 
-def test_shared_weights_count_and_shrink_once():
+def test_shared_weights_count_and_shrink_once() -> None:
     weight = with_grad(np.array([3.0, 4.0]))
     assert clip_grad_norm_([weight, weight], 2.5) == 5.0
     np.testing.assert_allclose(weight.grad, [1.5, 2.0], rtol=1e-6)
 
 
-def test_no_gradients_is_zero():
+def test_no_gradients_is_zero() -> None:
     assert grad_norm([Tensor([1.0], requires_grad=True)]) == 0.0
     assert grad_norm([]) == 0.0
     assert clip_grad_norm_([with_grad(np.zeros((0, 2), np.float32)), with_grad(np.zeros(3))], 1.0) == 0.0
@@ -53,17 +53,17 @@ def test_no_gradients_is_zero():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("magnitude", [1e-30, 1e-20, 1.0, 1e20, 1e30])
-def test_no_overflow_and_no_underflow(dtype, magnitude):
+def test_no_overflow_and_no_underflow(dtype: type, magnitude: float) -> None:
     grad = np.full((10, 10), magnitude, dtype)
     assert grad_norm(with_grad(grad)) == pytest.approx(10 * magnitude, rel=1e-6)
 
 
-def test_extremes_of_float64():
+def test_extremes_of_float64() -> None:
     assert grad_norm(with_grad(np.full(4, 1e300))) == pytest.approx(2e300)
     assert grad_norm(with_grad(np.full(4, 1e-300))) == pytest.approx(2e-300)
 
 
-def test_large_float32_arrays_lose_no_digits():
+def test_large_float32_arrays_lose_no_digits() -> None:
     grad = np.random.default_rng(0).standard_normal((1500, 2000), dtype=np.float32) * np.float32(0.02)
     expected = math.sqrt(np.square(grad, dtype=np.float64).sum())
     assert grad_norm(with_grad(grad)) == pytest.approx(expected, rel=1e-7)
@@ -75,7 +75,7 @@ def test_large_float32_arrays_lose_no_digits():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("position", [0, 1])
-def test_what_is_not_finite_is_returned_and_nothing_touched(bad, position):
+def test_what_is_not_finite_is_returned_and_nothing_touched(bad: float, position: int) -> None:
     grads = [np.full(3, 100, np.float32), np.full(2, 100, np.float32)]
     grads[position][1] = bad
     before = [grad.copy() for grad in grads]
@@ -86,12 +86,12 @@ def test_what_is_not_finite_is_returned_and_nothing_touched(bad, position):
 
 
 @pytest.mark.parametrize("max_norm", [-1.0, math.nan, "1", None, True])
-def test_a_limit_that_is_none(max_norm):
+def test_a_limit_that_is_none(max_norm: bool | float | str | None) -> None:
     with pytest.raises(ConfigError, match="max_norm"):
         clip_grad_norm_([with_grad(np.ones(1))], max_norm)
 
 
-def test_what_is_no_tensor():
+def test_what_is_no_tensor() -> None:
     with pytest.raises(ConfigError, match="must be Tensors; got ndarray"):
         grad_norm([np.ones(2)])
     with pytest.raises(ConfigError, match="must be Tensors; got str"):
@@ -100,7 +100,7 @@ def test_what_is_no_tensor():
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, math.inf])
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
-def test_other_norms_equal_pytorchs(norm_type, max_norm):
+def test_other_norms_equal_pytorchs(norm_type: float, max_norm: float) -> None:
     torch = pytest.importorskip("torch")
     gradients = [np.array([1.0, -2.0, 3.0]), np.array([[4.0, 0.5]])]
     ours = [Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
@@ -114,7 +114,7 @@ def test_other_norms_equal_pytorchs(norm_type, max_norm):
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, math.inf])
-def test_a_norm_that_is_not_finite_is_an_error_where_asked(norm_type):
+def test_a_norm_that_is_not_finite_is_an_error_where_asked(norm_type: float) -> None:
     weight = Tensor(np.zeros(2), requires_grad=True)
     weight.grad = np.array([1.0, np.nan])
     assert math.isnan(clip_grad_norm_(weight, 1.0, norm_type))

@@ -1,6 +1,8 @@
 """Linear, warmup-stable-decay and one-cycle schedules, step by step and against PyTorch's."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,13 +10,13 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim import linear, one_cycle, warmup_stable_decay
 
 
-def test_linear_rises_and_falls_in_straight_lines():
+def test_linear_rises_and_falls_in_straight_lines() -> None:
     rate = linear(1.0, 4, 12, minimum=0.2)
     assert [rate(step) for step in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert [rate(step) for step in (4, 8, 11, 12, 99)] == pytest.approx([1.0, 0.6, 0.3, 0.2, 0.2])
 
 
-def test_warmup_stable_decay_stays_at_the_peak():
+def test_warmup_stable_decay_stays_at_the_peak() -> None:
     rate = warmup_stable_decay(2.0, 2, 20, 4, shape="sqrt")
     assert [rate(step) for step in range(2, 17)] == [2.0] * 15
     assert [rate(step) for step in (17, 18, 19, 20)] == pytest.approx(
@@ -24,7 +26,7 @@ def test_warmup_stable_decay_stays_at_the_peak():
 
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 @pytest.mark.parametrize("total", [10, 37])
-def test_one_cycle_equals_pytorch(total, shape):
+def test_one_cycle_equals_pytorch(total: int, shape: str) -> None:
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
@@ -48,6 +50,6 @@ def test_one_cycle_equals_pytorch(total, shape):
         (lambda: one_cycle(1.0, 10)(-1), "step .0 is the first update. must be"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, says):
+def test_what_does_not_fit_is_refused(make: Callable[..., Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()

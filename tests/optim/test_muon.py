@@ -1,5 +1,7 @@
 """Muon: what the iteration does to singular values, the update by hand, and PyTorch's numbers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ DRAW = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (4, 9), (9, 4), (1, 6)])
-def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
+def test_singular_values_become_about_one_and_singular_vectors_stay(shape: tuple[Any, ...]) -> None:
     x = DRAW.standard_normal(shape)
     left, values, right = np.linalg.svd(x, full_matrices=False)
     inner = left.T @ orthogonalized(x) @ right.T
@@ -21,7 +23,7 @@ def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
     assert ((np.diag(inner) > 0.65) & (np.diag(inner) < 1.25))[kept].all()
 
 
-def test_a_step_by_hand():
+def test_a_step_by_hand() -> None:
     start, gradient = DRAW.standard_normal((4, 3)), DRAW.standard_normal((4, 3))
     weight = Tensor(start.copy(), requires_grad=True)
     optimizer = Muon([weight], lr=0.02, weight_decay=0.1, momentum=0.9)
@@ -34,7 +36,9 @@ def test_a_step_by_hand():
 
 @pytest.mark.parametrize("options", [{}, {"nesterov": False}, {"adjust_lr_fn": "match_rms_adamw"}, {"ns_steps": 3}])
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6)])
-def test_steps_equal_pytorchs_without_its_rounding_to_bfloat16(shape, options, monkeypatch):
+def test_steps_equal_pytorchs_without_its_rounding_to_bfloat16(
+    shape: tuple[Any, ...], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
     start = DRAW.standard_normal(shape)
     gradients = DRAW.standard_normal((5, *shape))
@@ -51,14 +55,14 @@ def test_steps_equal_pytorchs_without_its_rounding_to_bfloat16(shape, options, m
     np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=0, atol=1e-12)
 
 
-def test_what_is_no_matrix_is_refused():
+def test_what_is_no_matrix_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"must be matrices; got shape \(3,\); give the others to AdamW"):
         Muon([Tensor(np.ones(3), requires_grad=True)])
     with pytest.raises(ConfigError, match="adjust_lr_fn must be"):
         Muon([Tensor(np.ones((3, 3)), requires_grad=True)], adjust_lr_fn="none")
 
 
-def test_float32_stays_and_empty_matrices_pass():
+def test_float32_stays_and_empty_matrices_pass() -> None:
     for shape in [(3, 2), (0, 2)]:
         weight = Tensor(np.ones(shape, np.float32), requires_grad=True)
         weight.grad = np.ones(shape, np.float32)

@@ -2,6 +2,8 @@
 
 import copy
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +18,14 @@ def leaf(*shape: int, seed: int = 0) -> Tensor:
 
 
 class TestGroups:
-    def test_defaults_fill_what_a_group_leaves_out(self):
+    def test_defaults_fill_what_a_group_leaves_out(self) -> None:
         matrix, bias = leaf(2, 2), leaf(2)
         groups = [{"params": [matrix], "weight_decay": 0.1}, {"params": iter([bias]), "lr": 1.0}]
         optimizer = AdamW(groups, lr=0.5, weight_decay=0.0)
         assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.5, 0.1), (1.0, 0.0)]
         assert optimizer.param_groups[1]["params"][0] is bias
 
-    def test_each_group_steps_with_its_own_rate_even_when_changed_later(self):
+    def test_each_group_steps_with_its_own_rate_even_when_changed_later(self) -> None:
         slow, fast = leaf(1), leaf(1)
         before = slow.data.copy(), fast.data.copy()
         optimizer = SGD([{"params": [slow], "lr": 1.0}, {"params": [fast]}], lr=2.0)
@@ -32,7 +34,7 @@ class TestGroups:
         optimizer.step()
         np.testing.assert_allclose([before[0] - slow.data, before[1] - fast.data], [[0.25], [2.0]], rtol=1e-6)
 
-    def test_shared_weights_are_updated_once(self):
+    def test_shared_weights_are_updated_once(self) -> None:
         shared = leaf(1)
         before = shared.data.copy()
         optimizer = SGD([("embedding", shared), ("head", shared)], lr=1.0)
@@ -41,18 +43,18 @@ class TestGroups:
         np.testing.assert_allclose(before - shared.data, [1.0], rtol=1e-6)
         assert optimizer.param_groups[0]["param_names"] == ["embedding"]
 
-    def test_one_parameter_in_two_groups_is_refused(self):
+    def test_one_parameter_in_two_groups_is_refused(self) -> None:
         shared = leaf(1)
         with pytest.raises(ConfigError, match=r"head of shape .* is in two"):
             SGD([{"params": [("embedding", shared)]}, {"params": [("head", shared)]}])
 
-    def test_a_group_may_be_added_later(self):
+    def test_a_group_may_be_added_later(self) -> None:
         first, later = leaf(1), leaf(1)
         optimizer = SGD([first], lr=0.5)
         optimizer.add_param_group({"params": [later], "lr": 0.1})
         assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.1]
 
-    def test_frozen_parameters_may_be_listed(self):
+    def test_frozen_parameters_may_be_listed(self) -> None:
         frozen = Tensor([1.0])
         optimizer = AdamW([frozen])
         optimizer.step()
@@ -76,20 +78,20 @@ class TestGroups:
             ([leaf(2), {"params": [leaf(2)]}], "parameter 1 is dict"),
         ],
     )
-    def test_what_is_no_list_of_parameters(self, params, message):
+    def test_what_is_no_list_of_parameters(self, params: Any, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             SGD(params)
 
-    def test_a_computed_tensor_is_refused(self):
+    def test_a_computed_tensor_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="leaf"):
             SGD([leaf(2) * 2.0])
 
     @pytest.mark.parametrize("dtype", [np.int64, np.float16])
-    def test_other_dtypes_are_refused(self, dtype):
+    def test_other_dtypes_are_refused(self, dtype: type) -> None:
         with pytest.raises(DTypeError, match="float32 or float64"):
             SGD([Tensor(np.ones(2, dtype))])
 
-    def test_zero_grad_forgets(self):
+    def test_zero_grad_forgets(self) -> None:
         weight = leaf(2)
         optimizer: Optimizer = SGD([weight])
         (weight * weight).sum().backward()
@@ -98,7 +100,7 @@ class TestGroups:
 
 
 class TestStepChecks:
-    def step_with(self, change, error, message):
+    def step_with(self, change: Callable[..., Any], error: type, message: str) -> None:
         first, second = leaf(2), leaf(2)
         optimizer = AdamW([("first", first), ("second", second)])
         for weight in (first, second):
@@ -110,26 +112,26 @@ class TestStepChecks:
             optimizer.step()
         assert (first.data == before).all(), "a refused step must leave the parameters before it alone"
 
-    def test_gradient_of_another_shape(self):
-        def change(weight):
+    def test_gradient_of_another_shape(self) -> None:
+        def change(weight: Tensor) -> None:
             weight.grad = np.ones((1, 2), np.float32)
 
         self.step_with(change, ShapeError, r"gradient of second must be \(2,\)")
 
-    def test_gradient_of_another_dtype(self):
-        def change(weight):
+    def test_gradient_of_another_dtype(self) -> None:
+        def change(weight: Tensor) -> None:
             weight.grad = np.ones(2)
 
         self.step_with(change, DTypeError, "gradient of second must be float32; got float64")
 
-    def test_parameter_converted_after_its_moments_were_made(self):
-        def change(weight):
+    def test_parameter_converted_after_its_moments_were_made(self) -> None:
+        def change(weight: Tensor) -> None:
             weight.data, weight.grad = weight.data.astype(np.float64), np.ones(2)
 
         self.step_with(change, DTypeError, "second is now float64")
 
-    def test_read_only_parameter(self):
-        def change(weight):
+    def test_read_only_parameter(self) -> None:
+        def change(weight: Tensor) -> None:
             weight.data.flags.writeable = False
 
         self.step_with(change, DTypeError, "second is read-only")
@@ -153,7 +155,7 @@ def train(optimizer: Optimizer, weights: list[Tensor], steps: range) -> None:
 class TestStateDict:
     @pytest.mark.parametrize("kind", ["AdamW", "SGD"])
     @pytest.mark.parametrize("stop", [0, 1, 4])
-    def test_resuming_equals_never_stopping(self, kind, stop):
+    def test_resuming_equals_never_stopping(self, kind: str, stop: int) -> None:
         whole = [leaf(3, 4), leaf(5)]
         train(make_optimizer(kind, whole), whole, range(7))
 
@@ -168,7 +170,7 @@ class TestStateDict:
         for a, b in zip(whole, second, strict=True):
             assert a.data.tobytes() == b.data.tobytes()
 
-    def test_layout(self):
+    def test_layout(self) -> None:
         weights = [leaf(3, 4), leaf(5)]
         optimizer = make_optimizer("AdamW", weights)
         train(optimizer, weights, range(2))
@@ -179,7 +181,7 @@ class TestStateDict:
         assert [group["params"] for group in saved["param_groups"]] == [[0], [1]]
         assert json.loads(json.dumps(saved["param_groups"]))[1]["param_names"] == ["b"]
 
-    def test_loading_copies_and_survives_json(self):
+    def test_loading_copies_and_survives_json(self) -> None:
         weights = [leaf(3, 4), leaf(5)]
         optimizer = make_optimizer("AdamW", weights)
         train(optimizer, weights, range(2))
@@ -213,7 +215,7 @@ class TestStateDict:
             (lambda s: s["state"][1].update(exp_avg=[0.0] * 5), "got list"),
         ],
     )
-    def test_what_does_not_fit_is_refused_and_changes_nothing(self, spoil, message):
+    def test_what_does_not_fit_is_refused_and_changes_nothing(self, spoil: Callable[..., Any], message: str) -> None:
         weights = [leaf(3, 4), leaf(5)]
         optimizer = make_optimizer("AdamW", weights)
         train(optimizer, weights, range(2))
@@ -227,7 +229,7 @@ class TestStateDict:
         assert after["param_groups"] == before["param_groups"]
         assert (after["state"][1]["exp_avg"] == before["state"][1]["exp_avg"]).all()
 
-    def test_another_kind_of_optimizer(self):
+    def test_another_kind_of_optimizer(self) -> None:
         weight = leaf(2)
         with pytest.raises(StateDictError, match="another kind"):
             SGD([weight]).load_state_dict(AdamW([weight]).state_dict())

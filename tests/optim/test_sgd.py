@@ -1,6 +1,7 @@
 """SGD in all its variants against PyTorch's numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ BY_TORCH = [
 
 
 @pytest.mark.parametrize(("hyperparameters", "expected"), BY_TORCH)
-def test_twenty_steps_equal_pytorch(hyperparameters, expected):
+def test_twenty_steps_equal_pytorch(hyperparameters: dict[str, Any], expected: list[float]) -> None:
     weight = Tensor(np.array([0.5, -1.0, 2.0, 0.0]), requires_grad=True)
     data = weight.data
     optimizer = SGD([weight], lr=0.1, **hyperparameters)
@@ -43,7 +44,7 @@ def test_twenty_steps_equal_pytorch(hyperparameters, expected):
     np.testing.assert_allclose(data, expected, rtol=0, atol=1e-14)
 
 
-def test_by_hand_with_momentum():
+def test_by_hand_with_momentum() -> None:
     weight = Tensor([1.0], requires_grad=True)
     optimizer = SGD([weight], lr=0.5, momentum=0.5)
     for expected in (0.5, -0.25):  # b = 1, then 0.5 · 1 + 1 = 1.5
@@ -53,7 +54,7 @@ def test_by_hand_with_momentum():
     assert weight.grad[0] == 1
 
 
-def test_without_momentum_there_is_no_state():
+def test_without_momentum_there_is_no_state() -> None:
     weight = Tensor([1.0], requires_grad=True)
     optimizer = SGD([weight], lr=0.5)
     weight.grad = np.ones(1, np.float32)
@@ -72,6 +73,6 @@ def test_without_momentum_there_is_no_state():
         {"dampening": float("nan")},
     ],
 )
-def test_hyperparameters_outside_their_range(wrong):
+def test_hyperparameters_outside_their_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SGD([Tensor([1.0], requires_grad=True)], **wrong)

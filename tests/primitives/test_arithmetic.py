@@ -1,6 +1,8 @@
 """Sums, products, quotients, powers: values, gradients, broadcasting, dtypes and errors."""
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +18,18 @@ BINARY = [operator.add, operator.sub, operator.mul, operator.truediv]
 @pytest.mark.parametrize("op", BINARY, ids=lambda op: op.__name__)
 @settings(max_examples=25)
 @given(pair=broadcast_pairs())
-def test_two_tensors(op, pair) -> None:
+def test_two_tensors(op: Callable[..., Any], pair: tuple[Any, ...]) -> None:
     check_op(op, op, *pair)
 
 
 @settings(max_examples=25)
 @given(broadcast_pairs(positive))
-def test_power(pair) -> None:
+def test_power(pair: tuple[Any, ...]) -> None:
     check_op(operator.pow, operator.pow, *pair)
 
 
 @given(arrays(shapes))
-def test_negative(x) -> None:
+def test_negative(x: np.ndarray) -> None:
     check_op(operator.neg, operator.neg, x)
 
 
@@ -49,7 +51,9 @@ def test_powers_of_zero_and_of_negative_numbers() -> None:
 
 @pytest.mark.parametrize("op", [*BINARY, operator.pow], ids=lambda op: op.__name__)
 @pytest.mark.parametrize("other", [2, 2.0, np.float32(2), np.float64(2), True, np.array([1.0, 2.0], np.float32)])
-def test_numbers_and_arrays_on_either_side_stay_in_the_graph_and_in_float32(op, other) -> None:
+def test_numbers_and_arrays_on_either_side_stay_in_the_graph_and_in_float32(
+    op: Callable[..., Any], other: float
+) -> None:
     for left in (True, False):
         x = Tensor([1.5, 2.5], requires_grad=True)
         y = op(x, other) if left else op(other, x)
@@ -100,7 +104,7 @@ def test_division_by_zero_is_ieee() -> None:
 
 
 @pytest.mark.parametrize("op", [*BINARY, operator.pow], ids=lambda op: op.__name__)
-def test_shapes_that_do_not_broadcast(op) -> None:
+def test_shapes_that_do_not_broadcast(op: Callable[..., Any]) -> None:
     with pytest.raises(ShapeError, match=r"broadcast.*\(2, 3\) and \(2,\)"):
         op(Tensor(np.ones((2, 3))), Tensor(np.ones(2)))
 
@@ -109,7 +113,7 @@ IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv]
 
 
 @pytest.mark.parametrize("op", IN_PLACE, ids=lambda op: op.__name__)
-def test_in_place_on_plain_tensors_writes_into_the_same_array(op) -> None:
+def test_in_place_on_plain_tensors_writes_into_the_same_array(op: Callable[..., Any]) -> None:
     x = Tensor([2.0, 4.0])
     data, expected = x.data, op(np.array([2.0, 4.0], np.float32), np.float32(2))
     before = x
@@ -120,7 +124,7 @@ def test_in_place_on_plain_tensors_writes_into_the_same_array(op) -> None:
 
 
 @pytest.mark.parametrize("op", IN_PLACE, ids=lambda op: op.__name__)
-def test_in_place_on_a_leaf_is_refused_and_on_a_computed_tensor_gives_a_new_one(op) -> None:
+def test_in_place_on_a_leaf_is_refused_and_on_a_computed_tensor_gives_a_new_one(op: Callable[..., Any]) -> None:
     leaf = Tensor([2.0], requires_grad=True)
     with pytest.raises(GraphError, match="in-place"):
         op(leaf, 1.0)

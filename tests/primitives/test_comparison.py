@@ -1,6 +1,8 @@
 """Comparing and choosing: no gradient through a comparison, and each gradient to the one that was chosen."""
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ quarters = st.integers(-2, 2).map(lambda k: k / 4)
 @pytest.mark.parametrize("op", COMPARISONS, ids=lambda op: op.__name__)
 @settings(max_examples=25)
 @given(pair=broadcast_pairs(quarters))
-def test_comparisons(op, pair) -> None:
+def test_comparisons(op: Callable[..., Any], pair: tuple[Any, ...]) -> None:
     x, y = pair
     result = op(Tensor(x, requires_grad=True), Tensor(y))
     np.testing.assert_array_equal(result.data, op(x, y), strict=True)
@@ -42,7 +44,7 @@ def test_not() -> None:
         ~Tensor([1, 2])
 
 
-def apart(pair) -> tuple[np.ndarray, np.ndarray]:
+def apart(pair: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Nowhere equal: y on a grid that x is not on."""
     return pair[0], pair[1] + 1 / 32
 
@@ -50,12 +52,12 @@ def apart(pair) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("op", "reference"), [(maximum, np.maximum), (minimum, np.minimum)])
 @settings(max_examples=25)
 @given(pair=broadcast_pairs().map(apart))
-def test_the_larger_and_the_smaller(op, reference, pair) -> None:
+def test_the_larger_and_the_smaller(op: Callable[..., Any], reference: np.ufunc, pair: tuple[Any, ...]) -> None:
     check_op(op, reference, *pair)
 
 
 @pytest.mark.parametrize("op", [maximum, minimum, Tensor.maximum, Tensor.minimum])
-def test_a_tie_is_shared_evenly(op) -> None:
+def test_a_tie_is_shared_evenly(op: Callable[..., Any]) -> None:
     x, y = Tensor([1.0, 2.0], True), Tensor([1.0, 2.0], True)
     op(x, y).backward(np.array([1.0, 3.0]))
     np.testing.assert_array_equal(x.grad, [0.5, 1.5])
@@ -74,7 +76,7 @@ def test_the_larger_of_a_tensor_and_a_number() -> None:
 
 @settings(max_examples=25)
 @given(arrays(shapes), st.sampled_from([(-1, 1), (None, 0.5), (0, None), (-0.5, -0.5)]))
-def test_clip(x, ends) -> None:
+def test_clip(x: np.ndarray, ends: tuple[Any, ...]) -> None:
     low, high = ends
     check_op(lambda t: t.clip(low, high), lambda a: np.clip(a, low, high), x)
 
@@ -89,7 +91,7 @@ def test_clip_lets_the_gradient_through_at_the_ends() -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_where(data) -> None:
+def test_where(data: Any) -> None:
     three = data.draw(npst.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, min_side=0, max_side=3))
     on, left, right = three.input_shapes
     condition = data.draw(npst.arrays(bool, on))
@@ -113,7 +115,7 @@ def test_where_refuses() -> None:
 
 @settings(max_examples=25)
 @given(st.data())
-def test_masked_fill(data) -> None:
+def test_masked_fill(data: Any) -> None:
     x = data.draw(arrays(shapes))
     mask = data.draw(
         npst.arrays(

@@ -1,6 +1,7 @@
 """Functions of one number: values, gradients, and the ends of their ranges."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,14 +24,14 @@ SMOOTH = {
 @pytest.mark.parametrize("name", SMOOTH)
 @settings(max_examples=25)
 @given(x=arrays(shapes))
-def test_everywhere(name: str, x) -> None:
+def test_everywhere(name: str, x: np.ndarray) -> None:
     check_op(lambda t: getattr(t, name)(), SMOOTH[name], x)
 
 
 @pytest.mark.parametrize("name", ["log", "sqrt"])
 @settings(max_examples=25)
 @given(x=arrays(shapes, positive))
-def test_for_positive_numbers(name: str, x) -> None:
+def test_for_positive_numbers(name: str, x: np.ndarray) -> None:
     check_op(lambda t: getattr(t, name)(), getattr(np, name), x)
 
 
@@ -58,7 +59,9 @@ def test_the_builtin_abs() -> None:
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_at_the_ends_without_a_warning(name: str, x, value, slope, dtype) -> None:
+def test_at_the_ends_without_a_warning(
+    name: str, x: list[float], value: list[Any], slope: list[Any], dtype: type
+) -> None:
     tensor = Tensor(np.array(x, dtype), requires_grad=True)
     result = getattr(tensor, name)()
     np.testing.assert_array_equal(result.data, np.array(value, dtype))

@@ -1,5 +1,7 @@
 """Reading and writing some of the elements; an element read twice gets two gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from tinygrad_llm.errors import DTypeError, GraphError, IdRangeError, ShapeError
 
 @settings(max_examples=60)
 @given(st.data())
-def test_basic_indexing(data) -> None:
+def test_basic_indexing(data: Any) -> None:
     x = data.draw(arrays(shapes))
     key = data.draw(npst.basic_indices(x.shape, allow_newaxis=True, allow_ellipsis=True))
     check_op(lambda t: t[key], lambda a: np.asarray(a[key]), x)
@@ -21,7 +23,7 @@ def test_basic_indexing(data) -> None:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_integer_arrays_with_repeats(data) -> None:
+def test_integer_arrays_with_repeats(data: Any) -> None:
     x = data.draw(arrays(filled_shapes.filter(len)))
     picked = npst.array_shapes(min_dims=0, max_dims=2, max_side=4)
     key = data.draw(npst.integer_array_indices(x.shape, result_shape=picked))
@@ -30,7 +32,7 @@ def test_integer_arrays_with_repeats(data) -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_masks(data) -> None:
+def test_masks(data: Any) -> None:
     x = data.draw(arrays(shapes))
     mask = data.draw(npst.arrays(bool, x.shape))
     check_op(lambda t: t[mask], lambda a: a[mask], x)
@@ -46,7 +48,7 @@ def test_repeated_elements_accumulate() -> None:
     "key",
     [(slice(None), [0, 0, 1]), (np.array([1, 1]), slice(1, None)), (..., np.array([[2, 2], [0, 2]])), (0, [2, 2])],
 )
-def test_slices_beside_repeated_integers(key) -> None:
+def test_slices_beside_repeated_integers(key: tuple[Any, ...]) -> None:
     check_op(lambda t: t[key], lambda a: a[key], np.random.default_rng(0).normal(size=(2, 3)))
 
 
@@ -71,13 +73,13 @@ def test_the_key_may_change_after_it_was_used() -> None:
 
 
 @pytest.mark.parametrize("key", [2, (0, 3), [0, 2], (slice(None), np.array([5])), (0, 0, 0), np.ones((3, 3), bool)])
-def test_keys_out_of_range(key) -> None:
+def test_keys_out_of_range(key: Any) -> None:
     with pytest.raises(IdRangeError, match=r"must fit shape \(2, 3\)"):
         Tensor(np.ones((2, 3)))[key]
 
 
 @pytest.mark.parametrize("key", [1.0, np.array([0.0, 1.0]), [0.5], Tensor([1.0])])
-def test_float_keys(key) -> None:
+def test_float_keys(key: Any) -> None:
     with pytest.raises(DTypeError, match=r"must (be an integer|hold integers)"):
         Tensor(np.ones((2, 3)))[key]
 
@@ -106,7 +108,7 @@ def test_writing_into_a_recorded_tensor_is_refused() -> None:
 
 @settings(max_examples=25)
 @given(x=arrays(npst.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=4)), diagonal=st.integers(-3, 3))
-def test_triangles(x, diagonal: int) -> None:
+def test_triangles(x: np.ndarray, diagonal: int) -> None:
     check_op(lambda t: t.tril(diagonal), lambda a: np.tril(a, diagonal), x)
     check_op(lambda t: t.triu(diagonal), lambda a: np.triu(a, diagonal), x)
 

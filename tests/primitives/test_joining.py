@@ -1,5 +1,8 @@
 """Several into one, one into several, and padding."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from tinygrad_llm.errors import ShapeError
 
 @settings(max_examples=40)
 @given(st.data())
-def test_cat(data) -> None:
+def test_cat(data: Any) -> None:
     shape = data.draw(shapes_with_axes)
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -26,7 +29,7 @@ def test_cat(data) -> None:
 
 @settings(max_examples=25)
 @given(st.data())
-def test_stack(data) -> None:
+def test_stack(data: Any) -> None:
     shape = data.draw(shapes)
     axis = data.draw(st.integers(-len(shape) - 1, len(shape)))
     parts = [data.draw(arrays(shape)) for _ in range(data.draw(st.integers(1, 3)))]
@@ -44,7 +47,7 @@ def test_one_tensor_may_be_joined_with_itself() -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_split_by_size(data) -> None:
+def test_split_by_size(data: Any) -> None:
     x = data.draw(arrays(shapes_with_axes))
     axis, size = data.draw(st.integers(-x.ndim, x.ndim - 1)), data.draw(st.integers(1, 4))
     cuts = range(size, max(x.shape[axis], 1), size)
@@ -53,7 +56,7 @@ def test_split_by_size(data) -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4))
-def test_split_by_sizes(sizes) -> None:
+def test_split_by_sizes(sizes: list[int]) -> None:
     x = np.arange(2.0 * sum(sizes)).reshape(2, -1)
     check_op(lambda t: split(t, sizes, axis=1), lambda a: np.split(a, np.cumsum(sizes)[:-1], 1), x)
 
@@ -67,7 +70,7 @@ def test_a_piece_that_is_not_used_has_gradient_zero() -> None:
 
 @settings(max_examples=25)
 @given(st.data())
-def test_pad(data) -> None:
+def test_pad(data: Any) -> None:
     x = data.draw(arrays(shapes))
     widths = [tuple(data.draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))) for _ in range(x.ndim)]
     value = data.draw(st.sampled_from([0.0, -1.5]))
@@ -97,6 +100,6 @@ def test_ids_are_joined_as_ids() -> None:
         (lambda x: x.pad([(1, 1), (-1, 0)]), "pair of counts"),
     ],
 )
-def test_what_does_not_fit(call, message: str) -> None:
+def test_what_does_not_fit(call: Callable[..., Any], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         call(Tensor(np.ones((2, 3))))

@@ -1,6 +1,7 @@
 """The matrix product, for every mix of vectors, matrices and batches."""
 
 import operator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ signature = npst.mutually_broadcastable_shapes(signature=np.matmul.signature, ma
 
 @settings(max_examples=80)
 @given(st.data())
-def test_every_shape_that_numpy_multiplies(data) -> None:
+def test_every_shape_that_numpy_multiplies(data: Any) -> None:
     left, right = data.draw(signature)
     check_op(operator.matmul, operator.matmul, data.draw(arrays(left)), data.draw(arrays(right)))
 
@@ -38,7 +39,7 @@ def test_every_shape_that_numpy_multiplies(data) -> None:
         ((0, 3), (3, 2)),
     ],
 )
-def test_each_kind_of_operands(left, right) -> None:
+def test_each_kind_of_operands(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
     numbers = np.random.default_rng(0)
     check_op(operator.matmul, operator.matmul, numbers.normal(size=left), numbers.normal(size=right))
 
@@ -69,6 +70,6 @@ def test_nothing_is_computed_for_an_operand_that_wants_no_gradient() -> None:
         ((2, 2, 3), (3, 3, 2), "leading axes must broadcast"),
     ],
 )
-def test_shapes_that_do_not_fit(left, right, message: str) -> None:
+def test_shapes_that_do_not_fit(left: tuple[Any, ...], right: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         Tensor(np.ones(left)) @ Tensor(np.ones(right))

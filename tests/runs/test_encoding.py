@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.data import LongText, train_validation_split
 from tinygrad_llm.errors import CheckpointError, DataError
 from tinygrad_llm.formats import RunLock
-from tinygrad_llm.runs.encoding import encode_once
+from tinygrad_llm.runs.encoding import EncodedText, encode_once
 from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
 from tinygrad_llm.text import BPETokenizer, CharTokenizer, load_tokenizer
 from tinygrad_llm.train import StatusLine
@@ -77,7 +79,7 @@ def in_blocks(text: str, size: int = 7) -> LongText:
     return LongText("the text", lambda: (text[at : at + size] for at in range(0, len(text), size)))
 
 
-def expect_ids_of(text: str, encoded) -> None:
+def expect_ids_of(text: str, encoded: EncodedText) -> None:
     train, validation = train_validation_split(text, 0.1)
     np.testing.assert_array_equal(encoded.train, TOKENIZER.encode_to_array(train, "all"))
     np.testing.assert_array_equal(encoded.validation, TOKENIZER.encode_to_array(validation, "all"))
@@ -92,7 +94,7 @@ def test_ids_are_those_of_the_whole_even_after_an_interruption(tmp_path: Path, t
     class Interrupted(BPETokenizer):
         encoding_threads = 1
 
-        def encode_to_array(self, *arguments):
+        def encode_to_array(self, *arguments: Any) -> np.ndarray:
             fails_at[0] -= 1
             if fails_at[0] == 0:
                 raise KeyboardInterrupt
@@ -153,7 +155,7 @@ def test_what_was_encoded_from_a_changed_text_is_not_gone_on_with(tmp_path: Path
     """The text changed under a process that was killed before it could notice, and then was restored."""
     readings = iter([TEXT, TEXT.replace("fox", "cat")])
 
-    def read():
+    def read() -> Iterator[str]:
         yield (text := next(readings))[:1000]
         if "cat" in text:
             raise KeyboardInterrupt
@@ -218,13 +220,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def train(capsys, *arguments: object) -> tuple[int, str, str]:
+def train(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = main(["train", *map(str, arguments)])
     said = capsys.readouterr()
     return code, said.out, said.err.strip()
 
 
-def test_a_folder_with_spaces_trains_and_a_second_run_uses_its_ids(folder: Path, capsys) -> None:
+def test_a_folder_with_spaces_trains_and_a_second_run_uses_its_ids(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = ["--data", folder / "my texts", "--vocab-size", "280", "--ids", folder / "kept ids", *SMALL]
     code, first, _ = train(capsys, *data, "--out", folder / "one")
     assert code == 0 and "unchanged" not in first and not (folder / "one" / "ids").exists()
@@ -237,14 +241,14 @@ def test_a_folder_with_spaces_trains_and_a_second_run_uses_its_ids(folder: Path,
     assert code == 0 and f"using the ids in {folder / 'moved'}" in moved
 
 
-def test_a_sample_is_stated(folder: Path, capsys) -> None:
+def test_a_sample_is_stated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "long.txt").write_text(TEXT * 400)
     data = ["--data", folder / "long.txt", "--vocab-size", "270", *SMALL]
     code, said, _ = train(capsys, *data, "--vocab-sample", "0.25", "--out", folder / "run")
     assert code == 0 and "on a sample of 0.25 of 1 MB, spread evenly over the training part ..." in said
 
 
-def test_misuse_is_one_line(folder: Path, capsys) -> None:
+def test_misuse_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "empty").mkdir()
     (folder / "binary").mkdir()
     (folder / "binary" / "a.txt").write_bytes(bytes(range(256)))
@@ -266,7 +270,7 @@ def test_misuse_is_one_line(folder: Path, capsys) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything may be read by root")
-def test_an_unreadable_file_is_named(folder: Path, capsys) -> None:
+def test_an_unreadable_file_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my texts" / "b.txt").chmod(0)
     code, _, errors = train(capsys, "--data", folder / "my texts", "--out", folder / "run", *SMALL)
     assert code == 2 and len(errors.splitlines()) == 1 and "permission to read it is denied" in errors

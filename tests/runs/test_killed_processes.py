@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from training_process import (
@@ -86,20 +87,22 @@ def kill_often(folder: Path, kills: int, undisturbed: dict[str, object]) -> int:
     return runs
 
 
-def test_kill_9_at_any_moment_changes_no_bit(folder, undisturbed):
+def test_kill_9_at_any_moment_changes_no_bit(folder: Path, undisturbed: dict[str, Any]) -> None:
     assert len(undisturbed["log"]) == 60
     kill_often(folder, 3, undisturbed)
 
 
 @pytest.mark.slow
-def test_hundreds_of_kills_change_no_bit(folder, undisturbed):
+def test_hundreds_of_kills_change_no_bit(folder: Any, undisturbed: Any) -> None:
     started = time.monotonic()
     runs = kill_often(folder, 300, undisturbed)
     print(f"300 kills in {runs} runs, {time.monotonic() - started:.0f} s")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(folder, undisturbed, signum):
+def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(
+    folder: Path, undisturbed: dict[str, Any], signum: Any
+) -> None:
     with start(training(folder, *STEPS)) as process:
         wait_for_a_step(process, folder, 0)
         process.send_signal(signum)
@@ -111,7 +114,9 @@ def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(folder, undi
     assert remains(folder) == undisturbed
 
 
-def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_death(folder, undisturbed):
+def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_death(
+    folder: Path, undisturbed: dict[str, Any]
+) -> None:
     with start(training(folder, *STEPS)) as first:
         wait_for_a_step(first, folder, 0)
         first.send_signal(signal.SIGSTOP)
@@ -125,7 +130,9 @@ def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_deat
     assert remains(folder) == undisturbed
 
 
-def test_a_vanished_folder_is_said_and_what_was_saved_opens_elsewhere(folder, undisturbed):
+def test_a_vanished_folder_is_said_and_what_was_saved_opens_elsewhere(
+    folder: Path, undisturbed: dict[str, Any]
+) -> None:
     with start(training(folder, *STEPS)) as process:
         wait_for_a_step(process, folder, 0)
         while not (folder / "run" / "model.safetensors").exists() and process.poll() is None:
@@ -166,7 +173,7 @@ cp -r run "$RESULT/run"
 """
 
 
-def test_a_full_disk_and_a_read_only_one_are_said_and_lose_nothing(tmp_path, undisturbed):
+def test_a_full_disk_and_a_read_only_one_are_said_and_lose_nothing(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "text.txt").write_text(TEXT)
     surroundings = {"TEXT": str(tmp_path / "text.txt"), "FLAGS": " ".join(SIZES + STEPS), "RESULT": str(tmp_path)}
@@ -198,7 +205,7 @@ def test_a_full_disk_and_a_read_only_one_are_said_and_lose_nothing(tmp_path, und
 @pytest.mark.parametrize(
     "seconds", [pytest.param(20, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)]
 )
-def test_restarts_again_and_again_change_no_bit_and_take_no_more_memory(folder, seconds):
+def test_restarts_again_and_again_change_no_bit_and_take_no_more_memory(folder: Any, seconds: Any) -> None:
     """Half of the time goes to a run killed every other second, the other half to the same run undisturbed."""
     seconds = float(os.environ.get("TINYGRAD_LLM_SOAK_SECONDS", seconds))
     endless = ["--steps", "1000000", "--eval-interval", "20"]

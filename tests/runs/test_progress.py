@@ -2,6 +2,7 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_terminal_line_renews_itself_and_leaves_nothing_of_the_longer_one() ->
 
 
 @pytest.mark.skipif(not can_draw(), reason="matplotlib is not installed")
-def test_the_picture_is_a_png(tmp_path) -> None:
+def test_the_picture_is_a_png(tmp_path: Path) -> None:
     records = [{"step": step, "train_loss": 3.0 / step} for step in range(1, 9)] + [
         {"step": 9, "train_loss": 0.3, "val_loss": 1.0}
     ]

@@ -15,7 +15,7 @@ from tinygrad_llm.study.counting import visible_pairs
 B, T = 3, 7
 
 
-def test_flops_are_the_sum_of_the_products():
+def test_flops_are_the_sum_of_the_products() -> None:
     model = tiny()
     counted = study.flops(model, B, T)
     multiplied = [p for name, p in model.named_parameters() if p.ndim == 2 and "embedding" not in name]
@@ -29,8 +29,8 @@ def test_flops_are_the_sum_of_the_products():
     assert "feed_forward.up" in str(counted)
 
 
-def test_masked_keys_do_not_count():
-    def pairs(mask=None, is_causal=False, queries=3, keys=4):
+def test_masked_keys_do_not_count() -> None:
+    def pairs(mask: np.ndarray | None = None, is_causal: bool = False, queries: int = 3, keys: int = 4) -> int:
         q, k = Tensor(np.zeros((2, 5, queries, 8))), Tensor(np.zeros((2, 1, keys, 8)))
         return visible_pairs(q, k, mask, is_causal)
 
@@ -45,19 +45,19 @@ def test_masked_keys_do_not_count():
     assert pairs(queries=0) == pairs(keys=0) == 0
 
 
-def test_keys_outside_the_window_do_not_count():
+def test_keys_outside_the_window_do_not_count() -> None:
     sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
     counted = [study.flops(Llama(LlamaConfig(**sizes, window=w)), 2, 4).forward for w in (None, 3, 2)]
     one_pair = 2 * 2 * 2 * (4 + 4)  # two texts, two heads
     assert [counted[0] - counted[1], counted[1] - counted[2]] == [one_pair, 2 * one_pair]
 
 
-def test_a_layer_of_your_own_is_counted():
+def test_a_layer_of_your_own_is_counted() -> None:
     class Looking(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             self.table = nn.Parameter(np.ones((20, 8), np.float32))
 
-        def forward(self, ids):
+        def forward(self, ids: np.ndarray) -> Tensor:
             x = self.table[ids].unsqueeze(-3)
             return scaled_dot_product_attention(x, x, x, is_causal=True).squeeze(-3) @ self.table.T
 
@@ -65,7 +65,7 @@ def test_a_layer_of_your_own_is_counted():
     assert counted.forward == 2 * 2 * 10 * (8 + 8) + 2 * 2 * 4 * 8 * 20
 
 
-def test_recomputation_in_backward_does_not_count():
+def test_recomputation_in_backward_does_not_count() -> None:
     model = tiny()
     expected = study.flops(model, B, T)
     nn.checkpoint_activations(model)
@@ -73,21 +73,21 @@ def test_recomputation_in_backward_does_not_count():
     assert model.blocks[0].recompute is not None
 
 
-def test_definitions_have_the_products_of_fused_ops():
+def test_definitions_have_the_products_of_fused_ops() -> None:
     model = tiny()
     with composed_ops():
         composed = study.flops(model, B, T)
     assert composed.forward == study.flops(model, B, T).forward
 
 
-def numpy_bytes():
+def numpy_bytes() -> int:
     domain = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
     return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([domain]).traces)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_activations_are_the_bytes_that_numpy_holds(dropout, dtype):
+def test_activations_are_the_bytes_that_numpy_holds(dropout: float, dtype: type) -> None:
     model = tiny(dtype=dtype, dropout=dropout)
     counted = study.memory(model, B, T)
     ids = np.zeros((B, T), np.int64)
@@ -102,7 +102,7 @@ def test_activations_are_the_bytes_that_numpy_holds(dropout, dtype):
     assert counted.activations == held - loss.data.nbytes
 
 
-def test_parameters_gradients_and_cache():
+def test_parameters_gradients_and_cache() -> None:
     model = tiny(dtype=np.float32)
     model.head.weight.requires_grad = False
     counted = study.memory(model, B, T)
@@ -116,7 +116,7 @@ def test_parameters_gradients_and_cache():
     assert "kv cache" in str(counted)
 
 
-def test_counting_leaves_the_random_generators_unchanged():
+def test_counting_leaves_the_random_generators_unchanged() -> None:
     model = tiny()
     manual_seed(5)
     expected = model(np.zeros((1, 3), np.int64)).data
@@ -125,13 +125,13 @@ def test_counting_leaves_the_random_generators_unchanged():
     np.testing.assert_array_equal(model(np.zeros((1, 3), np.int64)).data, expected)
 
 
-def test_sizes_below_one_are_refused():
+def test_sizes_below_one_are_refused() -> None:
     for count in (study.flops, study.memory):
         with pytest.raises(ConfigError, match="at least 1"):
             count(tiny(), 0, 4)
 
 
-def test_a_model_of_two_inputs_reads_ids_for_each():
+def test_a_model_of_two_inputs_reads_ids_for_each() -> None:
     sizes = {"vocab_size": 20, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 1}
     model = EncoderDecoder(EncoderDecoderConfig(**sizes))
     counted = study.flops(model, 2, 4)
@@ -141,7 +141,7 @@ def test_a_model_of_two_inputs_reads_ids_for_each():
     assert study.memory(model, 2, 4).activations > 0
 
 
-def test_an_array_in_a_larger_buffer_counts_by_its_own_size():
+def test_an_array_in_a_larger_buffer_counts_by_its_own_size() -> None:
     larger = buffers.empty((400_000,), np.uint8)
     del larger
     array = buffers.empty((100, 3000), np.uint8)

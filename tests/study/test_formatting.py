@@ -26,7 +26,9 @@ def test_numbers_as_text() -> None:
 
 
 @pytest.mark.parametrize(("columns", "table", "text"), [("80", 80, 80), ("160", 160, 100), ("5", 40, 40)])
-def test_the_width_is_that_of_the_terminal_within_limits(monkeypatch, columns: str, table: int, text: int) -> None:
+def test_the_width_is_that_of_the_terminal_within_limits(
+    monkeypatch: pytest.MonkeyPatch, columns: str, table: int, text: int
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     assert (terminal_width(), text_width()) == (table, text)
 

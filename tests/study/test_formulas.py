@@ -1,6 +1,7 @@
 """Formulas of operations, from docstrings and code."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +12,19 @@ from tinygrad_llm import Tensor, composed_ops, study
 from tinygrad_llm.graph import record_operation
 from tinygrad_llm.ops import FUSED
 from tinygrad_llm.study.formulas import GRADIENT_FORMULA
+from tinygrad_llm.study.tape import Tape
+from tinygrad_llm.study.tape_entry import Entry
 from tinygrad_llm.verify.model_cases import made, model_cases
 from tinygrad_llm.verify.op_cases import CASES
 from tinygrad_llm.verify.primitive_cases import PRIMITIVES
 
 
 @pytest.fixture(scope="module")
-def tape():
+def tape() -> Tape:
     return recorded(tiny())
 
 
-def has_gradient_formula(entry) -> bool:
+def has_gradient_formula(entry: Entry) -> bool:
     return any(map(GRADIENT_FORMULA.search, entry.formula.splitlines())) or "def backward(" in entry.formula
 
 
@@ -49,15 +52,15 @@ def test_every_op_and_primitive_has_its_formula() -> None:
     assert {entry.name for entry in tape if entry.differentiable and not has_gradient_formula(entry)} == set()
 
 
-def test_a_formula_is_from_the_docstring_or_else_from_the_code(tape) -> None:
+def test_a_formula_is_from_the_docstring_or_else_from_the_code(tape: Tape) -> None:
     assert tape[5].formula == (
         "y = x Wᵀ + b, the same for every row of x.\n    dx = dy W,  dW = dyᵀ x,  db = Σ dy over the rows"
     )
     assert "x̂ = (x - mean) · rstd" in tape[4].formula and "Shapes" not in tape[4].formula
     assert "return (dz.reshape(before),)" in tape[6].formula and "row-major" in tape[6].formula
 
-    def own(x):
-        def backward(dy):
+    def own(x: Tensor) -> Tensor:
+        def backward(dy: Any) -> Any:
             return (7 * dy,)
 
         return record_operation(7 * x.data, (x,), backward)

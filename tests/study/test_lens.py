@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import EncoderDecoder, Llama, LlamaConfig
 from tinygrad_llm.models.encoder_decoder import EncoderDecoderConfig
+from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.nn import attention
 from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
@@ -26,7 +29,7 @@ TOKENIZER = CharTokenizer(sorted(set(HOSTILE + "abcdefgh ")))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def model(**changes):
+def model(**changes: Any) -> GPT:
     return tiny(vocab_size=TOKENIZER.vocab_size, context_length=40, dtype=np.float32, **changes)
 
 
@@ -143,7 +146,7 @@ def test_the_page_fetches_nothing() -> None:
     assert set(re.findall(r"https?://[^\"]+", page)) == {"http://www.w3.org/2000/svg"}
 
 
-def test_the_page_names_what_it_leaves_out(monkeypatch) -> None:
+def test_the_page_names_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
     data = embedded(lens.as_page(lens.look(model(), TOKENIZER, "abcd " * 100)))
     assert len(data["tokens"]) == 40
     assert data["leftOut"] == ["the tokens after the first 40, of 500"]
@@ -168,7 +171,7 @@ def test_short_prompts_and_other_models_are_refused() -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 @pytest.mark.parametrize(("prompt", "width"), [(HOSTILE * 2, 800), ("abc abcdefgh", 1920)])
-def test_the_page_passes_its_selftest_in_chromium(tmp_path, prompt: str, width: int) -> None:
+def test_the_page_passes_its_selftest_in_chromium(tmp_path: Path, prompt: str, width: int) -> None:
     page = tmp_path / "page.html"
     page.write_text(lens.as_page(lens.look(model(), TOKENIZER, prompt)), "utf-8")
     done = subprocess.run(

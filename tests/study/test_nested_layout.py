@@ -1,6 +1,7 @@
 """Any graph of nested boxes is laid out in rows, without overlap."""
 
 import itertools
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from tinygrad_llm.study.nested_layout import Box, Leaf, lay_out
 
 
 @st.composite
-def nested_graphs(draw):
+def nested_graphs(draw: st.DrawFn) -> tuple[Any, ...]:
     """Nested boxes of up to 14 nodes of any size, and edges in topological order."""
     count = draw(st.integers(1, 14))
     sizes = draw(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 90)), min_size=count, max_size=count))
@@ -29,15 +30,15 @@ def nested_graphs(draw):
     return root, edges
 
 
-def overlap(one, other) -> bool:
+def overlap(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def inside(inner, outer) -> bool:
+def inside(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
-def frame(item) -> tuple[float, ...]:
+def frame(item: Box | Leaf) -> tuple[float, ...]:
     return item.x, item.y, item.x + item.width, item.y + item.height
 
 
@@ -53,7 +54,7 @@ def all_into_the_last() -> tuple[Box, list]:
 
 @given(nested_graphs())
 @example(all_into_the_last())
-def test_any_graph_is_laid_out_without_overlap(graph) -> None:
+def test_any_graph_is_laid_out_without_overlap(graph: tuple[Any, ...]) -> None:
     root, edges = graph
     lay_out(root, edges)
     parts = everything(root)

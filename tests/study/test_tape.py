@@ -4,6 +4,7 @@ import re
 import sys
 import time
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,29 +14,32 @@ from tiny_gpt import tiny
 from tinygrad_llm import Tensor, composed_ops, manual_seed, nn, no_grad, study
 from tinygrad_llm.errors import ConfigError, GraphError, IdRangeError
 from tinygrad_llm.graph import observe, record_operation
+from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.nn.linear import Linear
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.study import call_stack, tape_recorder
 from tinygrad_llm.study.module_paths import running_modules
+from tinygrad_llm.study.tape import Tape
 from tinygrad_llm.study.tape_entry import summarize
 
 
 class Double(nn.Module):
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x * 2  # the reader's own arithmetic says more than who asked for it
 
 
-def gradients(model):
+def gradients(model: GPT) -> dict[str, np.ndarray]:
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def assert_same_bits(one, other) -> None:
+def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
     assert one.keys() == other.keys()
     for name in one:
         assert one[name].tobytes() == other[name].tobytes(), name
 
 
 @pytest.fixture(scope="module")
-def tape():
+def tape() -> Tape:
     return recorded(tiny())
 
 
@@ -46,7 +50,7 @@ def tape():
 def test_recording_changes_no_bit_of_values_and_gradients(kind: str) -> None:
     plain, watched = tiny(dtype=np.float32), tiny(dtype=np.float32)
 
-    def run(model):
+    def run(model: GPT) -> bytes:
         if kind == "checkpointed":
             nn.checkpoint_activations(model)
         if kind == "composed":
@@ -65,7 +69,7 @@ def test_recording_changes_no_bit_of_values_and_gradients(kind: str) -> None:
     assert_same_bits(gradients(watched), gradients(plain))
 
 
-def test_activations_are_freed_in_backward_while_recording(no_collector) -> None:
+def test_activations_are_freed_in_backward_while_recording(no_collector: None) -> None:
     with study.record() as tape:
         x = Tensor(np.ones((4, 5)), requires_grad=True)
         hidden = x.tanh()
@@ -78,11 +82,11 @@ def test_activations_are_freed_in_backward_while_recording(no_collector) -> None
     assert tape[0].backward is not None
 
 
-def test_a_loss_that_the_caller_deletes_is_freed(no_collector) -> None:
+def test_a_loss_that_the_caller_deletes_is_freed(no_collector: None) -> None:
     """The tape reads the call stack, but keeps no variable of the caller alive."""
 
     class Trainer:
-        def run(self):
+        def run(self) -> bool:
             with study.record():
                 loss = forward(tiny())
                 graph = weakref.ref(loss.node.backward)
@@ -101,7 +105,7 @@ def test_each_entry_names_its_module(given: bool) -> None:
     model, expected = tiny(), []
 
     class Paths:
-        def recorded(self, output, parents):
+        def recorded(self, output: Tensor, parents: tuple[Any, ...]) -> None:
             expected.append(running[-1] if running else "")  # in `loss` and `hidden`, methods of the model itself
 
         before_backward = after_backward = lambda *_: None
@@ -119,7 +123,7 @@ def test_each_entry_names_its_module(given: bool) -> None:
     assert tape[5].modules == ("", "blocks.0", "blocks.0.attention", "blocks.0.attention.query")
 
 
-def test_the_operations_of_a_block_are_in_order(tape) -> None:
+def test_the_operations_of_a_block_are_in_order(tape: Tape) -> None:
     block = [
         (entry.name, entry.module.removeprefix("blocks.1").removeprefix("."))
         for entry in tape
@@ -149,7 +153,7 @@ def test_the_operations_of_a_block_are_in_order(tape) -> None:
     assert [entry.index for entry in tape] == list(range(len(tape)))
 
 
-def test_operands_are_named_and_traced(tape) -> None:
+def test_operands_are_named_and_traced(tape: Tape) -> None:
     query = tape[5]
     assert [(x.name, x.shape, x.made_by, x.parameter) for x in query.operands] == [
         ("x", (2, 9, 8), 4, None),
@@ -165,7 +169,7 @@ def test_operands_are_named_and_traced(tape) -> None:
     assert [(x.name, x.made_by, x.parameter) for x in squared[0].operands] == [("x", None, None), ("y", None, None)]
 
 
-def test_the_source_is_the_line_that_called_the_operation_or_layer(tape) -> None:
+def test_the_source_is_the_line_that_called_the_operation_or_layer(tape: Tape) -> None:
     layer = nn.Linear(3, 2)
     with study.record() as own:
         line = sys._getframe().f_lineno + 1
@@ -182,10 +186,10 @@ def test_the_source_is_the_line_that_called_the_operation_or_layer(tape) -> None
 
 def test_paths_of_shared_second_and_outside_modules() -> None:
     class Twice(nn.Module):
-        def __init__(self, inner):
+        def __init__(self, inner: Linear) -> None:
             self.first, self.second = nn.Sequential(inner), nn.Sequential(inner)
 
-        def forward(self, x):
+        def forward(self, x: np.ndarray) -> Tensor:
             return self.second(self.first(x))
 
     x = np.ones((1, 3), np.float32)
@@ -245,10 +249,10 @@ def test_recorded_gradients_are_those_of_backward() -> None:
 
 
 def test_seconds_are_those_of_the_operation() -> None:
-    def slow(x):
+    def slow(x: Tensor) -> Tensor:
         time.sleep(0.03)
 
-        def backward(dy):
+        def backward(dy: np.ndarray) -> tuple[Any, ...]:
             time.sleep(0.05)
             return (dy,)
 
@@ -287,7 +291,7 @@ def test_a_model_that_is_made_and_changed_while_recording() -> None:
     assert all(entry.module is None for entry in tape if entry not in ran)
 
 
-def test_a_tensor_is_not_confused_with_a_dead_one_of_the_same_id(monkeypatch) -> None:
+def test_a_tensor_is_not_confused_with_a_dead_one_of_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new Tensor can have the id of a dead one; here all Tensors have the same id."""
     for module in (call_stack, tape_recorder):
         monkeypatch.setattr(module, "id", lambda x: 0 if isinstance(x, Tensor) else id(x), raising=False)
@@ -334,7 +338,7 @@ def test_arrays_are_kept_up_to_the_budget() -> None:
         pass
 
 
-def test_entries_are_indexed_like_a_list(tape) -> None:
+def test_entries_are_indexed_like_a_list(tape: Tape) -> None:
     assert tape[-1] is list(tape)[len(tape) - 1] and tape[2:4] == [tape[2], tape[3]]
     with pytest.raises(IdRangeError, match="entries are 0 to 49; got 50"):
         tape[50]
@@ -343,7 +347,7 @@ def test_entries_are_indexed_like_a_list(tape) -> None:
 # -- playing the backward
 
 
-def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys) -> None:
+def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys: pytest.CaptureFixture[str]) -> None:
     plain, stepped = tiny(dtype=np.float32), tiny(dtype=np.float32)
     forward(plain).backward()
     with study.record() as tape:
@@ -359,7 +363,9 @@ def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys) -> None:
     assert loss.node.backward is None
 
 
-def test_what_a_step_prints_fits_the_terminal(capsys, monkeypatch) -> None:
+def test_what_a_step_prints_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     tape = recorded(tiny())
     for _ in range(len(tape)):
@@ -378,7 +384,7 @@ def test_stepping_inside_the_block_is_the_same() -> None:
     assert all(entry.backward is not None for entry in tape) and loss.size == 1
 
 
-def test_a_backward_that_ran_is_replayed(tape, capsys) -> None:
+def test_a_backward_that_ran_is_replayed(tape: Tape, capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny()
     tape = recorded(model)
     before = {name: gradient.copy() for name, gradient in gradients(model).items()}
@@ -395,7 +401,7 @@ def test_a_backward_that_ran_is_replayed(tape, capsys) -> None:
         tape.step()
 
 
-def test_an_unfinished_walk_leaves_no_partial_gradient(no_collector) -> None:
+def test_an_unfinished_walk_leaves_no_partial_gradient(no_collector: None) -> None:
     model = tiny()
     with study.record() as tape:
         loss = forward(model)
@@ -418,8 +424,8 @@ def test_a_second_forward_is_played_after_the_first() -> None:
 
 
 def test_operations_that_no_gradient_reaches_are_skipped() -> None:
-    def stopping(x):
-        def backward(dy):
+    def stopping(x: Tensor) -> Tensor:
+        def backward(dy: np.ndarray) -> tuple[Any, ...]:
             return (None,)
 
         return record_operation(x.data.copy(), (x,), backward)
@@ -469,8 +475,8 @@ def test_record_refuses_other_objects_and_drawings_of_nothing() -> None:
 
 
 def test_a_backward_that_fails_leaves_the_tape_readable() -> None:
-    def broken(x):
-        def backward(dy):
+    def broken(x: Tensor) -> Tensor:
+        def backward(dy: np.ndarray) -> None:
             raise ZeroDivisionError
 
         return record_operation(x.data.copy(), (x,), backward)

@@ -3,6 +3,8 @@
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import Tensor, composed_ops, nn, study
 from tinygrad_llm.errors import CheckpointError
+from tinygrad_llm.study.tape import Tape
 from tinygrad_llm.verify.model_cases import made, model_cases
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,32 +27,32 @@ def tape_of(name: str) -> study.Tape:
 
 
 @pytest.fixture(scope="module")
-def tape():
+def tape() -> Tape:
     ids = some_ids(18).reshape(2, 9)
     with study.record() as tape:
         tiny().loss(ids, ids).backward()
     return tape
 
 
-def rectangle(element) -> tuple[float, ...]:
+def rectangle(element: Any) -> tuple[float, ...]:
     rect = element.find(f"{SVG}rect")
     x, y, width, height = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
     return x, y, x + width, y + height
 
 
-def overlap(one, other) -> bool:
+def overlap(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def inside(inner, outer) -> bool:
+def inside(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
-def groups(element, kind: str) -> list:
+def groups(element: Any, kind: str) -> list:
     return [child for child in element if (child.get("class") or "").split(" ")[0] == kind]
 
 
-def check_boxes(element, around) -> None:
+def check_boxes(element: Any, around: tuple[Any, ...] | None) -> None:
     """Nodes and boxes lie in their surrounding box, do not overlap, and have room for their text."""
     parts = [*groups(element, "module"), *groups(element, "node")]
     for part in parts:
@@ -64,7 +67,7 @@ def check_boxes(element, around) -> None:
         check_boxes(module, rectangle(module))
 
 
-def check_lines(drawing) -> int:
+def check_lines(drawing: Any) -> int:
     """No line crosses a node, and each arrow ends at the upper edge of one; returns the number of arrows."""
     nodes = [rectangle(node) for node in drawing.iter(f"{SVG}g") if (node.get("class") or "").startswith("node")]
     arrows = 0
@@ -122,8 +125,8 @@ def test_operations_without_module_and_edges_are_drawn() -> None:
     assert "GPT" not in tape.to_svg()
 
 
-def test_boxes_are_nested_as_modules_called_each_other(tape) -> None:
-    def titles(element) -> list:
+def test_boxes_are_nested_as_modules_called_each_other(tape: Tape) -> None:
+    def titles(element: Any) -> list:
         return [(module.find(f"{SVG}text").text, titles(module)) for module in groups(element, "module")]
 
     (canvas,) = ET.fromstring(tape.to_svg()).findall(f"{SVG}g[@transform]")
@@ -133,7 +136,7 @@ def test_boxes_are_nested_as_modules_called_each_other(tape) -> None:
     assert {"query: linear", "dropout", "token_embedding: embedding", "norm1: layer_norm"} <= set(words)
 
 
-def test_the_picture_is_self_contained_in_light_and_dark(tape) -> None:
+def test_the_picture_is_self_contained_in_light_and_dark(tape: Tape) -> None:
     picture = tape.to_svg()
     assert "prefers-color-scheme: dark" in picture
     assert re.findall(r"(?:https?:)?//[^\"]+", picture) == ["http://www.w3.org/2000/svg"]
@@ -141,7 +144,7 @@ def test_the_picture_is_self_contained_in_light_and_dark(tape) -> None:
     assert light == dark == set(re.findall(r"var\(--([\w-]+)\)", picture))
 
 
-def test_the_picture_is_written_to_a_file(tape, tmp_path) -> None:
+def test_the_picture_is_written_to_a_file(tape: Tape, tmp_path: Path) -> None:
     assert tape.to_svg(tmp_path / "tape.svg") == (tmp_path / "tape.svg").read_text(encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be written: its folder does not exist"):
         tape.to_svg(tmp_path / "none" / "tape.svg")
@@ -182,7 +185,7 @@ def check_dot(tape: study.Tape) -> list[str]:
     return [words[i + 3] for i, word in enumerate(words) if word == "{" and words[i - 2] == "subgraph"]
 
 
-def test_dot_is_valid_and_nested(tape) -> None:
+def test_dot_is_valid_and_nested(tape: Tape) -> None:
     block = ["attention", "feed_forward"]
     assert check_dot(tape) == [f'"{label}"' for label in ["GPT", "blocks.0", *block, "blocks.1", *block]]
 
@@ -191,7 +194,7 @@ def test_special_characters_in_names_are_escaped() -> None:
     hostile = 'A"<&]]>\\\n{x}'
 
     class Model(nn.Module):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return (x * 2).exp()
 
     Model.__name__ = hostile

@@ -8,10 +8,11 @@ from recorded_gpt import recorded
 from tiny_gpt import tiny
 
 from tinygrad_llm import Tensor, study
+from tinygrad_llm.study.tape import Tape
 
 
 @pytest.fixture(scope="module")
-def tape():
+def tape() -> Tape:
     return recorded(tiny())
 
 
@@ -30,7 +31,7 @@ def test_the_table_is_aligned_and_not_too_wide() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
-def test_the_table_fits_the_width_and_names_the_columns_left_out(tape, width: int) -> None:
+def test_the_table_fits_the_width_and_names_the_columns_left_out(tape: Tape, width: int) -> None:
     table = tape.table(width)
     assert max(map(len, table.splitlines())) <= width
     left_out = re.findall(r"mean±std|reads|called at", table.partition("wider terminal also:")[2])
@@ -38,7 +39,7 @@ def test_the_table_fits_the_width_and_names_the_columns_left_out(tape, width: in
     assert ("|dy|" in table.partition("terminal")[0]) == (width > 60)
 
 
-def test_the_width_is_that_of_the_terminal(tape, monkeypatch) -> None:
+def test_the_width_is_that_of_the_terminal(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert str(tape) == tape.table(80) != tape.table(160)
     assert max(max(map(len, str(entry).splitlines())) for entry in tape) <= 80

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from tinygrad_llm.testing import (
 X, Y = np.array([[0.5, -1.25, 2.0]]), np.array([[0.75], [-0.25]])
 
 
-def product(x: Tensor, y: Tensor, **broken) -> Tensor:
+def product(x: Tensor, y: Tensor, **broken: Any) -> Tensor:
     """x y, right unless `broken` names what is to be wrong."""
     a, b = x.data, y.data
     z = a * b
@@ -44,7 +45,7 @@ def product(x: Tensor, y: Tensor, **broken) -> Tensor:
     if "numpy" in broken:
         z = z * broken["numpy"]
 
-    def backward(dz):
+    def backward(dz: Any) -> Any:
         dx, dy = dz * b, dz * a
         if "factor" in broken:
             dx = dx * 1.001
@@ -57,13 +58,13 @@ def product(x: Tensor, y: Tensor, **broken) -> Tensor:
     return record_operation(z, (x, y), backward)
 
 
-def reference(x, y):
+def reference(x: Any, y: Any) -> Any:
     return x * y
 
 
 @settings(max_examples=25)
 @given(broadcast_pairs())
-def test_a_right_op_passes_every_check(pair):
+def test_a_right_op_passes_every_check(pair: Any) -> None:
     check_op(product, reference, *pair)
     check_broadcasting(product, *pair)
 
@@ -80,18 +81,18 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("fault", "check", "error", "says"), BROKEN)
-def test_a_broken_op_is_found(fault, check, error, says):
+def test_a_broken_op_is_found(fault: Any, check: Any, error: Any, says: Any) -> None:
     with pytest.raises(error, match=says):
         check(lambda x, y: product(x, y, **{fault: True}))
 
 
 @pytest.mark.parametrize("fault", ["value", "shape", "dtype", "layout", "factor"])
-def test_check_op_finds_each_of_them(fault):
+def test_check_op_finds_each_of_them(fault: Any) -> None:
     with pytest.raises((CheckError, GradcheckError)):
         check_op(lambda x, y: product(x, y, **{fault: True}), reference, X, Y)
 
 
-def test_a_missing_result_and_an_unasked_record_are_found():
+def test_a_missing_result_and_an_unasked_record_are_found() -> None:
     with pytest.raises(CheckError, match="op must give 2 results"):
         check_value(lambda x: x, lambda x: (x, x), X)
     leaf = Tensor(np.ones(3), requires_grad=True)
@@ -99,8 +100,8 @@ def test_a_missing_result_and_an_unasked_record_are_found():
         check_value(lambda x: x + leaf, lambda x: x + 1, X)
 
 
-def test_a_fault_at_negative_numbers_shrinks_to_the_first_of_them():
-    def slope_is_wrong(x):
+def test_a_fault_at_negative_numbers_shrinks_to_the_first_of_them() -> None:
+    def slope_is_wrong(x: Any) -> Any:
         try:
             check_gradient(lambda t: record_operation(t.data**2, (t,), lambda dz: (2 * np.abs(t.data) * dz,)), x)
         except GradcheckError:
@@ -112,8 +113,8 @@ def test_a_fault_at_negative_numbers_shrinks_to_the_first_of_them():
     assert smallest == -0.0625
 
 
-def test_errors_are_checked_by_kind_and_words():
-    def refuse(x):
+def test_errors_are_checked_by_kind_and_words() -> None:
+    def refuse(x: Any) -> None:
         raise ShapeError(f"refuse: must be a vector; got {x}")
 
     check_error(refuse, 3, error=ShapeError, says="must be a vector; got 3")
@@ -128,7 +129,7 @@ def test_errors_are_checked_by_kind_and_words():
 
 
 @given(arrays_with_axis(), arrays_with_one_axis(), arrays(elements=special))
-def test_strategies_give_what_they_say(with_axis, with_one, specials):
+def test_strategies_give_what_they_say(with_axis: Any, with_one: Any, specials: Any) -> None:
     x, axis = with_axis
     assert np.sum(x, axis=axis).ndim <= x.ndim
     x, axis = with_one
@@ -136,7 +137,7 @@ def test_strategies_give_what_they_say(with_axis, with_one, specials):
     assert specials.dtype == np.float64
 
 
-def test_without_hypothesis_the_error_names_the_extra(monkeypatch):
+def test_without_hypothesis_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinygrad_llm import testing
     from tinygrad_llm.errors import MissingPackageError
 
@@ -149,7 +150,7 @@ def test_without_hypothesis_the_error_names_the_extra(monkeypatch):
     assert testing.check_op is check_op
 
 
-def test_the_page_of_the_room_is_a_test_in_ten_lines():
+def test_the_page_of_the_room_is_a_test_in_ten_lines() -> None:
     import tinygrad_llm.testing as testing
 
     page = Path(testing.__file__).read_text("utf-8")

@@ -1,5 +1,8 @@
 """The byte pair encoding tokenizer, against tiktoken and on hard texts."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import regex
@@ -30,7 +33,7 @@ def classified_differently() -> set[str]:
     return differing
 
 
-def test_training_reports_and_counts_all_texts():
+def test_training_reports_and_counts_all_texts() -> None:
     seen: list[tuple[int, int]] = []
     tokenizer = BPETokenizer.train(["ab ab", "ab"], 259, progress=lambda done, total: seen.append((done, total)))
     assert tokenizer.vocab_size == 258
@@ -39,18 +42,18 @@ def test_training_reports_and_counts_all_texts():
     assert seen == [(1, 2)]
 
 
-def test_training_leaves_special_tokens_out():
+def test_training_leaves_special_tokens_out() -> None:
     tokenizer = BPETokenizer.train("<|endoftext|>" * 50, 300)
     assert tokenizer.vocab_size == 257
 
 
 @pytest.mark.parametrize("vocab_size", [256, 0, -1, 300.0, "300", True, None])
-def test_a_vocabulary_too_small_is_refused(vocab_size):
+def test_a_vocabulary_too_small_is_refused(vocab_size: bool | float | str) -> None:
     with pytest.raises(ConfigError, match="257"):
         BPETokenizer.train("text", vocab_size)
 
 
-def test_what_cannot_be_trained_on_is_refused():
+def test_what_cannot_be_trained_on_is_refused() -> None:
     with pytest.raises(ConfigError):
         BPETokenizer.train("text", 300, min_pair_count=0)
     for text in (None, 5, b"bytes", ["text", None], "\ud800"):
@@ -59,7 +62,7 @@ def test_what_cannot_be_trained_on_is_refused():
 
 
 @given(near_text)
-def test_the_readable_encoder_equals_tiktoken(text):
+def test_the_readable_encoder_equals_tiktoken(text: str) -> None:
     theirs = tiktoken.Encoding(
         "theirs", pat_str=GPT2_PATTERN, mergeable_ranks=TOKENIZER.ranks, special_tokens=TOKENIZER.special_tokens
     )
@@ -71,12 +74,14 @@ def test_the_readable_encoder_equals_tiktoken(text):
 
 
 @given(data=st.data())
-def test_ids_agree_where_the_unicode_tables_agree(classified_differently, data):
+def test_ids_agree_where_the_unicode_tables_agree(classified_differently: set[str], data: Any) -> None:
     text = data.draw(st.text().filter(lambda text: not classified_differently.intersection(text)))
     assert TOKENIZER.encode(text) == TOKENIZER.encode_readable(text)
 
 
-def test_where_the_unicode_tables_differ_tiktoken_decides_and_decoding_restores_the_text(classified_differently):
+def test_where_the_unicode_tables_differ_tiktoken_decides_and_decoding_restores_the_text(
+    classified_differently: set[str],
+) -> None:
     for character in sorted(classified_differently)[::97]:
         text = f"a {character}{character}b 1{character}"
         ids = TOKENIZER.encode(text)
@@ -86,18 +91,18 @@ def test_where_the_unicode_tables_differ_tiktoken_decides_and_decoding_restores_
 
 
 @given(st.text())
-def test_decoding_restores_every_text(text):
+def test_decoding_restores_every_text(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
     assert TOKENIZER.decode(TOKENIZER.encode_to_array(text)) == text
 
 
 @given(st.lists(st.integers(0, TOKENIZER.vocab_size - 1)))
-def test_every_row_of_ids_decodes(ids):
+def test_every_row_of_ids_decodes(ids: list[Any]) -> None:
     joined = b"".join(map(TOKENIZER.token_bytes, ids))
     assert TOKENIZER.decode(ids) == joined.decode("utf-8", errors="replace")
 
 
-def test_a_cut_off_character_becomes_the_replacement_character():
+def test_a_cut_off_character_becomes_the_replacement_character() -> None:
     ids = TOKENIZER.encode_ordinary("Ω")
     assert len(ids) == 2
     assert TOKENIZER.decode(ids[:1]) == "\ufffd"
@@ -117,20 +122,20 @@ def test_a_cut_off_character_becomes_the_replacement_character():
     ],
     ids=["spaces", "spaces and a word", "lines", "around a special token", "a", "é", "digits", "punctuation"],
 )
-def test_a_million_equal_characters_are_encoded(text):
+def test_a_million_equal_characters_are_encoded(text: str) -> None:
     ids = TOKENIZER.encode_to_array(text, "all")
     assert TOKENIZER.decode(ids) == text
     short = text[-100_000:]
     assert TOKENIZER.encode_ordinary(short) == TOKENIZER.encode_readable(short)
 
 
-def test_one_long_piece_does_not_slow_training_down():
+def test_one_long_piece_does_not_slow_training_down() -> None:
     random_letters = "".join(np.random.default_rng(0).choice(list("ACGT"), 100_000))
     tokenizer = BPETokenizer.train([random_letters, "a" * 100_000, " " * 100_000 + "x"], 800)
     assert tokenizer.vocab_size == 800
 
 
-def test_new_special_tokens_follow_the_old_ids():
+def test_new_special_tokens_follow_the_old_ids() -> None:
     size = TOKENIZER.vocab_size
     wider = TOKENIZER.with_special_tokens(["<|user|>", "### Response:"])
     assert wider.vocab_size == size + 2
@@ -163,18 +168,18 @@ def test_new_special_tokens_follow_the_old_ids():
         (SINGLE_BYTES, {"\ud800": 256}, "surrogate"),
     ],
 )
-def test_an_invalid_vocabulary_is_refused(ranks, special, message):
+def test_an_invalid_vocabulary_is_refused(ranks: dict[Any, Any], special: dict[str, Any], message: str) -> None:
     with pytest.raises(TokenizerError, match=message):
         BPETokenizer(ranks, special)
 
 
-def test_special_tokens_may_have_lower_ids_than_the_bytes(tmp_path):
+def test_special_tokens_may_have_lower_ids_than_the_bytes(tmp_path: Path) -> None:
     tokenizer = BPETokenizer({bytes([byte]): byte + 1 for byte in range(256)}, {"<s>": 0})
     assert tokenizer.encode("<s>A", "all") == [0, 66]
     assert BPETokenizer.from_state(tokenizer.state()).fingerprint() == tokenizer.fingerprint()
 
 
-def test_neither_tiktoken_nor_regex_is_loaded_before_it_is_needed():
+def test_neither_tiktoken_nor_regex_is_loaded_before_it_is_needed() -> None:
     import subprocess
     import sys
 
@@ -183,5 +188,5 @@ def test_neither_tiktoken_nor_regex_is_loaded_before_it_is_needed():
     assert done.stdout.strip() == "set()"
 
 
-def test_the_pattern_is_the_one_in_use():
+def test_the_pattern_is_the_one_in_use() -> None:
     assert TOKENIZER.tiktoken_encoding._pat_str == SPLIT_PATTERN

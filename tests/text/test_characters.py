@@ -1,5 +1,7 @@
 """The character tokenizer."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.text import CharTokenizer
 
 
-def test_characters_are_sorted_as_in_nanogpt(data_folder):
+def test_characters_are_sorted_as_in_nanogpt(data_folder: Path) -> None:
     text = (data_folder / "tinyshakespeare.txt").read_text(encoding="utf-8")
     tokenizer = CharTokenizer.train(text)
     assert tokenizer.vocab_size == 65
@@ -19,18 +21,18 @@ def test_characters_are_sorted_as_in_nanogpt(data_folder):
 
 
 @given(st.text(min_size=1))
-def test_round_trip(text):
+def test_round_trip(text: str) -> None:
     tokenizer = CharTokenizer.train(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.vocab_size == len(set(text))
 
 
-def test_an_unknown_character_is_named_with_the_fix():
+def test_an_unknown_character_is_named_with_the_fix() -> None:
     with pytest.raises(TokenizerError, match=r"'z' \(U\+007A\): train on a text"):
         CharTokenizer.train("abc").encode("az")
 
 
-def test_an_unknown_character_may_have_a_token():
+def test_an_unknown_character_may_have_a_token() -> None:
     tokenizer = CharTokenizer.train("abc", special_tokens=("<|endoftext|>", "<|unk|>"))
     assert tokenizer.encode("azb") == [0, 4, 1]
     assert tokenizer.encode("a<|endoftext|>b", "all") == [0, 3, 1]
@@ -38,6 +40,6 @@ def test_an_unknown_character_may_have_a_token():
 
 
 @pytest.mark.parametrize("text", ["", "\ud800", b"abc", None])
-def test_a_text_without_characters_is_refused(text):
+def test_a_text_without_characters_is_refused(text: bytes | str | None) -> None:
     with pytest.raises(TokenizerError):
         CharTokenizer.train(text)

@@ -5,6 +5,8 @@ import io
 import sys
 import types
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from tinygrad_llm.text.corpora import CORPORA, NAMES, PublicFile
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
     """An empty data folder and an empty cache."""
     monkeypatch.setenv("TINYGRAD_LLM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -22,13 +24,13 @@ def folders(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("file", [file for files in CORPORA.values() for file in files], ids=lambda file: file.name)
-def test_local_files_have_the_listed_size_and_sha256(file, data_folder):
+def test_local_files_have_the_listed_size_and_sha256(file: PublicFile, data_folder: Path) -> None:
     content = (data_folder / file.name).read_bytes()
     assert len(content) == file.size
     assert hashlib.sha256(content).hexdigest() == file.sha256
 
 
-def test_all_names_are_known():
+def test_all_names_are_known() -> None:
     assert set(NAMES) == {
         "the-verdict",
         "tinyshakespeare",
@@ -40,7 +42,7 @@ def test_all_names_are_known():
     }
 
 
-def test_the_environment_variable_precedes_the_cache(folders):
+def test_the_environment_variable_precedes_the_cache(folders: tuple[Any, ...]) -> None:
     data, cache = folders
     with pytest.raises(DataError, match="TINYGRAD_LLM_DATA") as caught:
         corpora.find("the-verdict")
@@ -55,7 +57,7 @@ def test_the_environment_variable_precedes_the_cache(folders):
     assert corpora.load_text("the-verdict") == "from the data folder"
 
 
-def test_a_corpus_of_two_files_is_their_folder(folders):
+def test_a_corpus_of_two_files_is_their_folder(folders: tuple[Any, ...]) -> None:
     data, _ = folders
     (data / "gpt2").mkdir(parents=True)
     (data / "gpt2" / "encoder.json").write_text("{}")
@@ -67,7 +69,7 @@ def test_a_corpus_of_two_files_is_their_folder(folders):
         corpora.load_text("gpt2-vocabulary")
 
 
-def test_unknown_names_and_invalid_texts_are_refused(folders, monkeypatch):
+def test_unknown_names_and_invalid_texts_are_refused(folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = folders
     for ask in (corpora.find, corpora.load_text, corpora.download):
         with pytest.raises(DataError, match="tinyshakespeare"):
@@ -81,11 +83,11 @@ def test_unknown_names_and_invalid_texts_are_refused(folders, monkeypatch):
         corpora.find("the-verdict")
 
 
-def test_the_cache_needs_a_home(monkeypatch):
+def test_the_cache_needs_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/folder")
     assert corpora.cache_folder().is_absolute()
 
-    def no_home():
+    def no_home() -> None:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr("pathlib.Path.home", no_home)
@@ -93,7 +95,7 @@ def test_the_cache_needs_a_home(monkeypatch):
         corpora.cache_folder()
 
 
-def test_pythons_own_documentation():
+def test_pythons_own_documentation() -> None:
     text = corpora.load_text("python-docs")
     assert 300_000 < len(text) < 900_000
     assert text == corpora.load_text("python-docs")
@@ -103,7 +105,7 @@ def test_pythons_own_documentation():
 
 
 @pytest.mark.parametrize("stripped", [None, types.ModuleType("pydoc_data.topics")])
-def test_a_python_without_documentation_names_the_flag(stripped, monkeypatch):
+def test_a_python_without_documentation_names_the_flag(stripped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", stripped)
     with pytest.raises(DataError, match="--data"):
         corpora.python_docs()
@@ -117,13 +119,13 @@ def archive_of(name: str, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_ucis_archive_gives_the_same_file_whatever_its_line_ends(line_end, data_folder):
+def test_ucis_archive_gives_the_same_file_whatever_its_line_ends(line_end: bytes, data_folder: Path) -> None:
     content = (data_folder / "sms_spam_collection.tsv").read_bytes()
     unpack = CORPORA["sms-spam"][0].unpack
     assert unpack(archive_of("SMSSpamCollection", content.replace(b"\r\n", line_end))) == content
 
 
-def test_an_invalid_archive_is_refused():
+def test_an_invalid_archive_is_refused() -> None:
     unpack = CORPORA["sms-spam"][0].unpack
     good = archive_of("SMSSpamCollection", b"ham\ttext\n" * 50)
     for archive in (b"", b"no zip", archive_of("other", b"x"), good[:-30], good[:40] + b"\0\0\0" + good[43:]):
@@ -133,11 +135,13 @@ def test_an_invalid_archive_is_refused():
     assert len(unpack(bomb)) <= 1_000_000
 
 
-def test_a_download_is_checked_placed_in_the_cache_and_found(folders, monkeypatch):
+def test_a_download_is_checked_placed_in_the_cache_and_found(
+    folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, cache = folders
     calls = []
 
-    def stand_in(url, path, **expected):
+    def stand_in(url: str, path: Path, **expected: Any) -> Path:
         calls.append((url, expected["size"]))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("content")
@@ -150,7 +154,7 @@ def test_a_download_is_checked_placed_in_the_cache_and_found(folders, monkeypatc
     assert all(url.startswith("https://") for url, _ in calls)
 
 
-def test_a_failed_download_leaves_no_file(folders, monkeypatch):
+def test_a_failed_download_leaves_no_file(folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     dead = PublicFile("the-verdict.txt", "http://127.0.0.1:9/the-verdict.txt", 20_479, "0" * 64)
     monkeypatch.setitem(CORPORA, "the-verdict", (dead,))
     with pytest.raises(DownloadError, match="check the connection"):

@@ -3,6 +3,8 @@
 import contextlib
 import json
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ with_end_of_text = pytest.mark.parametrize(
 
 
 @every_tokenizer
-def test_ids_are_in_the_vocabulary_and_decode_from_every_kind_of_row(tokenizer):
+def test_ids_are_in_the_vocabulary_and_decode_from_every_kind_of_row(tokenizer: Any) -> None:
     ids = tokenizer.encode(TEXT)
     assert ids and all(type(number) is int and 0 <= number < tokenizer.vocab_size for number in ids)
     text = tokenizer.decode(ids)
@@ -78,13 +80,13 @@ def test_ids_are_in_the_vocabulary_and_decode_from_every_kind_of_row(tokenizer):
         (None, ShapeError),
     ],
 )
-def test_invalid_ids_are_refused(tokenizer, ids, error):
+def test_invalid_ids_are_refused(tokenizer: Any, ids: list[int], error: type) -> None:
     with pytest.raises(error):
         tokenizer.decode(ids)
 
 
 @every_tokenizer
-def test_the_bytes_of_one_token(tokenizer):
+def test_the_bytes_of_one_token(tokenizer: Any) -> None:
     assert all(tokenizer.token_bytes(number) for number in range(tokenizer.vocab_size))
     assert tokenizer.token_bytes(np.int64(3)) == tokenizer.token_bytes(3)
     for just_outside in (tokenizer.token_bytes, lambda number: tokenizer.decode([0, number])):
@@ -99,19 +101,19 @@ def test_the_bytes_of_one_token(tokenizer):
 
 @every_tokenizer
 @pytest.mark.parametrize("wrong", [b"bytes", 5, None, ["a"], "a\ud800b", "\udfff"])
-def test_invalid_text_is_refused(tokenizer, wrong):
+def test_invalid_text_is_refused(tokenizer: Any, wrong: bytes | int) -> None:
     for encode in (tokenizer.encode, tokenizer.encode_ordinary, tokenizer.encode_to_array):
         with pytest.raises(TokenizerError):
             encode(wrong)
 
 
-def test_a_lone_surrogate_is_named_with_its_position():
+def test_a_lone_surrogate_is_named_with_its_position() -> None:
     with pytest.raises(TokenizerError, match=r"character 1 is the lone surrogate U\+D800"):
         TOKENIZERS[3].encode("é\ud800")
 
 
 @with_end_of_text
-def test_special_tokens_are_refused_unless_allowed(tokenizer):
+def test_special_tokens_are_refused_unless_allowed(tokenizer: Any) -> None:
     text = "One two <|endoftext|> it is"
     end = tokenizer.end_of_text
     assert tokenizer.special_tokens["<|endoftext|>"] == end
@@ -128,26 +130,26 @@ def test_special_tokens_are_refused_unless_allowed(tokenizer):
         tokenizer.encode(text, allowed_special="<|endoftext|>")
 
 
-def test_ordinary_encoding_treats_a_special_token_as_text():
+def test_ordinary_encoding_treats_a_special_token_as_text() -> None:
     tokenizer = BPETokenizer.train(TEXT, 300)
     ids = tokenizer.encode_ordinary("<|endoftext|>")
     assert tokenizer.end_of_text not in ids
     assert tokenizer.decode(ids) == "<|endoftext|>"
 
 
-def test_the_longest_of_two_matching_special_tokens_wins():
+def test_the_longest_of_two_matching_special_tokens_wins() -> None:
     tokenizer = BPETokenizer.train("", 258, ("<|a|>", "<|a|>b"))
     assert tokenizer.encode("<|a|>b<|a|>", "all") == [257, 256]
 
 
-def test_special_tokens_are_ids_of_the_vocabulary():
+def test_special_tokens_are_ids_of_the_vocabulary() -> None:
     tokenizer = TOKENIZERS[3]
     tokenizer.special_tokens["<|forged|>"] = 3
     assert "<|forged|>" not in tokenizer.special_tokens
 
 
 @pytest.mark.parametrize("names", [["a", "a"], [""], [5], "<|single|>", ["\ud800"]])
-def test_invalid_special_tokens_are_refused(names):
+def test_invalid_special_tokens_are_refused(names: list[Any] | str) -> None:
     with pytest.raises(TokenizerError):
         BPETokenizer.train("text", 300, special_tokens=names)
 
@@ -162,7 +164,7 @@ def blocks_of(text: str, cuts: list[int]) -> list[str]:
     text=st.text([*ALPHABET, " ", " ", "\n"], max_size=60),
     cuts=st.lists(st.integers(0, 10_000), max_size=8),
 )
-def test_blocks_do_not_change_ids(tokenizer, text, cuts):
+def test_blocks_do_not_change_ids(tokenizer: Any, text: str, cuts: list[Any]) -> None:
     if tokenizer.kind == "words-v1":
         text = " ".join(word for word in text.split() if word in tokenizer.str_to_int)
     rows = list(tokenizer.encode_blocks(blocks_of(text, cuts)))
@@ -174,7 +176,7 @@ def test_blocks_do_not_change_ids(tokenizer, text, cuts):
     parts=st.lists(st.sampled_from(["<| a b|>", "<|x|>", "<| ", "<|", "a", " ", "  ", "b|>", " b|>", "\n", "|>"])),
     cuts=st.lists(st.integers(0, 10_000), max_size=8),
 )
-def test_blocks_do_not_split_special_tokens(parts, cuts):
+def test_blocks_do_not_split_special_tokens(parts: list[Any], cuts: list[Any]) -> None:
     tokenizer = BPETokenizer.train("a  b", 260, ("<| a b|>", "<|x|>", "b|> "))
     text = "".join(parts)
     rows = list(tokenizer.encode_blocks(blocks_of(text, cuts), "all"))
@@ -182,7 +184,7 @@ def test_blocks_do_not_split_special_tokens(parts, cuts):
 
 
 @every_tokenizer
-def test_a_saved_tokenizer_is_the_same_one(tokenizer, tmp_path):
+def test_a_saved_tokenizer_is_the_same_one(tokenizer: Any, tmp_path: Path) -> None:
     path = tokenizer.save(tmp_path / "run" / "deep")
     loaded = load_tokenizer(path.parent)
     assert type(loaded) is type(tokenizer)
@@ -192,18 +194,18 @@ def test_a_saved_tokenizer_is_the_same_one(tokenizer, tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == [TOKENIZER_FILE]
 
 
-def test_different_tokenizers_have_different_fingerprints():
+def test_different_tokenizers_have_different_fingerprints() -> None:
     assert len({tokenizer.fingerprint() for tokenizer in TOKENIZERS}) == len(TOKENIZERS)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", "null\0byte"):
         with pytest.raises(CheckpointError):
             TOKENIZERS[0].save(folder)
 
 
-def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=TOKENIZER_FILE):
         load_tokenizer(tmp_path)
     with pytest.raises(FormatError):
@@ -249,7 +251,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
         b'{"a":' * 100_000,
     ],
 )
-def test_an_invalid_tokenizer_file_is_refused(content, tmp_path):
+def test_an_invalid_tokenizer_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / TOKENIZER_FILE).write_bytes(content)
     with pytest.raises(FormatError, match=TOKENIZER_FILE):
         load_tokenizer(tmp_path)
@@ -263,13 +265,13 @@ JSON = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzzed")
 
 
 @every_tokenizer
 @given(data=st.data())
-def test_a_mutated_file_loads_or_gives_one_error(tokenizer, folder, data):
+def test_a_mutated_file_loads_or_gives_one_error(tokenizer: Any, folder: Path, data: Any) -> None:
     content = json.loads(json.dumps({"version": 1, "kind": tokenizer.kind, **tokenizer.state()}))
     key = data.draw(st.sampled_from(sorted(content)))
     if isinstance(content[key], list) and data.draw(st.booleans()):
@@ -287,14 +289,14 @@ def test_a_mutated_file_loads_or_gives_one_error(tokenizer, folder, data):
 
 
 @given(content=st.binary(max_size=200))
-def test_random_bytes_are_refused(folder, content):
+def test_random_bytes_are_refused(folder: Path, content: bytes) -> None:
     (folder / TOKENIZER_FILE).write_bytes(content)
     with pytest.raises(FormatError):
         load_tokenizer(folder)
 
 
 @given(stop=st.integers(0, 5000), where=st.integers(0, 5000), byte=st.integers(0, 255))
-def test_a_truncated_or_flipped_file_gives_one_error(folder, stop, where, byte):
+def test_a_truncated_or_flipped_file_gives_one_error(folder: Path, stop: int, where: int, byte: int) -> None:
     path = TOKENIZERS[3].save(folder)
     whole = path.read_bytes()
     path.write_bytes(whole[: stop % len(whole)])

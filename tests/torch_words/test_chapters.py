@@ -33,18 +33,18 @@ OF_THE_BOOK = {  # figures that the book prints, to see that the chapters above 
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_prints_what_it_prints_in_pytorch(name, request):
+def test_a_chapter_prints_what_it_prints_in_pytorch(name: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue("data_folder") if name in NEED_TEXTS else Path()
     assert printed(name, tinygrad_llm.torch, folder) == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", OF_THE_BOOK)
-def test_the_books_figures_are_among_them(name):
+def test_the_books_figures_are_among_them(name: str) -> None:
     text = "\n".join(EXPECTED[name])
     assert [figure for figure in OF_THE_BOOK[name] if figure not in text] == []
 
 
-def test_what_is_recorded_is_what_pytorch_prints(data_folder):
+def test_what_is_recorded_is_what_pytorch_prints(data_folder: Path) -> None:
     torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -52,7 +52,7 @@ def test_what_is_recorded_is_what_pytorch_prints(data_folder):
 
 
 @pytest.mark.slow
-def test_the_model_of_124_million_parameters_has_as_many_as_in_the_book():
+def test_the_model_of_124_million_parameters_has_as_many_as_in_the_book() -> None:
     gpt = {"vocab_size": 50257, "context_length": 1024, "emb_dim": 768, "n_heads": 12, "n_layers": 12}
     model = gpt_classes(tinygrad_llm.torch)[-1]({**gpt, "drop_rate": 0.1, "qkv_bias": False})
     total = sum(p.numel() for p in model.parameters())

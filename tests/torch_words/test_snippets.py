@@ -12,11 +12,11 @@ EXPECTED = json.loads(PRINTED.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_snippet_prints_what_pytorch_prints(code):
+def test_a_snippet_prints_what_pytorch_prints(code: str) -> None:
     assert printed(code, tinygrad_llm.torch) == EXPECTED[code]
 
 
-def test_what_is_recorded_is_what_pytorch_prints():
+def test_what_is_recorded_is_what_pytorch_prints() -> None:
     torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,6 +3,9 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +31,13 @@ integers = npst.arrays(np.int64, npst.array_shapes(min_dims=0, max_dims=3, min_s
 
 
 @given(printable | integers)
-def test_numbers_are_printed_as_in_pytorch(array):
+def test_numbers_are_printed_as_in_pytorch(array: np.ndarray) -> None:
     real = pytest.importorskip("torch")
     assert printed(array, []) == repr(real.tensor(array))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(0, 2))
-def test_long_tensors_are_abbreviated_as_in_pytorch(shape, digits):
+def test_long_tensors_are_abbreviated_as_in_pytorch(shape: list[int], digits: int) -> None:
     real = pytest.importorskip("torch")
     array = (np.arange(np.prod(shape)) / 10**digits).astype(np.float32).reshape(shape)
     assert printed(array, ["requires_grad=True"]) == repr(real.tensor(array, requires_grad=True))
@@ -43,7 +46,7 @@ def test_long_tensors_are_abbreviated_as_in_pytorch(shape, digits):
 # -- files
 
 
-def test_a_state_dict_is_a_plain_safetensors_file(tmp_path):
+def test_a_state_dict_is_a_plain_safetensors_file(tmp_path: Path) -> None:
     layer = nn.Linear(2, 3)
     torch.save(layer.state_dict(), tmp_path / "layer.pth")
     arrays = read_safetensors(tmp_path / "layer.pth")
@@ -51,7 +54,7 @@ def test_a_state_dict_is_a_plain_safetensors_file(tmp_path):
     np.testing.assert_array_equal(arrays["weight"], layer.weight.data)
 
 
-def test_a_checkpoint_of_model_and_optimizer_comes_back(tmp_path):
+def test_a_checkpoint_of_model_and_optimizer_comes_back(tmp_path: Path) -> None:
     layer = nn.Linear(2, 3)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
     layer(torch.ones(1, 2)).sum().backward()
@@ -68,18 +71,18 @@ def test_a_checkpoint_of_model_and_optimizer_comes_back(tmp_path):
     assert torch.equal(other.state_dict()["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
 
 
-def test_another_programs_safetensors_file_is_a_dict_of_tensors(tmp_path):
+def test_another_programs_safetensors_file_is_a_dict_of_tensors(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "x.safetensors", {"a": np.arange(3.0)})
     assert torch.load(tmp_path / "x.safetensors")["a"].tolist() == [0, 1, 2]
 
 
-def test_a_pickle_is_refused_with_the_way_round(tmp_path):
+def test_a_pickle_is_refused_with_the_way_round(tmp_path: Path) -> None:
     (tmp_path / "model.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(FormatError, match=r"is a pickle, .* convert it once: safetensors.torch.save_file"):
         torch.load(tmp_path / "model.pth")
 
 
-def test_a_whole_model_is_refused(tmp_path):
+def test_a_whole_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"got Linear; of a model save model.state_dict\(\)"):
         torch.save(nn.Linear(1, 1), tmp_path / "model.pth")
 
@@ -87,7 +90,7 @@ def test_a_whole_model_is_refused(tmp_path):
 # -- devices, dtypes, missing words
 
 
-def test_bfloat16_becomes_float32_and_says_so():
+def test_bfloat16_becomes_float32_and_says_so() -> None:
     with pytest.warns(UserWarning, match="bfloat16 is computed as float32"):
         x = torch.tensor([1.0]).to(torch.bfloat16)
     assert x.dtype == torch.float32
@@ -95,12 +98,12 @@ def test_bfloat16_becomes_float32_and_says_so():
 
 
 @pytest.mark.parametrize("send", [lambda: torch.ones(1).to("cuda"), lambda: nn.Linear(1, 1).to(torch.device("mps"))])
-def test_another_device_is_refused(send):
+def test_another_device_is_refused(send: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match="this package computes on the CPU"):
         send()
 
 
-def test_lines_about_devices_cost_nothing():
+def test_lines_about_devices_cost_nothing() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x = torch.ones(2)
     assert x.to(device) is x
@@ -120,12 +123,12 @@ def test_lines_about_devices_cost_nothing():
         (lambda: torch.optim.AdamV, "the nearest is Adam"),
     ],
 )
-def test_a_missing_word_names_the_nearest(ask, says):
+def test_a_missing_word_names_the_nearest(ask: Callable[..., Any], says: str) -> None:
     with pytest.raises(AttributeError, match=says):
         ask()
 
 
-def test_hasattr_answers():
+def test_hasattr_answers() -> None:
     assert not hasattr(torch.ones(1), "nothing_of_this_name")
     assert hasattr(torch.ones(1), "unsqueeze")
 
@@ -133,7 +136,7 @@ def test_hasattr_answers():
 # -- writing in place
 
 
-def test_a_leaf_that_collects_a_gradient_is_not_written_in_place():
+def test_a_leaf_that_collects_a_gradient_is_not_written_in_place() -> None:
     w = torch.ones(2, requires_grad=True)
     with pytest.raises(GraphError, match="a leaf that requires a gradient"):
         w += 1
@@ -144,7 +147,7 @@ def test_a_leaf_that_collects_a_gradient_is_not_written_in_place():
     assert w.data is memory
 
 
-def test_what_was_written_after_the_forward_is_refused_by_backward():
+def test_what_was_written_after_the_forward_is_refused_by_backward() -> None:
     w = torch.ones(2, requires_grad=True)
     loss = (w * w).sum()
     with torch.no_grad():
@@ -158,13 +161,13 @@ def test_what_was_written_after_the_forward_is_refused_by_backward():
         loss.backward()
 
 
-def test_a_fraction_is_not_written_into_integers():
+def test_a_fraction_is_not_written_into_integers() -> None:
     x = torch.tensor([1, 2])
     with pytest.raises(DTypeError, match=r"the result must fit torch\.int64; got torch\.float32"):
         x += 0.5
 
 
-def test_a_recorded_tensor_can_be_written_and_its_gradient_is_right():
+def test_a_recorded_tensor_can_be_written_and_its_gradient_is_right() -> None:
     w = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     x = w * w
     y = x.exp()
@@ -175,14 +178,14 @@ def test_a_recorded_tensor_can_be_written_and_its_gradient_is_right():
     np.testing.assert_allclose(w.grad, expected, rtol=1e-6)
 
 
-def test_a_plain_tensor_is_written_where_it_lies():
+def test_a_plain_tensor_is_written_where_it_lies() -> None:
     x = torch.zeros(2, 2)
     row = x[0]
     row += 3
     assert x.tolist() == [[3, 3], [0, 0]]
 
 
-def test_a_value_that_needs_a_gradient_can_be_written_into_a_plain_tensor():
+def test_a_value_that_needs_a_gradient_can_be_written_into_a_plain_tensor() -> None:
     w = torch.tensor([2.0], requires_grad=True)
     scores = torch.empty(3)
     for i in range(3):
@@ -194,7 +197,7 @@ def test_a_value_that_needs_a_gradient_can_be_written_into_a_plain_tensor():
 # -- gradients
 
 
-def test_grad_leaves_every_gradient_as_it_was():
+def test_grad_leaves_every_gradient_as_it_was() -> None:
     w, v = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
     (w * v).backward()
     middle = w * 3
@@ -205,7 +208,7 @@ def test_grad_leaves_every_gradient_as_it_was():
         grad((v * 2).sum(), w)
 
 
-def test_a_gradient_is_an_array_and_answers_like_a_tensor():
+def test_a_gradient_is_an_array_and_answers_like_a_tensor() -> None:
     w = torch.ones(2, requires_grad=True)
     (w * torch.tensor([1.0, -3.0])).sum().backward()
     assert isinstance(w.grad, np.ndarray)
@@ -217,7 +220,7 @@ def test_a_gradient_is_an_array_and_answers_like_a_tensor():
 # -- the rest of the package
 
 
-def test_engine_and_words_mix_in_one_graph():
+def test_engine_and_words_mix_in_one_graph() -> None:
     w = tinygrad_llm.Tensor([1.0, 2.0], requires_grad=True)
     x = torch.tensor([3.0, 4.0], requires_grad=True)
     assert type(w + x) is torch.Tensor
@@ -227,7 +230,7 @@ def test_engine_and_words_mix_in_one_graph():
     assert x.grad.tolist() == [1, 2]
 
 
-def test_importing_it_changes_nothing_elsewhere():
+def test_importing_it_changes_nothing_elsewhere() -> None:
     code = (
         "import tinygrad_llm as t\n"
         "before = {k: v for k, v in vars(t.Tensor).items()}, repr(t.Tensor([1.0, 2.0]) * 2)\n"
@@ -239,24 +242,24 @@ def test_importing_it_changes_nothing_elsewhere():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_no_other_part_of_the_package_loads_it():
+def test_no_other_part_of_the_package_loads_it() -> None:
     code = "import sys, tinygrad_llm.train, tinygrad_llm.models, tinygrad_llm.optim\n"
     code += "assert not [name for name in sys.modules if name.startswith('tinygrad_llm.torch')]\n"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_packages_own_functions_take_its_tensors():
+def test_the_packages_own_functions_take_its_tensors() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2))
     assert tinygrad_llm.gradcheck(lambda: model(torch.ones(2, 3)), parameters=dict(model.named_parameters())).ok
 
 
-def test_a_loader_gives_tensors():
+def test_a_loader_gives_tensors() -> None:
     class Rows(Dataset):
-        def __len__(self):
+        def __len__(self) -> int:
             return 5
 
-        def __getitem__(self, i):
+        def __getitem__(self, i: int) -> dict[str, Any]:
             return {"ids": torch.tensor([i]), "text": f"row {i}"}
 
     batches = list(DataLoader(Rows(), batch_size=2, num_workers=0, pin_memory=True))

@@ -1,5 +1,7 @@
 """The schedules that a run may ask for, as the optimizer meets them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,14 +13,14 @@ from tinygrad_llm.train import Callback, Trainer, TrainingSettings
 
 
 class Rates(Callback):
-    def __init__(self):
+    def __init__(self) -> None:
         self.rates = []
 
-    def step_finished(self, trainer, record):
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         self.rates.append(record["learning_rate"])
 
 
-def rates(**settings):
+def rates(**settings: Any) -> list[float]:
     manual_seed(0)
     model = GPT(GPTConfig(5, 4, 4, 1, 1, 0.0))
     seen = Rates()
@@ -28,18 +30,18 @@ def rates(**settings):
     return seen.rates
 
 
-def test_the_inverse_square_root_rises_to_the_peak_and_falls_with_the_root_of_time():
+def test_the_inverse_square_root_rises_to_the_peak_and_falls_with_the_root_of_time() -> None:
     expected = [0.2, 0.4, 0.6, 0.8, *(0.8 * (4 / n) ** 0.5 for n in range(5, 10))]
     assert rates(schedule="inverse_square_root") == pytest.approx(expected)
     assert rates(schedule="inverse_square_root", warmup_steps=0)[:2] == pytest.approx([0.8, 0.8 / 2**0.5])
 
 
-def test_the_cosine_is_the_default_and_ends_near_its_minimum():
+def test_the_cosine_is_the_default_and_ends_near_its_minimum() -> None:
     assert rates() == rates(schedule="cosine")
     assert max(rates()) == 0.8 and rates()[-1] < 0.1
 
 
 @pytest.mark.parametrize("schedule", ["linear", "", None, 3])
-def test_other_schedules_are_refused(schedule):
+def test_other_schedules_are_refused(schedule: int | str | None) -> None:
     with pytest.raises(ConfigError, match="schedule must be one of cosine, inverse_square_root; got"):
         TrainingSettings(schedule=schedule)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.formats import newest_whole_snapshot, read_metrics
 from tinygrad_llm.runs.environment import crowding
 from tinygrad_llm.train.parallel import launch, mpi
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.launch import Launch, available_cores
 
 STEPS = ["--steps", "60", "--eval-interval", "4", "--eval-batches", "3"]
 BOUND = 1e-6  # relative: how far losses may be apart, in float32, after 60 steps with another number of processes
@@ -52,7 +53,7 @@ def shared(mpiexec: str, processes: int, command: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, mpiexec) -> dict[str, object]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, mpiexec: Any) -> dict[str, object]:
     """What two processes leave that nobody disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(shared(mpiexec, 2, training(folder, *STEPS)))
@@ -85,7 +86,7 @@ def rank(process: subprocess.Popen[str], number: int) -> int:
 
 
 @pytest.mark.slow
-def test_the_loss_curve_does_not_depend_on_the_number_of_processes(folder, mpiexec, undisturbed):
+def test_the_loss_curve_does_not_depend_on_the_number_of_processes(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     """And for one number of them, it is the same to the last bit."""
     curves = {}
     for processes in (1, 2, 4):
@@ -101,7 +102,7 @@ def test_the_loss_curve_does_not_depend_on_the_number_of_processes(folder, mpiex
 
 
 @pytest.mark.slow
-def test_a_checkpoint_resumes_with_as_many_processes_or_others(folder, mpiexec, undisturbed):
+def test_a_checkpoint_resumes_with_as_many_processes_or_others(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     for name, numbers in (("same", (2, 2, 2)), ("others", (4, 1, 2))):
         (folder / name).mkdir()
         for processes, stop in zip(numbers, ("7", "33", "60"), strict=True):
@@ -113,7 +114,9 @@ def test_a_checkpoint_resumes_with_as_many_processes_or_others(folder, mpiexec, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_finishes_the_step_everywhere_and_saves(folder, mpiexec, undisturbed, signum):
+def test_an_interruption_finishes_the_step_everywhere_and_saves(
+    folder: Any, mpiexec: Any, undisturbed: Any, signum: Any
+) -> None:
     with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
         wait_for_a_step(process, folder, 0)
         process.send_signal(signum)
@@ -126,7 +129,7 @@ def test_an_interruption_finishes_the_step_everywhere_and_saves(folder, mpiexec,
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_all(folder, mpiexec):
+def test_a_signal_to_one_process_stops_all(folder: Any, mpiexec: Any) -> None:
     with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
         second = rank(process, 1)
         wait_for_a_step(process, folder, 0)
@@ -138,7 +141,9 @@ def test_a_signal_to_one_process_stops_all(folder, mpiexec):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_the_death_of_one_process_ends_all_and_loses_nothing_saved(folder, mpiexec, undisturbed, killed):
+def test_the_death_of_one_process_ends_all_and_loses_nothing_saved(
+    folder: Any, mpiexec: Any, undisturbed: Any, killed: Any
+) -> None:
     for moment in (0.0, 0.05, 0.13):
         before = log_size(folder)
         with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
@@ -192,7 +197,7 @@ def ours(errors: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_an_error_in_one_process_ends_all_with_one_line(folder, mpiexec, undisturbed):
+def test_an_error_in_one_process_ends_all_with_one_line(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     with start(shared(mpiexec, 2, breaking("fail", training(folder, *STEPS)))) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -202,7 +207,7 @@ def test_an_error_in_one_process_ends_all_with_one_line(folder, mpiexec, undistu
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_the_first_prepares_ends_all(folder, mpiexec):
+def test_ctrl_c_while_the_first_prepares_ends_all(folder: Any, mpiexec: Any) -> None:
     with start(shared(mpiexec, 2, breaking("wait", training(folder, *STEPS)))) as process:
         while process.stdout.readline() != "preparing\n":
             pass
@@ -222,7 +227,9 @@ def test_ctrl_c_while_the_first_prepares_ends_all(folder, mpiexec):
         (["generate", "--model", "run"], 2, "generate is work for one process; start it without mpiexec"),
     ],
 )
-def test_what_is_wrong_for_all_is_said_once(mpiexec, tmp_path, arguments, code, message):
+def test_what_is_wrong_for_all_is_said_once(
+    mpiexec: Any, tmp_path: Path, arguments: Any, code: Any, message: Any
+) -> None:
     command = shared(mpiexec, 3, [*PROGRAM, *arguments])
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, cwd=tmp_path)
     assert done.returncode == code
@@ -230,7 +237,7 @@ def test_what_is_wrong_for_all_is_said_once(mpiexec, tmp_path, arguments, code, 
 
 
 @pytest.mark.slow
-def test_a_launcher_of_another_mpi_is_noticed(mpiexec, tmp_path):
+def test_a_launcher_of_another_mpi_is_noticed(mpiexec: Any, tmp_path: Path) -> None:
     environment = ENVIRONMENT | {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
     command = [*PROGRAM, "train"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, cwd=tmp_path)
@@ -263,7 +270,7 @@ print("well", flush=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2, 3, 4])
-def test_sums_are_in_the_order_of_ranks(mpiexec, processes):
+def test_sums_are_in_the_order_of_ranks(mpiexec: Any, processes: Any) -> None:
     printed = finish(shared(mpiexec, processes, [sys.executable, "-c", SUMS]))
     assert printed.count("well") == processes  # the processes' lines may run into each other
 
@@ -271,14 +278,16 @@ def test_sums_are_in_the_order_of_ranks(mpiexec, processes):
 # -- what needs no MPI
 
 
-def test_a_process_started_alone_never_looks_for_mpi4py(tmp_path):
+def test_a_process_started_alone_never_looks_for_mpi4py(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT)
     program = "import sys; from tinygrad_llm.cli import main; code = main(sys.argv[1:]); print('mpi4py' in sys.modules)"
     command = training(tmp_path, "--steps", "1")[len(PROGRAM) :]
     assert finish([sys.executable, "-c", program, *command]).endswith("\nFalse\n")
 
 
-def test_mpiexec_without_mpi4py_says_what_to_install(tmp_path, monkeypatch, capsys):
+def test_mpiexec_without_mpi4py_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(mpi, "_world", None)  # an earlier test may have trained alone
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "2")
@@ -303,7 +312,9 @@ def test_mpiexec_without_mpi4py_says_what_to_install(tmp_path, monkeypatch, caps
         ({"SLURM_NTASKS": "8"}, None),
     ],
 )
-def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch, surroundings, expected):
+def test_how_a_process_was_started_is_read_from_its_environment(
+    monkeypatch: pytest.MonkeyPatch, surroundings: dict[str, Any], expected: Launch | None
+) -> None:
     for name in [name for names in launch.LAUNCHERS for name in names]:
         monkeypatch.delenv(name, raising=False)
     for name, value in surroundings.items():
@@ -322,7 +333,9 @@ def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch, sur
         ({"OMP_NUM_THREADS": "zero"}, 2, 1, "2 processes of 1 BLAS thread share 1 core and "),
     ],
 )
-def test_more_threads_than_cores_are_warned_of(monkeypatch, threads, processes, cores, advice):
+def test_more_threads_than_cores_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, threads: dict[str, str], processes: int, cores: int, advice: str | None
+) -> None:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in threads.items():
@@ -335,7 +348,7 @@ def test_more_threads_than_cores_are_warned_of(monkeypatch, threads, processes, 
         assert re.search(advice, warning)
 
 
-def test_threads_that_nobody_has_limited_take_all_cores(monkeypatch):
+def test_threads_that_nobody_has_limited_take_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     cores = len(available_cores())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,26 +32,35 @@ SETTINGS = TrainingSettings(
 
 
 class Recorder(Callback):
-    def __init__(self):
+    def __init__(self) -> None:
         self.records = []
 
-    def step_finished(self, trainer, record):
+    def step_finished(self, trainer: ParallelTrainer, record: dict[str, Any]) -> None:
         self.records.append({name: value for name, value in record.items() if name != "tokens_per_second"})
 
 
-def new_model(seed, dtype):
+def new_model(seed: int, dtype: type) -> GPT:
     manual_seed(seed)
     return GPT(CONFIG, init="gpt2").to(dtype)
 
 
-def train(size, dtype=np.float64, folder=None, until=None, settings=SETTINGS, loss=None, callbacks=(), batches=None):
+def train(
+    size: int,
+    dtype: type = np.float64,
+    folder: Path | None = None,
+    until: int | None = None,
+    settings: TrainingSettings = SETTINGS,
+    loss: Any = None,
+    callbacks: tuple[Any, ...] = (),
+    batches: Any = None,
+) -> tuple[Any, ...]:
     """Train with `size` processes; only the first has text and the right weights. Returns its records, and all
     processes' trainers."""
     models = [new_model(settings.seed if rank == 0 else 100 + rank, dtype) for rank in range(size)]
     recorder = Recorder()
     run = None if folder is None else RunFolder.open(folder)
 
-    def work(communicator):
+    def work(communicator: Any) -> ParallelTrainer:
         first = communicator.rank == 0
         loader = batches or WindowLoader(IDS[:270], 8, settings.batch_size, Generator(7).spawn("shuffling"))
         trainer = ParallelTrainer(
@@ -77,7 +88,7 @@ def train(size, dtype=np.float64, folder=None, until=None, settings=SETTINGS, lo
     return recorder.records, trainers
 
 
-def assert_close(records, others, rtol):
+def assert_close(records: list[Any], others: list[Any], rtol: float) -> None:
     assert len(records) == len(others) > 0
     for one, other in zip(records, others, strict=True):
         assert one.keys() == other.keys()
@@ -86,12 +97,12 @@ def assert_close(records, others, rtol):
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone() -> dict[Any, Any]:
     return {dtype: train(1, dtype)[0] for dtype in (np.float64, np.float32)}
 
 
 @pytest.mark.parametrize("size", [2, 4, pytest.param(6, marks=pytest.mark.slow)])
-def test_the_number_of_processes_changes_only_rounding(alone, size):
+def test_the_number_of_processes_changes_only_rounding(alone: dict[Any, Any], size: int) -> None:
     """In float64 nothing but rounding is left to differ; in float32 the bound that the README states."""
     records, trainers = train(size)
     assert_close(alone[np.float64], records, 1e-11)
@@ -104,31 +115,31 @@ def test_the_number_of_processes_changes_only_rounding(alone, size):
     assert all(stream["position"] == streams[0]["position"] for stream in streams)
 
 
-def test_each_run_of_one_size_has_the_same_bits():
+def test_each_run_of_one_size_has_the_same_bits() -> None:
     assert train(3, np.float32)[0] == train(3, np.float32)[0]
 
 
-def new_run(folder):
+def new_run(folder: Path) -> Path:
     run = RunFolder.create(folder)
     with run:
         run.begin({"model_type": "gpt", "model": CONFIG.to_dict()}, None)
     return folder
 
 
-def test_resuming_with_as_many_processes_changes_no_bit(tmp_path):
+def test_resuming_with_as_many_processes_changes_no_bit(tmp_path: Path) -> None:
     whole, _ = train(2, np.float32)
     folder = new_run(tmp_path / "run")
     pieces = [train(2, np.float32, folder, until)[0] for until in (1, 5, 8, None)]
     assert [record for records in pieces for record in records] == whole
 
 
-def test_resuming_with_another_number_of_processes_changes_only_rounding(alone, tmp_path):
+def test_resuming_with_another_number_of_processes_changes_only_rounding(alone: dict[Any, Any], tmp_path: Path) -> None:
     folder = new_run(tmp_path / "run")
     pieces = [train(size, np.float64, folder, until)[0] for size, until in ((2, 3), (1, 6), (4, 9), (3, None))]
     assert_close(alone[np.float64], [record for records in pieces for record in records], 1e-11)
 
 
-def test_a_resumed_run_says_that_the_number_of_processes_changed(tmp_path):
+def test_a_resumed_run_says_that_the_number_of_processes_changed(tmp_path: Path) -> None:
     folder = new_run(tmp_path / "run")
     train(2, np.float64, folder, until=2)
     run = RunFolder.open(folder)
@@ -138,20 +149,20 @@ def test_a_resumed_run_says_that_the_number_of_processes_changed(tmp_path):
     ]
 
 
-def test_the_mean_is_over_all_targets_however_they_are_spread():
+def test_the_mean_is_over_all_targets_however_they_are_spread() -> None:
     """The second process has a tenth of the targets, and counts for a tenth."""
     inputs = np.arange(32).reshape(4, 8) % 11
     targets = (inputs + 1) % 11
     targets[2, 2:] = targets[3] = -100
 
     class Fixed:
-        def __iter__(self):
+        def __iter__(self) -> Any:
             return iter([(inputs, targets)])
 
-        def state(self):
+        def state(self) -> dict[str, Any]:
             return {}
 
-        def set_state(self, state):
+        def set_state(self, state: Any) -> None:
             pass
 
     settings = TrainingSettings(steps=3, warmup_steps=0, eval_interval=0, seed=7)
@@ -159,13 +170,13 @@ def test_the_mean_is_over_all_targets_however_they_are_spread():
     assert_close(one, two, 1e-11)
 
 
-def test_evaluation_is_shared_out_and_has_the_same_bits():
+def test_evaluation_is_shared_out_and_has_the_same_bits() -> None:
     models = [new_model(0, np.float32) for _ in range(4)]
     batches = list(WindowBatches(IDS, 8, 4))
     shares = [[] for _ in range(3)]
 
-    def work(communicator):
-        def loss(model, batch):
+    def work(communicator: Any) -> float:
+        def loss(model: GPT, batch: tuple[Any, ...]) -> Tensor:
             shares[communicator.rank].append(batch)
             return model.loss(*batch)
 
@@ -176,22 +187,22 @@ def test_evaluation_is_shared_out_and_has_the_same_bits():
     assert sum(map(len, shares)) == len(batches) and max(map(len, shares)) == 4
 
 
-def test_one_interrupted_process_stops_all_after_the_same_step():
+def test_one_interrupted_process_stops_all_after_the_same_step() -> None:
     """The signal comes to one process in mid-step; all finish this step and save."""
     saved = []
 
     class Saves(Callback):
-        def checkpoint_due(self, trainer):
+        def checkpoint_due(self, trainer: Any) -> None:
             saved.append(trainer.step)
 
     class Interrupted(ParallelTrainer):
-        def _interruptions(self, signals):
+        def _interruptions(self, signals: list[Any]) -> list[Any]:
             return super()._interruptions([2] if self.communicator.rank == 1 and self.step == 3 else [])
 
     models = [new_model(7, np.float32) for _ in range(2)]
     steps = []
 
-    def work(communicator):
+    def work(communicator: Any) -> None:
         loader = WindowLoader(IDS[:270], 8, 5, Generator(7)) if communicator.rank == 0 else None
         model = models[communicator.rank]
         trainer = Interrupted(model, loader, SETTINGS, callbacks=[Saves()], communicator=communicator)
@@ -203,8 +214,8 @@ def test_one_interrupted_process_stops_all_after_the_same_step():
     assert steps == [3, 3] and saved == [3]
 
 
-def test_a_loss_that_is_not_finite_in_one_process_stops_all():
-    def poisoned(model, batch):
+def test_a_loss_that_is_not_finite_in_one_process_stops_all() -> None:
+    def poisoned(model: GPT, batch: tuple[Any, ...]) -> Tensor:
         loss = model.loss(*batch)
         return loss * Tensor(np.float64("nan")) if threading.current_thread() is threads[1] else loss
 
@@ -213,7 +224,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all():
 
     models = [new_model(7, np.float64) for _ in range(2)]
 
-    def work(communicator):
+    def work(communicator: Any) -> None:
         threads[communicator.rank] = threading.current_thread()
         communicator.sum(np.zeros(1))  # both are known
         loader = WindowLoader(IDS[:270], 8, 5, Generator(7)) if communicator.rank == 0 else None
@@ -226,13 +237,13 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all():
     assert steps == [0, 0]
 
 
-def test_only_the_first_process_reads():
+def test_only_the_first_process_reads() -> None:
     with pytest.raises(ConfigError, match="one process, and the first of several, needs a loader"):
         Trainer(new_model(7, np.float64), None, SETTINGS).train()
 
 
-def test_a_gradient_that_no_process_has_stays_none():
-    def work(communicator):
+def test_a_gradient_that_no_process_has_stays_none() -> None:
+    def work(communicator: Any) -> None:
         used, unused, sometimes = layers[communicator.rank]
         loss = used(np.ones((1, 2), np.float32)).sum()
         if communicator.rank == 0:
@@ -247,9 +258,9 @@ def test_a_gradient_that_no_process_has_stays_none():
     in_threads(3, work)
 
 
-def test_shares_are_neighbours_and_differ_by_one_at_most():
+def test_shares_are_neighbours_and_differ_by_one_at_most() -> None:
     class Rank(SingleProcess):
-        def __init__(self, rank, size):
+        def __init__(self, rank: int, size: int) -> None:
             self.rank, self.size = rank, size
 
     for size in (1, 2, 3, 7):
@@ -262,7 +273,7 @@ def test_shares_are_neighbours_and_differ_by_one_at_most():
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("batches", [1, 2])
-def test_masks_are_rows_of_the_masks_of_the_whole_batch(p, batches):
+def test_masks_are_rows_of_the_masks_of_the_whole_batch(p: float, batches: int) -> None:
     whole = Generator(5)
     masks = [whole.dropout_mask((batches * 7, 3, 4), p) for _ in range(2)]
     for rows in (slice(0, 3), slice(3, 5), slice(5, 7), slice(0, 7)):
@@ -275,19 +286,19 @@ def test_masks_are_rows_of_the_masks_of_the_whole_batch(p, batches):
         np.testing.assert_array_equal(shared.rand(5), Generator.rand(restored(whole), 5))
 
 
-def restored(generator):
+def restored(generator: Generator) -> Generator:
     copy = Generator()
     copy.set_state(generator.state())
     return copy
 
 
-def test_a_mask_that_is_no_batch_is_refused():
+def test_a_mask_that_is_no_batch_is_refused() -> None:
     shared = SharedMasks(0)
     with shared.of_rows(slice(0, 2), 4), pytest.raises(ShapeError, match="the first axis must count the examples, 2"):
         shared.dropout_mask((3, 5), 0.5)
 
 
-def test_skipping_a_mask_leaves_the_stream_where_drawing_does():
+def test_skipping_a_mask_leaves_the_stream_where_drawing_does() -> None:
     for count in (0, 1, 1000, (1 << 16) + 3):
         drawn, skipped = Generator(3), Generator(3)
         drawn.dropout_mask((count,), 0.1)

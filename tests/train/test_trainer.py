@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,25 +25,27 @@ SETTINGS = TrainingSettings(steps=12, batch_size=5, warmup_steps=3, eval_interva
 
 
 class Recorder(Callback):
-    def __init__(self):
+    def __init__(self) -> None:
         self.records = []
 
-    def step_finished(self, trainer, record):
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         self.records.append({name: value for name, value in record.items() if name != "tokens_per_second"})
 
 
 class StopAt(Callback):
     """Sends this process the Ctrl-C that a user would, in mid-step."""
 
-    def __init__(self, step):
+    def __init__(self, step: int) -> None:
         self.step = step
 
-    def step_finished(self, trainer, record):
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         if record["step"] == self.step:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def new_trainer(settings=SETTINGS, callbacks=(), loader=WindowLoader):
+def new_trainer(
+    settings: TrainingSettings = SETTINGS, callbacks: list[Any] | tuple[Any, ...] = (), loader: type = WindowLoader
+) -> Trainer:
     manual_seed(settings.seed)
     model = GPT(CONFIG, init="gpt2")
     shuffling = Generator(settings.seed).spawn("shuffling")
@@ -52,20 +56,22 @@ def new_trainer(settings=SETTINGS, callbacks=(), loader=WindowLoader):
     return Trainer(model, batches, settings, WindowBatches(IDS[270:], 8, 2), callbacks=callbacks)
 
 
-def bits(trainer):
+def bits(trainer: Trainer) -> dict[str, np.ndarray]:
     arrays = {name: array.copy() for name, array in trainer.model.state_dict().items()}
     for position, entry in trainer.optimizer.state_dict()["state"].items():
         arrays |= {f"{position}.{name}": np.array(value) for name, value in entry.items()}
     return arrays
 
 
-def assert_same_bits(first, second):
+def assert_same_bits(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def run_in_pieces(folder, stops, settings=SETTINGS, loader=WindowLoader):
+def run_in_pieces(
+    folder: Path, stops: list[Any], settings: TrainingSettings = SETTINGS, loader: type = WindowLoader
+) -> tuple[Any, ...]:
     """Train to the end with a stop, a saved checkpoint and a new trainer at each of `stops`."""
     recorder = Recorder()
     run = RunFolder.create(folder)
@@ -82,7 +88,7 @@ def run_in_pieces(folder, stops, settings=SETTINGS, loader=WindowLoader):
 
 @pytest.mark.parametrize("loader", [WindowLoader, DataLoader])
 @pytest.mark.parametrize("accumulation", [1, 3])
-def test_stopping_and_resuming_changes_no_bit(tmp_path, loader, accumulation):
+def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, loader: type, accumulation: int) -> None:
     settings = TrainingSettings(**{**SETTINGS.to_dict(), "grad_accumulation": accumulation})
     whole, records = run_in_pieces(tmp_path / "whole", [], settings, loader)
     pieces, records_in_pieces = run_in_pieces(tmp_path / "pieces", [1, 4, 6, 7, 11], settings, loader)
@@ -92,14 +98,14 @@ def test_stopping_and_resuming_changes_no_bit(tmp_path, loader, accumulation):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", range(1, 12))
-def test_stopping_at_any_step_changes_no_bit(tmp_path, stop):
+def test_stopping_at_any_step_changes_no_bit(tmp_path: Path, stop: Any) -> None:
     whole, records = run_in_pieces(tmp_path / "whole", [])
     pieces, records_in_pieces = run_in_pieces(tmp_path / "pieces", [stop])
     assert records == records_in_pieces
     assert_same_bits(bits(whole), bits(pieces))
 
 
-def test_each_step_is_logged_once_even_after_a_crash(tmp_path):
+def test_each_step_is_logged_once_even_after_a_crash(tmp_path: Path) -> None:
     run_in_pieces(tmp_path / "run", [5])
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:  # a crash after step 12 would have left more
         file.write('{"step": 13, "train_loss": 1.0}\n{"step": 14, "tr')
@@ -116,7 +122,7 @@ def test_each_step_is_logged_once_even_after_a_crash(tmp_path):
     assert [record["step"] for record in records if "val_loss" in record] == [4, 8, 12, 14]
 
 
-def test_evaluating_more_often_does_not_change_the_training():
+def test_evaluating_more_often_does_not_change_the_training() -> None:
     often = TrainingSettings(**{**SETTINGS.to_dict(), "eval_interval": 1, "eval_batches": 9})
     first, second = new_trainer(), new_trainer(often)
     first.train()
@@ -124,7 +130,7 @@ def test_evaluating_more_often_does_not_change_the_training():
     assert_same_bits(bits(first), bits(second))
 
 
-def test_recomputing_activations_changes_no_bit():
+def test_recomputing_activations_changes_no_bit() -> None:
     forwards = []
     trainers = []
     for on in (False, True):
@@ -132,7 +138,7 @@ def test_recomputing_activations_changes_no_bit():
         trainer = new_trainer(TrainingSettings(**settings))
         forwards.append(0)
 
-        def count(*_):
+        def count(*_: Any) -> None:
             forwards[-1] += 1
 
         trainer.model.blocks[0].feed_forward.register_forward_hook(count)
@@ -143,7 +149,7 @@ def test_recomputing_activations_changes_no_bit():
     assert forwards[1] - forwards[0] == in_training  # each block once more
 
 
-def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
+def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path: Path) -> None:
     whole, _ = run_in_pieces(tmp_path / "whole", [])
     run = RunFolder.create(tmp_path / "run")
     with run:
@@ -163,20 +169,20 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
     assert_same_bits(bits(whole), bits(resumed))
 
 
-def test_accumulated_batches_weigh_by_their_targets():
+def test_accumulated_batches_weigh_by_their_targets() -> None:
     manual_seed(0)
     model = GPT(GPTConfig(11, 8, 16, 2, 1, dropout=0.0))
     targets = [np.array([[1, 2, 3, 4]]), np.array([[5, -100, -100, -100]])]
     batches = [(np.array([[0, 1, 2, 3]]), targets[0]), (np.array([[4, 5, 6, 7]]), targets[1])]
 
     class Fixed:
-        def __iter__(self):
+        def __iter__(self) -> Any:
             return iter(batches)
 
-        def state(self):
+        def state(self) -> Any:
             return {}
 
-        def set_state(self, state):
+        def set_state(self, state: Any) -> None:
             pass
 
     together = model.loss(
@@ -188,7 +194,7 @@ def test_accumulated_batches_weigh_by_their_targets():
     assert recorder.records[0]["train_loss"] == pytest.approx(together.item(), rel=1e-6)
 
 
-def test_the_schedule_and_decay_reach_the_optimizer():
+def test_the_schedule_and_decay_reach_the_optimizer() -> None:
     recorder = Recorder()
     settings = TrainingSettings(steps=4, warmup_steps=2, learning_rate=0.3, min_learning_rate=0.0, batch_size=2)
     trainer = new_trainer(settings, [recorder])
@@ -200,11 +206,11 @@ def test_the_schedule_and_decay_reach_the_optimizer():
     assert all(p.ndim == 1 for p in plain["params"]) and plain["weight_decay"] == 0.0
 
 
-def poisoned_loss(model, batch):
+def poisoned_loss(model: GPT, batch: tuple[Any, ...]) -> Tensor:
     return model.loss(*batch) * Tensor(np.float32("nan"))
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change() -> None:
     trainer = new_trainer()
     trainer.loss = poisoned_loss
     before = {name: array.copy() for name, array in trainer.model.state_dict().items()}
@@ -214,14 +220,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_bad_steps_can_be_skipped_and_are_counted():
+def test_bad_steps_can_be_skipped_and_are_counted() -> None:
     trainer = new_trainer(TrainingSettings(**{**SETTINGS.to_dict(), "skip_bad_steps": True, "eval_interval": 0}))
     trainer.loss = poisoned_loss
     trainer.train()
     assert trainer.step == trainer.bad_steps == 12
 
 
-def test_evaluation_leaves_modes_and_weighs_by_targets():
+def test_evaluation_leaves_modes_and_weighs_by_targets() -> None:
     manual_seed(0)
     model = GPT(CONFIG)
     model.train()
@@ -237,7 +243,7 @@ def test_evaluation_leaves_modes_and_weighs_by_targets():
         evaluate(model, [])
 
 
-def test_frozen_models_and_empty_loaders_are_refused():
+def test_frozen_models_and_empty_loaders_are_refused() -> None:
     model = GPT(CONFIG).requires_grad_(False)
     with pytest.raises(ConfigError, match="nothing to train"):
         Trainer(model, WindowLoader(IDS, 8, 5))
@@ -257,12 +263,12 @@ def test_frozen_models_and_empty_loaders_are_refused():
         ({"seed": 2**40}, r"seed must be an integer in \[0, 4294967296\)"),
     ],
 )
-def test_settings_out_of_range_are_named(wrong, message):
+def test_settings_out_of_range_are_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainingSettings(**wrong)
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
     run_in_pieces(tmp_path / "run", [5])
     newest = tmp_path / "run" / "checkpoints" / "step-00000012" / OPTIMIZER
     data = bytearray(newest.read_bytes())
@@ -276,7 +282,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path):
     assert any(OPTIMIZER in notice for notice in notices) and any("falling back" in notice for notice in notices)
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     run_in_pieces(tmp_path / "run", [])
     run = RunFolder.open(tmp_path / "run")
     manual_seed(0)
@@ -285,7 +291,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         run.restore(other)
 
 
-def test_the_seed_of_the_settings_alone_fixes_a_run():
+def test_the_seed_of_the_settings_alone_fixes_a_run() -> None:
     losses = []
     for global_seed in (1, 2):
         manual_seed(0)
@@ -298,7 +304,7 @@ def test_the_seed_of_the_settings_alone_fixes_a_run():
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_a_validation_loss_that_is_not_finite_stops_or_is_none(skip):
+def test_a_validation_loss_that_is_not_finite_stops_or_is_none(skip: bool) -> None:
     settings = TrainingSettings(**{**SETTINGS.to_dict(), "skip_bad_steps": skip})
     recorder = Recorder()
     trainer = new_trainer(settings, [recorder])
@@ -313,9 +319,9 @@ def test_a_validation_loss_that_is_not_finite_stops_or_is_none(skip):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal here")
-def test_a_lost_connection_stops_after_the_step_unless_it_is_ignored():
+def test_a_lost_connection_stops_after_the_step_unless_it_is_ignored() -> None:
     class HangUp(Callback):
-        def step_finished(self, trainer, record):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGHUP)
 
     trainer = new_trainer(callbacks=[HangUp()])

@@ -1,5 +1,7 @@
 """The verification of gradients covers every primitive, op, layer and model, and finds wrong gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from wrong_gradient import broken
@@ -44,7 +46,9 @@ def test_the_gradients_of_a_model_are_right() -> None:
     assert one.slopes > 500
 
 
-def test_a_wrong_gradient_is_reported_with_exit_code_1(monkeypatch, capsys) -> None:
+def test_a_wrong_gradient_is_reported_with_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(FUSED, "silu", broken("silu", 1.001))
     (one,) = proof.prove("silu")
     assert "1.001 times what it should be" in one.problem
@@ -55,8 +59,8 @@ def test_a_wrong_gradient_is_reported_with_exit_code_1(monkeypatch, capsys) -> N
     assert err == "tinygrad-llm gradcheck: 1 of 1 are wrong: silu\n"
 
 
-def test_an_error_in_an_op_is_a_problem_of_its_row(monkeypatch) -> None:
-    def fails(*_args, **_kwargs):
+def test_an_error_in_an_op_is_a_problem_of_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: Any, **_kwargs: Any) -> None:
         raise ValueError("no such thing")
 
     monkeypatch.setitem(FUSED, "silu", Pair(fails, ops.silu))
@@ -64,7 +68,7 @@ def test_an_error_in_an_op_is_a_problem_of_its_row(monkeypatch) -> None:
     assert "ValueError: no such thing" in one.problem
 
 
-def test_an_op_without_a_case_is_wrong(monkeypatch) -> None:
+def test_an_op_without_a_case_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FUSED, "something_new", FUSED["silu"])
     (one,) = proof.prove("something_new")
     assert not one.ok

@@ -6,7 +6,7 @@ from pathlib import Path
 from tinygrad_llm.verify import proof, proof_report
 
 
-def test_the_page_links_each_row_to_its_source(tmp_path) -> None:
+def test_the_page_links_each_row_to_its_source(tmp_path: Path) -> None:
     for name, file, definition in [("silu", "functions/activation.py", "def silu("), ("SiLU", "", "class SiLU(")]:
         (one,) = proof.prove(name)
         path, _, line = one.source.rpartition(":")
