@@ -64,7 +64,7 @@ class Conversation:
         self.turns.clear()
 
     def answer(self, text: str, max_new_tokens: int) -> Iterator[str]:
-        """The answer, piece by piece. Old turns that do not fit the context beside it are forgotten, oldest first.
+        """The answer, piece by piece. Turns that do not fit the context together with it are forgotten, oldest first.
 
         However the answer ends, the part that was generated joins the conversation.
 

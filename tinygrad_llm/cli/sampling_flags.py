@@ -12,7 +12,7 @@ from tinygrad_llm.generate.sampling import Sampling
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser, defaults: Sampling) -> None:
-    """Add a flag for each setting of `Sampling`, whose help tells its value in `defaults`, and --seed."""
+    """Add a flag for each setting of `Sampling`, with its value in `defaults` in the help, and --seed."""
     add_flags(parser, defaults)
     parser.add_argument(
         "--seed", type=int, metavar="N", help="seed of the random numbers: the same seed writes the same text"

@@ -1,4 +1,4 @@
-"""The windows of a text in order, in batches: what a loss is measured on."""
+"""The windows of a text in order, in batches, for the validation loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_llm.data.windows import SlidingWindows
 
 
 class WindowBatches:
-    """The windows of a text in order, as a sequence of batches: what a loss is measured on.
+    """The windows of a text in order, as a sequence of batches, for the validation loss.
 
     Shapes: ids (N,) -> item i: (B, context_length) twice, the second shifted by one; the last may have fewer rows
     Raises: DataError if the ids are too few for one window

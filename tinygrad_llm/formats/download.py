@@ -1,6 +1,6 @@
 """Downloading one file whose sha256 is known: resumed where it broke off, within a time limit, checked, atomic.
 
-Bytes are collected in `NAME.part` beside the file. A connection that breaks is resumed from there, in this call or a
+Bytes are collected in `NAME.part` in the same folder. A connection that breaks is resumed from there, in this call or a
 later one. The file takes its name only when size and sha256 are right, so a file of that name is always right.
 """
 

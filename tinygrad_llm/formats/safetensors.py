@@ -36,7 +36,7 @@ from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 
 JSON_SPACE = b" \t\n\r"
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
-LARGEST = 2**63 - 1  # bytes of one array, and each of its axes: what NumPy can count
+LARGEST = 2**63 - 1  # bytes of one array, and each of its axes: NumPy's limit
 MOST_AXES = 64  # of a NumPy array
 MOST_STRAY_BRACKETS = 10_000  # in names and metadata
 METADATA = "__metadata__"

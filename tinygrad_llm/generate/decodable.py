@@ -66,7 +66,7 @@ class Decodable(Protocol):
 
 @runtime_checkable
 class RowSelectable(Protocol):
-    """A decodable whose rows depend on something beside their ids, such as the source texts of a translation."""
+    """A decodable whose rows depend on more than their ids, such as the source texts of a translation."""
 
     def select(self, rows: Array) -> Decodable:
         """The same with row rows[i] as row i. Shapes: rows (N,)"""

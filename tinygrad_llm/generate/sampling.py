@@ -68,11 +68,11 @@ def keep_top_p(logits: Array, p: float) -> Array:
     """
     if p == 1:
         return logits
-    likeliest_first = np.argsort(-logits, axis=-1, kind="stable")
-    probabilities = np.take_along_axis(softmax(logits), likeliest_first, axis=-1)
+    descending = np.argsort(-logits, axis=-1, kind="stable")
+    probabilities = np.take_along_axis(softmax(logits), descending, axis=-1)
     before = probabilities.cumsum(axis=-1, dtype=np.float64) - probabilities  # of the more likely tokens together
     kept = np.empty(logits.shape, bool)
-    np.put_along_axis(kept, likeliest_first, before < p, axis=-1)
+    np.put_along_axis(kept, descending, before < p, axis=-1)
     return np.where(kept, logits, -np.inf)
 
 

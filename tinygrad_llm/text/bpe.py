@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError, TokenizerError
 from tinygrad_llm.text.bpe_encoding import SPLIT_PATTERN, encode_piece, parts_for_tiktoken, split_pieces
 from tinygrad_llm.text.bpe_training import count_pieces, train_ranks
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-level BPE with GPT-2's split pattern, trained here or built from ranks.
+    """Byte-level BPE with GPT-2's split pattern, trained on a text or built from ranks.
 
     >>> tokenizer = BPETokenizer.train("low low lower slow slower slow", vocab_size=261)
     >>> tokenizer.encode("slower")
@@ -47,9 +48,9 @@ class BPETokenizer(Tokenizer):
     kind = "bpe"
 
     def __init__(self, ranks: dict[bytes, int], special_tokens: dict[str, int] | None = None) -> None:
-        """From every token's rank, which is its id, and the special tokens' ids.
+        """`ranks` maps each token to its rank, which is its id; `special_tokens` maps each special token to its id.
 
-        Ranks and special ids together must be 0..n-1, each once, and all 256 single bytes must be there.
+        Ranks and special ids together must be 0..n-1, each once, and all 256 single bytes must be tokens.
 
         Raises: TokenizerError otherwise
         """
@@ -72,20 +73,19 @@ class BPETokenizer(Tokenizer):
         min_pair_count: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> BPETokenizer:
-        """The tokenizer that `train_ranks` learns from a text or several; special tokens take the last ids.
+        """Train on a text or several (see bpe_training.py); special tokens get the last ids.
 
-        Special tokens are left out of the text before it is counted. `progress(merges_done, merges_in_all)` is called
-        after each merge. The vocabulary stays smaller than `vocab_size` where no pair of neighbours occurs
-        `min_pair_count` times any more: read the size from the tokenizer.
+        Special tokens in the text are not counted. `progress(merges_done, merges_total)` is called after each merge.
+        Training ends early if no pair of adjacent tokens occurs `min_pair_count` times: `vocab_size` of the tokenizer
+        is smaller then.
 
-        Units: vocab_size in tokens, the 256 bytes and the special tokens included
-        Raises: ConfigError if `vocab_size` has no room for those or `min_pair_count` is below 1, TokenizerError if a
+        Units: vocab_size in tokens, with the 256 bytes and the special tokens
+        Raises: ConfigError if `vocab_size` is too small for those or `min_pair_count` is below 1, TokenizerError if a
                 text is not valid Unicode
         """
         if not isinstance(text, Iterable):
             raise TokenizerError(f"BPE is trained on a str or several; got {type(text).__name__}")
-        if isinstance(min_pair_count, bool) or not isinstance(min_pair_count, int) or min_pair_count < 1:
-            raise ConfigError(f"min_pair_count must be an integer of at least 1; got {min_pair_count!r}")
+        expect_count("BPETokenizer.train", "min_pair_count", min_pair_count)
         names = expect_special_tokens(special_tokens)
         smallest = 256 + len(names)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int | np.integer) or vocab_size < smallest:
@@ -95,10 +95,10 @@ class BPETokenizer(Tokenizer):
             )
         counts = count_pieces([text] if isinstance(text, str) else text, names)
         ranks = train_ranks(counts, int(vocab_size) - smallest, min_pair_count, progress)
-        return BPETokenizer(ranks, {name: len(ranks) + place for place, name in enumerate(names)})
+        return BPETokenizer(ranks, {name: len(ranks) + index for index, name in enumerate(names)})
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of `text` at tiktoken's speed, special tokens' text taken like any other.
+        """The ids of `text`, computed by tiktoken; the text of a special token is encoded as ordinary text.
 
         Raises: TokenizerError if the text is not valid Unicode
         """
@@ -108,47 +108,47 @@ class BPETokenizer(Tokenizer):
         return ids
 
     def encode_readable(self, text: str) -> list[int]:
-        """What `encode_ordinary` computes, in Python, to be read: split into pieces, join pairs by rank.
+        """The ids of `encode_ordinary`, computed in Python: split into pieces, merge pairs by rank.
 
         Raises: TokenizerError if the text is not valid Unicode
         """
         ids: list[int] = []
         for piece in split_pieces(expect_text(text)):
             content = piece.encode()
-            whole = self.ranks.get(content)  # most pieces are one token, found without joining
+            whole = self.ranks.get(content)  # most pieces are one token, found without merging
             ids.extend([whole] if whole is not None else encode_piece(content, self.ranks))
         return ids
 
     def encode_to_array(self, text: str, allowed_special: AllowedSpecial = ()) -> NDArray[Any]:
-        """The same ids as `encode`, as an array of `id_dtype`, without a Python integer in between.
+        """The ids of `encode` as an array of `id_dtype`, without creating Python integers.
 
         Shapes: -> (T,)
         Raises: TokenizerError as `encode`
         """
         allowed = expect_allowed(text, self._special_tokens, allowed_special)
         if len(allowed) < 2 and len(parts_for_tiktoken(text)) == 1:
-            # The usual text: tiktoken finds the one special token itself. Of several it need not take the longest.
+            # The common case: tiktoken finds a single special token itself. Of several it may not take the longest.
             ids = self.tiktoken_encoding.encode_to_numpy(text, allowed_special=allowed, disallowed_special=())
             return ids.astype(self.id_dtype)
         rows = []
-        for place, part in enumerate(split_at_special_tokens(text, allowed)):
-            if place % 2:
+        for index, part in enumerate(split_at_special_tokens(text, allowed)):
+            if index % 2:
                 rows.append(np.array([self._special_tokens[part]], dtype=self.id_dtype))
             else:
-                for smaller in parts_for_tiktoken(part):
-                    ids = self.tiktoken_encoding.encode_to_numpy(smaller, disallowed_special=())
+                for short_part in parts_for_tiktoken(part):
+                    ids = self.tiktoken_encoding.encode_to_numpy(short_part, disallowed_special=())
                     rows.append(ids.astype(self.id_dtype))
         return np.concatenate(rows) if rows else np.empty(0, dtype=self.id_dtype)
 
     @property
     def encoding_threads(self) -> int:
-        """One for each core: tiktoken lets other threads run while it works."""
-        _ = self.tiktoken_encoding  # made once, before several threads ask for it
+        """One per core: tiktoken releases the GIL."""
+        _ = self.tiktoken_encoding  # created once, before several threads use it
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @functools.cached_property
     def tiktoken_encoding(self) -> tiktoken.Encoding:
-        """The same vocabulary as a `tiktoken.Encoding`, made when first asked for."""
+        """The same vocabulary as a `tiktoken.Encoding`, created on first use."""
         import tiktoken
 
         return tiktoken.Encoding(
@@ -159,9 +159,9 @@ class BPETokenizer(Tokenizer):
         )
 
     def with_special_tokens(self, names: Iterable[str]) -> Self:
-        """A copy with more special tokens, whose ids follow the present ones: none of the old ids changes.
+        """A copy with more special tokens, whose ids follow the existing ones; no existing id changes.
 
-        A model for the copy needs as many more rows in its embedding and its head.
+        A model needs one more row per new token in its embedding and its head.
 
         Raises: TokenizerError for names that are not new
         """
@@ -169,7 +169,7 @@ class BPETokenizer(Tokenizer):
         known = [name for name in new if name in self._special_tokens]
         if known:
             raise TokenizerError(f"new special tokens must be new; this vocabulary has {known}")
-        added = {name: self.vocab_size + place for place, name in enumerate(new)}
+        added = {name: self.vocab_size + index for index, name in enumerate(new)}
         return type(self)(self.ranks, self._special_tokens | added)
 
     def state(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class BPETokenizer(Tokenizer):
 
 
 def _expect_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int]) -> None:
-    """Everything that tiktoken takes for granted, and panics over when it is not so.
+    """Check everything that tiktoken assumes; it panics otherwise.
 
     Raises: TokenizerError
     """
