@@ -66,4 +66,15 @@ def test_an_axis_that_is_not_there(op: str, side: str) -> None:
     with pytest.raises(ShapeError, match=rf"{op}: axis must be an integer in \[-2, 2\) for 2 axes; got 2"):
         getattr(FUSED[op], side)(Tensor(np.ones((2, 3))), axis=2)
     with pytest.raises(ShapeError, match="axis"):
-        getattr(FUSED[op], side)(Tensor(1.0))
+        getattr(FUSED[op], side)(Tensor(1.0), axis=1)
+
+
+@both_sides
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize(("op", "value"), [("softmax", 1.0), ("log_softmax", 0.0)])
+def test_a_0d_tensor_is_one_number_along_axis_0(op: str, value: float, axis: int, side: str) -> None:
+    x = Tensor(np.float64(3.0), requires_grad=True)
+    y = getattr(FUSED[op], side)(x, axis=axis)
+    assert (y.shape, y.item()) == ((), value)
+    y.backward()
+    assert x.grad == 0.0

@@ -139,3 +139,17 @@ def test_axes_that_do_not_exist(name: str) -> None:
 def test_the_largest_of_nothing(name: str) -> None:
     with pytest.raises(ShapeError, match=r"at least one element along \(0,\); got shape \(0, 3\)"):
         getattr(Tensor(np.ones((0, 3))), name)(axis=0)
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "logsumexp", "cumsum"])
+def test_a_0d_tensor_is_reduced_along_axis_0_as_pytorch_does(name, axis):
+    x = Tensor(np.float64(3.0), requires_grad=True)
+    y = getattr(x, name)(axis)
+    assert (y.shape, y.item()) == ((), 3.0)
+    y.backward()
+    assert x.grad == 1.0
+    assert x.argmax(axis).item() == 0
+    assert x.squeeze(axis).shape == ()
+    with pytest.raises(ShapeError, match="axis must be"):
+        getattr(x, name)(1)

@@ -90,7 +90,6 @@ def test_astype_goes_on_in_another_dtype_and_the_gradient_returns_in_its_own() -
         (lambda x: x.permute(0, 0), "named once"),
         (lambda x: x.permute(0, 2), r"axis must be an integer in \[-2, 2\)"),
         (lambda x: x.transpose(0, 2), "transpose: axis"),
-        (lambda x: x.squeeze(0), r"must have size 1; got 0 of shape \(2, 3\)"),
         (lambda x: x.squeeze(5), "squeeze: axis"),
         (lambda x: x.unsqueeze(3), r"unsqueeze: axis must be an integer in \[-3, 3\)"),
         (lambda x: x.broadcast_to((2, 4)), r"\(2, 3\) does not broadcast to \(2, 4\)"),
@@ -101,3 +100,9 @@ def test_astype_goes_on_in_another_dtype_and_the_gradient_returns_in_its_own() -
 def test_shapes_that_cannot_be(call, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         call(Tensor(np.ones((2, 3))))
+
+
+def test_squeeze_leaves_an_axis_of_another_size_as_pytorch_does():
+    x = Tensor(np.ones((1, 3)))
+    assert x.squeeze(1).shape == (1, 3)
+    assert x.squeeze((0, 1)).shape == (3,)

@@ -21,6 +21,7 @@ from tinygrad_llm.tensor import Tensor
 def rms_norm_composed(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
     """The definition: what `rms_norm` must equal, gradients included."""
     x = as_tensor(x)
+    expect_axes("rms_norm", x, 1)
     return x * ((x * x).mean(axis=-1, keepdims=True) + eps) ** -0.5 * weight
 
 

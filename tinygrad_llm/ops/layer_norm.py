@@ -17,6 +17,7 @@ from tinygrad_llm.tensor import Tensor
 def layer_norm_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """The definition: what `layer_norm` must equal, gradients included."""
     x = as_tensor(x)
+    expect_axes("layer_norm", x, 1)
     centred = x - x.mean(axis=-1, keepdims=True)
     centred = centred - centred.mean(axis=-1, keepdims=True)  # what rounding left of the mean
     variance = (centred * centred).mean(axis=-1, keepdims=True)

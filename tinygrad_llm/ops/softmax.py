@@ -7,16 +7,16 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
-from tinygrad_llm.primitives.operands import as_float, normalized_axis
+from tinygrad_llm.primitives.operands import as_float, reduced_axis
 from tinygrad_llm.tensor import Tensor
 
 
 def softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
     """The definition: what `softmax` must equal, gradients included."""
     x = as_float(x)
-    axis = normalized_axis("softmax", axis, x.ndim)
-    powers = (x - _largest(x.data, axis)).exp()
-    return powers / powers.sum(axis=axis, keepdims=True)
+    along = reduced_axis("softmax", axis, x.ndim)
+    powers = (x - _largest(x.data, along)).exp()
+    return powers / powers.sum(axis=along, keepdims=True)
 
 
 @fuses(softmax_composed)
@@ -32,14 +32,14 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
     Raises: ShapeError if x has no such axis
     """
     x = as_float(x)
-    axis = normalized_axis("softmax", axis, x.ndim)
-    p = x.data - _largest(x.data, axis)
+    along = reduced_axis("softmax", axis, x.ndim)
+    p = np.asarray(x.data - _largest(x.data, along))
     np.exp(p, out=p)
-    p /= np.add.reduce(p, axis=axis, keepdims=True)
+    p /= np.add.reduce(p, axis=along, keepdims=True)
 
     def backward(dp: Array) -> Gradients:
-        dx = dp * p
-        dx -= p * np.add.reduce(dx, axis=axis, keepdims=True)
+        dx = np.asarray(dp * p)
+        dx -= p * np.add.reduce(dx, axis=along, keepdims=True)
         return (dx,)
 
     return record_operation(p, (x,), backward)
@@ -48,9 +48,9 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
 def log_softmax_composed(x: TensorLike, axis: int = -1) -> Tensor:
     """The definition: what `log_softmax` must equal, gradients included."""
     x = as_float(x)
-    axis = normalized_axis("log_softmax", axis, x.ndim)
-    x = x - _largest(x.data, axis)
-    return x - x.logsumexp(axis=axis, keepdims=True)
+    along = reduced_axis("log_softmax", axis, x.ndim)
+    x = x - _largest(x.data, along)
+    return x - x.logsumexp(axis=along, keepdims=True)
 
 
 @fuses(log_softmax_composed)
@@ -64,19 +64,19 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     Raises: ShapeError if x has no such axis
     """
     x = as_float(x)
-    axis = normalized_axis("log_softmax", axis, x.ndim)
-    y = x.data - _largest(x.data, axis)
-    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+    along = reduced_axis("log_softmax", axis, x.ndim)
+    y = np.asarray(x.data - _largest(x.data, along))
+    y -= np.log(np.add.reduce(np.exp(y), axis=along, keepdims=True))
 
     def backward(dy: Array) -> Gradients:
-        dx = np.exp(y)
-        dx *= np.add.reduce(dy, axis=axis, keepdims=True)
+        dx = np.asarray(np.exp(y))
+        dx *= np.add.reduce(dy, axis=along, keepdims=True)
         return (np.subtract(dy, dx, out=dx),)
 
     return record_operation(y, (x,), backward)
 
 
-def _largest(x: Array, axis: int) -> Array:
+def _largest(x: Array, axis: int | tuple[()]) -> Array:
     """The largest element along `axis`, or 0 where that is -infinity: a row of nothing has no probabilities."""
     largest = np.maximum.reduce(x.real, axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(largest), np.zeros((), largest.dtype), largest)

@@ -96,9 +96,14 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 def normalized_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a sorted tuple of axes counted from the left; None means all. Raises ShapeError for a bad one."""
+    """`axis` as a sorted tuple of axes counted from the left; None means all. Raises ShapeError for a bad one.
+
+    A 0-d array is reduced along axis 0 or -1 as if it were of shape (1,): over none of its axes.
+    """
     if axis is None:
         return tuple(range(ndim))
+    if not ndim and isinstance(axis, int | np.integer) and axis in (0, -1):
+        return ()
     axes = axis if isinstance(axis, tuple | list) else (axis,)
     for one in axes:
         if not isinstance(one, int | np.integer) or not -ndim <= one < ndim:
@@ -112,6 +117,11 @@ def normalized_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
 def normalized_axis(name: str, axis: int, ndim: int) -> int:
     """One axis, counted from the left."""
     return normalized_axes(name, (axis,), ndim)[0]
+
+
+def reduced_axis(name: str, axis: int, ndim: int) -> int | tuple[()]:
+    """One axis, counted from the left, for a NumPy reduction; of a 0-d array, axis 0 or -1 is none of its axes."""
+    return normalized_axis(name, axis, ndim) if ndim or axis not in (0, -1) else ()
 
 
 def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

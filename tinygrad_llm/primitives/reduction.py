@@ -112,6 +112,8 @@ class Reduction(Variable):
 
     def cumsum(self, axis: int) -> Tensor:
         """zₜ = x₀ + … + xₜ along `axis`;  dxₜ = dzₜ + dzₜ₊₁ + …, the running sum from the other end."""
+        if not self.ndim and axis in (0, -1):  # one number is its own running sum
+            return self.sum()
         axis = normalized_axis("cumsum", axis, self.ndim)
 
         def backward(dz: Array) -> Gradients:

@@ -64,11 +64,8 @@ class Shape(Variable):
         return self.permute(*reversed(range(self.ndim)))
 
     def squeeze(self, axis: Axis = None) -> Tensor:
-        """Drop axes of size 1: all of them, or those named. Raises ShapeError if a named axis is not 1."""
-        named = normalized_axes("squeeze", axis, self.ndim)
-        dropped = tuple(i for i in named if self.shape[i] == 1)
-        if axis is not None and dropped != named:
-            raise ShapeError(f"squeeze: the axes named must have size 1; got {axis} of shape {self.shape}")
+        """Drop axes of size 1: all of them, or those named; a named axis of another size stays, as in PyTorch."""
+        dropped = tuple(i for i in normalized_axes("squeeze", axis, self.ndim) if self.shape[i] == 1)
         before = self.shape
 
         def backward(dz: Array) -> Gradients:
