@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_base import call, make_base
+from tiny_base import call, make_base, save_base
 
 from tinygrad_llm.cli import chat
 from tinygrad_llm.cli.chat import Conversation
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.train import load
 
 
@@ -152,3 +154,12 @@ def test_without_a_seed_answers_vary(
         assert code == 0
         seeds.add(printed.split("Seed: ")[1])
     assert len(seeds) > 1
+
+
+def test_a_vocabulary_without_a_line_end_can_start_a_text_and_have_a_second_turn(tmp_path, capsys, monkeypatch):
+    tokenizer = CharTokenizer.train("abc")
+    model = GPT(GPTConfig(3, 16, embedding_dim=8, num_heads=2, num_layers=1))
+    base = save_base(tmp_path / "base", "gpt", model, tokenizer)
+    assert "got" not in say(capsys, monkeypatch, base, "ab", "ba")
+    code, text, errors = call(capsys, "generate", "--model", base, "--seed", "0", "--max-new-tokens", "3")
+    assert (code, errors) == (0, []) and len(text.strip()) == 3
