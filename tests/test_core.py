@@ -14,7 +14,7 @@ PACKAGE = Path(tinygrad_llm.__file__).parent
 CORE_FOLDERS = ("primitives", "ops", "nn")
 CORE_FILES = (
     *("__init__.py", "errors.py", "lazy.py", "arrays.py", "checks.py", "settings.py", "random.py"),
-    *("buffers.py", "versions.py", "graph.py", "tensor.py"),
+    *("buffers.py", "versions.py", "graph.py", "variable.py", "tensor.py"),
     *("models/__init__.py", "models/pretrained.py", "models/language_model.py", "models/gpt.py"),
     *("optim/__init__.py", "optim/blocks.py", "optim/optimizer.py", "optim/adamw.py", "optim/clipping.py"),
     "optim/schedules.py",

@@ -34,11 +34,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from tinygrad_llm import buffers, versions
-from tinygrad_llm.arrays import Array, as_array
-from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.errors import GraphError
 
-if TYPE_CHECKING:
-    from tinygrad_llm.tensor import Tensor  # for annotations alone: the class stands above the graph
+if TYPE_CHECKING:  # for annotations alone: these classes stand above the graph
+    from tinygrad_llm.tensor import Tensor
+    from tinygrad_llm.variable import Variable
 
 Gradients: TypeAlias = "Sequence[Array | None]"
 Backward: TypeAlias = "Callable[[Array], Gradients]"
@@ -109,97 +110,6 @@ def observe(observer: Observer) -> Iterator[None]:
 
 
 # -- recording
-
-
-class Variable:
-    """The part of a Tensor that the graph knows: its array, its gradient and the operation that made it.
-
-    `Tensor` adds the operations (a class for each file of primitives/), construction, printing and conversion.
-    """
-
-    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "node")
-
-    data: Array
-    grad: Array | None  # dL/d(data), of the same shape, once a backward has reached it
-    node: Node | None  # the operation that made it, or None for a leaf
-    collects_gradient: bool  # a leaf whose `grad` a backward adds to
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether backward reaches it: a leaf that asked for a gradient, or anything computed from one."""
-        return self.collects_gradient or self.node is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        if self.node is not None and not value:
-            raise GraphError("requires_grad: a computed Tensor always requires it; use detach() to leave the graph")
-        if value and self.data.dtype.kind not in "fc":
-            raise DTypeError(
-                f"requires_grad: only floating-point Tensors have gradients; got {self.data.dtype}; "
-                "give dtype=numpy.float32"
-            )
-        self.collects_gradient = bool(value) and self.node is None
-
-    def backward(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> None:
-        """Add dL/d(leaf) to the `.grad` of every leaf that this Tensor, L, was computed from.
-
-        `gradient` is dL/d(self), of the same shape; it may be left out only for a single element, where it is 1. The
-        graph is freed unless `retain_graph`. Raises GraphError where there is nothing to walk.
-        """
-        for _ in self.backward_steps(gradient, retain_graph):
-            pass
-
-    def backward_steps(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> Iterator[None]:
-        """`backward` as an iterator, one operation per step, for inspection.
-
-        If it is not exhausted, the remaining graph is kept.
-        """
-        if not self.requires_grad:
-            raise GraphError(
-                "backward: this Tensor was not computed from one with requires_grad=True, or under no_grad; "
-                "there is nothing to differentiate"
-            )
-        if gradient is None:
-            if self.data.size != 1:
-                raise GraphError(
-                    f"backward: without a gradient, the Tensor must have one element; got shape {self.shape}; "
-                    "reduce it (sum or mean), or give a gradient of that shape"
-                )
-            start = np.ones_like(self.data)
-        else:
-            given = gradient.data if isinstance(gradient, Variable) else gradient
-            start = as_array(given, self.data.dtype).view()  # a view: it is made read-only, the caller's is not
-            if start.shape != self.shape:
-                raise ShapeError(f"backward: gradient must have the Tensor's shape {self.shape}; got {start.shape}")
-        if self.node is None:
-            self.collect(start)
-        else:
-            yield from _walk_back(self.node, start, retain_graph)
-
-    def collect(self, gradient: Array) -> None:
-        """Add `gradient` to this leaf's own."""
-        if self.grad is not None:
-            self.grad += gradient
-        elif gradient.flags.writeable and not buffers.is_view(gradient):
-            self.grad = gradient
-        else:  # shared with another branch: a leaf's own gradient may be clipped or added to in place
-            self.grad = gradient.copy()
 
 
 class Node:
@@ -306,7 +216,7 @@ def _nodes_behind(root: Node) -> list[Node]:
     return found
 
 
-def _walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]:
+def walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]:
     """Hand `gradient` back through the graph behind `root`, newest operation first, one at each step."""
     pending = _nodes_behind(root)
     root.grad = gradient

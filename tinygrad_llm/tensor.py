@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
-from tinygrad_llm.graph import TensorLike, Variable, class_of_results, is_grad_enabled, plain_tensor
+from tinygrad_llm.graph import TensorLike, class_of_results, is_grad_enabled, plain_tensor
 from tinygrad_llm.primitives import (
     Arithmetic,
     Comparison,
@@ -26,6 +26,7 @@ from tinygrad_llm.primitives import (
     as_tensor,
     stack,
 )
+from tinygrad_llm.variable import Variable
 
 
 @class_of_results

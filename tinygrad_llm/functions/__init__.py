@@ -15,6 +15,7 @@ A family's file must not have the name of one of its functions, because the pack
     activation       silu
     rotary           rotate
     lookup           embedding with padding_idx
+    error_function   erf and its derivative on arrays, for Tensor.erf and the exact GELU
 
 >>> from tinygrad_llm import Tensor, functions
 >>> x = Tensor([[1.0, 4.0], [3.0, 2.0]], requires_grad=True)

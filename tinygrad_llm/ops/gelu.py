@@ -10,13 +10,12 @@ import math
 
 import numpy as np
 
-from tinygrad_llm import buffers
+from tinygrad_llm import buffers, primitives
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import value_and_slope
-from tinygrad_llm.primitives.error_function import erf
 from tinygrad_llm.primitives.operands import as_float
 from tinygrad_llm.tensor import Tensor
 
@@ -78,7 +77,7 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
 
 
 def _gelu_exact_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
-    phi = erf(np.multiply(x, math.sqrt(0.5), out=scratch[0]))
+    phi = primitives.error_function.erf(np.multiply(x, math.sqrt(0.5), out=scratch[0]))
     phi += 1
     phi *= 0.5
     np.multiply(x, phi, out=y)

@@ -4,6 +4,9 @@ A file's class holds the methods that Tensor inherits, so that `x.exp` leads to 
 not methods of one Tensor (`cat`, `stack`, `where`, ...) stand below the class.
 """
 
+from typing import TYPE_CHECKING
+
+from tinygrad_llm.lazy import lazy_imports
 from tinygrad_llm.primitives.arithmetic import Arithmetic
 from tinygrad_llm.primitives.comparison import Comparison, maximum, minimum, where
 from tinygrad_llm.primitives.elementwise import Elementwise
@@ -15,5 +18,10 @@ from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.primitives.reduction import Reduction
 from tinygrad_llm.primitives.shape import Shape
 
+if TYPE_CHECKING:  # loaded by the first call of erf or of the exact GELU
+    from tinygrad_llm.functions import error_function as error_function
+
 __all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "NumpyFunctions", "Reduction"]
 __all__ += ["Shape", "as_tensor", "cat", "maximum", "minimum", "pad", "split", "stack", "where"]
+
+__getattr__, __dir__ = lazy_imports(__name__)

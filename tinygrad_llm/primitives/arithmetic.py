@@ -10,8 +10,9 @@ import numpy as np
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
-from tinygrad_llm.graph import Gradients, TensorLike, Variable, is_grad_enabled, plain_tensor, record_operation
+from tinygrad_llm.graph import Gradients, TensorLike, is_grad_enabled, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import as_float, as_tensor, beside, operands, unbroadcast, wanted_shape
+from tinygrad_llm.variable import Variable
 from tinygrad_llm.versions import mark_written
 
 if TYPE_CHECKING:

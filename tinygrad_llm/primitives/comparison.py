@@ -10,8 +10,9 @@ import numpy as np
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
-from tinygrad_llm.graph import Gradients, TensorLike, Variable, plain_tensor, record_operation
+from tinygrad_llm.graph import Gradients, TensorLike, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import beside, operands, unbroadcast, wanted_shape
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor

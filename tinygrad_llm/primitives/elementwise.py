@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_llm import buffers
+from tinygrad_llm import buffers, primitives
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.graph import Gradients, Variable, record_operation
-from tinygrad_llm.primitives import error_function
+from tinygrad_llm.graph import Gradients, record_operation
 from tinygrad_llm.primitives.operands import as_float
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -104,6 +104,6 @@ class Elementwise(Variable):
         a = x.data
 
         def backward(dz: Array) -> Gradients:
-            return (dz * error_function.erf_derivative(a),)
+            return (dz * primitives.error_function.erf_derivative(a),)
 
-        return record_operation(error_function.erf(a), (x,), backward)
+        return record_operation(primitives.error_function.erf(a), (x,), backward)

@@ -8,9 +8,10 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
-from tinygrad_llm.graph import Gradients, TensorLike, Variable, record_operation
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.primitives.arithmetic import refuse_recorded_write
 from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.variable import Variable
 from tinygrad_llm.versions import mark_written
 
 if TYPE_CHECKING:

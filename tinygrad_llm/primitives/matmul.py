@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.graph import Gradients, TensorLike, Variable, record_operation
+from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.primitives.operands import as_tensor, operands_of_one_dtype, unbroadcast, wanted_shape
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor

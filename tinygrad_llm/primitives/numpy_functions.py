@@ -14,10 +14,11 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import GraphError
-from tinygrad_llm.graph import Variable, is_grad_enabled
+from tinygrad_llm.graph import is_grad_enabled
 from tinygrad_llm.primitives.comparison import where
 from tinygrad_llm.primitives.joining import cat, split, stack
 from tinygrad_llm.primitives.operands import as_tensor, beside
+from tinygrad_llm.variable import Variable
 
 # NumPy's name -> the method of the first operand; the other operands are its arguments.
 METHODS = {

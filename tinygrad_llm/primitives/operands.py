@@ -13,7 +13,8 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, ShapeError
-from tinygrad_llm.graph import Axis, TensorLike, Variable, plain_tensor
+from tinygrad_llm.graph import Axis, TensorLike, plain_tensor
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor

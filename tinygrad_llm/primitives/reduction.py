@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.graph import Axis, Gradients, Variable, plain_tensor, record_operation
+from tinygrad_llm.graph import Axis, Gradients, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import (
     as_float,
     count_along,
@@ -17,6 +17,7 @@ from tinygrad_llm.primitives.operands import (
     normalized_axes,
     normalized_axis,
 )
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError, ShapeError
-from tinygrad_llm.graph import Axis, Gradients, Variable, plain_tensor, record_operation
+from tinygrad_llm.graph import Axis, Gradients, plain_tensor, record_operation
 from tinygrad_llm.primitives.operands import as_sizes, normalized_axes, normalized_axis, unbroadcast
+from tinygrad_llm.variable import Variable
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tinygrad_llm.errors import DTypeError
-from tinygrad_llm.primitives.error_function import erf, erf_derivative
+from tinygrad_llm.functions.error_function import erf, erf_derivative
 
 any_shape = npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7)
 
