@@ -80,6 +80,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the whole CPU time, the tests that took most of it, and those that took more than the limit."""
     seconds = config.stash[CPU_SECONDS]
     slowest = sorted(seconds, key=seconds.__getitem__, reverse=True)[: config.getoption("cpu_slowest")]
+    if not seconds:
+        return
     terminalreporter.section(f"CPU time: {sum(seconds.values()):.1f} s in {len(seconds):,} tests; most of it in")
     for test in slowest:
         terminalreporter.write_line(f"{seconds[test]:6.2f} s  {test}")

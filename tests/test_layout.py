@@ -1,5 +1,6 @@
 """Tests mirror the package: tests/<room>/test_<name>.py tests tinygrad_llm/<room>/<name>.py."""
 
+import ast
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -31,6 +32,7 @@ ABOUT_MORE_THAN_ONE_FILE = {
     "nn/test_book_figures.py": "figures of the book's chapters 3 and 4",
     "nn/test_layers.py": "the small layers",
     "ops/test_op_contract.py": "the contract of every op",
+    "ops/test_rounding.py": "rounding of all ops in float32",
     "runs/test_killed_processes.py": "training processes that are killed",
     "torch_words": "code in PyTorch's words",
     "train/test_learning_rates.py": "the schedules of a run",
@@ -58,3 +60,18 @@ def test_every_test_file_is_named_after_the_file_that_it_tests() -> None:
 
 def test_the_list_of_other_test_files_is_true() -> None:
     assert [name for name in ABOUT_MORE_THAN_ONE_FILE if not (TESTS / name).exists()] == []
+
+
+def test_every_function_of_the_tests_is_annotated() -> None:
+    """But for the book's code and other snippets in `torch_words`, which are quoted as they are."""
+    bare = []
+    for file in sorted(TESTS.rglob("*.py")):
+        if file.parent.name == "torch_words" and not file.name.startswith("test_"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                names = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
+                names += ["its result"] * (node.returns is None)
+                bare += [f"{file.relative_to(TESTS)}:{node.lineno} {node.name}: {name}" for name in names]
+    assert bare == []

@@ -156,7 +156,9 @@ def test_without_a_seed_answers_vary(
     assert len(seeds) > 1
 
 
-def test_a_vocabulary_without_a_line_end_can_start_a_text_and_have_a_second_turn(tmp_path, capsys, monkeypatch):
+def test_a_vocabulary_without_a_line_end_can_start_a_text_and_have_a_second_turn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = CharTokenizer.train("abc")
     model = GPT(GPTConfig(3, 16, embedding_dim=8, num_heads=2, num_layers=1))
     base = save_base(tmp_path / "base", "gpt", model, tokenizer)

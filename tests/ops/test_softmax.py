@@ -1,5 +1,8 @@
 """Scores into probabilities: the book's numbers, scores of any size, and rows of nothing."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -55,7 +58,7 @@ def test_a_row_of_nothing_has_no_probabilities(op: str, side: str) -> None:
 
 
 @pytest.mark.parametrize("op", [softmax, log_softmax])
-def test_integers_become_float32(op) -> None:
+def test_integers_become_float32(op: Callable[..., Any]) -> None:
     assert op(Tensor([1, 2])).dtype == np.float32
     assert op([1, 2]).dtype == np.float32
 

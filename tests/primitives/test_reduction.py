@@ -1,6 +1,7 @@
 """Many numbers into one, over any axes."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ShapeError
 
 
-def count_along(x, axis) -> int:
+def count_along(x: np.ndarray, axis: int | tuple[Any, ...] | None) -> int:
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     return math.prod(x.shape[one] for one in axes)
 
 
-def logsumexp(x, axis, keepdims):
+def logsumexp(x: np.ndarray, axis: int | tuple[Any, ...] | None, keepdims: bool) -> np.float64 | np.ndarray:
     with np.errstate(divide="ignore"):
         return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
 
@@ -25,7 +26,7 @@ def logsumexp(x, axis, keepdims):
 @pytest.mark.parametrize("name", ["sum", "mean"])
 @settings(max_examples=40)
 @given(case=arrays_with_axis(), keepdims=st.booleans())
-def test_sum_and_mean(name: str, case, keepdims: bool) -> None:
+def test_sum_and_mean(name: str, case: tuple[Any, ...], keepdims: bool) -> None:
     x, axis = case
     if name == "mean" and not count_along(x, axis):
         return  # the mean of nothing: below
@@ -35,7 +36,7 @@ def test_sum_and_mean(name: str, case, keepdims: bool) -> None:
 
 @settings(max_examples=40)
 @given(case=arrays_with_axis(filled_shapes), keepdims=st.booleans())
-def test_logsumexp(case, keepdims: bool) -> None:
+def test_logsumexp(case: tuple[Any, ...], keepdims: bool) -> None:
     x, axis = case
     check_op(lambda t: t.logsumexp(axis, keepdims), lambda a: logsumexp(a, axis, keepdims), x)
 
@@ -43,7 +44,7 @@ def test_logsumexp(case, keepdims: bool) -> None:
 @pytest.mark.parametrize("name", ["max", "min"])
 @settings(max_examples=40)
 @given(case=arrays_with_axis(filled_shapes, unique=True), keepdims=st.booleans())
-def test_max_and_min(name: str, case, keepdims: bool) -> None:
+def test_max_and_min(name: str, case: tuple[Any, ...], keepdims: bool) -> None:
     x, axis = case
     of_numpy = getattr(np, name)
     check_op(lambda t: getattr(t, name)(axis, keepdims), lambda a: of_numpy(a, axis=axis, keepdims=keepdims), x)
@@ -51,7 +52,7 @@ def test_max_and_min(name: str, case, keepdims: bool) -> None:
 
 @settings(max_examples=40)
 @given(case=arrays_with_axis(filled_shapes), keepdims=st.booleans(), correction=st.sampled_from([0, 1]))
-def test_var(case, keepdims: bool, correction: int) -> None:
+def test_var(case: tuple[Any, ...], keepdims: bool, correction: int) -> None:
     x, axis = case
     if count_along(x, axis) <= correction:
         return  # not enough numbers: below
@@ -71,14 +72,14 @@ def test_var_is_unbiased_unless_told_otherwise() -> None:
 
 @settings(max_examples=25)
 @given(st.data())
-def test_cumsum(data) -> None:
+def test_cumsum(data: Any) -> None:
     x = data.draw(arrays(shapes_with_axes))
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     check_op(lambda t: t.cumsum(axis), lambda a: np.cumsum(a, axis), x)
 
 
 @given(case=arrays_with_axis(filled_shapes, unique=True), keepdims=st.booleans())
-def test_argmax(case, keepdims: bool) -> None:
+def test_argmax(case: tuple[Any, ...], keepdims: bool) -> None:
     x, axis = case
     if isinstance(axis, tuple):
         return
@@ -143,7 +144,7 @@ def test_the_largest_of_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("axis", [0, -1])
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "logsumexp", "cumsum"])
-def test_a_0d_tensor_is_reduced_along_axis_0_as_pytorch_does(name, axis):
+def test_a_0d_tensor_is_reduced_along_axis_0_as_pytorch_does(name: Any, axis: Any) -> None:
     x = Tensor(np.float64(3.0), requires_grad=True)
     y = getattr(x, name)(axis)
     assert (y.shape, y.item()) == ((), 3.0)

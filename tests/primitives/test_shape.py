@@ -1,5 +1,8 @@
 """The same numbers in another shape or dtype."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,7 @@ from tinygrad_llm.errors import DTypeError, ShapeError
 
 @settings(max_examples=40)
 @given(st.data())
-def test_permute_and_reshape(data) -> None:
+def test_permute_and_reshape(data: Any) -> None:
     x = data.draw(arrays(shapes))
     order = data.draw(st.permutations(range(x.ndim)))
     some = [axis - x.ndim if data.draw(st.booleans()) else axis for axis in order]
@@ -27,13 +30,13 @@ def test_permute_and_reshape(data) -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (-1, 0, -2), (0, 2, 1)])
-def test_permute_in_a_circle(order) -> None:
+def test_permute_in_a_circle(order: tuple[Any, ...]) -> None:
     check_op(lambda t: t.permute(order), lambda a: a.transpose(order), np.arange(24.0).reshape(2, 3, 4))
 
 
 @settings(max_examples=25)
 @given(st.data())
-def test_transpose(data) -> None:
+def test_transpose(data: Any) -> None:
     x = data.draw(arrays(shapes_with_axes))
     axis = st.integers(-x.ndim, x.ndim - 1)
     first, second = data.draw(axis), data.draw(axis)
@@ -42,7 +45,7 @@ def test_transpose(data) -> None:
 
 @settings(max_examples=25)
 @given(st.data())
-def test_squeeze_and_unsqueeze(data) -> None:
+def test_squeeze_and_unsqueeze(data: Any) -> None:
     x = data.draw(arrays(npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=2)))
     check_op(lambda t: t.squeeze(), lambda a: a.squeeze(), x)
     ones = [axis for axis, size in enumerate(x.shape) if size == 1]
@@ -55,7 +58,7 @@ def test_squeeze_and_unsqueeze(data) -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_broadcast_to(data) -> None:
+def test_broadcast_to(data: Any) -> None:
     two = data.draw(npst.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3))
     x = data.draw(arrays(two.input_shapes[0]))
     check_op(lambda t: t.broadcast_to(two.result_shape), lambda a: np.broadcast_to(a, two.result_shape), x)
@@ -97,12 +100,12 @@ def test_astype_goes_on_in_another_dtype_and_the_gradient_returns_in_its_own() -
         (lambda x: x.broadcast_to((-1, 3)), "does not broadcast"),
     ],
 )
-def test_shapes_that_cannot_be(call, message: str) -> None:
+def test_shapes_that_cannot_be(call: Callable[..., Any], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         call(Tensor(np.ones((2, 3))))
 
 
-def test_squeeze_leaves_an_axis_of_another_size_as_pytorch_does():
+def test_squeeze_leaves_an_axis_of_another_size_as_pytorch_does() -> None:
     x = Tensor(np.ones((1, 3)))
     assert x.squeeze(1).shape == (1, 3)
     assert x.squeeze((0, 1)).shape == (3,)
