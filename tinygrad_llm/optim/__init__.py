@@ -10,7 +10,7 @@ from tinygrad_llm.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from tinygrad_llm.optim.adam import Adam
-    from tinygrad_llm.optim.linear_schedules import linear, one_cycle, warmup_stable_decay
+    from tinygrad_llm.optim.more_schedules import linear, one_cycle, warmup_stable_decay
     from tinygrad_llm.optim.muon import Muon
     from tinygrad_llm.optim.sgd import SGD
 

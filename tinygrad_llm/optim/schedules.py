@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tinygrad_llm.checks import expect_count, expect_number
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.lazy import lazy_imports
+
+if TYPE_CHECKING:
+    from tinygrad_llm.optim.more_schedules import constant, inverse_square_root, linear, one_cycle, warmup_stable_decay
+
+__all__ = ["Schedule", "constant", "inverse_square_root", "linear", "one_cycle", "warmup_cosine", "warmup_stable_decay"]
+
+__getattr__, __dir__ = lazy_imports(__name__)
 
 Schedule: TypeAlias = Callable[[int], float]
-
-
-def constant(learning_rate: float) -> Schedule:
-    """The same learning rate at every step. Raises ConfigError where it is negative or not finite."""
-    expect_number("constant", "learning_rate", learning_rate)
-
-    def rate(step: int) -> float:
-        expect_step("constant", step)
-        return learning_rate
-
-    return rate
 
 
 def warmup_cosine(
@@ -75,31 +72,6 @@ def warmup_cosine(
             return minimum
         progress = (step - warmup_steps) / (total_steps - warmup_steps)
         return minimum + (peak - minimum) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-    return rate
-
-
-def inverse_square_root(peak: float, warmup_steps: int) -> Schedule:
-    """Rise linearly to `peak`, then fall with the root of time (Vaswani et al. 2017, arXiv:1706.03762, section 5.3).
-
-        n = step + 1, the paper's count from 1
-        peak · min(n / warmup_steps, √(warmup_steps / n))
-
-    The paper's rate, d_model^-½ · min(n^-½, n · warmup_steps^-1½), is this with peak = (d_model · warmup_steps)^-½.
-    Unlike a cosine it needs no end. `rate(warmup_steps - 1)` is `peak`.
-
-    >>> rate = inverse_square_root(peak=(512 * 4000) ** -0.5, warmup_steps=4000)
-    >>> [round(rate(step), 7) for step in (0, 3999, 15999)]
-    [2e-07, 0.0006988, 0.0003494]
-
-    Units: steps count updates. Raises: ConfigError for warmup_steps below 1 or a rate that is negative or not finite.
-    """
-    expect_number("inverse_square_root", "peak", peak)
-    expect_number("inverse_square_root", "warmup_steps", warmup_steps, low=1)
-
-    def rate(step: int) -> float:
-        expect_step("inverse_square_root", step)
-        return peak * min((step + 1) / warmup_steps, math.sqrt(warmup_steps / (step + 1)))
 
     return rate
 

@@ -28,8 +28,8 @@ from tinygrad_llm import nn
 from tinygrad_llm.data.window_loader import WindowLoader
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
-from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm
-from tinygrad_llm.optim.schedules import Schedule, inverse_square_root, warmup_cosine
+from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm, schedules
+from tinygrad_llm.optim.schedules import Schedule, warmup_cosine
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train.evaluation import (
     Batches,
@@ -133,7 +133,7 @@ class Trainer:
     def _new_schedule(self) -> Schedule:
         s = self.settings
         if s.schedule == "inverse_square_root":
-            return inverse_square_root(s.learning_rate, max(s.warmup_steps, 1))
+            return schedules.inverse_square_root(s.learning_rate, max(s.warmup_steps, 1))
         return warmup_cosine(s.learning_rate, min(s.warmup_steps, s.steps), s.steps, s.min_learning_rate)
 
     # -- the loop
