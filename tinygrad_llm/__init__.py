@@ -9,18 +9,17 @@ array([2., 4.], dtype=float32)
 
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.lazy import lazy_imports
-from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
-from tinygrad_llm.random import Generator, default_generator, manual_seed
-from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_llm import data, finetune, formats, generate, interop, measure, models, nn, optim, study, text, verify
     from tinygrad_llm.anomaly import detect_anomaly
     from tinygrad_llm.gradcheck import gradcheck
+    from tinygrad_llm.graph import enable_grad, no_grad
     from tinygrad_llm.ops import composed_ops
+    from tinygrad_llm.random import Generator, default_generator, manual_seed
     from tinygrad_llm.runs import load
+    from tinygrad_llm.tensor import Tensor, cat, maximum, minimum, pad, split, stack, where
 
 __all__ = ["Generator", "Tensor", "cat", "composed_ops", "data", "default_generator", "detect_anomaly", "enable_grad"]
 __all__ += ["finetune", "formats", "generate", "gradcheck", "interop", "load", "manual_seed", "maximum", "measure"]

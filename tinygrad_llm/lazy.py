@@ -5,9 +5,7 @@ So `import tinygrad_llm` takes little longer than importing NumPy, and importing
 
 from __future__ import annotations
 
-import ast
 import functools
-import inspect
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -34,7 +32,10 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
     @functools.cache
     def module_of() -> dict[str, str]:
         """The module that each name is imported from."""
-        tree = ast.parse(inspect.getsource(sys.modules[package]))
+        import ast  # takes longer to import than some packages that it is needed for
+
+        module = sys.modules[package]
+        tree = ast.parse(module.__loader__.get_source(package))  # type: ignore[union-attr]
         blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
         return {name.name: str(node.module) for node in imports for name in node.names}

@@ -26,6 +26,12 @@ from tinygrad_llm.primitives import (
     as_tensor,
     stack,
 )
+from tinygrad_llm.primitives import cat as cat  # functions of the package beside Tensor's methods
+from tinygrad_llm.primitives import maximum as maximum
+from tinygrad_llm.primitives import minimum as minimum
+from tinygrad_llm.primitives import pad as pad
+from tinygrad_llm.primitives import split as split
+from tinygrad_llm.primitives import where as where
 from tinygrad_llm.variable import Variable
 
 

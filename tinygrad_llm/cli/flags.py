@@ -12,14 +12,6 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.settings import Settings, declaration, kind_of
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the default of each flag that has one: `None` and an empty text say nothing to those who read the help."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False or action.default in ("", [])
-        return action.help if silent else super()._get_help_string(action)
-
-
 def flag_of(name: str) -> str:
     """The flag of a setting: `--batch-size` of `batch_size`."""
     return "--" + name.replace("_", "-")

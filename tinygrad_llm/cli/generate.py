@@ -8,20 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.generate import Sampling, stream, until_stop
-from tinygrad_llm.generate.starting import start_ids
-from tinygrad_llm.generate.streaming import expect_stops, whole_characters
-from tinygrad_llm.random import Generator
-from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.generate.sampling_settings import SamplingSettings
 from tinygrad_llm.terminal import for_terminal
-from tinygrad_llm.text import StreamDecoder
 
-DEFAULTS = Sampling(temperature=0.8)
+DEFAULTS = SamplingSettings(temperature=0.8)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from tinygrad_llm.checks import expect_count
+    from tinygrad_llm.generate import stream, until_stop
+    from tinygrad_llm.generate.starting import start_ids
+    from tinygrad_llm.generate.streaming import expect_stops, whole_characters
+    from tinygrad_llm.random import Generator
+    from tinygrad_llm.runs.open_model import open_model
+    from tinygrad_llm.text import StreamDecoder
+
     if arguments.text is not None and arguments.prompt is not None:
         raise ConfigError("give the prompt once: as PROMPT or as --prompt")
     text = arguments.prompt or arguments.text or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Environment variables of launchers: the rank of a process, the number of processes, the rank on its machine.
 LAUNCHERS = (
@@ -13,8 +13,7 @@ LAUNCHERS = (
 )
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """The rank of this process, the number of processes, and its rank among those on this machine."""
 
     rank: int

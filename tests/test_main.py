@@ -1,0 +1,37 @@
+"""Starting the program: Ctrl-C before a command runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygrad_llm
+
+INTERRUPTED_WHILE_IMPORTING = """
+import builtins, os, signal, sys
+from tinygrad_llm.__main__ import main
+
+real, module = builtins.__import__, sys.argv[1]
+
+def interrupting(name, *more, **named):
+    if name == module:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *more, **named)
+
+builtins.__import__ = interrupting
+sys.argv[1:] = ["generate", "--model", "no-such-run"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("module", ["numpy", "argparse", "tinygrad_llm.runs.open_model"])
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback(module: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(tinygrad_llm.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
