@@ -194,6 +194,13 @@ torch.tensor([1, 2, 3]).roll(1)
 torch.diag(torch.tensor([1, 2]))
 torch.tensor([[1, 2], [3, 4]]).diagonal()
 torch.outer(torch.tensor([1, 2]), torch.tensor([1, 2]))
+torch.tensor([[1.0, 3.0], [2.0, 0.0]]).amax(dim=1)
+torch.tensor([7, -7]) // 2
+torch.zeros(2, 3).scatter_(1, torch.tensor([[2], [0]]), 1.0)
+torch.vstack((torch.tensor([1, 2]), torch.tensor([3, 4])))
+torch.hstack((torch.tensor([1, 2]), torch.tensor([3, 4])))
+torch.ones(2, dtype=torch.float64).new_zeros(2, 3)
+torch.count_nonzero(torch.tensor([0, 3, 0, 4]))
 """
 
 PROGRAMS = """

@@ -63,7 +63,7 @@ FUNCTIONS = [
     "iinfo",
     "is_tensor",
 ]
-FUNCTIONS += ["stack", "take_along_dim", "where"]
+FUNCTIONS += ["stack", "take_along_dim", "vstack", "where"]
 DTYPES = ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"]
 DTYPES += ["uint64", "complex64", "complex128"]
 # PyTorch's short names, some of which are Python's own: set below, so that they are Python's in this file.
@@ -80,6 +80,11 @@ globals().update(_words)
 __all__ = ["Generator", "Size", "Tensor", "autograd", "backends", "cuda", "device", "dtype", "e", "enable_grad", "inf"]
 __all__ += ["inference_mode", "is_grad_enabled", "load", "manual_seed", "nan", "nn", "no_grad", "optim", "pi"]
 __all__ += ["printoptions", "save", "set_printoptions", "tensor", "utils"]
+
+
+def set_grad_enabled(mode: Any) -> Any:
+    """A `with` block in which operations are recorded, or not."""
+    return enable_grad() if mode else no_grad()
 
 
 def get_default_dtype() -> Any:

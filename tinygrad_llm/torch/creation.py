@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.errors import DTypeError
 from tinygrad_llm.random import default_generator
-from tinygrad_llm.torch.tensor import EngineTensor, Tensor, tensor
+from tinygrad_llm.torch.tensor import EngineTensor, Tensor, sizes_of, tensor
 from tinygrad_llm.torch.types import as_dtype, expect_cpu
 
 
@@ -18,17 +17,12 @@ def _new(array: Any, device: Any, requires_grad: bool) -> Tensor:
     return Tensor(np.asarray(array), requires_grad)
 
 
-def _shape(size: Sequence[Any]) -> tuple[int, ...]:
-    """`f(2, 3)` and `f((2, 3))` alike."""
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else tuple(size)
-
-
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    return _new(np.zeros(_shape(size), as_dtype(dtype) or np.float32), device, requires_grad)
+    return _new(np.zeros(sizes_of(size), as_dtype(dtype) or np.float32), device, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    return _new(np.ones(_shape(size), as_dtype(dtype) or np.float32), device, requires_grad)
+    return _new(np.ones(sizes_of(size), as_dtype(dtype) or np.float32), device, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -98,7 +92,7 @@ def rand(
 ) -> Tensor:
     """Uniform in [0, 1)."""
     source = default_generator() if generator is None else generator
-    return _new(source.rand(*_shape(size), dtype=as_dtype(dtype) or np.float32), device, requires_grad)
+    return _new(source.rand(*sizes_of(size), dtype=as_dtype(dtype) or np.float32), device, requires_grad)
 
 
 def randn(
@@ -106,7 +100,7 @@ def randn(
 ) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
     source = default_generator() if generator is None else generator
-    return _new(source.randn(*_shape(size), dtype=as_dtype(dtype) or np.float32), device, requires_grad)
+    return _new(source.randn(*sizes_of(size), dtype=as_dtype(dtype) or np.float32), device, requires_grad)
 
 
 def rand_like(input: Any, dtype: Any = None) -> Tensor:

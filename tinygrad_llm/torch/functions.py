@@ -23,7 +23,7 @@ METHODS += ["repeat_interleave", "chunk", "flip", "roll", "diagonal", "isnan", "
 METHODS += ["logaddexp", "remainder", "max", "min", "softmax", "log_softmax", "allclose", "isclose", "equal", "floor"]
 METHODS += ["ceil", "round", "sign", "bincount", "unique", "multinomial", "dot", "flatten", "t", "unbind", "clone"]
 METHODS += ["masked_select", "index_select", "nonzero", "numel", "logical_and", "logical_or", "logical_not"]
-METHODS += ["bitwise_and", "bitwise_or"]
+METHODS += ["bitwise_and", "bitwise_or", "amax", "amin", "count_nonzero", "reciprocal", "floor_divide", "ravel"]
 
 
 def as_function(name: str) -> Callable[..., Any]:
@@ -66,6 +66,16 @@ def einsum(equation: str, *operands: Any) -> Any:
     """Einstein's notation; see `tinygrad_llm.functions.einsum`."""
     given = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
     return as_torch(functions.einsum(equation, *given))
+
+
+def hstack(tensors: Sequence[Any]) -> Any:
+    """Tensors joined along their second axis, vectors along their only one."""
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Any]) -> Any:
+    """Tensors joined along their first axis, vectors as rows."""
+    return cat([one.reshape(1, -1) if one.ndim == 1 else one for one in tensors])
 
 
 def take_along_dim(input: Any, indices: Any, dim: int) -> Any:

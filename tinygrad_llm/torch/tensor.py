@@ -27,7 +27,7 @@ from tinygrad_llm.random import default_generator
 from tinygrad_llm.torch.grad_names import GradFn, grad_fn_name
 from tinygrad_llm.torch.missing import missing_word
 from tinygrad_llm.torch.printing import printed
-from tinygrad_llm.torch.types import CPU, Size, as_dtype, device, dtype, dtype_of, expect_cpu
+from tinygrad_llm.torch.types import CPU, Size, as_dtype, bfloat16, device, dtype, dtype_of, expect_cpu
 from tinygrad_llm.versions import mark_written
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -136,6 +136,8 @@ class Tensor(EngineTensor):
     def numel(self) -> int:
         return self.data.size
 
+    nelement = numel
+
     def dim(self) -> int:
         return self.data.ndim
 
@@ -222,6 +224,23 @@ class Tensor(EngineTensor):
     def bool(self) -> Tensor:
         return self.to(np.bool_)
 
+    def bfloat16(self) -> Tensor:
+        return self.to(bfloat16)
+
+    # -- new Tensors of this one's dtype
+
+    def new_zeros(self, *size: Any) -> Tensor:
+        return Tensor(np.zeros(sizes_of(size), self.data.dtype))
+
+    def new_ones(self, *size: Any) -> Tensor:
+        return Tensor(np.ones(sizes_of(size), self.data.dtype))
+
+    def new_full(self, size: Any, fill_value: Any) -> Tensor:
+        return Tensor(np.full(size, fill_value, self.data.dtype))
+
+    def new_tensor(self, data: Any) -> Tensor:
+        return tensor(data, self.data.dtype)
+
     # -- copies and views
 
     def clone(self) -> Tensor:
@@ -232,6 +251,9 @@ class Tensor(EngineTensor):
 
     def view(self, *shape: Any) -> Tensor:
         return as_torch(self.reshape(*shape))
+
+    def ravel(self) -> Tensor:
+        return as_torch(self.reshape(-1))
 
     def view_as(self, other: EngineTensor) -> Tensor:
         return as_torch(self.reshape(other.shape))
@@ -308,6 +330,27 @@ class Tensor(EngineTensor):
         elif not keep:
             values, indices = values.squeeze(dim), indices.squeeze(dim)
         return RETURN_TYPES[name](as_torch(values), as_torch(indices))
+
+    def amax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The largest along `dim`; those that tie for it share the gradient evenly."""
+        return as_torch(EngineTensor.max(self, dim, keepdim))
+
+    def amin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The smallest along `dim`; those that tie for it share the gradient evenly."""
+        return as_torch(EngineTensor.min(self, dim, keepdim))
+
+    def count_nonzero(self, dim: Any = None) -> Tensor:
+        return Tensor(np.asarray(np.count_nonzero(self.data, axis=dim)))
+
+    def reciprocal(self) -> Tensor:
+        return as_torch(1 / self)
+
+    def floor_divide(self, other: Any) -> Tensor:
+        """⌊x / y⌋; it has no gradient."""
+        return Tensor(np.asarray(np.floor_divide(self.data, _plain(other))))
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return self.floor_divide(other)
 
     def softmax(self, dim: int, dtype: Any = None) -> Tensor:
         return as_torch(ops.softmax(self if dtype is None else self.to(dtype), dim))
@@ -415,6 +458,13 @@ class Tensor(EngineTensor):
 
     def masked_fill_(self, mask: Any, value: Any) -> Tensor:
         return self._become(EngineTensor.masked_fill(self, mask, value))
+
+    def scatter_(self, dim: Any, index: Any, src: Any) -> Tensor:
+        """x[i, index[i, j]] = src[i, j] for dim 1; `src` may be one number."""
+        places = np.array(self.data)
+        values = np.broadcast_to(_plain(src), np.shape(_plain(index)))
+        np.put_along_axis(places, _plain(index), values, dim)
+        return self._become(EngineTensor(places))
 
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         return self._become(EngineTensor.clip(self, min, max))
@@ -525,6 +575,11 @@ def _plain(value: Any) -> Array:
 
 def _parts(key: Any) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
+
+
+def sizes_of(size: Sequence[Any]) -> tuple[Any, ...]:
+    """`f(2, 3)` and `f((2, 3))` alike."""
+    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else tuple(size)
 
 
 def plain_list(data: Any) -> Any:
