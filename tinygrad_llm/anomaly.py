@@ -1,4 +1,4 @@
-"""Finding where a number went wrong: the operation that first made NaN or infinity, or whose saved values were changed.
+"""Find the operation that first produced NaN or infinity, or whose saved values were changed.
 
 >>> from tinygrad_llm import Tensor
 >>> from tinygrad_llm.errors import AnomalyError
@@ -34,7 +34,7 @@ ENGINE = tuple(
     str(Path(PACKAGE, part)) for part in ("primitives", "ops", "functions", "graph.py", "tensor.py", "anomaly.py")
 )
 
-# Operations that put a number of the caller's choice in place; the infinity of a mask is meant.
+# Operations that insert a value given by the caller: the -infinity of a mask is intended.
 PLACES_VALUES = frozenset({"masked_fill", "pad"})
 
 USUAL_CAUSES = {
@@ -50,11 +50,11 @@ USUAL_CAUSES = {
 
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Raise where a number first goes wrong, forward or backward. For hunting: it reads every array several times.
+    """Raise at the first NaN or infinity, forward or backward. For debugging: it reads every array several times.
 
-    Forward, an operation that makes NaN, or infinity from finite operands (a mask's -infinity is no anomaly). Backward,
-    one that turns a finite gradient into NaN or infinity. And a write into the `.data` of a Tensor between the forward
-    that recorded it and the backward that needs it: both must run inside the block.
+    Forward, an operation that makes NaN, or infinity from finite operands (the -infinity of a mask is no anomaly).
+    Backward, one that turns a finite gradient into NaN or infinity. Also a write by NumPy into the `.data` of a Tensor
+    between the forward that recorded it and the backward that needs it: both must run inside the block.
 
     Raises: AnomalyError for numbers, GraphError for writes; each names the operation, the operand and the line of code.
     """
@@ -63,7 +63,7 @@ def detect_anomaly() -> Iterator[None]:
 
 
 class _Fingerprint(NamedTuple):
-    """An operand as it was when the operation ran; it keeps nothing alive that the graph does not."""
+    """The checksum of an operand at the time of the forward, with weak references to its Tensor and array."""
 
     name: str
     shape: tuple[int, ...]
@@ -78,7 +78,7 @@ class _Fingerprint(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What is known of one recorded operation."""
+    """The line of code and the operands of one recorded operation."""
 
     place: str
     operands: tuple[_Fingerprint, ...]
@@ -134,7 +134,7 @@ class _Detector:
 
 
 def _judge_forward(name: str, frame: FrameType, result: Array, parents: Sequence[Tensor]) -> None:
-    """Raise unless the result's NaN or infinity came from, or was put there by, the caller."""
+    """Raise AnomalyError if this operation produced the NaN or infinity of its result."""
     for i, parent in enumerate(parents):
         if np.isnan(parent.data).any() or (parent.collects_gradient and not _is_finite(parent.data)):
             raise AnomalyError(
@@ -159,7 +159,7 @@ def _is_finite(array: Array) -> bool:
 
 
 def _what_and_where(array: Array) -> str:
-    """NaN is worse news than infinity, so it is named where there are both."""
+    """The kind of the bad numbers, NaN before infinity, and where the first of them is."""
     kind, bad = ("NaN", np.isnan(array)) if np.isnan(array).any() else ("infinity", ~np.isfinite(array))
     first = [int(i) for i in np.argwhere(bad)[0]]
     return f"{kind} at {first} ({np.count_nonzero(bad)} of {array.size} elements)"

@@ -1,4 +1,4 @@
-"""What counts as numbers: any data as an ndarray, with the dtypes that a Tensor has by default."""
+"""Convert any data to an ndarray of numbers, with the default dtypes of a Tensor."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Checking a gradient: what backward says against what the function does when its inputs are moved a little.
+"""Check gradients: compare backward with finite differences of the function.
 
-Each case moves one Tensor along one direction u of length 1, an axis (one element) or a dense direction, and compares
+Each case perturbs one Tensor along a direction u of length 1, an axis (one element) or a dense direction, and compares
 the slope of f(x) = Σ cotangent ⊙ output with ⟨df/dx, u⟩ from backward. Two independent measurements of the slope:
 
     central differences   (f(x₊) - f(x₋)) / |x₊ - x₋|,  x± = x ± eps·u     for every function; good to about 1e-10
     complex step          Im f(x + i h u) / h,  h = 1e-20                  for analytic ones; good to the last digit
 
-The complex step (Squire and Trapp 1998, doi:10.1137/S003614459631241X) subtracts nothing, so nothing cancels. It lies
-where a function drops the imaginary part, as abs does; so it is trusted only where it agrees with central differences.
+The complex step (Squire and Trapp 1998, doi:10.1137/S003614459631241X) subtracts nothing, so nothing cancels. It fails
+where a function drops the imaginary part, as abs does; so it is used only where it agrees with central differences.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Used: TypeAlias = Literal["central", "complex"]
 Cases: TypeAlias = Literal["elements", "directions"]
 Outputs: TypeAlias = "Callable[[], list[Tensor]]"
 
-COMPLEX_STEP = 1e-20  # far below what any real part can feel, so that Im f / h has no error of its own
+COMPLEX_STEP = 1e-20  # so small that it changes no real part, and Im f / h has no truncation error
 COMPLEX_IS_TIGHTER = 1e-3  # the complex step is exact, so the allowed difference shrinks by this factor
-COMPLEX_TRUST = 1e-4  # how far, relatively, it may be from central differences before it counts as a lie
+COMPLEX_TRUST = 1e-4  # the relative difference from central differences up to which the complex step is used
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GradcheckReport:
-    """What `gradcheck` found: one Comparison per Tensor, and what was wrong. `print(report)` shows a table."""
+    """The result of `gradcheck`: one Comparison per Tensor, and the problems. `print(report)` shows a table."""
 
     function: str
     comparisons: tuple[Comparison, ...]
@@ -172,7 +172,7 @@ def gradcheck(
 
 @contextmanager
 def _float64(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Lend each parameter a float64 copy of its array, and no gradient; give back what it had."""
+    """Inside, each parameter has a float64 copy of its array and no gradient; afterwards, its own again."""
     lent = [(parameter, parameter.data, parameter.grad) for parameter in parameters]
     try:
         for parameter, data, _ in lent:
@@ -205,7 +205,7 @@ def _float64_arguments(
 
 
 def _each_once(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the second names of shared parameters."""
+    """The parameters by name, each shared parameter once."""
     name_of: dict[int, str] = {}
     return {at: tensor for at, tensor in tensors.items() if name_of.setdefault(id(tensor), at) == at}
 
@@ -214,7 +214,7 @@ def _each_once(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _walk_backward(outputs: Outputs, tensors: Mapping[str, Tensor]) -> tuple[list[str], list[Array | None]]:
-    """Run forward twice and backward once, filling `.grad`: what went wrong, and a cotangent for each float output."""
+    """Run forward twice and backward once, filling `.grad`. Returns the problems, and a cotangent per float output."""
     before = {at: tensor.data.copy() for at, tensor in tensors.items()}
     results = outputs()
     first = [result.data.copy() for result in results]
@@ -235,7 +235,7 @@ def _walk_backward(outputs: Outputs, tensors: Mapping[str, Tensor]) -> tuple[lis
     def contract(dy: Array) -> list[Array | None]:
         return [None if weight is None else weight * dy for weight in cotangents]
 
-    total = record_operation(np.zeros(()), results, contract)  # only its gradient is wanted, so its value is left out
+    total = record_operation(np.zeros(()), results, contract)  # only its gradient is used, not its value
     try:
         if total.requires_grad:
             total.backward()
@@ -255,7 +255,7 @@ def _walk_backward(outputs: Outputs, tensors: Mapping[str, Tensor]) -> tuple[lis
 
 
 def _same(first: Array, again: Array) -> bool:
-    """Equal up to the rounding that BLAS may do differently in another place of memory."""
+    """Equal up to rounding, in which BLAS may differ with the alignment of the memory."""
     return first.shape == again.shape and np.allclose(first, again, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
@@ -264,7 +264,7 @@ def _same(first: Array, again: Array) -> bool:
 
 @dataclass(frozen=True)
 class _Measurement:
-    """The slope of Σ cotangent ⊙ output when one Tensor is moved."""
+    """The measured slope of Σ cotangent ⊙ output as one Tensor is perturbed."""
 
     outputs: Outputs
     tensors: list[Tensor]  # all of them: the complex step must find every array complex
@@ -274,7 +274,7 @@ class _Measurement:
     atol: float
 
     def central(self, direction: Array) -> tuple[Array, float]:
-        """The direction really moved in (floats cannot take every step), of length 1, and the slope along it."""
+        """The direction of the perturbation after rounding to floats, of length 1, and the slope along it."""
         x = self.moved.data
         reach = float(np.abs(x[direction != 0]).max(initial=1.0))  # a large number needs a larger step
         step = direction * (self.eps * reach)
@@ -337,7 +337,7 @@ def _compare(
     atol: float,
     rtol: float,
 ) -> Comparison:
-    """Every case of one Tensor: what backward says, what is measured, and where they differ most."""
+    """All cases of one Tensor: the gradient of backward, the measured slopes, and their largest difference."""
     cases = [measured.central(direction) for direction in tried]
     moved, numeric = [direction for direction, _ in cases], np.array([slope for _, slope in cases])
     used: Used = "central"
@@ -352,7 +352,7 @@ def _compare(
 
     difference, allowed = np.abs(analytic - numeric), atol + rtol * np.abs(numeric)
     relative = difference / np.maximum(np.abs(numeric), atol / rtol if rtol else np.inf)
-    wrong = ~(difference <= allowed)  # so written, NaN is wrong
+    wrong = ~(difference <= allowed)  # written so that NaN counts as wrong
     worst, problem = 0, None
     index: tuple[int, ...] = ()
     if moved:
@@ -380,7 +380,7 @@ def _compare(
 
 
 def _usual_cause(tensor: Tensor, analytic: Array, numeric: Array, allowed: Array) -> str:
-    """What the pattern of a mistake usually means."""
+    """A guess at the cause, from the pattern of the differences."""
 
     def explains(repaired: Array) -> bool:
         return bool((np.abs(repaired - numeric) <= 1e3 * allowed).all())
@@ -427,7 +427,7 @@ def _dense(shape: tuple[int, ...], count: int) -> Iterator[Array]:
 
 
 def spread(shape: tuple[int, ...], seed: int) -> Array:
-    """Numbers of both signs with sizes in [0.5, 1.5), the same on every machine: none hides an element, no two agree.
+    """Numbers of both signs with absolute values in [0.5, 1.5), no two alike, the same on every machine.
 
     SplitMix64 (Steele et al. 2014, doi:10.1145/2660193.2660195) of the element's number.
     """

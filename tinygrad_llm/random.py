@@ -43,7 +43,7 @@ Shape = int | Sequence[int]
 
 
 class Generator:
-    """A place in the stream of one seed: draws uniforms, normals, integers, permutations, masks and categories.
+    """A random stream from one seed: uniform and normal numbers, integers, permutations, dropout masks, categories.
 
     Seeds run from 0 to 2**64 - 1; as in PyTorch, MT19937 is filled from the low 32 bits.
 
@@ -423,7 +423,7 @@ _default = Generator(0)
 
 
 def default_generator() -> Generator:
-    """The generator that draws wherever none is given."""
+    """The generator that is used where none is given."""
     return _default
 
 

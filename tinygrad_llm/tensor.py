@@ -45,7 +45,10 @@ class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Sh
     it asks for a gradient of its own.
 
     `.data` is the ndarray; `.grad` an ndarray of the same shape, or None; `.node` the operation that made it, or None
-    for a leaf. Raises ShapeError for ragged lists, DTypeError for what is not a number.
+    for a leaf. Backward refuses values that this package wrote in place after the forward; writes by NumPy into
+    `.data` are not seen (`detect_anomaly` finds them).
+
+    Raises: ShapeError for ragged lists, DTypeError for what is not a number
     """
 
     __slots__ = ()

@@ -13,7 +13,7 @@ from tinygrad_llm.checks import expect_axes, expect_shape
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
-from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
+from tinygrad_llm.ops.row_blocks import as_rows, row_blocks, row_mean_of_product, scratch_for_block, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float, as_tensor
 from tinygrad_llm.tensor import Tensor
 
@@ -53,7 +53,7 @@ def rms_norm(x: TensorLike, weight: Tensor, eps: float = 1e-5) -> Tensor:
         dx = buffers.empty_like(dy)
         dweight = np.zeros(width, dy.dtype)
         weight_share = scale[:, None] * (1 / max(1, width))
-        projection = room_for_block(dy)
+        projection = scratch_for_block(dy)
         for block in row_blocks(*dy.shape):
             hat, g, d = x_hat[block], dx[block], dy[block]
             np.multiply(d, hat, out=g)

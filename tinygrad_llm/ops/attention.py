@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: every query takes a weighted mean of the values whose keys it matches."""
+"""Scaled dot-product attention: each query takes the mean of the values, weighted by how well their keys match it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def attention_weights(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ · scale), masked: the (B, H, T, S) weights that `scaled_dot_product_attention` never writes down.
+    """softmax(q kᵀ · scale), masked: the weights of `scaled_dot_product_attention`, which never stores them as a whole.
 
-    Where a query may see no key at all, its weights are 0.
+    A query that may see no key has weights 0. Shapes: query (B, H, T, D), key (B, G, S, D) -> (B, H, T, S)
     """
     queries, keys, mask, scale = _operands(query, key, key, attn_mask, is_causal, scale)
     scores = (queries * scale) @ keys.transpose(-2, -1)
@@ -64,11 +64,13 @@ def attention_weights(
     blind = np.isneginf(scores.data).all(axis=-1, keepdims=True)
     if not blind.any():
         return softmax_composed(scores)
-    return softmax_composed(scores.masked_fill(blind, 0.0)).masked_fill(blind, 0.0)  # first, so that no NaN forms
+    return softmax_composed(scores.masked_fill(blind, 0.0)).masked_fill(
+        blind, 0.0
+    )  # filled before the softmax too: no NaN arises
 
 
 def visible_keys(queries: int, keys: int, mask: Tensor | None, is_causal: bool) -> Array | None:
-    """Which key each query may see, as booleans that broadcast to (..., T, S); None where all are seen.
+    """The keys that each query may see, as booleans that broadcast to (..., T, S); None where it may see all.
 
     Causal means that the last query sees every key, the one before it all but the last, and so on: with as many keys
     as queries the usual triangle, and with more (a cache of earlier keys) the triangle's last rows.
@@ -117,7 +119,7 @@ def scaled_dot_product_attention(
         p = softmax(scale · q kᵀ + mask),  o = p v
         dv = pᵀ do,  ds = p ⊙ (do vᵀ - rowsum(do vᵀ ⊙ p)),  dq = scale · ds k,  dk = scale · dsᵀ q
 
-    The weights p are never written down as a whole: see `attention_tiles`.
+    The weights p are never stored as a whole: see `attention_tiles`.
 
     `attn_mask` is boolean (True: may look) or is added to the scores; it broadcasts to (B, H, T, S). `is_causal` hides
     the future: the last query sees every key (see `visible_keys`). Fewer key heads than query heads are shared by
@@ -147,7 +149,7 @@ def scaled_dot_product_attention(
     inputs = TiledAttention(q, k, v, scale, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
     wants_gradient = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     o, saved = forward_tiles(inputs, wants_gradient)
-    inputs = inputs._replace(mask=None)  # backward has the weights, and needs it no more
+    inputs = inputs._replace(mask=None)  # backward uses the weights, not the mask
     tiled_shape, query_shape, key_shape, value_shape = o.shape, query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:
@@ -164,7 +166,7 @@ def scaled_dot_product_attention(
 def _operands(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, is_causal: bool, scale: float | None
 ) -> tuple[Tensor, Tensor, Tensor | None, float]:
-    """Query, key with a head for each of the query's, mask and scale; every shape checked."""
+    """The query, the key with as many heads as the query, the mask and the scale, once every shape is checked."""
     op = "scaled_dot_product_attention"
     mask = None if attn_mask is None else as_tensor(attn_mask)
     got = f"got query {query.shape}, key {key.shape}, value {value.shape}"
@@ -187,7 +189,7 @@ def _operands(
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"{op}: attn_mask must be boolean (True: may look) or float (added); got {mask.dtype}")
         if mask.dtype.kind == "f" and mask.dtype != query.dtype:
-            mask = mask.astype(query.dtype)  # NumPy's masks are float64, which would make all after them so
+            mask = mask.astype(query.dtype)  # a float64 mask would promote every later result to float64
         try:
             fits = np.broadcast_shapes(mask.shape, weights) == weights
         except ValueError:
@@ -202,7 +204,7 @@ def _operands(
 def repeat_heads(x: Tensor, heads: int) -> Tensor:
     """Share each of x's G heads among heads / G neighbouring queries: (..., G, S, D) -> (..., heads, S, D)."""
     if x.ndim < 3 or x.shape[-3] in (1, heads):
-        return x  # nothing to repeat, or broadcasting does it
+        return x  # no repetition is needed, or broadcasting does it
     *batch, groups, length, width = x.shape
     shared = x.unsqueeze(-3).broadcast_to((*batch, groups, heads // groups, length, width))
     return shared.reshape(*batch, heads, length, width)

@@ -40,7 +40,7 @@ class TiledAttention(NamedTuple):
     is_causal: bool
     mask: Array | None  # booleans (True: visible), or numbers that are added to the scores
     keep: Array | None  # the weights that dropout keeps
-    kept_scale: Array  # what dropout multiplies the kept weights by
+    kept_scale: Array  # the factor of the kept weights, 1 / (1 - dropout_p)
 
     @property
     def weights_shape(self) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class TiledAttention(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A piece of the (B, H, T, S) scores that is worked at once: some heads, whole sequences if small, some queries."""
+    """A block of the (B, H, T, S) scores that is computed at once: some sequences, heads and queries."""
 
     at: tuple[slice, slice]  # the sequences, and their heads
     rows: slice  # the queries
@@ -66,7 +66,7 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
     """
     q, k, v = x.q, x.k, x.v
     o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
-    k_t = buffers.copy(k.swapaxes(-1, -2))  # laid out anew once, rather than by BLAS for every product
+    k_t = buffers.copy(k.swapaxes(-1, -2))  # transposed in memory once, or BLAS would do it for every product
     ones = np.ones((k.shape[-2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
     tiles = list(_tiles(x.weights_shape, x.is_causal))
@@ -139,7 +139,7 @@ def _kept_weights(p: Array, x: TiledAttention, tile: Tile) -> Array:
 
 
 def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
-    """Tiles of about TILE_SCORES scores that cover all that is visible; each head's last queries come first."""
+    """Tiles of about TILE_SCORES scores that cover all visible keys; the last queries of each head come first."""
     batch, heads, length, count = shape
     rows_step = QUERY_ROWS if is_causal else max(length, 1)
     heads_step = max(1, TILE_SCORES // max(1, min(rows_step, length) * count))
@@ -153,7 +153,7 @@ def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
 
 
 def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterator[Array]:
-    """An array for the scores of each tile: one behind the other, or, where none is kept, all in the same memory."""
+    """An array for the scores of each tile: `apart`, one after another in memory; else all in the same memory."""
     sizes = [math.prod(tile.shape) for tile in tiles]
     memory = buffers.empty((sum(sizes) if apart else max(sizes, default=0),), dtype)
     start = 0
@@ -164,20 +164,20 @@ def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterato
 
 @functools.cache
 def _future(dtype: np.dtype) -> Array:
-    """What to add to the scores of QUERY_ROWS queries and their own keys, so that none sees a later one."""
+    """The causal mask that is added to the scores of QUERY_ROWS queries and keys: -infinity above the diagonal."""
     return np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, dtype), 1)
 
 
 def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
-    """Whether a score might exceed SAFE_SCORE: |q · k| is at most |q| |k|, so the longest of each decide.
+    """Whether a score might exceed SAFE_SCORE: |q · k| is at most |q| |k|, so the largest norms decide.
 
     Nearly always it might not. Then exp needs no shift by the largest score of each row, and two passes are saved.
     """
     longest = []
     for x in (q, k):
-        vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the order in which projections lie in memory
+        vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the memory order of the projections
         longest.append(math.sqrt(float(np.vecdot(vectors, vectors).max(initial=0.0))))
-    return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`: NaN may be anything
+    return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`, so that NaN counts as large
 
 
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:

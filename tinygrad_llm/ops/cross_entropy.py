@@ -1,4 +1,4 @@
-"""The loss of a language model: how surprised it is by the token that came, in nats."""
+"""Cross-entropy, the loss of a language model: the negative log-probability of the next token, in nats."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cross_entropy_composed(
     logits = as_float(logits)
     ids = _targets("cross_entropy", logits, targets, ignore_index, label_smoothing, reduction)
     ignored = ids == ignore_index
-    rows = logits.reshape(ids.size, logits.shape[-1]).masked_fill(ignored[:, None], 0.0)  # were perhaps infinite or NaN
+    rows = logits.reshape(ids.size, logits.shape[-1]).masked_fill(ignored[:, None], 0.0)  # they may be infinite or NaN
     log_p = log_softmax_composed(rows)
     expected = log_p[np.arange(ids.size), np.where(ignored, 0, ids)]
     if label_smoothing:
@@ -51,13 +51,13 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """-ln softmax(logits)[target], averaged over the targets that count. Units: nats per target.
+    """-ln softmax(logits)[target], averaged over the targets that are not ignored. Units: nats per target.
 
         loss = ln Σ eˣ - x[target],  dx = softmax(x) - onehot(target), for each row
 
-    A target equal to `ignore_index` counts for nothing; where all are ignored, loss and gradient are 0. With
+    A target equal to `ignore_index` adds nothing; if all are ignored, loss and gradient are 0. With
     `label_smoothing` s the target is (1 - s) · onehot + s / V (Szegedy et al. 2015, arXiv:1512.00567).
-    `reduction` is "mean" over the targets that count, "sum", or "none": one loss per target.
+    `reduction` is "mean" over the other targets, "sum", or "none": one loss per target.
 
     Shapes: logits (..., V), targets (...) integers -> () or (...)
     Saves:  logits (..., V), and for each row the maximum and Σ e^(x - maximum), apart: their sum would be rounded
@@ -77,7 +77,7 @@ def cross_entropy(
 
     def backward(dy: Array) -> Gradients:
         dx = buffers.empty_like(rows)
-        scale = weights * dy.reshape(-1)  # dy is one number, or one for each target
+        scale = weights * dy.reshape(-1)  # dy (), or one number per target
         for block in row_blocks(*rows.shape):
             p = np.subtract(rows[block], largest[block, None], out=dx[block])
             np.exp(p, out=p)
@@ -111,8 +111,8 @@ def linear_cross_entropy(
 
         G = (softmax(x Wᵀ) - onehot(targets)) / count,  dx = dy G W,  dW = dy Gᵀ x
 
-    The logits are needed for nothing but their gradient, so forward turns them into G where they stand; at GPT-2's
-    vocabulary this matrix is the largest array of a training step.
+    Backward needs only the gradient of the logits, so forward turns them into G in place; with GPT-2's
+    vocabulary, this matrix is the largest array of a training step.
 
     Shapes: x (..., C), weight (V, C), targets (...) integers -> ()
     Saves:  x, G (rows, V)
@@ -167,7 +167,7 @@ def _targets(
 
 
 def _target_weights(ids: Array, ignore_index: int, dtype: Any, reduction: str) -> Array:
-    """What each target contributes to the loss: nothing where ignored, 1 / count in a mean."""
+    """The weight of each target in the loss: 0 if ignored, else 1, or 1 / count for a mean."""
     counted = (ids != ignore_index).astype(dtype)
     if reduction == "mean":
         counted /= max(np.count_nonzero(counted), 1)
@@ -175,13 +175,13 @@ def _target_weights(ids: Array, ignore_index: int, dtype: Any, reduction: str) -
 
 
 def _losses(x: Array, ids: Array, ignore_index: int, smoothing: float) -> tuple[Array, Array]:
-    """Each row's loss in nats, 0 where ignored, and its Σ eˣ; x, less the row's largest number, becomes eˣ."""
+    """The loss of each row in nats, 0 if ignored, and its Σ eˣ; x, already less the row's maximum, becomes eˣ."""
     expected = x[np.arange(len(x)), np.where(ids == ignore_index, 0, ids)]
     if smoothing:
         expected = (1 - smoothing) * expected + smoothing * x.mean(axis=-1)
     totals = np.add.reduce(np.exp(x, out=x), axis=-1)
-    losses = np.log(totals) - expected  # both without the largest, whose digits would cost those of the loss
-    losses[ids == ignore_index] = 0  # not merely weighted by 0: an ignored row may be infinite or NaN
+    losses = np.log(totals) - expected  # the maximum is in neither, since adding it would round the loss
+    losses[ids == ignore_index] = 0  # assigned, not multiplied by 0: an ignored row may be infinite or NaN
     return losses, totals
 
 

@@ -1,4 +1,4 @@
-"""Dropout: hiding a random part of the activations while training."""
+"""Dropout: set a random part of the activations to 0 in training."""
 
 from __future__ import annotations
 

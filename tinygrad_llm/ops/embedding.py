@@ -1,4 +1,4 @@
-"""Looking up one row of a table per token id."""
+"""Embedding: look up one row of a table per token id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
         dweight[i] = Σ dy over every place where i was looked up
 
-    Backward sorts the ids, so that equal ones are neighbours, and adds up each run of rows.
+    Backward sorts the ids, so that equal ids are adjacent, and sums the rows of each run.
 
     Shapes: ids (...) integers, weight (V, C) -> y (..., C)
     Saves:  ids (...)
@@ -52,7 +52,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
         repeated = stops - starts > 1
         ones = np.ones(rows.size, dy.dtype)
         for row, start, stop in zip(*(x[repeated].tolist() for x in (found, starts, stops)), strict=True):
-            # as a product for each: `np.add.reduceat` takes four times as long
+            # a product per run: `np.add.reduceat` takes four times as long
             np.matmul(ones[start:stop], grouped[start:stop], out=dweight[row])
         return (dweight,)
 

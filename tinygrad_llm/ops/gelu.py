@@ -1,7 +1,7 @@
 """GELU, the activation function of GPT-2's feed-forward layers.
 
-It saves its derivative instead of its input: forward has the ingredients in the cache anyway, and backward is then a
-single product.
+It saves its derivative instead of its input: forward has what it needs for that in the cache, and backward is one
+product.
 """
 
 from __future__ import annotations

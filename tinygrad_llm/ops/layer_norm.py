@@ -9,7 +9,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_shape
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
-from tinygrad_llm.ops.row_blocks import as_rows, room_for_block, row_blocks, row_mean_of_product, sum_of_rows
+from tinygrad_llm.ops.row_blocks import as_rows, row_blocks, row_mean_of_product, scratch_for_block, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float, as_tensor
 from tinygrad_llm.tensor import Tensor
 
@@ -19,7 +19,7 @@ def layer_norm_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = Non
     x = as_tensor(x)
     expect_axes("layer_norm", x, 1)
     centred = x - x.mean(axis=-1, keepdims=True)
-    centred = centred - centred.mean(axis=-1, keepdims=True)  # what rounding left of the mean
+    centred = centred - centred.mean(axis=-1, keepdims=True)  # the rounding error of the mean
     variance = (centred * centred).mean(axis=-1, keepdims=True)
     y = centred * (variance + eps) ** -0.5 * weight
     return y if bias is None else y + bias
@@ -45,11 +45,11 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     rows = as_rows(x.data)
     x_hat, y = buffers.empty_like(rows), buffers.empty_like(rows)
     rstd = np.empty((len(rows), 1), rows.dtype)
-    ones = np.ones((width, 1), rows.dtype)  # the sum of a row as a product, quicker than as a reduction
+    ones = np.ones((width, 1), rows.dtype)  # row sums as a product, which is faster than a reduction
     for block in row_blocks(*rows.shape):
         hat, out = x_hat[block], y[block]
         np.subtract(rows[block], rows[block] @ ones / max(1, width), out=hat)
-        hat -= hat @ ones / max(1, width)  # what rounding left of the mean, which a large offset makes large
+        hat -= hat @ ones / max(1, width)  # the rounding error of the mean, large where the rows share a large offset
         variance = row_mean_of_product(hat, hat)
         rstd[block] = (variance + eps) ** -0.5
         hat *= rstd[block]
@@ -62,14 +62,14 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         dx = buffers.empty_like(dy)
         dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)
         weight_share = scale[:, None] * (1 / max(1, width))
-        projection = room_for_block(dy)
+        projection = scratch_for_block(dy)
         for block in row_blocks(*dy.shape):
             hat, g, d = x_hat[block], dx[block], dy[block]
             np.multiply(d, hat, out=g)
             dbias += sum_of_rows(d)
             dweight += sum_of_rows(g)
-            mean, along = d @ weight_share, g @ weight_share  # of dL/dx̂, and of its product with x̂
-            np.multiply(d, scale, out=g)  # dL/dx̂, finished in place:
+            mean, along = d @ weight_share, g @ weight_share  # the means of dL/dx̂ and of dL/dx̂ ⊙ x̂
+            np.multiply(d, scale, out=g)  # dL/dx̂; then, in place:
             g -= mean  # no gradient along the mean,
             g -= np.multiply(hat, along, out=projection[: len(hat)])  # none along x̂ itself
             g *= rstd[block]

@@ -1,4 +1,4 @@
-"""The affine map, where nearly all of a Transformer's arithmetic is."""
+"""The affine map: most of the arithmetic of a Transformer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_llm.ops.row_blocks import as_rows, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float, as_tensor
 from tinygrad_llm.tensor import Tensor
 
-FEW_ROWS = 16  # up to here W xᵀ is up to a quarter faster than x Wᵀ: BLAS then lays out the weights anew at less cost
+FEW_ROWS = 16  # for so few rows, W xᵀ is up to a quarter faster than x Wᵀ, since BLAS packs the weights at less cost
 
 
 def linear_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -44,7 +44,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     y = buffers.matmul(rows, table.T) if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
     if bias is not None:
         y += bias.data
-    saved_rows = rows if weight.requires_grad else None  # what no gradient needs may die, or be written into
+    saved_rows = rows if weight.requires_grad else None  # kept only if a gradient needs it
     saved_table = table if x.requires_grad else None
 
     def backward(dy: Array) -> Gradients:

@@ -1,4 +1,4 @@
-"""Working through a large array in pieces that stay in the cache.
+"""Process a large array in blocks of rows that stay in the cache.
 
 An elementwise formula of ten NumPy passes over an array larger than the cache moves the array through memory ten
 times. Over a block that fits the L2 cache, nine of those passes never leave it.
@@ -16,16 +16,16 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.graph import is_grad_enabled
 from tinygrad_llm.tensor import Tensor
 
-BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: with a few temporaries, a usual L2 cache
+BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: a block and a few temporaries fit a common L2 cache
 
 
 def as_rows(x: Array) -> Array:
-    """x (..., C) with its leading axes made one: (rows, C). Spelled out, because -1 cannot be told where C is 0."""
+    """x with its leading axes flattened (not by -1, which fails if C is 0). Shapes: (..., C) -> (rows, C)"""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def sum_of_rows(x: Array) -> Array:
-    """x (rows, C) added up to (C,), as a product: BLAS reads memory twice as fast as a reduction does."""
+    """The sum over rows, as a product, which is twice as fast as a reduction. Shapes: (rows, C) -> (C,)"""
     return np.ones(len(x), x.dtype) @ x
 
 
@@ -35,8 +35,8 @@ def row_blocks(rows: int, width: int) -> Iterator[slice]:
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-def room_for_block(x: Array) -> Array:
-    """Memory for what is worked out of one of x's row blocks at a time."""
+def scratch_for_block(x: Array) -> Array:
+    """Memory for intermediate results of one block of x's rows."""
     return buffers.empty((min(len(x), _rows_of_a_block(x.shape[-1])), x.shape[-1]), x.dtype)
 
 

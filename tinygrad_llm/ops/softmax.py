@@ -1,4 +1,4 @@
-"""Scores into probabilities, and into their logarithms."""
+"""Softmax and log-softmax: scores to probabilities, and to their logarithms."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
 
 
 def _largest(x: Array, axis: int | tuple[()]) -> Array:
-    """The largest element along `axis`, or 0 where that is -infinity: a row of nothing has no probabilities."""
+    """The largest element along `axis`, or 0 where that is -infinity, as in an empty row."""
     largest = np.maximum.reduce(x.real, axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(largest), np.zeros((), largest.dtype), largest)

@@ -62,7 +62,7 @@ class Arithmetic(Variable):
         """z = x ⊙ y;  dx = dz ⊙ y, dy = dz ⊙ x."""
         x, y = operands("mul", self, other)
         x_shape, y_shape = wanted_shape(x), wanted_shape(y)
-        a = None if y_shape is None else x.data  # what no gradient needs may die, or be written into
+        a = None if y_shape is None else x.data  # kept only if a gradient needs it
         b = None if x_shape is None else y.data
 
         def backward(dz: Array) -> Gradients:

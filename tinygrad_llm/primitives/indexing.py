@@ -1,4 +1,4 @@
-"""Reading some of the elements: slices, integer arrays, masks, triangles."""
+"""Selecting elements: slices, integer arrays, masks, triangles."""
 
 from __future__ import annotations
 

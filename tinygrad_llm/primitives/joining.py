@@ -1,4 +1,4 @@
-"""Several Tensors into one, one into several, and padding around one."""
+"""Joining Tensors (cat, stack), splitting one, and padding one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Joining(Indexing):
 
 
 def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Tensors side by side along an axis they have;  each gets its own slice of the gradient."""
+    """Concatenate Tensors along an existing axis;  each gets its slice of the gradient."""
     parts = [as_tensor(part) for part in tensors]
     if not parts:
         raise ShapeError("cat: at least one Tensor is needed; got none")
@@ -90,7 +90,7 @@ def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis;  each gets its own slice of the gradient."""
+    """Join Tensors of one shape along a new axis;  each gets its slice of the gradient."""
     parts = [as_tensor(part) for part in tensors]
     if not parts:
         raise ShapeError("stack: at least one Tensor is needed; got none")

@@ -46,7 +46,7 @@ class Matmul(Variable):
         x_shape, y_shape = wanted_shape(x), wanted_shape(y)
         rows_shape, columns_shape = rows.shape, columns.shape
         full_shape = (*leading, rows_shape[-2], columns_shape[-1])
-        saved_rows = None if y_shape is None else rows  # what no gradient needs may die, or be written into
+        saved_rows = None if y_shape is None else rows  # kept only if a gradient needs it
         saved_columns = None if x_shape is None else columns
 
         def backward(dz: Array) -> Gradients:

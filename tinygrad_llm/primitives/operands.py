@@ -1,7 +1,7 @@
-"""What an operation does to its operands before computing: one dtype, shapes that fit, known axes.
+"""Preparing the operands of an operation: one dtype, shapes that broadcast, valid axes.
 
-And what its backward does after: broadcasting copied values along axes, so the gradient of a copied value is the sum
-over its copies.
+And undoing broadcasting in its backward: the gradient of a value that was copied along an axis is the sum over its
+copies.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def as_float(x: TensorLike) -> Tensor:
 
 
 def wanted_shape(x: Variable) -> tuple[int, ...] | None:
-    """The shape of the gradient that `x` wants, or None where it wants none and the work can be saved."""
+    """The shape of the gradient of `x`, or None if it needs none, so that the work can be saved."""
     return x.data.shape if x.requires_grad else None
 
 
@@ -131,7 +131,7 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
 
 
 def count_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """How many elements a reduction over `axes` brings together."""
+    """The number of elements that a reduction over `axes` combines."""
     return math.prod(shape[i] for i in axes)
 
 

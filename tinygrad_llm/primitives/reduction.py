@@ -1,4 +1,4 @@
-"""Many numbers into one: sums, means, variances, extrema, and the running sum."""
+"""Reductions: sums, means, variances, extrema, logsumexp; and the running sum."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Reduction(Variable):
         kept, divisor = kept_shape(x.shape, axes), _divisor(x, max(count - correction, 0))
         with np.errstate(all="ignore"):
             centred = np.asarray(x.data - x.data.sum(axis=axes, keepdims=True) / _divisor(x, count))
-            centred = centred - centred.sum(axis=axes, keepdims=True) / _divisor(x, count)  # what rounding left
+            centred = centred - centred.sum(axis=axes, keepdims=True) / _divisor(x, count)  # minus its rounding error
             z = np.asarray((centred * centred).sum(axis=axes, keepdims=keepdims) / divisor)
 
         def backward(dz: Array) -> Gradients:

@@ -1,4 +1,4 @@
-"""The same numbers in another shape or dtype. Forward gives a view where NumPy can; backward undoes the move."""
+"""The same numbers in another shape or dtype. Forward gives a view where NumPy can; backward undoes the change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Shape(Variable):
     __slots__ = ()
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        """The elements in row-major order, in `shape`; one size may be -1 and is worked out."""
+        """The elements in row-major order, in `shape`; one size may be -1 and is inferred."""
         sizes, before = as_sizes("reshape", shape), self.shape
         try:
             z = self.data.reshape(sizes)
