@@ -20,9 +20,10 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
+from operator import ge, gt, le, lt
 from typing import Any, Self
 
 from tinygrad_llm.errors import ConfigError
@@ -52,7 +53,12 @@ class SettingError(ConfigError):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `setting` says of a field. `noun` replaces "number" in an error, as in "a probability in [0, 1)"."""
+    """What `setting` says of a field.
+
+    `least <= value <= most` and `above < value < below`, each a number or the name of another setting; `multiple_of`
+    names another setting. Such relations hold only where the setting `unless` is None. `choices` are the texts allowed.
+    `noun` replaces "number" in an error, as in "a probability in [0, 1)"; `unit` and `metavar` are for the help.
+    """
 
     help: str = ""
     least: Bound | None = None
@@ -66,6 +72,11 @@ class Declaration:
     unit: str = ""
     metavar: str = ""
 
+    def contains(self, value: Any) -> bool:
+        """Whether a value lies within the ends that are numbers."""
+        ends = ((self.least, ge), (self.above, gt), (self.most, le), (self.below, lt))
+        return all(holds(value, end) for end, holds in ends if isinstance(end, int | float))
+
     def interval(self) -> str:
         """The range in mathematical notation where it has two numbers for ends, else in words; "" for none."""
         ends = (self.least, self.above, self.most, self.below)
@@ -73,32 +84,13 @@ class Declaration:
             opening, closing = "[" if self.above is None else "(", "]" if self.below is None else ")"
             return f"in {opening}{numbers[0]}, {numbers[1]}{closing}"
         words = zip(("of at least", "above", "of at most", "below"), ends, strict=True)
-        return " and ".join(f"{word} {_shown(end)}" for word, end in words if end is not None)
+        shown = ((word, f"{{{end}}}" if isinstance(end, str) else end) for word, end in words if end is not None)
+        return " and ".join(f"{word} {end}" for word, end in shown)
 
 
-def setting(
-    default: Any = MISSING,
-    help: str = "",
-    *,
-    least: Bound | None = None,
-    above: Bound | None = None,
-    most: Bound | None = None,
-    below: Bound | None = None,
-    multiple_of: str | None = None,
-    unless: str | None = None,
-    choices: Sequence[str] = (),
-    noun: str = "number",
-    unit: str = "",
-    metavar: str = "",
-) -> Any:
-    """A field of a `Settings` class. Without `default` the field is required.
-
-    `least <= value <= most` and `above < value < below`, each a number or the name of another setting; `multiple_of`
-    and `unless` name other settings: a relation to another setting holds only where `unless` is None; `choices` are
-    the texts allowed; `unit` and `metavar` appear in a command's help.
-    """
-    declared = Declaration(help, least, above, most, below, multiple_of, unless, tuple(choices), noun, unit, metavar)
-    return dataclasses.field(default=default, metadata={"setting": declared})
+def setting(default: Any = MISSING, help: str = "", **declared: Any) -> Any:
+    """A field of a `Settings` class, declared as in `Declaration`. Without `default` the field is required."""
+    return dataclasses.field(default=default, metadata={"setting": Declaration(help, **declared)})
 
 
 def setting_of(settings: type[Settings], name: str, default: Any, **changes: Any) -> Any:
@@ -155,12 +147,11 @@ class Settings:
 
     @classmethod
     def _checked(cls, field: dataclasses.Field[Any], value: Any) -> Any:
-        kind, nullable = _kind_of(cls, field.name)
-        if value is None and nullable:
+        if value is None and _is_nullable(cls, field.name):
             return None
         declared = declaration(field)
         try:
-            return _converted(kind, declared, value)
+            return _converted(kind_of(cls, field.name), declared, value)
         except _Unfit as unfit:
             raise cls.refusal(f"{{{field.name}}} must be {unfit}", _briefly(value)) from None
 
@@ -170,10 +161,10 @@ class Settings:
         if declared.unless is not None and getattr(self, declared.unless) is not None:
             return
         relations: list[tuple[str, Any, Callable[[Any, Any], bool]]] = [
-            ("at least", declared.least, lambda a, b: a >= b),
-            ("above", declared.above, lambda a, b: a > b),
-            ("at most", declared.most, lambda a, b: a <= b),
-            ("below", declared.below, lambda a, b: a < b),
+            ("at least", declared.least, ge),
+            ("above", declared.above, gt),
+            ("at most", declared.most, le),
+            ("below", declared.below, lt),
             ("a multiple of", declared.multiple_of, lambda a, b: a % b == 0),
         ]
         for words, name, holds in relations:
@@ -200,11 +191,11 @@ def _converted(kind: Any, declared: Declaration, value: Any) -> Any:
     if kind is str and not isinstance(value, str):
         raise _Unfit("text")
     if kind is int:
-        if not isinstance(value, Integral) or isinstance(value, bool) or not _within(declared, value):
+        if not isinstance(value, Integral) or isinstance(value, bool) or not declared.contains(value):
             raise _Unfit(" ".join(["an integer", declared.interval()]).rstrip())
         return int(value)
     if kind is float:
-        if not isinstance(value, Real) or isinstance(value, bool) or not _finite(value) or not _within(declared, value):
+        if not isinstance(value, Real) or isinstance(value, bool) or not _finite(value) or not declared.contains(value):
             interval = declared.interval()
             finite = "" if interval.startswith("in ") else "finite "
             raise _Unfit(f"a {finite}{declared.noun} {interval}".rstrip())
@@ -214,28 +205,11 @@ def _converted(kind: Any, declared: Declaration, value: Any) -> Any:
     return value
 
 
-def _within(declared: Declaration, value: Any) -> bool:
-    least, above, most, below = (
-        end if isinstance(end, int | float) else None
-        for end in (declared.least, declared.above, declared.most, declared.below)
-    )
-    return (
-        (least is None or value >= least)
-        and (above is None or value > above)
-        and (most is None or value <= most)
-        and (below is None or value < below)
-    )
-
-
 def _finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:  # an integer beyond the range of a float
         return False
-
-
-def _shown(end: Bound | None) -> str:
-    return f"{{{end}}}" if isinstance(end, str) else str(end)
 
 
 def _briefly(value: Any) -> str:
@@ -248,15 +222,12 @@ def _hints(settings: type[Settings]) -> dict[str, Any]:
     return typing.get_type_hints(settings)
 
 
-def _kind_of(settings: type[Settings], name: str) -> tuple[Any, bool]:
-    """The type of a field without `| None`, and whether it may be None."""
-    hint = _hints(settings)[name]  # type: ignore[arg-type]  # mypy takes a dataclass for unhashable
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-        return (kinds[0] if len(kinds) == 1 else Any), len(kinds) < len(typing.get_args(hint))
-    return hint, False
-
-
 def kind_of(settings: type[Settings], name: str) -> Any:
     """The type of a field, without `| None`."""
-    return _kind_of(settings, name)[0]
+    hint = _hints(settings)[name]  # type: ignore[arg-type]  # mypy takes a dataclass for unhashable
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return kinds[0] if isinstance(hint, types.UnionType) and len(kinds) == 1 else hint
+
+
+def _is_nullable(settings: type[Settings], name: str) -> bool:
+    return type(None) in typing.get_args(_hints(settings)[name])  # type: ignore[arg-type]

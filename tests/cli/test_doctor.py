@@ -41,3 +41,16 @@ def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(
     (run / "config.json").write_text(json.dumps(config | {"data": "no/such/text"}))
     assert main(["doctor", "--model", str(run)]) == 2
     assert "no/such/text" in capsys.readouterr().err
+
+
+def test_it_checks_every_architecture_that_train_takes(text, capsys):
+    assert main(["doctor", "--data", text, *SIZES, "--architecture", "llama", "--num-kv-heads", "1"]) == 0
+    printed, errors = capsys.readouterr()
+    assert errors == "" and "WRONG" not in printed and "all checks passed" in printed
+
+
+def test_its_help_shows_its_own_flags_only(capsys):
+    with pytest.raises(SystemExit):
+        main(["doctor", "--help"])
+    page = capsys.readouterr().out
+    assert "--model" in page and "--batch-size" in page and "--resume" not in page and "--eval-interval" not in page
