@@ -234,9 +234,9 @@ class Sampler(Callback):
 
     def sample(self, trainer: Trainer) -> str:
         """Generated text, from the beginning of a line; where that fails, why."""
-        model: Any = trainer.model
         prompt = ids_if_known(self.tokenizer, "\n") or [0]
         try:
+            model: Any = trainer.model
             ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=trainer.generators["sampling"])
             return self.tokenizer.decode(ids[len(prompt) :]).strip("\n")
         except Exception as error:
