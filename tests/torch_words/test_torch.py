@@ -225,6 +225,8 @@ def test_engine_and_words_mix_in_one_graph() -> None:
     x = torch.tensor([3.0, 4.0], requires_grad=True)
     assert type(w + x) is torch.Tensor
     assert type(w * 2) is tinygrad_llm.Tensor
+    assert type(np.ones(2, np.float32) * x) is torch.Tensor
+    assert type(np.exp(x)) is torch.Tensor
     (w * x).sum().backward()
     assert w.grad.tolist() == [3, 4]
     assert x.grad.tolist() == [1, 2]

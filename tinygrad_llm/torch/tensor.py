@@ -171,6 +171,12 @@ class Tensor(EngineTensor):
             raise ShapeError("iteration: a 0-d Tensor has no elements to walk; use item()")
         return (self[i] for i in range(len(self.data)))
 
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        return as_torch(EngineTensor.__array_ufunc__(self, *args, **kwargs))
+
+    def __array_function__(self, *args: Any, **kwargs: Any) -> Any:
+        return as_torch(EngineTensor.__array_function__(self, *args, **kwargs))
+
     def __contains__(self, value: Any) -> bool:
         return bool((self.data == np.asarray(value)).any())
 
