@@ -119,7 +119,7 @@ def command(toy: Architecture, tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_model_of_ones_own_goes_through_every_command(command: Callable[..., str], tmp_path: Path) -> None:
     run, data = tmp_path / "run", ["--data", tmp_path / "text.txt", "--vocab-size", "270"]
     train = ["train", *data, "--architecture", "toy", "--embedding-scale", "2", "--out", run, "--batch-size", "4"]
-    assert "a Toy of" in command(*train, "--steps", "8", "--eval-interval", "4", "--stop-at", "4")
+    assert "a toy of" in command(*train, "--steps", "8", "--eval-interval", "4", "--stop-at", "4")
     assert "step 8/8" in command("train", "--resume", "--out", run)
     assert json.loads((run / "config.json").read_text())["model_type"] == "toy"
     model, _ = tinygrad_llm.load(run)

@@ -52,7 +52,9 @@ def test_every_test_file_is_named_after_the_file_that_it_tests() -> None:
         where = test.relative_to(TESTS)
         room = DEMOS if where.parts[0] == "demos" else PACKAGE / where.parent
         files = room.rglob("*.py") if room != PACKAGE else room.glob("*.py")
-        tested = {file.stem for file in files} | {folder.name for folder in room.glob("*") if folder.is_dir()}
+        tested = {file.stem.strip("_") for file in files} | {
+            folder.name for folder in room.glob("*") if folder.is_dir()
+        }
         if not names_of(test) & tested and not {str(where), str(where.parent)} & ABOUT_MORE_THAN_ONE_FILE.keys():
             strays.append(str(where))
     assert strays == []

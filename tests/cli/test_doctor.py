@@ -43,13 +43,13 @@ def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(
     assert "no/such/text" in capsys.readouterr().err
 
 
-def test_it_checks_every_architecture_that_train_takes(text, capsys):
+def test_it_checks_every_architecture_that_train_takes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--data", text, *SIZES, "--architecture", "llama", "--num-kv-heads", "1"]) == 0
     printed, errors = capsys.readouterr()
     assert errors == "" and "WRONG" not in printed and "all checks passed" in printed
 
 
-def test_its_help_shows_its_own_flags_only(capsys):
+def test_its_help_shows_its_own_flags_only(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["doctor", "--help"])
     page = capsys.readouterr().out

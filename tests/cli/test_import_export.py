@@ -86,7 +86,7 @@ def test_a_bert_is_imported_fills_in_and_is_exported(
 ) -> None:
     save_huggingface(tmp_path / "theirs", some_bert(pooler=pooler), WordPieceTokenizer(PIECES))
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
-    assert capsys.readouterr().out.startswith("a Bert of") and load(tmp_path / "run")[0].config.pooler is pooler
+    assert capsys.readouterr().out.startswith("a BERT of") and load(tmp_path / "run")[0].config.pooler is pooler
     assert main(["bert", "fill", "--model", str(tmp_path / "run"), "The [MASK] sat."]) == 0
     filled, guesses = capsys.readouterr().out.splitlines()
     assert filled.startswith("the") and filled.endswith("sat.") and "'s'" in guesses and "' cat'" in guesses

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = " or ".join(one.words for one in ARCHITECTURES.values() if one.huggingface is not None)
         raise ConfigError(f"--model must be {known}, which Hugging Face's folders can hold; this run is {held.words}")
     missing = save_huggingface(arguments.out, model, tokenizer)
-    print(f"a {type(model).__name__} of {model.num_parameters():,} parameters, in {arguments.out}")
+    print(f"{held.words} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:
         print(missing)
     if can_compare():

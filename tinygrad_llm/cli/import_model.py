@@ -35,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
         architecture = architecture_of(model)
         plan = {"model_type": architecture.name, "model": architecture.settings_of(model)}
         folder.begin({**plan, "imported_from": str(arguments.source)}, tokenizer)
-    what = f"a {type(model).__name__} of {model.num_parameters():,} parameters"
+    what = f"{architecture.words} of {model.num_parameters():,} parameters"
     print(f"{what} with {tokenizer.vocab_size:,} tokens, in {arguments.out}")
     return 0

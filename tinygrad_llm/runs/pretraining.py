@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.architectures import ARCHITECTURES, Architecture, taken_by
+from tinygrad_llm.architectures import ARCHITECTURES, Architecture, architecture_of, taken_by
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import Sampling, generate
@@ -259,9 +259,9 @@ class PretrainingReport(Report):
         config, settings, rows = self.model.config, trainer.settings, self.loader.rows_per_batch
         tokens = settings.steps * rows * settings.grad_accumulation * config.context_length
         self.status.say(
-            f"a {type(self.model).__name__} of {self.model.num_parameters():,} parameters ({config.num_layers} layers, "
-            f"{config.num_heads} heads, {config.embedding_dim} wide, context {config.context_length}); "
-            f"{settings.steps:,} steps, {tokens:,} tokens"
+            f"{architecture_of(self.model).words} of {self.model.num_parameters():,} parameters "
+            f"({config.num_layers} layers, {config.num_heads} heads, {config.embedding_dim} wide, "
+            f"context {config.context_length}); {settings.steps:,} steps, {tokens:,} tokens"
         )
         if rows < settings.batch_size:
             self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
