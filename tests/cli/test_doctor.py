@@ -43,7 +43,7 @@ def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(
     assert "no/such/text" in capsys.readouterr().err
 
 
-def test_it_checks_every_architecture_that_train_takes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_checks_every_architecture_that_train_takes(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--data", text, *SIZES, "--architecture", "llama", "--num-kv-heads", "1"]) == 0
     printed, errors = capsys.readouterr()
     assert errors == "" and "WRONG" not in printed and "all checks passed" in printed

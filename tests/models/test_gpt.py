@@ -33,7 +33,7 @@ def some_ids(*shape: int, seed: int = 1, vocab_size: Any = TINY.vocab_size) -> A
 
 GPT2_COUNTS = [
     ("gpt2-small", 163_009_536, 124_412_160, 621.83),
-    ("gpt2-medium", 406_212_608, 354_749_440, 1549.58),
+    pytest.param("gpt2-medium", 406_212_608, 354_749_440, 1549.58, marks=pytest.mark.slow),
     pytest.param("gpt2-large", 838_220_800, 773_891_840, 3197.56, marks=pytest.mark.slow),
     pytest.param("gpt2-xl", 1_637_792_000, 1_557_380_800, 6247.68, marks=pytest.mark.slow),
 ]
