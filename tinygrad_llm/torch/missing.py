@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-OTHERWISE = {
+HINTS = {
     "compile": "run the model as it is; NumPy needs no compiler",
     "distributed": "see `tinygrad_llm.train` for training with several processes",
     "jit": "run the model as it is; NumPy needs no compiler",
@@ -18,7 +18,5 @@ def missing_word(owner: str, name: str, known: Iterable[str]) -> str:
     """The message of the AttributeError for `owner.name`."""
     public = [one for one in known if not one.startswith("_")]
     near = difflib.get_close_matches(name, public, n=3, cutoff=0.6)
-    hint = OTHERWISE.get(name) or (
-        f"the nearest is {' or '.join(near)}" if near else f"dir({owner}) lists what is here"
-    )
+    hint = HINTS.get(name) or (f"the nearest is {' or '.join(near)}" if near else f"dir({owner}) lists what is here")
     return f"{owner} of tinygrad_llm has no {name!r}; {hint}"

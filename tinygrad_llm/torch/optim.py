@@ -12,8 +12,8 @@ from tinygrad_llm.torch.missing import missing_word
 from tinygrad_llm.torch.tensor import EngineTensor, Tensor
 
 
-class _Words:
-    """What PyTorch's optimizers take besides, in front of one of the package's."""
+class PyTorchForms:
+    """Mixin: the signatures and the state of PyTorch's optimizers, in front of one of the package's."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; `closure`, if given, computes the loss before."""
@@ -44,19 +44,19 @@ def _arrays(entry: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-class SGD(_Words, optim.SGD):
+class SGD(PyTorchForms, optim.SGD):
     """Stochastic gradient descent with momentum; see `tinygrad_llm.optim.SGD`."""
 
 
-class Adam(_Words, optim.Adam):
+class Adam(PyTorchForms, optim.Adam):
     """Adam; see `tinygrad_llm.optim.Adam`."""
 
 
-class AdamW(_Words, optim.AdamW):
+class AdamW(PyTorchForms, optim.AdamW):
     """Adam with decoupled weight decay; see `tinygrad_llm.optim.AdamW`."""
 
 
-class Muon(_Words, optim.Muon):
+class Muon(PyTorchForms, optim.Muon):
     """Orthogonalised momentum for matrices; see `tinygrad_llm.optim.Muon`."""
 
 

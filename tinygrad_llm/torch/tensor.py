@@ -64,7 +64,7 @@ def as_torch(value: Any) -> Any:
     return value
 
 
-def word(function: Callable[..., Any], renamed: dict[str, str] = RENAMED) -> Callable[..., Any]:
+def with_torch_names(function: Callable[..., Any], renamed: dict[str, str] = RENAMED) -> Callable[..., Any]:
     """A function of the engine with PyTorch's argument names, whose results are of this wing's class."""
 
     @functools.wraps(function)
@@ -402,8 +402,8 @@ class Tensor(EngineTensor):
 
     # -- writing
 
-    def _become(self, result: EngineTensor) -> Tensor:
-        """Be the result of an operation on what this Tensor was: how in-place operators work on a recorded one.
+    def _rebind(self, result: EngineTensor) -> Tensor:
+        """Make this Tensor the result of an operation on itself: how in-place operators work on a recorded Tensor.
 
         The array that the graph saved stays as it was, so no gradient can go wrong.
         """
@@ -436,61 +436,61 @@ class Tensor(EngineTensor):
         flat = source.broadcast_to(written.shape).reshape(-1)
         if not flat.data.size:
             return
-        self._become(engine_where(places >= 0, flat[np.maximum(places, 0)], self))
+        self._rebind(engine_where(places >= 0, flat[np.maximum(places, 0)], self))
 
     def __iadd__(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__add__(self, other))
+        return self._rebind(EngineTensor.__add__(self, other))
 
     def __isub__(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__sub__(self, other))
+        return self._rebind(EngineTensor.__sub__(self, other))
 
     def __imul__(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__mul__(self, other))
+        return self._rebind(EngineTensor.__mul__(self, other))
 
     def __itruediv__(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__truediv__(self, other))
+        return self._rebind(EngineTensor.__truediv__(self, other))
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return self._become(EngineTensor.__add__(self, other * alpha))
+        return self._rebind(EngineTensor.__add__(self, other * alpha))
 
     def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return self._become(EngineTensor.__sub__(self, other * alpha))
+        return self._rebind(EngineTensor.__sub__(self, other * alpha))
 
     def mul_(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__mul__(self, other))
+        return self._rebind(EngineTensor.__mul__(self, other))
 
     def div_(self, other: Any) -> Tensor:
-        return self._become(EngineTensor.__truediv__(self, other))
+        return self._rebind(EngineTensor.__truediv__(self, other))
 
     def masked_fill_(self, mask: Any, value: Any) -> Tensor:
-        return self._become(EngineTensor.masked_fill(self, mask, value))
+        return self._rebind(EngineTensor.masked_fill(self, mask, value))
 
     def scatter_(self, dim: Any, index: Any, src: Any) -> Tensor:
         """x[i, index[i, j]] = src[i, j] for dim 1; `src` may be one number."""
         places = np.array(self.data)
         values = np.broadcast_to(_plain(src), np.shape(_plain(index)))
         np.put_along_axis(places, _plain(index), values, dim)
-        return self._become(EngineTensor(places))
+        return self._rebind(EngineTensor(places))
 
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        return self._become(EngineTensor.clip(self, min, max))
+        return self._rebind(EngineTensor.clip(self, min, max))
 
     def fill_(self, value: Any) -> Tensor:
-        return self._become(EngineTensor(np.full_like(self.data, value)))
+        return self._rebind(EngineTensor(np.full_like(self.data, value)))
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
 
     def copy_(self, source: Any) -> Tensor:
-        return self._become(EngineTensor(np.broadcast_to(_plain(source), self.data.shape).astype(self.data.dtype)))
+        return self._rebind(EngineTensor(np.broadcast_to(_plain(source), self.data.shape).astype(self.data.dtype)))
 
     def uniform_(self, low: Any = 0.0, high: Any = 1.0, *, generator: Any = None) -> Tensor:
         source = default_generator() if generator is None else generator
-        return self._become(EngineTensor(source.uniform(low, high, self.data.shape, self.data.dtype)))
+        return self._rebind(EngineTensor(source.uniform(low, high, self.data.shape, self.data.dtype)))
 
     def normal_(self, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = None) -> Tensor:
         source = default_generator() if generator is None else generator
-        return self._become(EngineTensor(source.normal(mean, std, self.data.shape, self.data.dtype)))
+        return self._rebind(EngineTensor(source.normal(mean, std, self.data.shape, self.data.dtype)))
 
     def numpy(self) -> Array:
         """The array; as in PyTorch, one that is part of a graph must be detached first."""
@@ -500,37 +500,42 @@ class Tensor(EngineTensor):
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
-    return word(lambda x, y: function(y, x))
+    return with_torch_names(lambda x, y: function(y, x))
 
 
 # The methods that differ from the engine's in the names of arguments, or in nothing but the class of their results.
 _OPERATORS = ["add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow", "rmatmul"]
 _OPERATORS += ["neg", "abs", "invert", "lt", "le", "gt", "ge", "getitem"]
-_SAME = ["exp", "log", "sqrt", "tanh", "sigmoid", "relu", "abs", "erf", "neg", "pow", "maximum", "minimum", "where"]
-_SAME += ["masked_fill", "matmul", "sum", "mean", "var", "logsumexp", "cumsum", "argmax", "reshape", "transpose"]
-_SAME += ["permute", "squeeze", "unsqueeze", "broadcast_to", "astype", "tril", "triu", "split", "detach", "clip"]
-_OTHERWISE_NAMED = {"mm": "matmul", "bmm": "matmul", "swapaxes": "transpose", "clamp": "clip", "absolute": "abs"}
-_OTHERWISE_NAMED |= {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__"}
-_OTHERWISE_NAMED |= {name: f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+_WRAPPED = ["exp", "log", "sqrt", "tanh", "sigmoid", "relu", "abs", "erf", "neg", "pow", "maximum", "minimum", "where"]
+_WRAPPED += ["masked_fill", "matmul", "sum", "mean", "var", "logsumexp", "cumsum", "argmax", "reshape", "transpose"]
+_WRAPPED += ["permute", "squeeze", "unsqueeze", "broadcast_to", "astype", "tril", "triu", "split", "detach", "clip"]
+_ALIASES = {"mm": "matmul", "bmm": "matmul", "swapaxes": "transpose", "clamp": "clip", "absolute": "abs"}
+_ALIASES |= {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__truediv__"}
+_ALIASES |= {name: f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
 _FUNCTIONS = ["sin", "cos", "square", "rsqrt", "log1p", "expm1", "prod", "std", "norm", "gather", "scatter_add"]
 _FUNCTIONS += ["sort", "argsort", "topk", "argmin", "outer", "repeat_interleave", "expand", "chunk", "flip", "roll"]
 _FUNCTIONS += ["diagonal", "isnan", "isfinite", "isinf", "any", "all", "logaddexp", "remainder"]
 _SYMBOLS = {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "mod": "remainder"}
-_AXES_NAMED = RENAMED | {"dim0": "first", "dim1": "second", "split_size_or_sections": "size", "split_size": "size"}
-_AXES_NAMED |= {"src": "source"}
+_RENAMED_ARGUMENTS = RENAMED | {
+    "dim0": "first",
+    "dim1": "second",
+    "split_size_or_sections": "size",
+    "split_size": "size",
+}
+_RENAMED_ARGUMENTS |= {"src": "source"}
 
 for _name in _OPERATORS:
-    setattr(Tensor, f"__{_name}__", word(getattr(EngineTensor, f"__{_name}__")))
-for _name in _SAME:
-    setattr(Tensor, _name, word(getattr(EngineTensor, _name), _AXES_NAMED))
-for _name, _engine in _OTHERWISE_NAMED.items():
-    setattr(Tensor, _name, word(getattr(EngineTensor, _engine), _AXES_NAMED))
+    setattr(Tensor, f"__{_name}__", with_torch_names(getattr(EngineTensor, f"__{_name}__")))
+for _name in _WRAPPED:
+    setattr(Tensor, _name, with_torch_names(getattr(EngineTensor, _name), _RENAMED_ARGUMENTS))
+for _name, _engine in _ALIASES.items():
+    setattr(Tensor, _name, with_torch_names(getattr(EngineTensor, _engine), _RENAMED_ARGUMENTS))
 for _name in _FUNCTIONS:
-    _renamed = _AXES_NAMED | ({"dim1": "axis1", "dim2": "axis2"} if _name == "diagonal" else {})
+    _renamed = _RENAMED_ARGUMENTS | ({"dim1": "axis1", "dim2": "axis2"} if _name == "diagonal" else {})
     _renamed |= {"dims": "axes", "dim": "axes"} if _name in ("flip", "roll") else {}
-    setattr(Tensor, _name, word(getattr(functions, _name), _renamed))
+    setattr(Tensor, _name, with_torch_names(getattr(functions, _name), _renamed))
 for _symbol, _name in _SYMBOLS.items():
-    setattr(Tensor, f"__{_symbol}__", word(getattr(functions, _name)))
+    setattr(Tensor, f"__{_symbol}__", with_torch_names(getattr(functions, _name)))
     setattr(Tensor, f"__r{_symbol}__", _reflected(getattr(functions, _name)))
 for _name, _symbol in (("bitwise_and", "and"), ("logical_and", "and"), ("bitwise_or", "or"), ("logical_or", "or")):
     setattr(Tensor, _name, vars(Tensor)[f"__{_symbol}__"])

@@ -33,7 +33,7 @@ class Buffer(nn.Buffer, Tensor):
     __slots__ = ()
 
 
-class Keys(NamedTuple):
+class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` could not match, by PyTorch's names."""
 
     missing_keys: list[str]
@@ -110,7 +110,7 @@ class Module(nn.Module):
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Any:
         """Copy `state` into the parameters and buffers. Raises StateDictError where names or shapes do not fit."""
         missing, unexpected = super().load_state_dict(state, strict)
-        return Keys(missing, unexpected)
+        return IncompatibleKeys(missing, unexpected)
 
     def __repr__(self) -> str:
         extra, children = self.extra_repr(), list(self.named_children())

@@ -51,7 +51,7 @@ class Subset(Dataset):
 class DataLoader(data.DataLoader):
     """Batches of a dataset, stacked into Tensors; shuffled as PyTorch shuffles with the same seed.
 
-    `num_workers` and `pin_memory` may be given and change nothing: items are read in this process.
+    `pin_memory` and the options of workers may be given and change nothing: items are read in this process.
     """
 
     def __init__(
@@ -64,6 +64,9 @@ class DataLoader(data.DataLoader):
         pin_memory: bool = False,
         drop_last: bool = False,
         generator: Any = None,
+        persistent_workers: bool = False,
+        prefetch_factor: int | None = None,
+        worker_init_fn: Any = None,
     ) -> None:
         super().__init__(dataset, batch_size, bool(shuffle), drop_last, collate_fn or default_collate, generator)
         self.num_workers, self.pin_memory = num_workers, pin_memory
