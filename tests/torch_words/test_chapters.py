@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from torch_words.chapters import CHAPTERS, NEED_TEXTS, PRINTED, gpt_classes, printed
+from torch_words.chapters import CHAPTERS, NEED_TEXTS, PRINTED, generate_text_simple, gpt_classes, printed
 
 import tinygrad_llm.torch
 
@@ -55,6 +55,12 @@ def test_what_is_recorded_is_what_pytorch_prints(data_folder: Path) -> None:
 def test_the_model_of_124_million_parameters_has_as_many_as_in_the_book() -> None:
     gpt = {"vocab_size": 50257, "context_length": 1024, "emb_dim": 768, "n_heads": 12, "n_layers": 12}
     model = gpt_classes(tinygrad_llm.torch)[-1]({**gpt, "drop_rate": 0.1, "qkv_bias": False})
+    logits = model(torch.tensor([[6109, 3626, 6100, 345], [6109, 1110, 6622, 257]]))
+    assert repr(logits).startswith("tensor([[[ 0.3613,  0.4222, -0.0711,  ...,  0.3483,  0.4661, -0.2838],")
+    assert repr(logits).endswith("grad_fn=<UnsafeViewBackward0>)")
+    model.eval()
+    ids = generate_text_simple(torch, model, torch.tensor([[15496, 11, 314, 716]]), 6, 1024)
+    assert ids.tolist() == [[15496, 11, 314, 716, 27018, 24086, 47843, 30961, 42348, 7267]]
     total = sum(p.numel() for p in model.parameters())
     assert f"{total:,}" == "163,009,536"
     assert f"{total - sum(p.numel() for p in model.out_head.parameters()):,}" == "124,412,160"
