@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
-from tinygrad_llm.graph import TensorLike
+from tinygrad_llm.graph import TensorLike, no_grad
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import (
     GELU,
@@ -179,7 +179,8 @@ class Bert(Pretrained):
         head = self._expect_head()
         size = self.config.vocab_size
         counts = np.bincount(expect_ids("Bert", ids, size).reshape(-1), minlength=size) + 1
-        head.bias.data[...] = np.log(counts / counts.sum())
+        with no_grad():
+            head.bias[...] = np.log(counts / counts.sum())
 
     def loss(self, ids: Any, targets: Any) -> Tensor:
         """The mean cross-entropy of the masked tokens; `targets` are -100 elsewhere. Units: nats per masked token.
