@@ -222,8 +222,7 @@ def walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]
     root.grad = gradient
     try:
         while pending:
-            with np.errstate(all="ignore"):  # infinity and NaN follow IEEE 754, without NumPy's warnings
-                _go_back(pending.pop(), retain_graph)
+            _go_back(pending.pop(), retain_graph)
             yield
     finally:
         for node in pending:  # a failed walk leaves no half-collected gradient behind
@@ -233,7 +232,7 @@ def walk_back(root: Node, gradient: Array, retain_graph: bool) -> Iterator[None]
 def _go_back(node: Node, retain_graph: bool) -> None:
     """Run one operation's backward, and hand the gradients to its parents."""
     dy, node.grad, node.grad_is_ours = node.grad, None, False
-    backward, parents, name = node.backward, node.parents, node.name
+    backward, parents = node.backward, node.parents
     gradients: Gradients = [None] * len(parents)
     if dy is not None and backward is not None:  # else everything after it returned None, and so does this
         if versions.last_write > node.order:
@@ -248,8 +247,9 @@ def _go_back(node: Node, retain_graph: bool) -> None:
             observer.after_backward(node, gradients)
     if not retain_graph:
         node.backward, node.parents = None, ()
+    qualname = "" if backward is None else backward.__qualname__
     del backward, dy  # the activations of this operation die here
-    _deliver(name, parents, gradients)
+    _deliver(qualname, parents, gradients)
 
 
 def _expect_unchanged(node: Node, backward: Backward) -> None:
@@ -266,11 +266,12 @@ def _expect_unchanged(node: Node, backward: Backward) -> None:
         )
 
 
-def _deliver(operation: str, parents: Sequence[Node | Variable | None], gradients: Gradients) -> None:
+def _deliver(qualname: str, parents: Sequence[Node | Variable | None], gradients: Gradients) -> None:
     """Give each parent its gradient, once its shape is checked."""
     if len(gradients) != len(parents):
         raise GraphError(
-            f"{operation}: backward must return one gradient per parent, {len(parents)}; got {len(gradients)}"
+            f"{operation_name(qualname)}: backward must return one gradient per parent, {len(parents)}; "
+            f"got {len(gradients)}"
         )
     for parent, gradient in zip(parents, gradients, strict=True):
         if parent is None or gradient is None:
@@ -279,7 +280,7 @@ def _deliver(operation: str, parents: Sequence[Node | Variable | None], gradient
             gradient = np.asarray(gradient)  # NumPy turns 0-d results into scalars
         if gradient.shape != parent.shape:
             raise GraphError(
-                f"{operation}: backward must return a gradient of its parent's shape {parent.shape}; "
+                f"{operation_name(qualname)}: backward must return a gradient of its parent's shape {parent.shape}; "
                 f"got {gradient.shape}"
             )
         if gradient.dtype != parent.dtype:

@@ -61,14 +61,24 @@ class Variable:
         `gradient` is dL/d(self), of the same shape; it may be left out only for a single element, where it is 1. The
         graph is freed unless `retain_graph`. Raises GraphError where there is nothing to walk.
         """
-        for _ in self.backward_steps(gradient, retain_graph):
-            pass
+        with np.errstate(all="ignore"):  # infinity and NaN follow IEEE 754, without NumPy's warnings
+            for _ in self._walk(gradient, retain_graph):
+                pass
 
     def backward_steps(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> Iterator[None]:
         """`backward` as an iterator, one operation per step, for inspection.
 
         If it is not exhausted, the remaining graph is kept.
         """
+        steps = self._walk(gradient, retain_graph)
+        while True:
+            with np.errstate(all="ignore"):
+                if next(steps, self) is self:
+                    return
+            yield
+
+    def _walk(self, gradient: TensorLike | None, retain_graph: bool) -> Iterator[None]:
+        """The steps of `backward`, from its checks of the arguments on."""
         if not self.requires_grad:
             raise GraphError(
                 "backward: this Tensor was not computed from one with requires_grad=True, or under no_grad; "

@@ -45,16 +45,21 @@ def mark_written(array: Array) -> None:
     """Note that the memory of `array` was written into now."""
     global last_write
     last_write = now = next_time()
-    owner = memory_owner(array)
-    key = id(owner)
-    writes = _writes.get(key)
-    if writes is None:
-        writes = _writes[key] = _Writes(weakref.ref(owner, lambda _: _writes.pop(key, None)))
-    if array.nbytes == owner.nbytes or len(writes.parts) >= MOST_PARTS:
+    owner = array if array.base is None else memory_owner(array)
+    writes = _writes.get(id(owner)) or _first_write(owner)
+    if owner is array:
+        writes.whole = now
+    elif array.nbytes == owner.nbytes or len(writes.parts) >= MOST_PARTS:
         writes.whole = now
         writes.parts.clear()
     else:
         writes.parts[np.lib.array_utils.byte_bounds(array)] = now
+
+
+def _first_write(owner: Array) -> _Writes:
+    key = id(owner)
+    writes = _writes[key] = _Writes(weakref.ref(owner, lambda _: _writes.pop(key, None)))
+    return writes
 
 
 def written_since(array: Array, time: int) -> bool:
