@@ -53,7 +53,7 @@ def test_forward_under_no_grad() -> None:
         leaf(0).log()
 
 
-def test_the_first_one_is_named_not_what_it_infects() -> None:
+def test_the_first_nan_is_named_not_those_that_follow_from_it() -> None:
     with pytest.raises(AnomalyError, match="`log`"), detect_anomaly():
         (leaf(0).log() * 0 + 1).sum().backward()
 
@@ -151,7 +151,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("case", WRITES)
-def test_a_write_behind_the_back_of_the_graph(case: str) -> None:
+def test_a_write_that_the_graph_cannot_see(case: str) -> None:
     write, operand = WRITES[case]
     x, h = leaf(1, 2), leaf(3, 4)
     with pytest.raises(GraphError, match=f"({operand}).*was written into after") as caught, detect_anomaly():

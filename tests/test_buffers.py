@@ -36,7 +36,7 @@ def large(rows: int = ROWS, dtype: type = np.float32) -> np.ndarray:
     return buffers.empty((rows, COLUMNS), dtype)
 
 
-def test_a_large_array_comes_as_asked_for() -> None:
+def test_a_large_array_has_the_requested_shape_and_dtype() -> None:
     x = large(dtype=np.float64)
     assert (x.shape, x.dtype, type(x)) == ((ROWS, COLUMNS), np.float64, np.ndarray)
     assert x.flags.c_contiguous
@@ -322,7 +322,7 @@ def test_threads_never_get_the_same_memory() -> None:
     assert not wrong
 
 
-def test_a_view_is_told_from_an_array() -> None:
+def test_views_and_arrays_are_distinguished() -> None:
     x = large()
     assert not buffers.is_view(x)
     assert not buffers.is_view(np.ones(3))

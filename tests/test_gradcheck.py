@@ -107,7 +107,7 @@ def test_a_backward_that_is_right_only_for_a_gradient_of_ones() -> None:
         gradcheck(square, [leaf(4)])
 
 
-def test_a_backward_that_writes_into_what_is_not_its_own() -> None:
+def test_a_backward_that_writes_into_a_shared_array_fails() -> None:
     def into_dy(x: Tensor) -> Tensor:
         def backward(dy: np.ndarray) -> None:
             dy *= 2
@@ -248,7 +248,7 @@ def test_the_complex_step_sees_what_central_differences_cannot() -> None:
     assert gradcheck(lambda x: x.exp(), [leaf(3)]).worst_relative < 1e-14
 
 
-def test_the_complex_step_is_not_believed_where_it_lies() -> None:
+def test_the_complex_step_is_not_used_for_functions_that_are_not_analytic() -> None:
     for function in (abs, lambda x: x.erf()):  # one drops the imaginary part, one refuses complex numbers
         assert gradcheck(function, [leaf(3)]).comparisons[0].method == "central"
     with pytest.raises(GradcheckError):

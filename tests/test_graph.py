@@ -197,7 +197,7 @@ def test_gradients_through_0d_and_empty_tensors() -> None:
     (empty * 2).backward(np.zeros((0, 3)))
 
 
-def test_backward_that_cannot_be() -> None:
+def test_backward_without_a_scalar_or_a_graph_is_refused() -> None:
     x = leaf(2)
     with pytest.raises(GraphError, match=r"must have one element; got shape \(2,\); reduce it .sum or mean."):
         (x * 2).backward()
@@ -412,7 +412,7 @@ def test_no_operation_holds_its_own_output_tensor(name: str, no_collector: None)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_gradients_are_nobody_elses(name: str) -> None:
+def test_gradients_share_no_memory(name: str) -> None:
     """Whatever an operation returns, leaves end with arrays of their own that may be written into."""
     x, y = leaf(3, 3), leaf(3, 3)
     given = np.ones(OPERATIONS[name](x + y).shape)

@@ -120,11 +120,11 @@ def test_the_package_is_found() -> None:
     assert len(list(each_import())) > 200
 
 
-def test_every_room_has_its_place_in_the_rule() -> None:
+def test_every_room_is_in_the_table_of_imports() -> None:
     assert {room_of(file) for file in FILES} - {"__init__"} <= set(BELOW)
 
 
-def test_no_arrow_points_back() -> None:
+def test_no_room_imports_a_room_above_it() -> None:
     back = [
         f"{where}: {room} must not import {name}"
         for where, room, name, _, top in each_import()
@@ -232,13 +232,13 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_importing_the_package_loads_nothing_that_can_wait() -> None:
+def test_importing_the_package_loads_no_optional_module() -> None:
     late = LOADED_WHEN_NEEDED | {"urllib.request", "http.client"}
     program = f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))"
     assert run(program) == "[]"
 
 
-def test_importing_the_package_leaves_its_rooms_for_later() -> None:
+def test_importing_the_package_imports_no_room_before_its_use() -> None:
     late = {f"tinygrad_llm.{room}" for room in map(room_of, FILES) if room not in ("lazy", "__init__")} | {"numpy"}
     assert len(late) > 12
     assert run(f"import sys, tinygrad_llm; print(sorted({late} & set(sys.modules)))") == "[]"
@@ -255,7 +255,7 @@ def test_the_command_line_starts_without_numpy() -> None:
         assert run(program).splitlines()[-1] == "False", words
 
 
-def test_what_is_left_for_later_is_there_when_asked_for() -> None:
+def test_lazily_imported_names_are_available() -> None:
     assert (
         run(
             "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "

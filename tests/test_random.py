@@ -76,7 +76,7 @@ def test_dropout_mask_of_the_book() -> None:
     assert mask[0].tolist() == [True, True, False, True, True, False]
 
 
-def test_dropout_that_leaves_nothing_to_chance_draws_nothing() -> None:
+def test_dropout_of_0_or_1_draws_no_random_numbers() -> None:
     generator = Generator(5)
     assert generator.dropout_mask((2, 3), 0.0).all()
     assert not generator.dropout_mask((2, 3), 1.0).any()

@@ -172,7 +172,7 @@ def test_many_parts_of_one_array_are_taken_as_a_whole() -> None:
         y.backward()
 
 
-def test_memory_that_dies_takes_its_writes_along() -> None:
+def test_freed_memory_forgets_its_recorded_writes() -> None:
     x = Tensor(np.ones(3))
     x[0] = 2.0
     key = id(buffers.memory_owner(x.data))

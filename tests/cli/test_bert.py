@@ -68,7 +68,7 @@ def test_trains_stops_and_resumes_as_if_never_stopped(
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_fills_in_arguments_and_lines_alike(
+def test_arguments_and_lines_of_stdin_are_filled_alike(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "the cat [MASK] on the [MASK]."
@@ -98,7 +98,7 @@ def test_fills_in_arguments_and_lines_alike(
         (["fill", "--model", "{gpt}", "[MASK]"], "--model must be a BERT;"),
     ],
 )
-def test_says_in_one_line_what_does_not_fit(
+def test_misfitting_arguments_are_one_line_of_error(
     arguments: list[str], message: str, data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"folder": str(tmp_path), "data": str(data), "run": str(trained), "gpt": str(tmp_path / "gpt")}

@@ -120,7 +120,7 @@ def test_a_closed_input_ends_the_chat(
     assert (code, len(errors)) == (2, 1) and "standard input must be open" in errors[0]
 
 
-def test_a_backslash_continues_a_message_and_a_cut_answer_is_told(
+def test_a_backslash_continues_a_message_and_a_truncated_answer_is_reported(
     base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = []

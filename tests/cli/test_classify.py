@@ -60,7 +60,7 @@ def test_what_is_not_trainable_stays_as_it_was(base: Path, trained: tuple[Any, .
     assert changed and all(name.startswith(("blocks.1.", "final_norm.")) for name in changed)
 
 
-def test_predicts_arguments_and_lines_alike(
+def test_arguments_and_lines_of_stdin_get_the_same_predictions(
     trained: tuple[Any, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, _ = trained
@@ -98,7 +98,7 @@ def another_base(kind: str, folder: Path) -> Path:
         ("llama", ["--pooling", "mean", "--no-causal"]),
     ],
 )
-def test_a_bert_and_a_llama_learn_it_too(
+def test_a_bert_and_a_llama_learn_to_classify_too(
     kind: str, options: list[Any], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, out = another_base(kind, tmp_path / "base"), tmp_path / "run"
@@ -155,7 +155,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
     assert code == 0 and "is finished" in printed
 
 
-def test_what_does_not_fit_is_one_line(
+def test_misfitting_options_are_one_line_of_error(
     base: Path, data: Path, trained: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, _ = trained

@@ -63,7 +63,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     return code, lines[0]
 
 
-def test_training_says_what_it_does_and_how_to_go_on(run: tuple[Any, ...]) -> None:
+def test_training_prints_its_progress_and_the_next_commands(run: tuple[Any, ...]) -> None:
     out, printed = run
     assert "step 6/6 | loss" in printed and "validation" in printed and "perplexity" in printed
     assert "nats per token" in printed and "bits per byte" in printed
@@ -206,7 +206,9 @@ def test_unusable_texts_are_named(
     assert code == 2 and message in line
 
 
-def test_generate_names_what_is_wrong(run: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_names_the_invalid_argument(
+    run: tuple[Any, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = run
     code, line = error_of(capsys, "generate", "--model", str(tmp_path / "none"))
     assert code == 2 and "no run folder" in line

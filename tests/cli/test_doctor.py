@@ -25,7 +25,7 @@ def test_it_takes_the_flags_of_train(text: str, capsys: pytest.CaptureFixture[st
     assert "multiple of --num-heads" in capsys.readouterr().err
 
 
-def test_it_looks_at_a_trained_model_and_at_one_whose_tokenizer_was_exchanged(
+def test_a_trained_model_passes_and_one_with_another_tokenizer_fails(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"

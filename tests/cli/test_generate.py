@@ -50,7 +50,7 @@ def test_json_holds_the_text_and_all_that_decided_it(base: Path, capsys: pytest.
     assert call(capsys, *options, "--seed", report["seed"])[1] == f"Hello{report['text']}\n"
 
 
-def test_a_prompt_that_is_cut_is_said(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_prompt_is_reported(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, notes = call(capsys, "generate", "x" * 300, "--model", base, "--max-new-tokens", "1", "--seed", "0")
     assert code == 0 and len(notes) == 1 and "only the last" in notes[0] and len(notes[0]) <= 80
 

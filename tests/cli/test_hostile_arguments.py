@@ -194,7 +194,7 @@ def test_train_takes_any_setting(
 @example("train", "/proc/self/mem")
 @example("resume", "/dev/zero")
 @example("generate", "/dev/null")
-def test_paths_that_are_none(
+def test_invalid_paths_are_one_line_of_error(
     runs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,7 +214,7 @@ def test_paths_that_are_none(
 
 
 @pytest.mark.parametrize("name", ["pipe", "zero", "circle"])
-def test_what_would_never_end_is_not_read(
+def test_pipes_devices_and_broken_links_are_not_read(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     code, line = expect_one_line(capsys, "train", "--data", runs / name, "--out", tmp_path / "new", *SIZES)

@@ -124,7 +124,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
-def test_a_bert_without_a_head_has_nothing_to_fill_in_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bert_without_a_head_cannot_fill_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_huggingface(tmp_path / "theirs", some_bert(masked_word_head=False, pooler=True), WordPieceTokenizer(PIECES))
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
     code, line = error_of(capsys, "bert", "fill", "--model", tmp_path / "run", "[MASK]")

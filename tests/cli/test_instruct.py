@@ -44,7 +44,7 @@ def test_training_reports_each_kind_before_and_after(trained: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_the_table_sets_the_commonest_answer_of_a_kind_beside_the_model(
+def test_the_table_compares_with_the_most_frequent_answer_of_each_kind(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = ({"exact_match": exact, "token_f1": f1, "count": 3} for exact, f1 in ((0, 0.1), (0.75, 0.8), (0.25, 0.3)))
@@ -75,7 +75,7 @@ def test_starts_from_nothing_without_a_model_and_resumes_to_the_same_weights(
     assert f"--model was none, got {trained}" in call(capsys, *argv)[2][0]
 
 
-def test_the_settings_without_a_model_are_others_and_flags_win(
+def test_settings_differ_without_a_model_and_flags_take_precedence(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plans = []
@@ -118,7 +118,7 @@ def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_witho
     assert not any("norm" in name or "embedding" in name for name in changed)
 
 
-def test_answers_arguments_and_lines_alike(
+def test_arguments_and_lines_of_stdin_get_the_same_answers(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = ["instruct", "generate", "--model", trained, "--max-new-tokens", "5"]
@@ -155,7 +155,7 @@ def test_a_question_must_leave_room_for_one_token(base: Path) -> None:
     assert fitting_records([record], tokenizer, "phi3", length + 1) == [record]
 
 
-def test_what_does_not_fit_is_one_line(
+def test_misfitting_options_are_one_line_of_error(
     base: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = tmp_path / "long.json"

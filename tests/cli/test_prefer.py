@@ -61,7 +61,7 @@ def test_a_run_that_was_stopped_while_it_was_judged_is_judged_when_resumed(
         assert (out / "report.json").read_text() == whole
 
 
-def test_what_does_not_fit_is_one_line(
+def test_misfitting_options_are_one_line_of_error(
     base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lacking = tmp_path / "lacking.json"

@@ -114,7 +114,7 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.
         (["run", "--model", "{folder}", "a"], 2, "is no run folder"),
     ],
 )
-def test_says_in_one_line_what_does_not_fit(
+def test_misfitting_arguments_are_one_line_of_error(
     arguments: list[str],
     code: int,
     message: str,

@@ -77,7 +77,7 @@ def test_pairs_have_all_lengths_and_held_out_ones_are_separate() -> None:
     np.testing.assert_array_equal(NumberPairs(100, seed=1).numbers, NumberPairs(100, seed=1).numbers)
 
 
-def test_one_in_ten_is_held_out_and_every_small_word_is_seen() -> None:
+def test_one_number_in_ten_is_held_out_and_every_word_is_trained_on() -> None:
     held = is_held_out(np.arange(1_000_000))
     assert 0.099 < held.mean() < 0.101 and not held[:100].any()
     assert all(0.08 < held[last::10].mean() < 0.12 for last in range(10))

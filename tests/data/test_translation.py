@@ -40,7 +40,7 @@ def test_reads_two_columns_and_leaves_quotes_and_strange_spaces_alone(tmp_path: 
         (b"a\t\xff\n", "must be UTF-8; byte 2 is 0xff"),
     ],
 )
-def test_says_what_is_wrong_with_a_file(tmp_path: Path, content: str, message: str) -> None:
+def test_a_bad_file_is_named_with_its_fault(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_pairs(written(tmp_path, content))
 

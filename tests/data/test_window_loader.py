@@ -58,7 +58,7 @@ def test_a_text_of_one_window_is_one_batch() -> None:
     assert [inputs.tolist() for inputs, _ in WindowLoader(np.arange(5), 4, 8, Generator(0))] == [[[0, 1, 2, 3]]]
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_misfitting_arguments_are_refused() -> None:
     with pytest.raises(DataError, match="at least 5 tokens"):
         WindowLoader(np.arange(4), 4, 1)
     with pytest.raises(ConfigError, match="batch_size must be an integer of at least 1; got 0"):

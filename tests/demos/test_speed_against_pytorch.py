@@ -5,7 +5,7 @@ import re
 from demo_figures import run
 
 
-def test_a_training_step_is_timed_and_its_memory_told() -> None:
+def test_a_training_step_is_timed_and_its_memory_printed() -> None:
     output = run("speed_against_pytorch", "--models", "smoke", "--rounds", "1")
     lines = output.splitlines()
     assert lines[0] == "== A training step, in seconds (medians) =="

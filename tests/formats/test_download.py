@@ -99,7 +99,7 @@ def get(server: Any, path: Path, **changes: Any) -> Path | None:
     return fetch(**arguments | changes)
 
 
-def test_a_file_arrives_whole_and_only_once(server: Any, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_completely_and_only_once(server: Any, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     seen = []
     assert get(server, path, progress=lambda done, total: seen.append((done, total))) == path
@@ -157,7 +157,7 @@ def test_the_wrong_file_is_refused_and_leaves_nothing(server: Any, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_more_is_taken_than_the_file_has(server: Any, tmp_path: Path) -> None:
+def test_no_more_memory_is_allocated_than_the_file_has_bytes(server: Any, tmp_path: Path) -> None:
     server.content = CONTENT * 50
     seen = []
     with pytest.raises(DownloadError, match="more were sent"):
@@ -165,7 +165,7 @@ def test_no_more_is_taken_than_the_file_has(server: Any, tmp_path: Path) -> None
     assert seen[-1] <= len(CONTENT) + (1 << 16)
 
 
-def test_a_trickle_ends_at_the_time_limit_and_is_kept(server: Any, tmp_path: Path) -> None:
+def test_a_slow_download_stops_at_the_time_limit_and_is_kept(server: Any, tmp_path: Path) -> None:
     server.pause = 0.05
     began = time.monotonic()
     with pytest.raises(DownloadError, match="time limit"):
@@ -176,7 +176,7 @@ def test_a_trickle_ends_at_the_time_limit_and_is_kept(server: Any, tmp_path: Pat
     assert get(server, tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_silence_ends_at_the_time_limit(server: Any, tmp_path: Path) -> None:
+def test_a_silent_connection_ends_at_the_time_limit(server: Any, tmp_path: Path) -> None:
     server.pause = 3.0
     began = time.monotonic()
     with pytest.raises(DownloadError):

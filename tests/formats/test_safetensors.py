@@ -203,7 +203,9 @@ TWO = {"a": entry(), "b": entry("U8", (3,), (8, 11))}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_broken_file_is_one_format_error_that_says_what_and_where(tmp_path: Path, content: bytes, what: str) -> None:
+def test_a_damaged_file_is_one_format_error_with_its_cause_and_position(
+    tmp_path: Path, content: bytes, what: str
+) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=what) as caught:
@@ -303,7 +305,7 @@ def test_memory_is_proportional_to_the_file(tmp_path: Path, unit: bytes) -> None
     assert peak < 100 * path.stat().st_size
 
 
-def test_promised_sizes_allocate_nothing(tmp_path: Path) -> None:
+def test_sizes_in_a_header_allocate_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(build({"a": entry(shape=[2**60], offsets=(0, 2**62))}, bytes(8)))
     tracemalloc.start()

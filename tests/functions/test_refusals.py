@@ -54,7 +54,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("function", "arguments", "error", "says"), REFUSED)
-def test_what_does_not_fit_is_refused_in_plain_words(
+def test_misfitting_arguments_are_refused_with_the_invariant(
     function: Callable[..., Any], arguments: tuple[Any, ...], error: type, says: str
 ) -> None:
     check_error(function, *arguments, error=error, says=says)

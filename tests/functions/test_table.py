@@ -29,7 +29,7 @@ def test_every_function_has_a_row() -> None:
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_function_does_what_numpy_and_finite_differences_say(name: str, data: Any) -> None:
+def test_a_function_agrees_with_numpy_and_finite_differences(name: str, data: Any) -> None:
     row = TABLE[name]
     arrays, options = data.draw(row.inputs)
     op = functools.partial(row.op, **options)
@@ -47,7 +47,7 @@ def test_a_function_does_what_numpy_and_finite_differences_say(name: str, data: 
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_function_does_what_pytorch_does(name: str, data: Any) -> None:
+def test_a_function_agrees_with_pytorch(name: str, data: Any) -> None:
     torch = pytest.importorskip("torch")
     row = TABLE[name]
     arrays, options = data.draw(row.inputs)

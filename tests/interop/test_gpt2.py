@@ -127,7 +127,7 @@ def test_names_without_prefix_and_mask_buffers(folder: Path) -> None:
     assert same(GPT.from_pretrained(folder), random_gpt())
 
 
-def test_half_precision_is_taken_exactly(folder: Path) -> None:
+def test_half_precision_is_read_exactly(folder: Path) -> None:
     rewrite(folder, lambda tensors: {name: array.astype(np.float16) for name, array in tensors.items()})
     model = GPT.from_pretrained(folder)
     for name, array in random_gpt().state_dict().items():

@@ -128,7 +128,7 @@ def test_transformers_opens_our_models(tmp_path: Path, dtype: Any, tie_weights: 
         assert np.array_equal(array, again.state_dict()[name])
 
 
-def test_both_use_a_head_that_differs_despite_a_promised_tie(tmp_path: Path) -> None:
+def test_an_untied_head_is_used_although_the_config_says_tied(tmp_path: Path) -> None:
     theirs(tie_word_embeddings=False).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))

@@ -156,7 +156,7 @@ def test_transformers_shards_load(tmp_path: Path) -> None:
     agree(Llama.from_pretrained(tmp_path), other)
 
 
-def test_texts_of_unequal_length_are_continued_alike(tmp_path: Path) -> None:
+def test_texts_of_unequal_length_are_continued_as_each_alone(tmp_path: Path) -> None:
     other = theirs("mistral")
     other.save_pretrained(tmp_path)
     model = Llama.from_pretrained(tmp_path)

@@ -149,7 +149,7 @@ def test_a_real_text_has_the_ids_of_transformers(theirs: Any, data_folder: Path)
 CLASSED_OTHERWISE = {0x166D, 0x1734, 0x1885, 0x1886}
 
 
-def test_every_character_is_treated_alike(theirs: Any) -> None:
+def test_every_character_is_split_as_in_transformers(theirs: Any) -> None:
     ours, other = theirs
     normalize, split = other._tokenizer.normalizer.normalize_str, other._tokenizer.pre_tokenizer.pre_tokenize_str
     differing = set()

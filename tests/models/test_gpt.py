@@ -456,7 +456,7 @@ def test_each_dropout_alone_makes_training_random(place: Any) -> None:
     np.testing.assert_array_equal(model(ids).data, model(ids).data)
 
 
-def test_evaluation_is_that_of_a_model_without_dropout_and_draws_nothing() -> None:
+def test_evaluation_uses_no_dropout_and_draws_no_random_numbers() -> None:
     ids = some_ids(2, 8)
     model = tiny(dropout=0.5).eval()
     before = default_generator().state()

@@ -107,7 +107,7 @@ def test_the_future_has_no_influence_and_gets_no_gradient(side: str) -> None:
 @both_sides
 @pytest.mark.parametrize("dropout_p", [0.0, 0.5])
 @pytest.mark.parametrize("hide", ["boolean", "added", "causal"])
-def test_a_query_that_sees_nothing_gives_zero_and_no_gradient(hide: str, dropout_p: float, side: str) -> None:
+def test_a_query_with_all_keys_masked_gives_zero_and_no_gradient(hide: str, dropout_p: float, side: str) -> None:
     keys = 2 if hide == "causal" else 3  # with more queries than keys, the first sees none
     q, k, v = (Tensor(normal(2, n, 4).astype(np.float32), requires_grad=True) for n in (3, keys, keys))
     visible = np.ones((3, 3), bool)

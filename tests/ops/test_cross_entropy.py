@@ -76,7 +76,7 @@ def test_every_form_of_targets(form: str, side: str) -> None:
 @pytest.mark.parametrize("rubbish", [0.0, np.nan, -np.inf])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_ignored_rows_have_no_part_whatever_they_hold(
+def test_ignored_rows_have_no_effect_whatever_their_values(
     rubbish: float, smoothing: float, reduction: str, side: str
 ) -> None:
     x = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)

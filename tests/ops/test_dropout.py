@@ -33,7 +33,7 @@ def test_a_generator_of_its_own_leaves_the_default_one_alone(side: str) -> None:
 
 @both_sides
 @pytest.mark.parametrize("options", [{"p": 0.0}, {"p": 0.5, "training": False}, {"p": 1.0}])
-def test_nothing_is_drawn_where_nothing_is_left_to_chance(options: dict, side: str) -> None:
+def test_dropout_of_0_or_1_draws_no_random_numbers_on_either_side(options: dict, side: str) -> None:
     generator = Generator(3)
     x = Tensor(np.ones(4))
     y = getattr(FUSED["dropout"], side)(x, **options, generator=generator)

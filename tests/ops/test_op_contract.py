@@ -95,7 +95,7 @@ def test_dy_may_be_one_number_seen_many_times(case: Case, side: str) -> None:
 
 @both_sides
 @each_case
-def test_going_back_twice_doubles_the_gradients(case: Case, side: str) -> None:
+def test_two_backwards_double_the_gradients(case: Case, side: str) -> None:
     """What was saved for backward must come out of it as it went in."""
     inputs = case.tensors()
     y = case.call(getattr(FUSED[case.op], side), inputs)
@@ -125,7 +125,7 @@ def test_each_gradient_can_be_asked_for_alone(case: Case, side: str) -> None:
 
 @both_sides
 @each_case
-def test_nothing_is_recorded_where_nothing_is_asked_for(case: Case, side: str) -> None:
+def test_no_operation_is_recorded_without_need(case: Case, side: str) -> None:
     function = getattr(FUSED[case.op], side)
     recorded = case.call(function, case.tensors())
     with no_grad():

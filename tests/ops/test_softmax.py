@@ -52,7 +52,7 @@ def test_scores_far_apart(side: str) -> None:
 
 @both_sides
 @pytest.mark.parametrize("op", ["softmax", "log_softmax"])
-def test_a_row_of_nothing_has_no_probabilities(op: str, side: str) -> None:
+def test_an_empty_row_has_no_probabilities(op: str, side: str) -> None:
     with np.errstate(invalid="ignore"):
         assert np.isnan(getattr(FUSED[op], side)(Tensor(np.full(3, -np.inf))).data).all()
 

@@ -50,6 +50,6 @@ def test_one_cycle_equals_pytorch(total: int, shape: str) -> None:
         (lambda: one_cycle(1.0, 10)(-1), "step .0 is the first update. must be"),
     ],
 )
-def test_what_does_not_fit_is_refused(make: Callable[..., Any], says: str) -> None:
+def test_misfitting_arguments_are_refused(make: Callable[..., Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()

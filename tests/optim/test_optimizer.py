@@ -215,7 +215,7 @@ class TestStateDict:
             (lambda s: s["state"][1].update(exp_avg=[0.0] * 5), "got list"),
         ],
     )
-    def test_what_does_not_fit_is_refused_and_changes_nothing(self, spoil: Callable[..., Any], message: str) -> None:
+    def test_misfitting_arguments_are_refused_and_change_nothing(self, spoil: Callable[..., Any], message: str) -> None:
         weights = [leaf(3, 4), leaf(5)]
         optimizer = make_optimizer("AdamW", weights)
         train(optimizer, weights, range(2))

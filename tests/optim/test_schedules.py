@@ -56,7 +56,7 @@ def test_the_first_update_is_not_lost_by_default() -> None:
     assert schedules.warmup_cosine(peak=1.0, warmup_steps=4, total_steps=12)(0) == pytest.approx(0.2)
 
 
-def test_warmup_of_nothing_and_of_everything() -> None:
+def test_warmup_of_no_step_and_of_all_steps() -> None:
     rate = schedules.warmup_cosine(peak=1.0, warmup_steps=0, total_steps=2)
     assert [rate(0), pytest.approx(rate(1)), rate(2)] == [1.0, 0.5, 0.0]
     rate = schedules.warmup_cosine(peak=1.0, warmup_steps=2, total_steps=2, initial=0.5)

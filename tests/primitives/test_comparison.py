@@ -81,7 +81,7 @@ def test_clip(x: np.ndarray, ends: tuple[Any, ...]) -> None:
     check_op(lambda t: t.clip(low, high), lambda a: np.clip(a, low, high), x)
 
 
-def test_clip_lets_the_gradient_through_at_the_ends() -> None:
+def test_clip_passes_the_gradient_at_its_bounds() -> None:
     x = Tensor([-2.0, -1.0, 0.0, 1.0, 2.0], requires_grad=True)
     x.clip(-1, 1).sum().backward()
     np.testing.assert_array_equal(x.grad, [0, 1, 1, 1, 0])

@@ -64,7 +64,7 @@ def test_any_other_refuses_a_tensor_that_needs_a_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["einsum", "sin", "prod", "linalg.norm", "add.reduce", "asarray", "std"])
-def test_plain_tensors_are_taken_as_arrays(name: str) -> None:
+def test_tensors_without_a_graph_are_accepted_as_arrays(name: str) -> None:
     expected = REFUSE[name](X)
     np.testing.assert_array_equal(REFUSE[name](Tensor(X)), expected)
     with no_grad():

@@ -64,7 +64,7 @@ def test_var(case: tuple[Any, ...], keepdims: bool, correction: int) -> None:
     )
 
 
-def test_var_is_unbiased_unless_told_otherwise() -> None:
+def test_var_is_unbiased_by_default() -> None:
     x = Tensor(np.array([1.0, 2.0, 4.0]))
     assert x.var().item() == x.var(unbiased=True).item() == pytest.approx(7 / 3)
     assert x.var(unbiased=False).item() == x.var(correction=0).item() == pytest.approx(14 / 9)
@@ -98,7 +98,7 @@ def test_elements_that_tie_share_the_gradient() -> None:
     np.testing.assert_array_equal(x.grad, [[1, 0, 0], [0, 0, 0]])
 
 
-def test_nothing_summed_and_the_mean_of_nothing() -> None:
+def test_sum_and_mean_of_an_empty_array() -> None:
     x = Tensor(np.ones((0, 3)), requires_grad=True)
     for result, value in ((x.sum(0), 0), (x.mean(0), np.nan), (x.var(0), np.nan), (x.logsumexp(0), -np.inf)):
         np.testing.assert_array_equal(result.data, np.full(3, value))

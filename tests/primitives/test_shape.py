@@ -70,7 +70,7 @@ def test_forward_gives_views() -> None:
         assert np.shares_memory(view.data, x.data)
 
 
-def test_astype_goes_on_in_another_dtype_and_the_gradient_returns_in_its_own() -> None:
+def test_astype_converts_the_dtype_and_the_gradient_keeps_the_original_one() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x.astype(np.float64)
     assert y.dtype == np.float64

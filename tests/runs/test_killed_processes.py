@@ -130,7 +130,7 @@ def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_deat
     assert remains(folder) == undisturbed
 
 
-def test_a_vanished_folder_is_said_and_what_was_saved_opens_elsewhere(
+def test_a_missing_run_folder_is_reported_and_its_checkpoint_opens_elsewhere(
     folder: Path, undisturbed: dict[str, Any]
 ) -> None:
     with start(training(folder, *STEPS)) as process:
@@ -173,7 +173,9 @@ cp -r run "$RESULT/run"
 """
 
 
-def test_a_full_disk_and_a_read_only_one_are_said_and_lose_nothing(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+def test_a_full_or_read_only_disk_is_reported_and_no_saved_step_is_lost(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "text.txt").write_text(TEXT)
     surroundings = {"TEXT": str(tmp_path / "text.txt"), "FLAGS": " ".join(SIZES + STEPS), "RESULT": str(tmp_path)}

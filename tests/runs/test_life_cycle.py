@@ -50,7 +50,7 @@ def test_a_refused_run_leaves_a_folder_that_was_there(command: Call) -> None:
     assert Path("run/notes.txt").read_text() == "mine"
 
 
-def test_a_run_that_has_saved_nothing_may_be_begun_again(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_a_checkpoint_may_be_started_again(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(life_cycle.Trainer, "train", lambda trainer, until=None: 1 / 0)
         code, _, errors = command(*TRAIN)
@@ -89,7 +89,7 @@ def no_room(*arguments: Any, **named: Any) -> None:
     raise CheckpointError("run/checkpoints: the disk is full") from OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_training_goes_on_where_the_disk_is_full_and_saves_when_there_is_room(
+def test_training_continues_on_a_full_disk_and_saves_when_there_is_room(
     command: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = run_folder.write_snapshot, []
@@ -111,7 +111,7 @@ def test_a_last_checkpoint_that_finds_no_room_is_an_error(command: Call, monkeyp
     assert code == 1 and "the disk is full" in errors[0] and "training goes on" in printed
 
 
-def test_the_log_keeps_what_a_full_disk_did_not_take(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_keeps_steps_that_a_full_disk_refused(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = run_folder.MetricsLog.append, []
 
     def append(log: Any, record: Any) -> None:
@@ -144,13 +144,13 @@ def test_a_text_without_a_line_end_is_sampled_and_judged(command: Call) -> None:
     assert "--prompt" not in printed  # "The " is no text that this tokenizer knows
 
 
-def test_bits_per_byte_are_told_only_where_the_text_comes_back(command: Call) -> None:
+def test_bits_per_byte_are_printed_only_for_tokenizers_that_restore_the_text(command: Call) -> None:
     words = [flag if flag != "char" else "words" for flag in TRAIN]
     code, printed, _ = command(*words)
     assert code == 0 and "bits per byte" not in printed
 
 
-def test_a_batch_larger_than_the_text_is_told_as_it_is(command: Call) -> None:
+def test_a_batch_larger_than_the_text_is_reported_with_its_real_size(command: Call) -> None:
     code, printed, _ = command(*TRAIN, "--batch-size", "100000", "--grad-accumulation", "1")
     windows = (int(0.9 * len(TEXT)) - 1) // 32
     assert code == 0 and f"the text has only {windows} windows" in printed

@@ -47,7 +47,7 @@ def test_units_of_loss() -> None:
     assert bits_per_byte(math.log(2), tokens=10, text_bytes=40) == pytest.approx(0.25)
 
 
-def test_a_line_says_all_that_is_asked_of_it() -> None:
+def test_a_log_line_shows_every_figure() -> None:
     stream = io.StringIO()
     log = ProgressLog(StatusLine(stream))
     log.started(FakeTrainer())

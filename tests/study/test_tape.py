@@ -363,7 +363,7 @@ def test_stepping_gives_the_gradients_of_backward_to_the_bit(capsys: pytest.Capt
     assert loss.node.backward is None
 
 
-def test_what_a_step_prints_fits_the_terminal(
+def test_the_output_of_a_step_fits_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")

@@ -113,7 +113,7 @@ def test_a_fault_at_negative_numbers_shrinks_to_the_first_of_them() -> None:
     assert smallest == -0.0625
 
 
-def test_errors_are_checked_by_kind_and_words() -> None:
+def test_errors_are_checked_by_class_and_message() -> None:
     def refuse(x: Any) -> None:
         raise ShapeError(f"refuse: must be a vector; got {x}")
 
@@ -129,7 +129,7 @@ def test_errors_are_checked_by_kind_and_words() -> None:
 
 
 @given(arrays_with_axis(), arrays_with_one_axis(), arrays(elements=special))
-def test_strategies_give_what_they_say(with_axis: Any, with_one: Any, specials: Any) -> None:
+def test_strategies_draw_the_documented_shapes_and_values(with_axis: Any, with_one: Any, specials: Any) -> None:
     x, axis = with_axis
     assert np.sum(x, axis=axis).ndim <= x.ndim
     x, axis = with_one

@@ -53,7 +53,7 @@ def test_a_vocabulary_too_small_is_refused(vocab_size: bool | float | str) -> No
         BPETokenizer.train("text", vocab_size)
 
 
-def test_what_cannot_be_trained_on_is_refused() -> None:
+def test_invalid_training_texts_are_refused() -> None:
     with pytest.raises(ConfigError):
         BPETokenizer.train("text", 300, min_pair_count=0)
     for text in (None, 5, b"bytes", ["text", None], "\ud800"):

@@ -136,7 +136,7 @@ def test_offline_the_error_tells_what_to_set(nothing_at_hand: Any, monkeypatch: 
         GPT2Tokenizer()
 
 
-def test_a_silent_network_ends_at_the_time_limit(nothing_at_hand: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_given_up_at_the_time_limit(nothing_at_hand: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     let_go = threading.Event()

@@ -76,7 +76,7 @@ def test_another_programs_safetensors_file_is_a_dict_of_tensors(tmp_path: Path) 
     assert torch.load(tmp_path / "x.safetensors")["a"].tolist() == [0, 1, 2]
 
 
-def test_a_pickle_is_refused_with_the_way_round(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_with_a_hint_to_convert_it(tmp_path: Path) -> None:
     (tmp_path / "model.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(FormatError, match=r"is a pickle, .* convert it once: safetensors.torch.save_file"):
         torch.load(tmp_path / "model.pth")
@@ -178,7 +178,7 @@ def test_a_recorded_tensor_can_be_written_and_its_gradient_is_right() -> None:
     np.testing.assert_allclose(w.grad, expected, rtol=1e-6)
 
 
-def test_a_plain_tensor_is_written_where_it_lies() -> None:
+def test_a_tensor_without_a_graph_is_written_in_place() -> None:
     x = torch.zeros(2, 2)
     row = x[0]
     row += 3

@@ -141,7 +141,7 @@ def test_a_signal_to_one_process_stops_all(folder: Any, mpiexec: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_the_death_of_one_process_ends_all_and_loses_nothing_saved(
+def test_the_death_of_one_process_ends_all_and_loses_no_checkpoint(
     folder: Any, mpiexec: Any, undisturbed: Any, killed: Any
 ) -> None:
     for moment in (0.0, 0.05, 0.13):
@@ -197,7 +197,7 @@ def ours(errors: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_an_error_in_one_process_ends_all_with_one_line(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
+def test_an_error_in_one_process_ends_all_with_one_line_of_error(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     with start(shared(mpiexec, 2, breaking("fail", training(folder, *STEPS)))) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -207,7 +207,7 @@ def test_an_error_in_one_process_ends_all_with_one_line(folder: Any, mpiexec: An
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_the_first_prepares_ends_all(folder: Any, mpiexec: Any) -> None:
+def test_ctrl_c_while_the_first_process_prepares_the_data_ends_all(folder: Any, mpiexec: Any) -> None:
     with start(shared(mpiexec, 2, breaking("wait", training(folder, *STEPS)))) as process:
         while process.stdout.readline() != "preparing\n":
             pass
@@ -227,7 +227,7 @@ def test_ctrl_c_while_the_first_prepares_ends_all(folder: Any, mpiexec: Any) -> 
         (["generate", "--model", "run"], 2, "generate is work for one process; start it without mpiexec"),
     ],
 )
-def test_what_is_wrong_for_all_is_said_once(
+def test_an_error_of_all_processes_is_printed_once(
     mpiexec: Any, tmp_path: Path, arguments: Any, code: Any, message: Any
 ) -> None:
     command = shared(mpiexec, 3, [*PROGRAM, *arguments])
@@ -348,7 +348,7 @@ def test_more_threads_than_cores_are_warned_of(
         assert re.search(advice, warning)
 
 
-def test_threads_that_nobody_has_limited_take_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_without_a_limit_use_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     cores = len(available_cores())

@@ -268,7 +268,7 @@ def test_settings_out_of_range_are_named(wrong: dict[str, Any], message: str) ->
         TrainingSettings(**wrong)
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_message(tmp_path: Path) -> None:
     run_in_pieces(tmp_path / "run", [5])
     newest = tmp_path / "run" / "checkpoints" / "step-00000012" / OPTIMIZER
     data = bytearray(newest.read_bytes())
