@@ -52,7 +52,7 @@ def test_trains_stops_and_resumes_as_if_never_stopped(
     arguments = ["bert", "train", "--data", data, *SIZES, *STEPS]
     code, printed, errors = call(capsys, *arguments, "--out", trained)
     assert (code, errors) == (0, [])
-    assert "hidden words of the validation text: loss" in printed and "bert fill --model" in printed
+    assert "masked tokens of the validation text: loss" in printed and "bert fill --model" in printed
     report = json.loads((trained / "report.json").read_text())
     assert report["after"]["loss"] < report["before"]["loss"]
     model, tokenizer = load(trained)

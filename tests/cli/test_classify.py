@@ -46,7 +46,7 @@ def trained(base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_training_reports_every_split_before_and_after(trained: tuple[Any, ...]) -> None:
     out, printed = trained
     assert "60 texts of 2 classes: 42 for train, 6 for validation, 12 for test" in printed
-    assert "taken for" in printed and "step 40/40 | loss" in printed
+    assert "predicted" in printed and "step 40/40 | loss" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["before"].keys() == report["after"].keys() == {"train", "validation", "test"}
     assert report["after"]["train"]["loss"] < 0.3 < report["before"]["train"]["loss"]

@@ -52,7 +52,7 @@ def test_trains_stops_and_resumes_as_if_never_stopped(
     assert "37 pairs to train on, 2 held out" in printed and "step 200/200 | loss" in printed
     report = json.loads((trained / "report.json").read_text())
     assert report["after"]["loss"] < 0.5 < report["before"]["loss"]
-    assert "held-out pairs: loss" in printed and f"exactly right {report['before']['exact']} -> " in printed
+    assert "held-out pairs: loss" in printed and f"exact matches {report['before']['exact']} -> " in printed
     model, tokenizer = load(trained)
     assert isinstance(model, EncoderDecoder) and model.config.vocab_size == tokenizer.vocab_size
 

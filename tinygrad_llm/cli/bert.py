@@ -1,4 +1,4 @@
-"""Train a BERT to fill in hidden words, and let it."""
+"""Train a BERT on masked tokens; fill masks in a text."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
 from tinygrad_llm.train import TrainingSettings, evaluate, evaluating
 
-JUDGED = 40  # batches of the validation part that figures are taken on, before the training and after it
+JUDGED = 40  # batches of the validation part that are evaluated before and after the training
 
 
 @dataclass(frozen=True)
 class Options(Settings):
     data: str = setting("", "a UTF-8 text file (default: Python's own documentation)", metavar="FILE")
     vocab_size: int = setting(2048, "vocabulary size of the BPE tokenizer, which is trained on the text", least=1)
-    # Twice the paper's share: more to learn from in a short run (Wettig et al. 2022, arXiv:2202.08005). And few
-    # positions: what stands next to a hidden word has to be found for each of them anew.
+    # Twice the paper's share gives a short run more targets (Wettig et al. 2022, arXiv:2202.08005). A short context
+    # helps, too: to attend to neighbouring positions is learned for each position apart.
     mask_share: float = setting(0.3, "share of the tokens that are masked and predicted", above=0, most=1)
     context_length: int = setting(
         18, "maximum sequence length in tokens, with [CLS] and [SEP]; longer ones need longer training", least=3
@@ -59,7 +59,7 @@ class Options(Settings):
 def prepare_job(
     base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
-    """A new BERT, its tokenizer, and the text with words hidden."""
+    """A new BERT, its tokenizer, and the masked text."""
     sizes = {
         name: getattr(options, name)
         for name in ("context_length", "embedding_dim", "num_heads", "num_layers", "dropout", "vocab_size")
@@ -84,12 +84,12 @@ def prepare_job(
     window = config.context_length - len(frame)
     windows = WindowLoader(train_ids, window, settings.batch_size, root.spawn("shuffling"))
     plain = WindowBatches(validation_ids, window, settings.batch_size)
-    hiding = Generator(0)  # the same words at every evaluation, so that they compare
+    masking = Generator(0)  # the same masks at every evaluation
     chosen = np.linspace(0, len(plain) - 1, min(JUDGED, len(plain))).round().astype(int)
     validation = []
     for i in chosen.tolist():
-        inputs, targets = framed(mask_tokens(plain[i][0], mask_id, words, hiding, options.mask_share), frame)
-        # judged by what is hidden indeed: a token that was left as it is can be copied
+        inputs, targets = framed(mask_tokens(plain[i][0], mask_id, words, masking, options.mask_share), frame)
+        # only masked tokens are evaluated: a target that was left unmasked can be copied
         validation.append((inputs, np.where(inputs == mask_id, targets, IGNORE_INDEX)))
 
     def judge() -> dict[str, Any]:
@@ -113,11 +113,11 @@ def prepare_job(
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Loss and accuracy on words of the validation part."""
+    """Loss and accuracy on masked tokens of the validation part."""
     shares = [figures["right"] / max(figures["count"], 1) for figures in (before, after)]
     return (
-        f"hidden words of the validation text: loss {before['loss']:.3f} -> {after['loss']:.3f} nats each, guessed "
-        f"right {shares[0]:.1%} -> {shares[1]:.1%} of {after['count']:,}"
+        f"masked tokens of the validation text: loss {before['loss']:.3f} -> {after['loss']:.3f} nats each, accuracy "
+        f"{shares[0]:.1%} -> {shares[1]:.1%} of {after['count']:,}"
     )
 
 
@@ -133,10 +133,10 @@ TRAINING = FineTuning(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|fill", required=True)
     add_training_arguments(add_action(actions, "train", "Train a BERT to predict masked tokens of a text."), TRAINING)
-    fill = add_action(actions, "fill", f"Fill in each {MASK} of a text.")
+    fill = add_action(actions, "fill", f"Predict each {MASK} of a text.")
     fill.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a BERT")
-    fill.add_argument("--top-k", type=int, default=5, metavar="N", help="guesses to show for each hidden word")
-    fill.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+    fill.add_argument("--top-k", type=int, default=5, metavar="N", help="number of predictions to show for each mask")
+    fill.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Teach a pretrained GPT, Llama or BERT to sort texts into classes, and let it."""
+"""Train a text classifier on a pretrained model, and use it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
-MOST_SHOWN = 20  # classes whose confusion matrix a terminal holds
+MOST_SHOWN = 20  # classes whose confusion matrix is printed
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Options(Settings):
 def prepare_job(
     base: Any, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
-    """A classifier on the body of `base`, and the three splits of the texts."""
+    """A classifier on the body of `base`, with training, validation and test set."""
     if not options.data:
         raise ConfigError("--data must name a CSV or TSV file with a text and a label in each row")
     context = base.config.context_length
@@ -125,9 +125,9 @@ def describe(labels: Sequence[str], before: dict[str, Any], after: dict[str, Any
     ]
     test = after["test"]
     if len(labels) > MOST_SHOWN:
-        return "\n".join([*lines, f"which of the {len(labels):,} classes was taken for which is in {REPORT}"])
+        return "\n".join([*lines, f"the confusion matrix of {len(labels):,} classes is in {REPORT}"])
     width = max(5, *map(len, labels))
-    lines.append("\n" + " " * width + "  taken for" + "".join(f" {label:>{width}}" for label in labels) + "     F1")
+    lines.append("\n" + " " * width + "  predicted" + "".join(f" {label:>{width}}" for label in labels) + "     F1")
     for label, row, f1 in zip(labels, test["confusion"], test["f1"], strict=True):
         lines.append(f"{label:<{width}}           " + "".join(f" {count:>{width}}" for count in row) + f"  {f1:.3f}")
     return "\n".join(lines)
@@ -151,9 +151,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|predict", required=True)
     summary = "Train a classification head on a pretrained model."
     add_training_arguments(add_action(actions, "train", summary), TRAINING)
-    predict = add_action(actions, "predict", "Say the class of each text and its probability.")
+    predict = add_action(actions, "predict", "Print the class of each text and its probability.")
     predict.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a classifier")
-    predict.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -172,12 +172,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines_of_standard_input() -> list[str]:
-    """The lines that are not blank."""
+    """The lines of standard input that are not blank."""
     if sys.stdin is None:
         raise DataError("standard input must be open where no text is given; it is closed: give the text in quotes")
     try:
         lines = [line.rstrip("\r\n") for line in sys.stdin]
-        "".join(lines).encode()  # where the locale is C, bytes that are no text come as half characters
+        "".join(lines).encode()  # with the C locale, invalid bytes are read as surrogates
     except UnicodeDecodeError as error:
         raise DataError(f"standard input must be UTF-8; {error.reason} at byte {error.start}") from None
     except UnicodeEncodeError as error:

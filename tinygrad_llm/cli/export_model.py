@@ -14,7 +14,7 @@ from tinygrad_llm.runs import load
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, type=Path, metavar="RUN", help="the run folder of a trained model")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the new Hugging Face folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

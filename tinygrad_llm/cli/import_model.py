@@ -1,4 +1,4 @@
-"""Make a run folder of a GPT-2, a BERT, or a model of the Llama family, in a Hugging Face folder."""
+"""Make a run folder from a model in a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder with config.json, model.safetensors and a tokenizer (tokenizer.json, or BERT's vocab.txt)",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the new run folder")
-    parser.add_argument("--dropout", type=float, metavar="X", help="the model's dropout, where its three differ")
+    parser.add_argument(
+        "--dropout", type=float, metavar="X", help="dropout of the model, where config.json has several rates"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     model, tokenizer = load_huggingface(arguments.source, arguments.dropout)
     if next(model.parameters()).dtype == np.float64:
-        print("its weights have 64 bits; they are rounded to the 32 bits of a run")
+        print("float64 weights are rounded to float32")
         model.to(np.float32)
     with RunFolder.create(arguments.out) as folder:
         write_safetensors(arguments.out / "model.safetensors", model.state_dict())

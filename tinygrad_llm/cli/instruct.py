@@ -1,4 +1,4 @@
-"""Teach a GPT or Llama to follow instructions, let it answer, and mark its answers."""
+"""Fine-tune a language model to follow instructions; answer and evaluate."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
 STYLES = tuple(PROMPT_STYLES)
-# What a model that is trained for minutes can learn, each known by what was asked and not by what answers look like.
+# Kinds that a model learns in minutes, and whose answers depend on the instruction.
 LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,count_words,count_numbers,plural,past_tense"
-# The model where none is given: small enough to see some hundred thousand records in that time.
+# The model without a base: small enough to read some hundred thousand records in that time.
 FROM_NOTHING = {
     "embedding_dim": 64,
     "num_layers": 2,
@@ -62,7 +62,7 @@ FROM_NOTHING = {
 }
 MOST_RECORDS = 1_000_000  # to be generated
 VOCAB_SIZE = 1024  # of its tokenizer, trained on the records
-KINDS_HELP = "of the generated records, separated by commas; empty for all"
+KINDS_HELP = "kinds of the generated records, separated by commas; empty: all kinds"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def prepare_job(
     settings: TrainingSettings,
     status: StatusLine,
 ) -> Job:
-    """The base or a new model, with adapters if asked for, and its records: to train on, to watch, and to answer."""
+    """The base or a new model, with LoRA if asked for, and its training, validation and test records."""
     width = FROM_NOTHING["embedding_dim"] if base is None else base.config.embedding_dim
     if options.lora_rank > width:
         raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
@@ -110,7 +110,7 @@ def prepare_job(
         skipped = len(records) - len(parts[name])
         status.say(
             f"{len(parts[name]):,} records for {name}"
-            + (f"; {skipped:,} skipped, whose question does not fit the context of {context} tokens" if skipped else "")
+            + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
         )
         if not parts[name]:
             raise DataError(
@@ -123,7 +123,7 @@ def prepare_job(
     datasets = {name: InstructionDataset(parts[name], tokenizer, options.style) for name in ("train", "validation")}
     if options.lora_rank:
         layers = [name for name, layer in base.named_modules() if isinstance(layer, Linear)]
-        # The head may be tied to the embedding, and a merged one no longer is.
+        # Without the head: it may be tied to the embedding, and merging would untie it.
         apply_lora(base, options.lora_rank, options.lora_alpha, [name for name in layers if name != "head"])
     asked = parts["test"][: options.test_records]
     constant = constant_answers(parts["train"], asked).to_dict()
@@ -150,17 +150,17 @@ def prepare_job(
 
 
 def _as_arguments(record: Record) -> str:
-    """A record's question as the words of a command."""
+    """The instruction of a record as arguments of a command."""
     given = record.get("input", "")
     return shlex.quote(record["instruction"]) + (f" --input {shlex.quote(given)}" if given else "")
 
 
 def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
-    """Those to train on, those to test, and those to validate: never the same."""
+    """Training, test and validation records, without overlap."""
     if options.data:
         return split_records(read_instructions(options.data))
     source, kinds = Generator(seed).spawn("records"), kinds_of(options.kinds)
-    # What is tested is worded as training never was, about contents that it never had.
+    # Held-out records have wordings and contents that no training record has.
     held_out = instruction_tasks(2 * options.test_records, source, kinds, True, True)
     train = instruction_tasks(options.records, source, kinds)
     return train, held_out[: options.test_records], held_out[options.test_records :]
@@ -192,7 +192,7 @@ def end_id(tokenizer: Tokenizer) -> int:
 
 
 def style_of(folder: Path) -> str | None:
-    """The prompt style that a run was trained with, None for one that was not taught to follow instructions."""
+    """The prompt style that a run was trained with, None for a run that was not trained on instructions."""
     config = RunFolder.open(folder).config
     options = config.get("options")
     style = options.get("style") if config.get("task") in ("instruct", "prefer") and isinstance(options, dict) else None
@@ -209,16 +209,16 @@ def kinds_learned(folder: Path) -> str:
 
 
 def style_that_suits(base: Path) -> dict[str, str]:
-    """The option of a base that was taught in a style: to go on in it."""
+    """The prompt style of a base that was trained with one, as an option."""
     style = style_of(base)
     return {} if style is None else {"style": style}
 
 
 def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Exact matches and token F1 of each kind of record, beside those of always giving its commonest answer."""
+    """Exact match and token F1 of each kind of record, and of its most frequent answer as a baseline."""
     width = max(len("all"), *map(len, after["kinds"]))
     lines = [
-        "answers to held-out records, before -> after training; same: always the commonest answer of the kind",
+        "answers to held-out records, before -> after training; same: the most frequent answer of the kind",
         f"{'kind':<{width}} {'count':>5}  {'exact match':>16} {'same':>7}  {'token F1':>14} {'same':>6}",
     ]
     for kind in [*after["kinds"], "all"]:
@@ -253,20 +253,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(
         add_action(actions, "train", "Train a model, pretrained or new, on instructions and their answers."), TRAINING
     )
-    generate = add_action(actions, "generate", "Answer each instruction.")
-    generate.add_argument("instructions", nargs="*", metavar="TEXT", help="without any, each line of standard input")
-    generate.add_argument("--input", default="", metavar="TEXT", help="what the instructions are about")
+    generate = add_action(actions, "generate", "Answer instructions.")
+    generate.add_argument(
+        "instructions", nargs="*", metavar="TEXT", help="instructions (default: the lines of standard input)"
+    )
+    generate.add_argument("--input", default="", metavar="TEXT", help="input that the instructions refer to")
     add_sampling_flags(generate, Sampling())
-    evaluate = add_action(actions, "evaluate", "Answer held-out records and say how many answers are right.")
-    evaluate.add_argument("--data", metavar="FILE", help="records (JSON or JSON Lines); without, they are generated")
-    evaluate.add_argument("--records", type=int, default=100, metavar="N", help="records to answer, at most")
+    evaluate = add_action(actions, "evaluate", "Answer held-out records, and report exact match and token F1.")
+    evaluate.add_argument(
+        "--data", metavar="FILE", help="a JSON or JSON Lines file of records (default: generated records)"
+    )
+    evaluate.add_argument("--records", type=int, default=100, metavar="N", help="maximum number of records to answer")
     evaluate.add_argument("--kinds", metavar="NAMES", help=f"{KINDS_HELP} (default: those that the run was trained on)")
-    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="of the generated records")
-    evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers here, as JSON")
+    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated records")
+    evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers to this JSON file")
     for action in (generate, evaluate):
-        action.add_argument("--model", required=True, type=Path, metavar="DIR", help="a run folder of `instruct train`")
-        action.add_argument("--style", choices=STYLES, help="the prompt style, if not the one that the run has")
-        action.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="tokens of an answer, at most")
+        action.add_argument(
+            "--model", required=True, type=Path, metavar="DIR", help="run folder of an instruction-tuned model"
+        )
+        action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the run)")
+        action.add_argument(
+            "--max-new-tokens", type=int, default=64, metavar="N", help="maximum length of an answer, in tokens"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -312,7 +320,7 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
     context = model.config.context_length
     fitting = fitting_records(records, tokenizer, style, context)
     if skipped := len(records) - len(fitting):
-        print(f"{skipped:,} records skipped, whose question does not fit the context of {context} tokens")
+        print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
     report: InstructionReport = evaluate_instructions(
         model,
         tokenizer,

@@ -1,4 +1,4 @@
-"""Teach a GPT or Llama which of two answers people prefer (DPO)."""
+"""Fine-tune a language model on preferences between answers (DPO)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Options(Settings):
 def prepare_job(
     base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
-    """The base, a frozen copy of it to compare with, and the three splits of the pairs."""
+    """The base, a frozen copy as the reference model, and training, validation and test pairs."""
     if not options.data:
         raise ConfigError(
             "--data must name a JSON or JSON Lines file of records with instruction, input, chosen and rejected"
@@ -59,7 +59,7 @@ def prepare_job(
         skipped = len(records) - len(fitting)
         status.say(
             f"{len(fitting):,} pairs for {name}"
-            + (f"; {skipped:,} skipped, whose question does not fit the context of {context} tokens" if skipped else "")
+            + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
         )
         if not fitting:
             raise DataError(
@@ -89,12 +89,12 @@ def prepare_job(
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Loss and reward margin of each held-out split; without training they are ln 2 and 0."""
+    """Loss and reward margin of each held-out split; before training they are ln 2 and 0."""
     return "\n".join(
         f"{name:<10} loss {before[name]['loss']:.4f} -> {figures['loss']:.4f} nats per pair, "
         f"reward margin {before[name]['margin']:+.3f} -> {figures['margin']:+.3f} "
         f"({figures['chosen_reward']:+.3f} for the chosen, {figures['rejected_reward']:+.3f} for the rejected), "
-        f"the chosen one ahead in {figures['accuracy']:.1%} of {figures['count']:,}"
+        f"chosen preferred in {figures['accuracy']:.1%} of {figures['count']:,}"
         for name, figures in after.items()
     )
 

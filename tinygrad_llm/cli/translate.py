@@ -1,4 +1,4 @@
-"""Teach an encoder-decoder to turn texts into others, as a language into another, and let it."""
+"""Train an encoder-decoder on pairs of texts, and translate."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings, evaluate
 
-NUMBER_PAIRS = 1_000_000  # made up one by one as they are read
+NUMBER_PAIRS = 1_000_000  # generated one by one when they are read
 PAIRS_FOR_TOKENIZER = 50_000
-MOST_HELD_OUT = 1000  # pairs: enough for the loss, however many there are
-JUDGED = 100  # held-out pairs that are translated, before the training and after it
+MOST_HELD_OUT = 1000  # pairs, enough for an exact loss
+JUDGED = 100  # held-out pairs that are translated before and after the training
 SHOWN = 3
 MOST_BEAMS = 256
 
@@ -45,7 +45,7 @@ class Options(Settings):
     data: str = setting(
         "",
         "a file with a text, a tab and its translation on each line (default: numbers in English and "
-        "French words, made up here)",
+        "French words, generated)",
         metavar="FILE",
     )
     held_out: float = setting(0.05, "share of the pairs in --data that is held out for validation", above=0, below=1)
@@ -62,7 +62,7 @@ class Options(Settings):
 def prepare_job(
     base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
-    """A new encoder-decoder, its tokenizer, and the pairs to train on and to judge by."""
+    """A new encoder-decoder, its tokenizer, and training and held-out pairs."""
     config = EncoderDecoderConfig(  # checked before anything is read
         vocab_size=options.vocab_size,
         context_length=options.context_length,
@@ -123,7 +123,7 @@ def prepare_job(
 
 
 def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on and pairs held out, at random, at least one of each; no source is on both sides.
+    """Training pairs and held-out pairs, drawn at random, at least one of each; no source is in both.
 
     Raises: DataError where all pairs have the same source
     """
@@ -137,7 +137,7 @@ def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pa
 
 
 def new_tokenizer(options: Options, pairs: Sequence[Pair]) -> Tokenizer:
-    """One tokenizer for both sides, learned from the pairs."""
+    """One tokenizer for both languages, trained on the pairs."""
     texts = [text for pair in pairs for text in pair]
     if options.tokenizer == "char":
         return CharTokenizer.train("".join(texts), [END_OF_TEXT, UNKNOWN])
@@ -145,7 +145,7 @@ def new_tokenizer(options: Options, pairs: Sequence[Pair]) -> Tokenizer:
 
 
 def _short_enough(pairs: list[Pair], tokenizer: Tokenizer, longest: int, status: StatusLine) -> list[Pair]:
-    """The pairs whose two texts, with the id that ends them, fit the context."""
+    """The pairs whose texts fit the context, with the id that ends each."""
     kept = [pair for pair in pairs if all(len(tokenizer.encode_ordinary(text)) < longest for text in pair)]
     if len(kept) < len(pairs):
         status.say(f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs have {longest} tokens or more: left out")
@@ -155,13 +155,13 @@ def _short_enough(pairs: list[Pair], tokenizer: Tokenizer, longest: int, status:
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Loss and exact matches on held-out pairs, and a few translations as they are."""
+    """Loss and exact matches on held-out pairs, and a few translations."""
     lines = [
-        f"held-out pairs: loss {before['loss']:.3f} -> {after['loss']:.3f} nats per token, exactly right "
+        f"held-out pairs: loss {before['loss']:.3f} -> {after['loss']:.3f} nats per token, exact matches "
         f"{before['exact']} -> {after['exact']} of {after['count']}"
     ]
     for source, target, written in after["examples"]:
-        lines.append(f"  {source} -> {written}" + ("" if written == target else f"   (should be: {target})"))
+        lines.append(f"  {source} -> {written}" + ("" if written == target else f"   (expected: {target})"))
     return "\n".join(lines)
 
 
@@ -188,16 +188,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(add_action(actions, "train", "Train an encoder-decoder on pairs of texts."), TRAINING)
     run = add_action(actions, "run", "Translate each text.")
     run.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of an encoder-decoder")
-    run.add_argument("--beams", type=int, default=1, metavar="N", help="texts that a beam search keeps; 1 is greedy")
-    run.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="0 prefers short texts, as p does")
-    run.add_argument("texts", nargs="*", metavar="TEXT", help="the texts; without any, each line of standard input")
+    run.add_argument("--beams", type=int, default=1, metavar="N", help="beam width; 1: greedy search")
+    run.add_argument(
+        "--length-penalty",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="exponent of the length that log-probabilities are divided by; 0 prefers short texts",
+    )
+    run.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
     if arguments.beams > MOST_BEAMS:
-        raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a handful finds what there is")
+        raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a few are enough")
     model, tokenizer = open_model(arguments.model, "translate")
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):

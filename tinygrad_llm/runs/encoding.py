@@ -1,4 +1,4 @@
-"""Encode a long text once, whatever happens meanwhile, and let every run with the same tokenizer use the ids."""
+"""Encode a long text once, resuming after interruptions; all runs with the same tokenizer use the ids."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class EncodedText:
 
 
 def split_of(text: LongText) -> int:
-    """How many characters come before the validation part: those of `data.train_validation_split`."""
+    """The number of characters before the validation part, as in `data.train_validation_split`."""
     return int((1 - VALIDATION_FRACTION) * text.survey.characters)
 
 
 def encode_once(
     text: LongText, tokenizer: Tokenizer, folder: str | os.PathLike[str], status: StatusLine
 ) -> EncodedText:
-    """The ids of `text`, from the id file in `folder`, which is made, finished or made anew as need be.
+    """The ids of `text`, from the id file in `folder`, which is created, completed or replaced as needed.
 
     The training and the validation part are encoded apart, each to the very ids of `encode_to_array(part, "all")`. An
-    interrupted encoding goes on where it was; ids whose file has changed are encoded again. `status` hears of all that.
+    interrupted encoding goes on where it was; ids whose file has changed are encoded again. `status` reports it.
 
     Raises: DataError where the text cannot be read or changes meanwhile; CheckpointError where the folder cannot be
             written, or another process encodes into it
@@ -56,7 +56,7 @@ def encode_once(
     survey, started = text.survey, time.monotonic()
     file = IdFile(folder, survey.sha256, tokenizer.fingerprint(), split_of(text), tokenizer.id_dtype)
     try:
-        done = file.done()  # without the lock: who only reads shares it with everybody
+        done = file.done()  # without the lock, which only writers need
     except FormatError:
         done = None
     if done is not None and done.complete:
@@ -92,7 +92,7 @@ def encoded_before(folder: str | os.PathLike[str], text_sha256: str, tokenizer: 
 
 
 def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> Progress:
-    """Encode what is not encoded yet, and say that all of it is."""
+    """Encode the rest of the text, and record that it is complete."""
     survey = text.survey
     try:
         done = file.done()
@@ -122,7 +122,7 @@ def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLi
 
 
 def _sha256_of_beginning(text: LongText, done: Progress | None) -> Any:
-    """The running sha256 of what is encoded already. Raises: FormatError where that was another text"""
+    """The running sha256 of the encoded part of the text. Raises: FormatError where it was another text"""
     digest = hashlib.sha256()
     if done is not None:
         for block in text.blocks(0, done.all.characters):

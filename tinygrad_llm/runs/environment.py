@@ -1,4 +1,4 @@
-"""What bit-exact resume needs besides the checkpoint: the same arithmetic.
+"""The environment that bit-exact resuming needs besides the checkpoint: the same arithmetic.
 
 The last bits of a matrix product depend on the order in which BLAS adds, and so on its version, the processor and the
 number of threads. A checkpoint records them; a run resumed elsewhere is a good run, but not the same to the last bit.
@@ -18,7 +18,7 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"
 
 
 def arithmetic_environment(processes: int = 1) -> dict[str, str]:
-    """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they can be told."""
+    """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they are known."""
     build: Any = np.show_config(mode="dicts")
     blas = build["Build Dependencies"]["blas"]
     asked = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
@@ -33,7 +33,7 @@ def arithmetic_environment(processes: int = 1) -> dict[str, str]:
 
 def differences(saved: dict[str, Any], processes: int = 1) -> list[str]:
     """One line for each part of the environment that is not what it was when a checkpoint was saved."""
-    saved = {"number of processes": "1"} | saved  # which older checkpoints do not mention
+    saved = {"number of processes": "1"} | saved  # not recorded in older checkpoints
     return [
         f"the run is resumed with another {name} ({saved.get(name)} before, {now} now), so it may differ in last bits"
         for name, now in arithmetic_environment(processes).items()
@@ -59,7 +59,7 @@ def crowding(processes: int, cores: int) -> str | None:
 
 
 def _blas_threads(cores: int) -> int:
-    """How many threads one process's products use: what the first variable that BLAS looks at says, else all cores."""
+    """The number of BLAS threads of a process: the first variable that BLAS reads, else the number of cores."""
     for name in THREAD_VARIABLES:
         if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
             return min(int(value), cores)

@@ -1,4 +1,4 @@
-"""The loss curves of a run as a picture, with matplotlib where it is installed (extra `plots`)."""
+"""A picture of the loss curves of a run, if matplotlib is installed (extra `plots`)."""
 
 from __future__ import annotations
 

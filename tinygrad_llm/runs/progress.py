@@ -1,4 +1,4 @@
-"""What a training run says while it works: one line per interval, and on a terminal a line that renews itself."""
+"""Progress of a training: one line per evaluation, and on a terminal a status line that is updated in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_llm.train.trainer import Callback, Trainer
 
 RECENT = 25  # steps whose mean training loss is shown
 SECONDS_BETWEEN_RENEWALS = 0.2
-SECONDS_BETWEEN_LINES = 15.0  # where no terminal renews a line, say something at least this often
+SECONDS_BETWEEN_LINES = 15.0  # without a terminal, print the status at least this often
 
 
 def duration(seconds: float) -> str:
@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
 
 
 class StatusLine:
-    """Text that replaces itself on a terminal; elsewhere only `say` is seen, and now and then a status."""
+    """A status line that is updated in place on a terminal; elsewhere it is printed now and then."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
@@ -48,7 +48,7 @@ class StatusLine:
         self._width, self._shown = len(line), time.monotonic()
 
     def say(self, text: str) -> None:
-        """A line that stays, in place of the status."""
+        """Print a line that stays, in place of the status."""
         text = for_terminal(text, self.stream)
         self.stream.write(("\r" + text.ljust(self._width) if self._width else text) + "\n")
         self.stream.flush()

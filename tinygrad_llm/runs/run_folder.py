@@ -1,16 +1,16 @@
-"""The run folder: everything a run has made, whole at every moment.
+"""The run folder: all files of a run, consistent at every moment.
 
     runs/gpt/
-      config.json                what was asked for: model, training settings, data, tokenizer
+      config.json                the plan: model, training settings, data, tokenizer (runs/plan.py)
       tinygrad_tokenizer.json    the tokenizer
-      model.safetensors          the newest whole weights
+      model.safetensors          the weights of the newest checkpoint
       ids/                       the text as ids, unless they are kept elsewhere for several runs (data/id_file.py)
       metrics.jsonl              one flat record per optimizer step; losses in nats per token
       checkpoints/step-00000250/ model, optimizer and loop state, with a manifest of sha256 sums
-      loss.png                   the curves, where matplotlib is installed
+      loss.png                   the loss curves, if matplotlib is installed
 
-A checkpoint is written beside the last one, flushed to disk, and only then takes its place (see `formats.manifest`),
-so a crash, a full disk or kill -9 leaves the one before.
+A checkpoint is written beside the last one, flushed to disk, and renamed only then (see `formats.manifest`): after a
+crash, on a full disk or after kill -9 the previous one is still there.
 """
 
 from __future__ import annotations
@@ -62,24 +62,25 @@ SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
 
 
 class RunFolder(Callback):
-    """A run on disk: as a trainer's callback it logs every step and saves every checkpoint.
+    """A run on disk: a trainer's callback that logs every step and saves every checkpoint.
 
-    Use it in a `with` block: inside, no other process may write into the folder. `keep` is how many checkpoints stay,
-    beside the one with the best validation loss. Where several processes train together, only the first has one.
+    Use it in a `with` block, in which no other process may write into the folder. `keep` checkpoints are kept, and the
+    one with the best validation loss. Among several processes only the first has a run folder.
 
-    `finished_weights` makes the weights that others load, where the model in training has parts that they lack.
+    `finished_weights(model)` gives the weights for other programs, where a model in training has parts that a loaded
+    one has not, such as LoRA's updates.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
         if keep < 1:
             raise ConfigError(f"--keep must be at least 1; got {keep}")
         self.path, self.config, self.keep = path, config, keep
-        self.say: Callable[[str], None] = lambda notice: None  # what a user should know, such as a full disk
+        self.say: Callable[[str], None] = lambda notice: None  # reports to the user, such as of a full disk
         self._lock = RunLock(path)
         self._log: MetricsLog | None = None
         self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
-        self._unlogged: list[dict[str, Any]] = []  # records that a full disk did not take
+        self._unlogged: list[dict[str, Any]] = []  # records that could not be written on a full disk
         self._unsaved, self._next_attempt = False, 0.0
 
     @classmethod
@@ -121,14 +122,14 @@ class RunFolder(Callback):
         self._lock.release()
 
     def begin(self, config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
-        """Write what was asked for, before the first step. Raises ConfigError where another run has begun meanwhile."""
+        """Write config and tokenizer, before the first step. Raises: ConfigError where another run has begun"""
         self._expect_no_run(self.path)
         if tokenizer is not None:
             tokenizer.save(self.path)
         self.update_config(config)
 
     def update_config(self, config: Mapping[str, Any]) -> None:
-        """Replace the record of what was asked for, as when a resumed run is made longer."""
+        """Replace config.json, as when a resumed run is made longer."""
         self.config = {"version": VERSION, **config}
         write_json(self.path / CONFIG, self.config)
 
@@ -221,9 +222,9 @@ class RunFolder(Callback):
         return snapshot
 
     def restore(self, trainer: Trainer) -> list[str]:
-        """Put `trainer` where the newest whole checkpoint stands; returns notices about anything unusual.
+        """Load the newest intact checkpoint into `trainer`; returns notices about anything unusual.
 
-        Its weights become the folder's newest: a process killed while it saved has not come to that.
+        Its weights become the folder's model.safetensors: a process killed while it saved may not have replaced it.
 
         Raises: CheckpointError where no checkpoint is whole, or it does not fit the run's model and data
         """
@@ -252,7 +253,7 @@ class RunFolder(Callback):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run folder's config. Raises DataError where there is none, CheckpointError for one that is no run's."""
+    """The config.json of a run folder. Raises: DataError where there is none, CheckpointError for another file"""
     if not (path / CONFIG).is_file():
         raise DataError(f"{path} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {path}`")
     config = read_json(path / CONFIG)
@@ -288,7 +289,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     try:
         sizes = architecture.config_from(config["model"])
         layers = getattr(sizes, "num_layers", 0)
-        if layers > len(arrays):  # a damaged number must not make us build layers without end
+        if layers > len(arrays):  # a damaged number must not allocate layers without end
             raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
         with no_initial_values():
             model: Module = architecture.begin(sizes)

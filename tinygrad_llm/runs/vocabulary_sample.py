@@ -1,4 +1,4 @@
-"""What a vocabulary is learned from: a text, or a sample of it where it is long."""
+"""The text that a vocabulary is trained on: a whole text, or a sample of a long one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tinygrad_llm.data import LongText
 from tinygrad_llm.text import END_OF_TEXT
 from tinygrad_llm.text.chunks import cut_into_chunks, last_safe_cut
 
-STRETCH = 1 << 16  # characters of the text that are taken together
+STRETCH = 1 << 16  # characters in a row
 
 
 def vocabulary_sample(text: LongText, stop: int, size: float) -> Iterator[str]:

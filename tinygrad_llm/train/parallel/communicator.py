@@ -1,8 +1,8 @@
-"""Several processes that train one model: all that the rest of the package knows of them.
+"""The interface of several processes that train one model.
 
-Each of `size` processes runs the same program on a model of its own, numbered by `rank` from 0. They meet in two
-operations, which every process must call in the same order: `broadcast` and `sum`. What is told, logged and saved is
-told, logged and saved by the first process, rank 0, alone.
+Each of `size` processes runs the same program on its own copy of the model, and is numbered by `rank` from 0. They
+communicate by two operations, which all processes must call in the same order: `broadcast` and `sum`. Only the first
+process, rank 0, prints, logs and saves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Communicator(Protocol):
-    """How processes reach each other: `SingleProcess`, `mpi.MPICommunicator`, or one of your own."""
+    """How processes communicate: `SingleProcess`, `mpi.MPICommunicator`, or a class of your own."""
 
     @property
     def rank(self) -> int: ...
@@ -24,20 +24,20 @@ class Communicator(Protocol):
     def size(self) -> int: ...
 
     def broadcast(self, value: Value) -> Value:
-        """The value that the first process passes, in every process; what the others pass is not looked at."""
+        """The value of the first process, in every process; the values that the others pass are ignored."""
 
     def sum(self, array: Array) -> Array:
-        """The sum of all processes' arrays, in place; the same bits everywhere, and in every run.
+        """The sum of all processes' arrays, in place; bitwise the same in all processes, and in every run.
 
-        Σ = ((a₀ + a₁) + a₂) + ...     in the order of ranks, for rounding depends on it
+        Σ = ((a₀ + a₁) + a₂) + ...     in the order of ranks, because rounding depends on the order
         """
 
     def abort(self, code: int) -> None:
-        """End every process at once with this exit code: for an error that the others cannot know of."""
+        """End all processes at once with this exit code, after an error that the others have not met."""
 
 
 class SingleProcess:
-    """A process alone: what it says and sums stays as it is."""
+    """A process that trains alone: broadcast and sum return their argument."""
 
     rank, size = 0, 1
 
@@ -48,11 +48,11 @@ class SingleProcess:
         return array
 
     def abort(self, code: int) -> None:
-        """Nobody else is to be ended."""
+        """Do nothing: there is no other process to end."""
 
 
 def share_of(count: int, communicator: Communicator) -> slice:
-    """Which of `count` things in a row this process takes: neighbours, and the first processes one more if they must.
+    """The contiguous part of `count` items that this process takes; the first processes take one more if needed.
 
     >>> share_of(10, SingleProcess())
     slice(0, 10, None)

@@ -1,4 +1,4 @@
-"""One sum of all gradients over all processes."""
+"""The sum of all gradients over all processes (all-reduce)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tinygrad_llm.train.parallel.communicator import Communicator
 
 
 class GradientSum:
-    """Lays all gradients end to end, sums them over the processes, and gives each parameter its part of the sum.
+    """Concatenates all gradients, sums them over the processes, and gives each parameter its part of the sum.
 
-    One large message costs far less than one for each parameter. At its end stands, for each parameter, how many
-    processes have a gradient for it: where none has, it stays None, as it would in one process.
+    One large message costs far less than one per parameter. Its last numbers count, for each parameter, the processes
+    that have a gradient for it: where none has, the gradient stays None, as in one process.
 
-    The messages wait for backward to end. To send buckets while it still runs was not worth its code: on one machine
-    the sum takes about 2% of a step, and whoever copies memory meanwhile takes a core from the products.
+    The message is sent after the backward pass. Sending parts of it during the pass was not worth its code: on one
+    machine the sum takes about 2% of a step, and copying memory meanwhile takes a core from the matrix products.
     """
 
     def __init__(self, parameters: Iterable[Tensor], communicator: Communicator) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.communicator = communicator
-        self._flat: Array | None = None  # kept: to get so much memory from the system anew is dear
+        self._flat: Array | None = None  # kept, because allocating it anew is slow
 
     def __call__(self) -> None:
-        """After this, every process has the same gradients, to the bit. They lie in one buffer until the next call."""
+        """Give every process the same gradients, bit by bit. They are views of one buffer until the next call."""
         if self.communicator.size == 1:
             return
         numbers = sum(p.size for p in self.parameters)

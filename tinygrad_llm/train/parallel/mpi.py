@@ -1,8 +1,8 @@
-"""Training on several processes, on one machine or many, through MPI and `mpi4py` (both come with the extra `mpi`).
+"""Training in several processes, on one machine or many, with MPI and `mpi4py` (both come with the extra `mpi`).
 
     mpiexec -n 4 tinygrad-llm train ...
 
-A process that no launcher has started never looks for mpi4py.
+A process that no launcher has started never imports mpi4py.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
 from tinygrad_llm.train.parallel.launch import Launch, available_cores, find_launch
 
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
-IMPATIENCE = 0.005  # seconds of waiting at full attention, as for a process that is about to arrive
-NAP = 0.001  # seconds between looks after that, as while the first process saves
-LAST_WORDS = 0.3  # seconds for the launcher to pass on what was said: it drops what it reads after an abort
+SPIN_SECONDS = 0.005  # of busy waiting, for processes that are about to arrive
+POLL_SECONDS = 0.001  # between polls after that, such as while the first process saves
+SECONDS_BEFORE_ABORT = 0.3  # for the launcher to forward output: it discards what it reads after an abort
 
 
 _world: Communicator | None = None
 
 
 def join_launch() -> Communicator:
-    """Meet the processes that were started together with this one; a process started alone stays alone.
+    """The communicator of the processes that were started together; `SingleProcess` for a process started alone.
 
     Raises: MissingPackageError where a launcher started this process and mpi4py or an MPI library is not installed;
             ConfigError where launcher and library are not of one MPI, so that the processes cannot see each other
@@ -36,20 +36,20 @@ def join_launch() -> Communicator:
     global _world
     if _world is None:
         launch = find_launch()
-        _world = SingleProcess() if launch is None else _meet(launch)
+        _world = SingleProcess() if launch is None else _connect(launch)
     return _world
 
 
 def joined() -> Communicator:
-    """The processes met so far; before `join_launch`, nobody."""
+    """The communicator that `join_launch` made; before it was called, `SingleProcess`."""
     return SingleProcess() if _world is None else _world
 
 
-def _meet(launch: Launch) -> Communicator:
+def _connect(launch: Launch) -> Communicator:
     try:
         from mpi4py import MPI
         from mpi4py.util.pkl5 import Intracomm
-    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, the MPI library is not
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is installed, an MPI library is not
         raise MissingPackageError(
             f"started by mpiexec as one of {launch.size} processes, which needs mpi4py and MPI; got {error}: "
             "pip install 'tinygrad-llm[mpi]', or start it without mpiexec"
@@ -79,13 +79,13 @@ class MPICommunicator:
         return received
 
     def sum(self, array: Array) -> Array:
-        """Each process adds up one piece of every array, in the order of ranks, and hands it out.
+        """Each process sums one piece of all arrays, in the order of ranks, and sends the result to the others.
 
-        MPI's own Allreduce may add in another order from library to library; this order is fixed, and for large arrays
-        it was no slower: every number crosses the wire twice, (size - 1) / size of them for each process.
+        The order of MPI's own Allreduce depends on the library; this order is fixed, and was no slower for large
+        arrays: each process sends and receives every number twice, times (size - 1) / size.
         """
         self._wait()
-        flat = array.reshape(-1)  # a view: what is summed is one block of memory
+        flat = array.reshape(-1)  # a view, because the array is contiguous
         exchanged = flat.size // self.size * self.size
         received = np.empty(min(exchanged, PIECE * self.size), flat.dtype)
         for start in range(0, exchanged, PIECE * self.size):
@@ -103,17 +103,20 @@ class MPICommunicator:
     def abort(self, code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        time.sleep(LAST_WORDS)
+        time.sleep(SECONDS_BEFORE_ABORT)
         self._comm.Abort(code)
 
     def _wait(self) -> None:
-        """Return when all processes are here. MPI itself waits at full speed, and so would take a core from whoever is
-        still at work; and Python would not hear of Ctrl-C."""
+        """Return when all processes have called this.
+
+        MPI's own waiting takes a whole core from the processes that still compute, and keeps Python from handling
+        Ctrl-C.
+        """
         arrival = self._comm.Ibarrier()
         started = time.monotonic()
         while not arrival.Test():
-            if time.monotonic() - started > IMPATIENCE:
-                time.sleep(NAP)
+            if time.monotonic() - started > SPIN_SECONDS:
+                time.sleep(POLL_SECONDS)
 
 
 def _add_in_order(parts: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Dropout masks that do not depend on how many processes share a batch."""
+"""Dropout masks that do not depend on the number of processes that share a batch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tinygrad_llm.random import Generator, Shape
 class SharedMasks(Generator):
     """A generator whose dropout masks are rows of the masks of a larger batch.
 
-    Every process walks the one stream to its end: it draws the values of its own rows and skips those of the others.
-    So the masks, and where the stream stands after them, are those of a process that has the whole batch. The price is
-    the skipping, which costs about half as much as drawing.
+    All processes read the same random stream: each draws the values of its own rows and skips those of the others. The
+    masks, and the position of the stream after them, are therefore those of a process that has the whole batch.
+    Skipping costs about half as much as drawing.
 
-    Shapes: a mask is (b, ...) for the b rows at hand, or (k · b, ...) where k batches of them lie one after the other
+    Shapes: a mask is (b, ...) for the b rows of this process, or (k · b, ...) for k batches of them, concatenated
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -29,7 +29,7 @@ class SharedMasks(Generator):
 
     @contextmanager
     def of_rows(self, rows: slice, whole: int) -> Iterator[None]:
-        """Inside, masks are for these rows of a batch that has `whole` rows."""
+        """Context in which masks are for these rows of a batch of `whole` rows."""
         before = self._rows, self._whole
         self._rows, self._whole = rows, whole
         try:
