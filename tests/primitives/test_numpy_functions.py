@@ -26,6 +26,7 @@ DIFFERENTIATE = {
     "reshape": lambda np, x: np.reshape(x, (4,)),
     "transpose": lambda np, x: np.transpose(x),
     "clip": lambda np, x: np.clip(x, 1.5, None),
+    "swapaxes": lambda np, x: np.swapaxes(x, 0, 1),
     "expand_dims": lambda np, x: np.expand_dims(x, 0),
     "an array on the left": lambda np, x: X * x + X @ x - X / x,
 }
@@ -81,3 +82,5 @@ def test_what_has_no_gradient_anyway() -> None:
 def test_the_refusal_names_our_function() -> None:
     with pytest.raises(GraphError, match=r"numpy\.einsum would lose .* use `einsum` of Tensor or of tinygrad_llm"):
         np.einsum("ij->i", Tensor(X, requires_grad=True))
+    with pytest.raises(GraphError, match="use `cat` of Tensor"):
+        np.hstack([Tensor(X, requires_grad=True)])

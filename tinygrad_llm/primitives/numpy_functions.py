@@ -47,6 +47,8 @@ METHODS = {
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {"concatenate": cat, "concat": cat, "stack": stack, "where": where}
 FUNCTIONS["split"] = split
+NEAREST = {"hstack": "cat", "vstack": "cat", "append": "cat", "column_stack": "stack", "ravel": "reshape"}
+NEAREST |= {"tile": "broadcast_to", "repeat": "repeat_interleave", "moveaxis": "permute", "array_split": "split"}
 WITHOUT_GRADIENT = {"shape", "ndim", "size", "zeros_like", "ones_like", "empty_like", "full_like", "result_type"}
 WITHOUT_GRADIENT |= {"array_equal", "allclose", "isclose", "argsort", "argmin", "count_nonzero", "may_share_memory"}
 WITHOUT_GRADIENT |= {"shares_memory", "array2string", "array_repr", "array_str", "isnan", "isfinite", "isinf", "sign"}
@@ -93,7 +95,7 @@ def _on_arrays(name: str, function: Callable[..., Any], inputs: Any, options: di
     tensors = _tensors_in((inputs, options))
     if is_grad_enabled() and name not in WITHOUT_GRADIENT and any(x.requires_grad for x in tensors):
         raise GraphError(
-            f"numpy.{name} would lose the gradient of a Tensor; use `{METHODS.get(name, name)}` of Tensor or of "
+            f"numpy.{name} would lose the gradient of a Tensor; use `{NEAREST.get(name) or METHODS.get(name, name)}` of Tensor or of "
             "tinygrad_llm.functions, if there is one, or leave the graph with `x.detach()` or no_grad()"
         )
     return function(*_without_tensors(inputs), **_without_tensors(options))
