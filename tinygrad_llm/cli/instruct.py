@@ -105,18 +105,9 @@ def prepare_job(
         base = GPT(GPTConfig.from_dict({**FROM_NOTHING, "vocab_size": tokenizer.vocab_size}), "gpt2")
         status.say(f"no --model: a new GPT of {base.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")
     end, context = end_id(tokenizer), base.config.context_length
-    for name, records in parts.items():
-        parts[name] = fitting_records(records, tokenizer, options.style, context)
-        skipped = len(records) - len(parts[name])
-        status.say(
-            f"{len(parts[name]):,} records for {name}"
-            + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
-        )
-        if not parts[name]:
-            raise DataError(
-                f"at least one record must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
-                f"context of {context} tokens: give more records, --style phi3, or a model with a longer context"
-            )
+    parts = {
+        name: _fitting(name, records, tokenizer, options.style, context, status) for name, records in parts.items()
+    }
     collate = partial(
         collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
     )
@@ -147,6 +138,24 @@ def prepare_job(
         finished_weights=merged_state_dict if options.lora_rank else None,
         yardsticks={"constant_answers": constant},
     )
+
+
+def _fitting(
+    name: str, records: Sequence[Record], tokenizer: Tokenizer, style: str, context: int, status: StatusLine
+) -> Sequence[Record]:
+    """The records whose prompt fits the context. Raises: DataError where none is left"""
+    fitting = fitting_records(records, tokenizer, style, context)
+    skipped = len(records) - len(fitting)
+    status.say(
+        f"{len(fitting):,} records for {name}"
+        + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
+    )
+    if not fitting:
+        raise DataError(
+            f"at least one record must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
+            f"context of {context} tokens: give more records, --style phi3, or a model with a longer context"
+        )
+    return fitting
 
 
 def _as_arguments(record: Record) -> str:

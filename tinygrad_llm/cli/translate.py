@@ -63,15 +63,9 @@ def prepare_job(
     base: None, tokenizer: Tokenizer | None, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """A new encoder-decoder, its tokenizer, and training and held-out pairs."""
-    config = EncoderDecoderConfig(  # checked before anything is read
-        vocab_size=options.vocab_size,
-        context_length=options.context_length,
-        embedding_dim=options.embedding_dim,
-        num_heads=options.num_heads,
-        num_layers=options.num_layers,
-        dropout=options.dropout,
-        label_smoothing=options.label_smoothing,
-    )
+    names = EncoderDecoderConfig.__dataclass_fields__
+    sizes = {name: value for name, value in options.to_dict().items() if name in names}
+    config = EncoderDecoderConfig(**sizes)  # checked before anything is read
     expect_memory(config)
     training: Any
     held_out: Any
