@@ -44,6 +44,7 @@ METHODS = {
     "expand_dims": "unsqueeze",
     "dot": "matmul",
     "permute_dims": "permute",
+    "swapaxes": "transpose",
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {"concatenate": cat, "concat": cat, "stack": stack, "where": where}
 FUNCTIONS["split"] = split
@@ -94,9 +95,10 @@ def _on_arrays(name: str, function: Callable[..., Any], inputs: Any, options: di
     """NumPy's function on the arrays of Tensors, none of which may need a gradient."""
     tensors = _tensors_in((inputs, options))
     if is_grad_enabled() and name not in WITHOUT_GRADIENT and any(x.requires_grad for x in tensors):
+        ours = NEAREST.get(name) or METHODS.get(name, name)
         raise GraphError(
-            f"numpy.{name} would lose the gradient of a Tensor; use `{NEAREST.get(name) or METHODS.get(name, name)}` of Tensor or of "
-            "tinygrad_llm.functions, if there is one, or leave the graph with `x.detach()` or no_grad()"
+            f"numpy.{name} would lose the gradient of a Tensor; use `{ours}` of Tensor or of tinygrad_llm.functions, "
+            "if there is one, or leave the graph with `x.detach()` or no_grad()"
         )
     return function(*_without_tensors(inputs), **_without_tensors(options))
 
