@@ -1,4 +1,4 @@
-"""What tinygrad_llm/README.md says of adding an op, a layer, a tokenizer, an optimizer is all that is needed."""
+"""What tinygrad_llm/README.md says of adding an op, a layer, an optimizer, a tokenizer or a command is all it takes."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_llm import Tensor, composed_ops, gradcheck, manual_seed
+from tinygrad_llm import Tensor, cli, composed_ops, gradcheck, manual_seed
 from tinygrad_llm.graph import TensorLike, record_operation
 from tinygrad_llm.nn import Module, Parameter
 from tinygrad_llm.ops import FUSED, intercept
@@ -110,3 +110,19 @@ def test_a_tokenizer_is_saved_and_loaded_by_its_kind(tmp_path: Path, monkeypatch
     loaded = load_tokenizer(tmp_path)
     assert isinstance(loaded, Digits) and loaded.decode(loaded.encode("2026")) == "2026"
     assert np.concatenate(list(loaded.encode_blocks(["20", "26"]))).tolist() == [2, 0, 2, 6]
+
+
+def test_a_command_is_its_file_and_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "count.py").write_text(
+        "def add_arguments(parser):\n    parser.add_argument('text')\n\n\n"
+        "def run(arguments):\n    print(len(arguments.text))\n    return 0\n"
+    )
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    monkeypatch.setitem(cli.COMMANDS, "count", ("count", "Count the characters of a text."))
+    assert cli.main(["count", "four"]) == 0
+    assert capsys.readouterr().out == "4\n"
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "Count the characters of a text." in capsys.readouterr().out

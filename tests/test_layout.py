@@ -12,7 +12,7 @@ DEMOS = TESTS.parent / "demos"
 ABOUT_MORE_THAN_ONE_FILE = {
     "test_conftest.py": "the CPU limit of tests",
     "test_core.py": "the line between the core and its wings",
-    "test_extending.py": "what adding an op, a layer, an optimizer or a tokenizer takes",
+    "test_extending.py": "what adding an op, a layer, an optimizer, a tokenizer or a command takes",
     "test_imports.py": "the direction of imports",
     "test_layout.py": "the layout of the tests",
     "test_readme.py": "the READMEs",
