@@ -40,6 +40,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_in_a_command_exists(page: str) -> None:
+    paths = re.findall(r"(?<![\w/.(\[])((?:demos|tests|tinygrad_llm)/[\w/]+(?:\.py)?)", PAGES[page])
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_the_pages_lead_to_each_other() -> None:
     assert [page for page in PAGES if page != "README.md" and f"({page})" not in README] == []
 
