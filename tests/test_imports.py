@@ -58,6 +58,7 @@ for room, below, first in BESIDE:
     for line in CHAIN[next(i for i, line in enumerate(CHAIN) if first in line) :]:
         for above in line:
             BELOW[above] |= {room}
+BELOW["cli"] |= {"__version__"}  # which the package itself states
 BELOW["generate"] -= {"nn", "layers", "models"}  # what can be decoded is a protocol
 # They stand on the public names of the core, and nothing stands on them.
 BELOW |= {room: set.union(*BELOW.values(), tinygrad_llm.__all__) for room in ("torch", "testing")}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tinygrad_llm.runs import load
     from tinygrad_llm.tensor import Tensor, cat, maximum, minimum, pad, split, stack, where
 
+__version__ = "0.1.0"  # pyproject.toml reads it here
+
 __all__ = ["Generator", "Tensor", "cat", "composed_ops", "data", "default_generator", "detect_anomaly", "enable_grad"]
 __all__ += ["finetune", "formats", "generate", "gradcheck", "interop", "load", "manual_seed", "maximum", "measure"]
 __all__ += ["minimum", "models", "nn", "no_grad", "optim", "pad", "split", "stack", "study", "text", "verify"]

@@ -9,17 +9,25 @@ on stderr; `--debug` shows where it came from.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import time
 from collections.abc import Callable, Container, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
-from tinygrad_llm.cli.help import HelpFormatter
-from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
+from tinygrad_llm import __version__
+from tinygrad_llm.cli.messages import message_of
+from tinygrad_llm.cli.parser import (
+    HelpFormatter,
+    Parser,
+    accept_all_characters,
+    discard_unread_output,
+    is_secondary_process,
+)
+from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.runs.hints import program
 from tinygrad_llm.train.parallel.launch import find_launch
 
 # Name, file in this folder, and what the command does in one line.
@@ -41,22 +49,11 @@ COMMANDS = {
     "download": ("download", "Download GPT-2's weights from Hugging Face, in one of four sizes."),
     "import": ("import_model", "Make a run folder from a model in a Hugging Face folder."),
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
+    "help": ("help", "Show the page of a command."),
+    "completion": ("completion", "Print a script for bash, zsh or fish that completes commands and flags."),
 }
 SHARED_COMMANDS = ("train",)  # which several processes that mpiexec starts run together
 SECONDS_BEFORE_ABORT = 1.0  # in which the first process reports an error that all have met
-LONGEST_MESSAGE = 2000  # characters: a million spaces that were refused need not all be shown
-LONGEST_WORD = 240  # characters of a path or a value in a message; the middle of a longer one is left out
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports misuse in one line, as all other errors are reported."""
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        _discard_unread_output()  # a page of --help
-        super().exit(status, message)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, "" if _is_secondary_process() else f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
 
 
 def command_module(name: str) -> ModuleType:
@@ -64,14 +61,16 @@ def command_module(name: str) -> ModuleType:
     return import_module(f"{__name__}.{COMMANDS[name][0]}")
 
 
-def build_parser(described: Container[str] | None = COMMANDS) -> argparse.ArgumentParser:
+def build_parser(described: Container[str] | None = COMMANDS) -> Parser:
     """The parser of the program; only the commands `described` are imported and have their arguments."""
     parser = Parser(
-        prog="tinygrad-llm",
+        prog=program(),
         description="A large language model all the way down, on NumPy: train a GPT and generate text.",
-        epilog="Start with `tinygrad-llm train`: it trains a small GPT on Python's own documentation in a few minutes.",
+        epilog=f"Start with `{program()} train`: it trains a small GPT on Python's own documentation in a few minutes.",
+        formatter_class=HelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"tinygrad-llm {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (_, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, formatter_class=HelpFormatter)
         command.add_argument("--debug", action="store_true", help="on an error, show the whole traceback")
@@ -85,11 +84,15 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
     words = sys.argv[1:] if argv is None else [str(word) for word in argv]
     parser = build_parser([word for word in words if not word.startswith("-")][:1])
     arguments = parser.parse_args(words)
-    _expect_valid_text(parser, arguments)
+    accept_all_characters()
+    if arguments.command is None:
+        parser.print_help()
+        discard_unread_output()
+        return 0
+    page = parser.page_of(words)
+    _expect_valid_text(page, arguments)
     if (launch := find_launch()) and launch.size > 1 and arguments.command not in SHARED_COMMANDS:
-        parser.error(f"{arguments.command} is work for one process; start it without mpiexec, which is for `train`")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a character that the terminal lacks must not end a run
-        sys.stdout.reconfigure(errors="backslashreplace")
+        page.error(f"{arguments.command} is work for one process; start it without mpiexec, which is for `train`")
     import numpy as np
 
     loaded()
@@ -109,24 +112,9 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
             import traceback
 
             traceback.print_exc()
+        hint = f"; see {page.prog} --help" if isinstance(error, ConfigError) else ""
         code = 2 if isinstance(error, ConfigError | DataError) else 1
-        return _end(code, f"tinygrad-llm {arguments.command}: {_message_of(error)}")
-
-
-def _message_of(error: Exception) -> str:
-    """An error in one line: settings by their flags, an error of the system without its number."""
-    from tinygrad_llm.cli.flags import flag_of
-    from tinygrad_llm.settings import SettingError
-
-    words = str(error)
-    if isinstance(error, SettingError):
-        words = error.with_names(flag_of)
-    elif isinstance(error, OSError) and error.strerror and not isinstance(error, TinygradLLMError):
-        words = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    message = _one_line(words) or "out of memory"
-    if isinstance(error, TinygradLLMError | MemoryError | OSError):
-        return message
-    return f"a fault of this program: {type(error).__name__}: {message}; --debug shows where"
+        return _end(code, f"{page.prog}: {message_of(error)}{hint}")
 
 
 def _joined_processes() -> Any:
@@ -136,34 +124,18 @@ def _joined_processes() -> Any:
 
 def _end(code: int, message: str = "") -> int:
     """Report how this process ended, and end the processes that work with it, which would wait for it for ever."""
-    _discard_unread_output()
+    discard_unread_output()
     world = _joined_processes()
     if world.rank:
         time.sleep(SECONDS_BEFORE_ABORT)
         message = f"process {world.rank}: {message.strip()}"
-    if message and not (world.size == 1 and _is_secondary_process()):
+    if message and not (world.size == 1 and is_secondary_process()):
         print(message, file=sys.stderr)
     world.abort(code)
     return code
 
 
-def _discard_unread_output() -> None:
-    """Flush standard output, or discard what cannot be written: Python would try again at exit and report it again."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _is_secondary_process() -> bool:
-    """Whether another process on this machine has the same arguments, and so reports the same errors."""
-    launch = find_launch()
-    return launch is not None and launch.rank_on_machine > 0
-
-
-def _expect_valid_text(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+def _expect_valid_text(parser: Parser, arguments: argparse.Namespace) -> None:
     """Refuse text that no shell can pass, but a caller of `main`: null bytes and half characters."""
     for name, value in vars(arguments).items():
         for text in value if isinstance(value, list) else [value]:
@@ -174,13 +146,3 @@ def _expect_valid_text(parser: argparse.ArgumentParser, arguments: argparse.Name
                     whole = False
                 if not whole:
                     parser.error(f"--{name.replace('_', '-')} holds a null byte or half a character: {str(text)!r}")
-
-
-def _one_line(message: str) -> str:
-    """`message` on one line, with control characters as escapes, and the middle of very long words left out."""
-    words = " ".join(map(_shortened, message.split()))[:LONGEST_MESSAGE]
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
-
-
-def _shortened(word: str) -> str:
-    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD // 2]}...{word[-LONGEST_WORD // 2 :]}"

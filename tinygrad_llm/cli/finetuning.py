@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from tinygrad_llm.cli.flags import add_flags, add_run_flags, flag_of
-from tinygrad_llm.cli.help import HelpFormatter
+from tinygrad_llm.cli.parser import HelpFormatter
 from tinygrad_llm.runs.fine_tuning import FineTuning
 from tinygrad_llm.runs.life_cycle import Request, carry_out
 from tinygrad_llm.runs.progress import StatusLine

@@ -1,13 +1,21 @@
-"""The pages of --help."""
+"""Show the page of a command: `help classify train` is `classify train --help`."""
 
 from __future__ import annotations
 
 import argparse
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of each flag that has one; None, False and an empty text are not shown."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="the command, with its action if it has several")
 
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False or action.default in ("", [])
-        return action.help if silent else super()._get_help_string(action)
+
+def run(arguments: argparse.Namespace) -> int:
+    from tinygrad_llm.cli import build_parser
+
+    words = list(arguments.words)
+    overview = build_parser(words[:1])
+    page = overview.page_of(words)
+    if page.prog.split() != [*overview.prog.split(), *words]:
+        overview.parse_args(words)  # refuses the first word that is no command
+    page.print_help()
+    return 0

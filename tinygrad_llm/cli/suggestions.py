@@ -1,0 +1,17 @@
+"""The name that a misspelled one may have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean train?` for a word that is close to a known one, "" for a word that is not.
+
+    >>> did_you_mean("trian", ["train", "translate", "chat"])
+    '; did you mean train?'
+    """
+    import difflib  # only after a mistake
+
+    close = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
