@@ -43,7 +43,3 @@ def test_a_test_over_the_limit_fails_the_run_unless_it_is_marked(tmp_path: Path)
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert failed == ["test_work.py::test_works_in_a_child:", "test_work.py::test_works_in_a_fixture:"]
     assert "4 passed" in done.stdout
-
-
-def test_without_the_option_there_is_no_limit(tmp_path: Path) -> None:
-    assert run(tmp_path).returncode == 0

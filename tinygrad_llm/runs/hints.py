@@ -15,7 +15,8 @@ def program() -> str:
     if spec is not None and spec.name == "tinygrad_llm.__main__":
         python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
         return f"{python} -m tinygrad_llm"
-    if os.path.basename(started) == "tinygrad-llm" and shutil.which("tinygrad-llm") != shutil.which(started):
+    on_path = shutil.which("tinygrad-llm")
+    if os.path.basename(started) == "tinygrad-llm" and (on_path is None or on_path != shutil.which(started)):
         return shlex.quote(started)
     return "tinygrad-llm"
 
