@@ -1,0 +1,212 @@
+"""Mutation testing of the core: break one expression, run the tests that mirror its file, see whether one fails.
+
+    python tests/mutation/mutate.py --count 200 --seed 0
+
+A mutant is one small change that a slip of the hand could make: another operator, a number that is one too large, a
+condition turned round, an argument left out. A test suite that passes with it does not state what that expression does.
+The command draws a sample of all mutants, runs each against the tests that mirror its file in a copy of the project,
+prints every survivor, and at the end the share that was killed with its 95% interval (Wilson 1927).
+
+Survivors that no test can kill, because the program still computes the same, are listed in explained.json: file, the
+source before and after, and the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import concurrent.futures
+import copy
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+EXPLAINED = Path(__file__).with_name("explained.json")
+TARGETS = ("graph.py", "tensor.py", "buffers.py", "arrays.py", "checks.py", "primitives", "ops", "optim")
+SECONDS = 180  # for the tests of one mutant; one that takes longer loops for ever, and counts as killed
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Mult: ast.Div,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.And: ast.Or,
+    ast.Lt: ast.LtE,
+    ast.Gt: ast.GtE,
+    ast.Eq: ast.NotEq,
+    ast.Is: ast.IsNot,
+    ast.In: ast.NotIn,
+}
+SWAPS |= {swapped: original for original, swapped in SWAPS.items() if original not in (ast.FloorDiv, ast.Mod)}
+SWAPS |= {ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.Mult: ast.Div}
+
+
+class Mutant(NamedTuple):
+    """One change: the file, its line, the changed expression before and after, and the whole source with the change."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
+    """Every mutant of a file, by line. Docstrings, annotations, imports and the messages of errors stay as they are."""
+    source = path.read_bytes()
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    for node in _changeable(ast.parse(source)):
+        start, stop = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        before = source[start:stop].decode()
+        for changed in _changes(node):
+            after = ast.unparse(changed)
+            if isinstance(changed, ast.expr):
+                after = f"({after})"  # the precedence of its place does not matter then
+            whole = source[:start] + after.encode() + source[stop:]
+            yield Mutant(path.relative_to(root).as_posix(), node.lineno, before, after, whole.decode())
+
+
+def _changeable(tree: ast.AST) -> Iterator[Any]:
+    """The expressions and assignments that may be changed, outermost first."""
+    for field, value in ast.iter_fields(tree):
+        if field in ("annotation", "returns", "decorator_list", "type_params"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr | ast.Slice):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.expr | ast.AugAssign):
+                yield child
+            yield from _changeable(child)
+
+
+def _changes(node: Any) -> list[ast.AST]:
+    """The nodes that may take the place of `node`."""
+    changed: list[ast.AST] = []
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
+        changed.append(_with(node, op=SWAPS[type(node.op)]()))
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        changed.append(_with(node, ops=[SWAPS[type(node.ops[0])](), *node.ops[1:]]))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
+        changed.append(node.operand)
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        changed.append(ast.Constant(not node.value if isinstance(node.value, bool) else node.value + 1))
+    if isinstance(node, ast.IfExp):
+        changed.append(_with(node, body=node.orelse, orelse=node.body))
+    if isinstance(node, ast.Call) and node.keywords and node.keywords[-1].arg:
+        changed.append(_with(node, keywords=node.keywords[:-1]))
+    return changed
+
+
+def _with(node: Any, **fields: Any) -> Any:
+    changed = copy.copy(node)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def tests_of(file: str) -> list[str]:
+    """The tests that mirror a file of the package: its own, or those of its folder."""
+    parts = Path(file).parts[1:]
+    own = ROOT.joinpath("tests", *parts[:-1], f"test_{parts[-1]}")
+    if len(parts) > 1:
+        return [f"tests/{parts[0]}"]
+    core = ["tests/test_graph.py", "tests/test_tensor.py", "tests/primitives"]
+    return [str(own.relative_to(ROOT)), *core] if own.exists() else core
+
+
+def survives(mutant: Mutant, checkout: Path) -> bool:
+    """Whether the tests pass with the mutant in place of its file."""
+    target = checkout / mutant.file
+    original = target.read_text("utf-8")
+    target.write_text(mutant.source, "utf-8")
+    try:
+        tests = [path for path in tests_of(mutant.file) if (checkout / path).exists()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=checkout, env=environment, timeout=SECONDS, capture_output=True, check=False)
+        return done.returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        target.write_text(original, "utf-8")
+
+
+def wilson(killed: int, count: int) -> tuple[float, float]:
+    """The 95% interval of a share.
+
+    >>> [round(end, 3) for end in wilson(95, 100)]
+    [0.888, 0.978]
+    """
+    z = 1.96
+    share = killed / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return centre - half, centre + half
+
+
+def sample(count: int, seed: int, targets: list[str]) -> tuple[list[Mutant], int]:
+    """`count` mutants drawn from all, without those that are explained, and how many there are in all."""
+    explained = {(entry["file"], entry["before"], entry["after"]) for entry in json.loads(EXPLAINED.read_text("utf-8"))}
+    package = ROOT / "tinygrad_llm"
+    files = [path for target in targets for path in sorted((package / target).rglob("*.py") or [])]
+    files += [package / target for target in targets if (package / target).is_file()]
+    every = [mutant for path in files for mutant in mutants_of(path)]
+    every = [mutant for mutant in every if (mutant.file, mutant.before, mutant.after) not in explained]
+    return random.Random(seed).sample(every, min(count, len(every))), len(every)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a sample of mutants of the core against the tests.")
+    parser.add_argument("--count", type=int, default=200, help="mutants in the sample (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="mutants that run at the same time (default: 2)")
+    parser.add_argument("--target", action="append", help=f"file or folder of the package (default: {TARGETS})")
+    parser.add_argument("--least", type=float, default=0.0, help="fail below this share of killed mutants (default: 0)")
+    arguments = parser.parse_args()
+    chosen, total = sample(arguments.count, arguments.seed, arguments.target or list(TARGETS))
+    killed = 0
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
+        checkouts = [Path(folder, str(worker)) for worker in range(arguments.workers)]
+        for checkout in checkouts:
+            for part in ("tinygrad_llm", "tests"):
+                shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "pyproject.toml", checkout)
+
+        def run(mutant: Mutant) -> tuple[Mutant, bool]:
+            checkout = checkouts.pop()
+            try:
+                return mutant, survives(mutant, checkout)
+            finally:
+                checkouts.append(checkout)
+
+        for done, (mutant, survived) in enumerate(pool.map(run, chosen), 1):
+            killed += not survived
+            if survived:
+                print(f"survived: {mutant.file}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+            if done % 20 == 0:
+                print(f"{done} of {len(chosen)}: {killed} killed", flush=True)
+    low, high = wilson(killed, len(chosen))
+    print(
+        f"{killed} of {len(chosen)} mutants killed, {killed / len(chosen):.1%} (95% interval {low:.1%} to {high:.1%})"
+    )
+    print(f"drawn with seed {arguments.seed} from {total:,}")
+    return 0 if killed / len(chosen) >= arguments.least else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
