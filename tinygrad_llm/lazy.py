@@ -32,10 +32,12 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
     @functools.cache
     def module_of() -> dict[str, str]:
         """The module that each name is imported from."""
-        import ast  # takes longer to import than some packages that it is needed for
+        import ast  # these take longer to import than some packages that they are needed for
+        import inspect
 
-        module = sys.modules[package]
-        tree = ast.parse(module.__loader__.get_source(package))  # type: ignore[union-attr]
+        tree = ast.parse(
+            inspect.getsource(sys.modules[package])
+        )  # also where the loader has no get_source, as pytest's
         blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
         return {name.name: str(node.module) for node in imports for name in node.names}

@@ -3,12 +3,13 @@
     python tests/mutation/mutate.py --count 200 --seed 0
 
 A mutant is one small change that a slip of the hand could make: another operator, a number that is one too large, a
-condition turned round, an argument left out. A test suite that passes with it does not state what that expression does.
-The command draws a sample of all mutants, runs each against the tests that mirror its file in a copy of the project,
-prints every survivor, and at the end the share that was killed with its 95% interval (Wilson 1927).
+condition turned round, an argument left out. If the tests pass with the change, they do not test that expression.
+The command copies the project, checks that the tests pass there unchanged, draws a sample of all mutants, and runs each
+against the tests that mirror its file. It prints every survivor, and at the end the share of killed mutants with its
+95% interval (Wilson 1927). The same seed draws the same sample as long as the files do not change.
 
 Survivors that no test can kill, because the program still computes the same, are listed in explained.json: file, the
-source before and after, and the reason.
+function, the source before and after, and the reason. They are left out of the sample.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,15 +33,12 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("explained.json")
-TARGETS = ("graph.py", "tensor.py", "buffers.py", "arrays.py", "checks.py", "primitives", "ops", "optim")
-SECONDS = 180  # for the tests of one mutant; one that takes longer loops for ever, and counts as killed
+TARGETS = ("graph.py", "variable.py", "tensor.py", "buffers.py", "arrays.py", "checks.py", "primitives", "ops", "optim")
+SECONDS = 240  # time limit for the tests of one mutant; a mutant that exceeds it counts as killed
+PASSED, FAILED, BROKEN = 0, 1, 2  # exit codes of pytest; BROKEN: the tests could not be imported
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Mult: ast.Div,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.MatMult: ast.Mult,
     ast.BitAnd: ast.BitOr,
     ast.And: ast.Or,
     ast.Lt: ast.LtE,
@@ -48,27 +47,32 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Is: ast.IsNot,
     ast.In: ast.NotIn,
 }
-SWAPS |= {swapped: original for original, swapped in SWAPS.items() if original not in (ast.FloorDiv, ast.Mod)}
-SWAPS |= {ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.Mult: ast.Div}
+SWAPS |= {swapped: original for original, swapped in SWAPS.items()}
+SWAPS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult}
 
 
 class Mutant(NamedTuple):
-    """One change: the file, its line, the changed expression before and after, and the whole source with the change."""
+    """One change of a file, and the whole source with that change."""
 
     file: str
     line: int
+    function: str  # qualified name of the function or class around the change; "" at the top of the file
     before: str
     after: str
     source: str
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.file, self.function, self.before, self.after
+
 
 def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
-    """Every mutant of a file, by line. Docstrings, annotations, imports and the messages of errors stay as they are."""
+    """Every mutant of a file. Docstrings, annotations, decorators, imports and `raise` statements stay as they are."""
     source = path.read_bytes()
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in _changeable(ast.parse(source)):
+    for node, function in _changeable(ast.parse(source)):
         start, stop = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         before = source[start:stop].decode()
         for changed in _changes(node):
@@ -76,22 +80,24 @@ def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
             if isinstance(changed, ast.expr):
                 after = f"({after})"  # the precedence of its place does not matter then
             whole = source[:start] + after.encode() + source[stop:]
-            yield Mutant(path.relative_to(root).as_posix(), node.lineno, before, after, whole.decode())
+            file = path.relative_to(root).as_posix()
+            yield Mutant(file, node.lineno, function, before, after, whole.decode())
 
 
-def _changeable(tree: ast.AST) -> Iterator[Any]:
-    """The expressions and assignments that may be changed, outermost first."""
+def _changeable(tree: ast.AST, function: str = "") -> Iterator[tuple[Any, str]]:
+    """The expressions and assignments that may be changed, outermost first, and the function around each."""
     for field, value in ast.iter_fields(tree):
         if field in ("annotation", "returns", "decorator_list", "type_params"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr | ast.Slice):
+            if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr):
                 continue
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             if isinstance(child, ast.expr | ast.AugAssign):
-                yield child
-            yield from _changeable(child)
+                yield child, function
+            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
+            yield from _changeable(child, f"{function}.{child.name}".lstrip(".") if named else function)
 
 
 def _changes(node: Any) -> list[ast.AST]:
@@ -107,6 +113,8 @@ def _changes(node: Any) -> list[ast.AST]:
         changed.append(ast.Constant(not node.value if isinstance(node.value, bool) else node.value + 1))
     if isinstance(node, ast.IfExp):
         changed.append(_with(node, body=node.orelse, orelse=node.body))
+    if isinstance(node, ast.BoolOp):
+        changed += [_with(node, values=[value for value in node.values if value is not left]) for left in node.values]
     if isinstance(node, ast.Call) and node.keywords and node.keywords[-1].arg:
         changed.append(_with(node, keywords=node.keywords[:-1]))
     return changed
@@ -119,14 +127,41 @@ def _with(node: Any, **fields: Any) -> Any:
     return changed
 
 
-def tests_of(file: str) -> list[str]:
-    """The tests that mirror a file of the package: its own, or those of its folder."""
-    parts = Path(file).parts[1:]
-    own = ROOT.joinpath("tests", *parts[:-1], f"test_{parts[-1]}")
-    if len(parts) > 1:
-        return [f"tests/{parts[0]}"]
-    core = ["tests/test_graph.py", "tests/test_tensor.py", "tests/primitives"]
-    return [str(own.relative_to(ROOT)), *core] if own.exists() else core
+def tests_of(file: str, root: Path = ROOT) -> list[list[str]]:
+    """The tests that mirror a file of the package, in groups: its own and its doctests, then those of its room."""
+    _, *room, name = Path(file).parts
+    own = Path("tests", *room, f"test_{name}")
+    others = (
+        ["/".join(["tests", *room])] if room else ["tests/test_graph.py", "tests/test_tensor.py", "tests/primitives"]
+    )
+    return [[str(own), file] if (root / own).exists() else [file], [test for test in others if test != str(own)]]
+
+
+def passes(tests: list[str], checkout: Path) -> bool:
+    """Whether these tests pass in the copy. Raises RuntimeError where pytest could not run them."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = os.environ | {
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(checkout),
+    }
+    with subprocess.Popen(
+        command,
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            code = process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own process group: tests may have started processes
+            return False
+    nothing_found = code == 5 and tests[-1].startswith("tinygrad_llm")  # a file without doctests and tests
+    if code not in (PASSED, FAILED, BROKEN) and code > 0 and not nothing_found:
+        raise RuntimeError(f"{' '.join(command)} ended with code {code} in {checkout}")
+    return code == PASSED or nothing_found
 
 
 def survives(mutant: Mutant, checkout: Path) -> bool:
@@ -135,15 +170,17 @@ def survives(mutant: Mutant, checkout: Path) -> bool:
     original = target.read_text("utf-8")
     target.write_text(mutant.source, "utf-8")
     try:
-        tests = [path for path in tests_of(mutant.file) if (checkout / path).exists()]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=checkout, env=environment, timeout=SECONDS, capture_output=True, check=False)
-        return done.returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+        return all(passes(tests, checkout) for tests in tests_of(mutant.file, checkout))
     finally:
         target.write_text(original, "utf-8")
+
+
+def copy_project(checkout: Path) -> None:
+    """Copy what the tests need."""
+    for part in ("tinygrad_llm", "tests", "demos"):
+        shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, checkout)
 
 
 def wilson(killed: int, count: int) -> tuple[float, float]:
@@ -161,12 +198,12 @@ def wilson(killed: int, count: int) -> tuple[float, float]:
 
 def sample(count: int, seed: int, targets: list[str]) -> tuple[list[Mutant], int]:
     """`count` mutants drawn from all, without those that are explained, and how many there are in all."""
-    explained = {(entry["file"], entry["before"], entry["after"]) for entry in json.loads(EXPLAINED.read_text("utf-8"))}
-    package = ROOT / "tinygrad_llm"
-    files = [path for target in targets for path in sorted((package / target).rglob("*.py") or [])]
-    files += [package / target for target in targets if (package / target).is_file()]
+    fields = ("file", "function", "before", "after")
+    explained = {tuple(entry[field] for field in fields) for entry in json.loads(EXPLAINED.read_text("utf-8"))}
+    places = [ROOT / "tinygrad_llm" / target for target in targets]
+    files = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     every = [mutant for path in files for mutant in mutants_of(path)]
-    every = [mutant for mutant in every if (mutant.file, mutant.before, mutant.after) not in explained]
+    every = [mutant for mutant in every if mutant.key not in explained]
     return random.Random(seed).sample(every, min(count, len(every))), len(every)
 
 
@@ -183,9 +220,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
         checkouts = [Path(folder, str(worker)) for worker in range(arguments.workers)]
         for checkout in checkouts:
-            for part in ("tinygrad_llm", "tests"):
-                shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copy(ROOT / "pyproject.toml", checkout)
+            copy_project(checkout)
+        groups = {tuple(tests) for mutant in chosen for tests in tests_of(mutant.file)}
+        unchanged = sorted({test for tests in groups for test in tests})
+        if not passes(unchanged, checkouts[0]):
+            print("the tests fail without any change: mend that first", file=sys.stderr)
+            return 2
 
         def run(mutant: Mutant) -> tuple[Mutant, bool]:
             checkout = checkouts.pop()
@@ -197,7 +237,10 @@ def main() -> int:
         for done, (mutant, survived) in enumerate(pool.map(run, chosen), 1):
             killed += not survived
             if survived:
-                print(f"survived: {mutant.file}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+                print(
+                    f"survived: {mutant.file}:{mutant.line} {mutant.function}: {mutant.before}  ->  {mutant.after}",
+                    flush=True,
+                )
             if done % 20 == 0:
                 print(f"{done} of {len(chosen)}: {killed} killed", flush=True)
     low, high = wilson(killed, len(chosen))
