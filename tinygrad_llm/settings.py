@@ -130,7 +130,7 @@ class Settings:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         if unknown := [name for name in settings if name not in fields]:
             known = ", ".join(f"{{{name}}}" for name in fields)
-            raise cls.refusal(f"known settings are {known}", ", ".join(map(str, unknown)))
+            raise cls.refusal(f"known settings are {known}", ", ".join(str(name)[:80] for name in unknown[:5]))
         needed = [name for name, field in fields.items() if field.default is field.default_factory is MISSING]
         if missing := [f"{{{name}}}" for name in needed if name not in settings]:
             raise cls.refusal(f"{', '.join(missing)} must be given")

@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats.atomic import atomic_write, cannot_write
 from tinygrad_llm.formats.regular_file import open_regular
-from tinygrad_llm.formats.strict_json import json_bytes, parse_json
+from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 
 TAIL_BYTES = 1 << 16  # read at a time to find the last line
 
@@ -74,7 +74,7 @@ class MetricsLog:
                 logged = record.get("step")
                 if not _is_step(logged):
                     raise FormatError(
-                        f"{self.path}: record {number}: must have a step, an integer from 0; got {logged!r}"
+                        f"{self.path}: record {number}: must have a step, an integer from 0; got {shown(logged)}"
                     )
                 if logged <= step:
                     file.write(line + b"\n")
@@ -138,9 +138,9 @@ def _flat(record: Mapping[str, Any]) -> Record:
     for key, value in record.items():
         plain = value.item() if isinstance(value, np.generic) else value
         if not isinstance(key, str) or not isinstance(plain, (str, int, float, bool, type(None))):
-            kind = type(value).__name__
-            raise DataError(f"a metrics record maps names to numbers, text or None; got {kind} for {key!r}; flatten it")
+            got = f"{type(value).__name__} for {shown(key)}"
+            raise DataError(f"a metrics record maps names to numbers, text or None; got {got}; flatten it")
         flat[key] = None if isinstance(plain, float) and not math.isfinite(plain) else plain
     if not _is_step(flat.get("step")):
-        raise DataError(f"a metrics record must have a step, an integer from 0; got {flat.get('step')!r}; add one")
+        raise DataError(f"a metrics record must have a step, an integer from 0; got {shown(flat.get('step'))}; add one")
     return flat

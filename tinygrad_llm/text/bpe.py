@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.errors import ConfigError, TokenizerError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe_encoding import SPLIT_PATTERN, encode_piece, parts_for_tiktoken, split_pieces
 from tinygrad_llm.text.bpe_training import count_pieces, train_ranks
 from tinygrad_llm.text.special_tokens import (
@@ -218,7 +219,7 @@ def _expect_vocabulary(ranks: dict[bytes, int], special_tokens: dict[str, int]) 
         )
     clash = next((name for name in names if name.encode() in ranks), None)
     if clash is not None:
-        raise TokenizerError(f"special tokens must not be ordinary tokens too; {clash!r} is both")
+        raise TokenizerError(f"special tokens must not be ordinary tokens too; {shown(clash)} is both")
     numbers = [*ranks.values(), *special_tokens.values()]
     wrong = [number for number in numbers if type(number) is not int or not 0 <= number < len(numbers)]
     if not wrong and len(set(numbers)) < len(numbers):

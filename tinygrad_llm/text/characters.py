@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.chunks import may_lie_inside
 from tinygrad_llm.text.special_tokens import UNKNOWN, AllowedSpecial, expect_allowed, expect_special_tokens, expect_text
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -37,14 +38,14 @@ class CharTokenizer(Tokenizer):
         names = expect_special_tokens(special_tokens)
         for character in self._characters:
             if not isinstance(character, str) or len(character) != 1:
-                raise TokenizerError(f"a character vocabulary holds single characters; got {character!r}")
+                raise TokenizerError(f"a character vocabulary holds single characters; got {shown(character)}")
             expect_text(character)
         self._id_of = {character: place for place, character in enumerate(self._characters)}
         if len(self._id_of) != len(self._characters):
             raise TokenizerError(f"characters must differ from each other; got {len(self._characters)} with repeats")
         clash = next((name for name in names if name in self._id_of), None)
         if clash is not None:
-            raise TokenizerError(f"special tokens must not be ordinary characters too; {clash!r} is both")
+            raise TokenizerError(f"special tokens must not be ordinary characters too; {shown(clash)} is both")
         every_token = self._characters + names
         super().__init__(
             [token.encode() for token in every_token],

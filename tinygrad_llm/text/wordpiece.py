@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.special_tokens import FRAME, expect_text
 from tinygrad_llm.text.tokenizer import Tokenizer, expect_id, expect_id_row
 
@@ -109,7 +110,7 @@ class WordPieceTokenizer(Tokenizer):
             if not expect_text(piece) or piece in id_of:
                 raise TokenizerError(
                     f"WordPiece: pieces must be non-empty and differ from each other; the one with id {number} is "
-                    f"{piece!r}{' again' if piece else ''}"
+                    f"{shown(piece)}{' again' if piece else ''}"
                 )
             id_of[piece] = number
         if UNKNOWN_WORD not in id_of:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 
 from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.special_tokens import (
     END_OF_TEXT,
     UNKNOWN,
@@ -60,7 +61,7 @@ class _WordTokenizer(Tokenizer):
             raise TokenizerError("a word vocabulary must be a dict of at least one word; see build_vocabulary")
         for word in vocab:
             if not expect_text(word) or any(character.isspace() for character in word):
-                raise TokenizerError(f"a word must be non-empty and hold no whitespace; got {word!r}")
+                raise TokenizerError(f"a word must be non-empty and hold no whitespace; got {shown(word)}")
         numbers = list(vocab.values())
         if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
             raise TokenizerError(f"the ids of {len(numbers)} words must be 0..{len(numbers) - 1}, each once")
