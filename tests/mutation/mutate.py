@@ -196,14 +196,20 @@ def wilson(killed: int, count: int) -> tuple[float, float]:
     return centre - half, centre + half
 
 
-def sample(count: int, seed: int, targets: list[str]) -> tuple[list[Mutant], int]:
-    """`count` mutants drawn from all, without those that are explained, and how many there are in all."""
+def explained() -> dict[tuple[str, str, str, str], str]:
+    """The mutants that no test can kill, by `Mutant.key`, and why."""
     fields = ("file", "function", "before", "after")
-    explained = {tuple(entry[field] for field in fields) for entry in json.loads(EXPLAINED.read_text("utf-8"))}
+    return {
+        tuple(entry[field] for field in fields): entry["reason"] for entry in json.loads(EXPLAINED.read_text("utf-8"))
+    }
+
+
+def sample(count: int, seed: int, targets: list[str], with_explained: bool = False) -> tuple[list[Mutant], int]:
+    """`count` mutants drawn from all, without those that are explained, and how many there are in all."""
+    left_out = {} if with_explained else explained()
     places = [ROOT / "tinygrad_llm" / target for target in targets]
     files = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-    every = [mutant for path in files for mutant in mutants_of(path)]
-    every = [mutant for mutant in every if mutant.key not in explained]
+    every = [mutant for path in files for mutant in mutants_of(path) if mutant.key not in left_out]
     return random.Random(seed).sample(every, min(count, len(every))), len(every)
 
 
