@@ -1,0 +1,10 @@
+"""Inputs that once made a reader fail, found by fuzzing: the reader's name, and the bytes of its file."""
+
+LONG = b"x" * 5000
+
+FOUND: list[tuple[str, bytes]] = [
+    ("metrics", b'{"step": "' + LONG + b'"}\n'),
+    ("own_tokenizer", b'{"version": 1, "kind": "char", "characters": ["' + LONG + b'"], "special_tokens": []}'),
+    ("own_tokenizer", b'{"version": 1, "kind": "words", "words": [" ' + LONG + b'"]}'),
+    ("run_config", b'{"version": 1, "model_type": "gpt", "model": {"' + LONG + b'": 1}}'),
+]
