@@ -115,7 +115,7 @@ def test_what_is_printed_fits_80_columns(capsys: pytest.CaptureFixture[str], mon
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
         (["--scaling", "--data-scale"], "--data-scale has its own sizes; leave out --scaling"),
         (["--scaling", "--data-scale", "x"], "invalid float value"),
-        (["--preset", "huge"], "invalid choice"),
+        (["--preset", "huge"], "--preset: must be one of smoke"),
     ],
 )
 def test_impossible_arguments_are_refused_in_one_line(

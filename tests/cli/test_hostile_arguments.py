@@ -222,7 +222,7 @@ def test_pipes_devices_and_broken_links_are_not_read(
 
 
 def test_misuse_of_flags_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in (["train", "--steps", "x"], ["fly"], [], ["generate"], ["generate", "--model", "x", "--unheard-of"]):
+    for argv in (["train", "--steps", "x"], ["fly"], ["classify"], ["generate", "--model", "x", "--unheard-of"]):
         code, line = expect_one_line(capsys, *argv)
         assert code == 2 and "--help" in line
 

@@ -49,6 +49,8 @@ COMMANDS = {
     "download": ("download", "Download GPT-2's weights from Hugging Face, in one of four sizes."),
     "import": ("import_model", "Make a run folder from a model in a Hugging Face folder."),
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
+    "list": ("list_runs", "List the runs in a folder: model, size, steps, validation loss, date."),
+    "show": ("show", "Show a run: layers, memory, settings, loss curve; or the configuration that repeats it."),
     "help": ("help", "Show the page of a command."),
     "completion": ("completion", "Print a script for bash, zsh or fish that completes commands and flags."),
 }

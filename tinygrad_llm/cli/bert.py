@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     IGNORE_INDEX,
     MASK,
@@ -29,7 +29,6 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_memory
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
@@ -134,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|fill", required=True)
     add_training_arguments(add_action(actions, "train", "Train a BERT to predict masked tokens of a text."), TRAINING)
     fill = add_action(actions, "fill", f"Predict each {MASK} of a text.")
-    fill.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a BERT")
+    add_model_argument(fill, "a BERT")
     fill.add_argument("--top-k", type=int, default=5, metavar="N", help="number of predictions to show for each mask")
     fill.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
@@ -142,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
-    model, tokenizer = open_model(arguments.model, "bert")
+    model, tokenizer = open_chosen_run(arguments, "bert")
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)
         print(for_terminal(filled))

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.cli.instruct import STYLES, style_of
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
@@ -21,7 +22,6 @@ from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.generate.streaming import whole_characters
 from tinygrad_llm.random import Generator
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import SettingError
 from tinygrad_llm.terminal import for_terminal, is_terminal
 from tinygrad_llm.text import StreamDecoder, Tokenizer
@@ -117,7 +117,7 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a GPT or Llama")
+    add_model_argument(parser, "a GPT or Llama")
     parser.add_argument("--style", choices=STYLES, help="the prompt style, if not that of the run")
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="maximum tokens of an answer")
     add_sampling_flags(parser, DEFAULTS)
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     expect_count("chat", "--max-new-tokens", arguments.max_new_tokens, at_least=1)
     sampling = sampling_of(arguments, DEFAULTS)
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
-    model, tokenizer = open_model(arguments.model, "chat")
+    model, tokenizer = open_chosen_run(arguments, "chat")
     style = arguments.style or style_of(arguments.model)
     talk = Conversation(model, tokenizer, style, sampling, seed)
     manner = "it continues your text" if style is None else f"it answers questions, in the {style} style"

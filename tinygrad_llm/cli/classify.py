@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     ClassificationDataset,
     DataLoader,
@@ -23,7 +23,6 @@ from tinygrad_llm.finetune import Classifier, classification_loss, classify, eva
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.runs.fine_tuning import REPORT, FineTuning, Job
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
@@ -152,14 +151,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "Train a classification head on a pretrained model."
     add_training_arguments(add_action(actions, "train", summary), TRAINING)
     predict = add_action(actions, "predict", "Print the class of each text and its probability.")
-    predict.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a classifier")
+    add_model_argument(predict, "a classifier")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
-    model, tokenizer = open_model(arguments.model, "classify predict")
+    model, tokenizer = open_chosen_run(arguments, "classify predict")
     options = RunFolder.open(arguments.model).config.get("options")
     longest = options.get("max_length") if isinstance(options, dict) else None
     context = model.body.config.context_length

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.architectures import ARCHITECTURES
+from tinygrad_llm.cli.config_file import add_config_flag
 from tinygrad_llm.cli.flags import add_flags
+from tinygrad_llm.cli.run_argument import chosen_run
 from tinygrad_llm.cli.train import add_model_flags
 from tinygrad_llm.data import LongText, WindowBatches
 from tinygrad_llm.random import manual_seed
@@ -20,16 +22,23 @@ from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.runs.pretraining import Pretraining, TextOptions, make_tokenizer, training_text
 from tinygrad_llm.runs.run_folder import read_config
+from tinygrad_llm.runs.summary import RUNS
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.verify.diagnosis import diagnose
 
+NO_MODEL = {"command", "debug", "seed", "batch_size"}  # flags that say nothing of which model is meant
 USED = ("batch_size", "seed")  # of the settings of a training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("--model", metavar="DIR", help="the run folder of a trained model (default: a new model)")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="run folder of a trained model (default: the newest in runs/; with flags of a model or text, a new model)",
+    )
+    add_config_flag(parser)
     unused = tuple(name for name in TrainingSettings.__dataclass_fields__ if name not in USED)
     add_flags(parser.add_argument_group("batch"), TrainingSettings(), leave_out=unused)
     add_flags(parser.add_argument_group("text and tokenizer"), TextOptions(), leave_out=("ids",), silent=("data",))
@@ -42,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     given, status = vars(arguments), StatusLine()
+    if not given.keys() - NO_MODEL and RUNS.is_dir():
+        given["model"] = chosen_run(None, "doctor")
     model, tokenizer, text, batch_size = _of_run(given, status) if "model" in given else _of_flags(given, status)
     batch = _first_batch(text, tokenizer, model.config.context_length, batch_size)
     wrong = 0

@@ -9,6 +9,7 @@ from textwrap import shorten
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.instruct import STYLES, style_of
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
@@ -16,7 +17,6 @@ from tinygrad_llm.finetune.multiple_choice import ScoredQuestion, evaluate_choic
 from tinygrad_llm.formats import atomic_write, json_bytes
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.study.formatting import format_count
 
 PLAIN = "plain"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "because the first favours short texts."
     )
     parser.add_argument("--task", required=True, type=Path, metavar="FILE", help="file of questions; see below")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="run folder of the model")
+    add_model_argument(parser, "a language model")
     parser.add_argument(
         "--shots",
         type=int,
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"got {arguments.shots}"
         )
     expect_file_can_be_made("--log", arguments.log)
-    model, tokenizer = open_model(arguments.model, "evaluate")
+    model, tokenizer = open_chosen_run(arguments, "evaluate")
     style = arguments.style or style_of(arguments.model) or PLAIN
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm.cli.config_file import add_config_flag
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.settings import Settings, declaration, kind_of
 
@@ -20,6 +21,7 @@ def flag_of(name: str) -> str:
 def add_run_flags(group: Any, out: str) -> None:
     """The flags of every command that trains: its run folder, and whether and how far to continue the run in it."""
     group.add_argument("--out", metavar="DIR", help=f"the run folder (default: {out})")
+    add_config_flag(group)
     group.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
     group.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume continues")
     group.add_argument("--keep", type=int, metavar="N", help="number of checkpoints to keep (default: 2)")

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from tinygrad_llm.cli.run_argument import add_model_argument
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate.sampling_settings import SamplingSettings
@@ -18,7 +18,7 @@ DEFAULTS = SamplingSettings(temperature=0.8)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", metavar="PROMPT", help="the text to continue; without one, a new text")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of a trained model")
+    add_model_argument(parser, "a language model")
     parser.add_argument("--prompt", metavar="TEXT", help="the text to continue, as a flag")
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="maximum number of new tokens")
     add_sampling_flags(parser, DEFAULTS)
@@ -32,11 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from tinygrad_llm.checks import expect_count
+    from tinygrad_llm.cli.run_argument import open_chosen_run
     from tinygrad_llm.generate import stream, until_stop
     from tinygrad_llm.generate.starting import start_ids
     from tinygrad_llm.generate.streaming import expect_stops, whole_characters
     from tinygrad_llm.random import Generator
-    from tinygrad_llm.runs.open_model import open_model
     from tinygrad_llm.text import StreamDecoder
 
     if arguments.text is not None and arguments.prompt is not None:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     text = arguments.prompt or arguments.text or ""
     expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
     sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
-    model, tokenizer = open_model(arguments.model, "generate")
+    model, tokenizer = open_chosen_run(arguments, "generate")
     prompt = tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
     say_what_is_cut(len(prompt), model.config.context_length)
     seed = seed_of(arguments, sampling, silent=arguments.json)

@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.formats.atomic import atomic_write
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.study.formatting import format_bytes
 from tinygrad_llm.study.lens import as_page, look
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="run folder of the model")
+    add_model_argument(parser, "a language model")
     parser.add_argument(
         "--prompt",
         required=True,
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--out", arguments.out)
-    model, tokenizer = open_model(arguments.model, "inspect")
+    model, tokenizer = open_chosen_run(arguments, "inspect")
     gathered = look(model, tokenizer, arguments.prompt)
     page = as_page(gathered).encode("utf-8")
     with atomic_write(arguments.out) as file:

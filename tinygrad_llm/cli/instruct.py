@@ -13,6 +13,7 @@ from typing import Any
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.flags import expect_file_can_be_made
+from tinygrad_llm.cli.run_argument import open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import (
     PROMPT_STYLES,
@@ -42,7 +43,6 @@ from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
@@ -289,7 +289,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
-    model, tokenizer = open_model(arguments.model, "instruct")
+    model, tokenizer = open_chosen_run(arguments, "instruct")
     style = arguments.style or style_of(arguments.model) or Options().style
     return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
 

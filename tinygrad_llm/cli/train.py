@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from tinygrad_llm.architectures import DEFAULT_PRESET, taken_by
+from tinygrad_llm.architectures import DEFAULT_PRESET, Architecture, taken_by
 from tinygrad_llm.cli.flags import add_flags, add_run_flags
+from tinygrad_llm.cli.sizes import count_of, short_count
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs.environment import crowding
 from tinygrad_llm.runs.life_cycle import Request, assist, carry_out
 from tinygrad_llm.runs.pretraining import DEFAULT_ARCHITECTURE, FINAL_EVALUATION_BATCHES, Pretraining, TextOptions
@@ -20,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Several processes can share the work, on one machine or many: mpiexec -n 2 tinygrad-llm train ..., with "
         "pip install 'tinygrad-llm[mpi]' and OPENBLAS_NUM_THREADS=1."
     )
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the text to train on, the same as --data")
     add_run_flags(parser.add_argument_group("run"), out="runs/gpt")
     add_flags(parser.add_argument_group("text and tokenizer"), TextOptions(), silent=("data",))
     add_model_flags(parser)
@@ -35,9 +39,17 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         choices=[architecture.name for architecture in architectures],
         help=f"the kind of model (default: {DEFAULT_ARCHITECTURE})",
     )
-    presets = dict.fromkeys(name for architecture in architectures for name in architecture.presets)
     model.add_argument(
-        "--preset", metavar="NAME", help=f"the sizes to start from: {', '.join(presets)} (default: {DEFAULT_PRESET})"
+        "--preset",
+        metavar="NAME",
+        help=f"sizes to start from, with their parameters: {', '.join(preset_sizes(architectures))} "
+        f"(default: {DEFAULT_PRESET})",
+    )
+    model.add_argument(
+        "--size",
+        type=count_of,
+        metavar="N",
+        help="parameters of the model, such as 300K or 5M: sets layers, heads of 32, and a width near 64 per layer",
     )
     explained = {"vocab_size"}  # which the tokenizer decides
     for architecture in architectures:
@@ -48,6 +60,16 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         explained |= set(architecture.config.__dataclass_fields__)
 
 
+def preset_sizes(architectures: Sequence[Architecture]) -> list[str]:
+    """`micro (2.2M)`: each preset with the number of parameters of the first architecture that has it."""
+    sizes: dict[str, str] = {}
+    for architecture in architectures:
+        for name in architecture.presets:
+            config = architecture.config_from(architecture.preset(name))
+            sizes.setdefault(name, f"{name} ({short_count(architecture.parameters(config))})")
+    return list(sizes.values())
+
+
 def run(arguments: argparse.Namespace) -> int:
     communicator, status, processes = join_launch(), StatusLine(), 1
     if communicator.rank:
@@ -56,5 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         processes = communicator.processes_here
         if warning := crowding(processes, communicator.cores_here):
             status.say(f"warning: {warning}")
-    request = Request.of_flags(vars(arguments), out="runs/gpt")
+    given = vars(arguments)
+    if "file" in given:
+        if "data" in given and "data" not in given.get("config", ()):
+            raise ConfigError("give the text once: as FILE or as --data")
+        given["data"] = given["file"]
+    request = Request.of_flags(given, out="runs/gpt")
     return carry_out(Pretraining(processes), request, status, communicator)

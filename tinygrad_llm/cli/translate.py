@@ -6,11 +6,11 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     DataLoader,
     NumberPairs,
@@ -26,7 +26,6 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_memory
-from tinygrad_llm.runs.open_model import open_model
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
@@ -181,7 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="train|run", required=True)
     add_training_arguments(add_action(actions, "train", "Train an encoder-decoder on pairs of texts."), TRAINING)
     run = add_action(actions, "run", "Translate each text.")
-    run.add_argument("--model", required=True, type=Path, metavar="DIR", help="the run folder of an encoder-decoder")
+    add_model_argument(run, "an encoder-decoder")
     run.add_argument("--beams", type=int, default=1, metavar="N", help="beam width; 1: greedy search")
     run.add_argument(
         "--length-penalty",
@@ -198,7 +197,7 @@ def run(arguments: argparse.Namespace) -> int:
         return train(TRAINING, arguments)
     if arguments.beams > MOST_BEAMS:
         raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a few are enough")
-    model, tokenizer = open_model(arguments.model, "translate")
+    model, tokenizer = open_chosen_run(arguments, "translate")
     texts = arguments.texts or lines_of_standard_input()
     for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
         print(for_terminal(written))

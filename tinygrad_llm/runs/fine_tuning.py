@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +146,9 @@ class FineTuningReport(Report):
 
     def suggest(self) -> None:
         if self.job.next_command:
-            self.status.say(f"try it: {program()} {self.job.next_command.replace('{model}', str(self.out))}")
+            self.status.say(
+                f"try it: {program()} {self.job.next_command.replace('{model}', shlex.quote(str(self.out)))}"
+            )
 
     def is_complete(self) -> bool:
         return "after" in self._recorded()

@@ -21,6 +21,7 @@ from tinygrad_llm.runs.encoding import EncodedText, encode_once, encoded_before,
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
 from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.model_size import SET_BY_SIZE, sizes_for
 from tinygrad_llm.runs.plan import RunPlan, absolute, change_refused
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
@@ -37,6 +38,7 @@ FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however lon
 SAMPLE_TOKENS = 100
 SAMPLING = Sampling(temperature=0.8, top_k=50)
 ROUND_TRIP = 10_000  # characters that tell whether a tokenizer gives the text back
+VOCABULARIES = {"char": 100, "words": 10_000, "gpt2": 50_257}  # usual sizes, for --size; --vocab-size for bpe
 SIZES = ("embedding_dim", "num_layers", "num_heads")  # that tell one preset from another
 
 
@@ -87,7 +89,7 @@ class Pretraining:
             options = dataclasses.replace(options, ids=absolute(options.ids))
         names = [field.name for field in dataclasses.fields(TrainingSettings) if field.name in given]
         training = TrainingSettings.from_dict({name: given[name] for name in names})
-        return RunPlan("", options, training, architecture.name, _model_settings(architecture, given))
+        return RunPlan("", options, training, architecture.name, _model_settings(architecture, given, options))
 
     def resumed_plan(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> RunPlan:
         """The plan of a run, with the changes that resuming allows. Raises: ConfigError, CheckpointError"""
@@ -97,6 +99,8 @@ class Pretraining:
             raise CheckpointError(
                 f"the run's config.json: model_type must be one of {', '.join(known)}; got {plan.model_type}"
             )
+        if "size" in given:
+            raise ConfigError("--resume continues a run with its own settings; leave out --size")
         if "preset" in given:
             sizes = ARCHITECTURES[plan.model_type].preset(given["preset"])
             if any(plan.model.get(size) != sizes.get(size) for size in SIZES if size not in given):
@@ -143,15 +147,27 @@ class Pretraining:
         )
 
 
-def _model_settings(architecture: Architecture, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings: those of a preset, with the changes that the flags ask for. Raises: ConfigError"""
+def _model_settings(architecture: Architecture, given: Mapping[str, Any], options: TextOptions) -> dict[str, Any]:
+    """The model's settings: those of a preset or a size, with the changes that the flags ask for.
+
+    Raises: ConfigError
+    """
     settings = architecture.preset(given.get("preset"))
     for other in taken_by("train"):
         for name in other.config.__dataclass_fields__:
             if name in given and name not in (*settings, "vocab_size"):
                 raise ConfigError(f"--{name.replace('_', '-')} is no setting of --architecture {architecture.name}")
     settings |= {name: given[name] for name in settings if name in given and name != "vocab_size"}
+    if "size" in given:
+        if named := [f"--{name.replace('_', '-')}" for name in ("preset", *SET_BY_SIZE) if name in given]:
+            raise ConfigError(f"--size chooses layers, heads and width; got {', '.join(named)} as well")
+        vocabulary = VOCABULARIES.get(options.tokenizer, options.vocab_size)
+        settings |= sizes_for(architecture, {**settings, "vocab_size": vocabulary}, given["size"])
     return architecture.settings_from(settings)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + "s" * (count != 1)
 
 
 def _is_gone(plan: RunPlan) -> bool:
@@ -260,8 +276,9 @@ class PretrainingReport(Report):
         tokens = settings.steps * rows * settings.grad_accumulation * config.context_length
         self.status.say(
             f"{architecture_of(self.model).words} of {self.model.num_parameters():,} parameters "
-            f"({config.num_layers} layers, {config.num_heads} heads, {config.embedding_dim} wide, "
-            f"context {config.context_length}); {settings.steps:,} steps, {tokens:,} tokens"
+            f"({_counted(config.num_layers, 'layer')}, {_counted(config.num_heads, 'head')}, "
+            f"{config.embedding_dim} wide, context {config.context_length}); "
+            f"{_counted(settings.steps, 'step')}, {_counted(tokens, 'token')}"
         )
         if rows < settings.batch_size:
             self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")

@@ -1,0 +1,44 @@
+"""`--model DIR`, the run folder that a command works on: the newest one in runs/ where none is named."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinygrad_llm.text import Tokenizer
+
+
+def add_model_argument(parser: argparse.ArgumentParser, words: str) -> None:
+    """`--model DIR`; `words` say of which model."""
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help=f"run folder of {words} (default: the newest such run in runs/)"
+    )
+
+
+def chosen_run(named: Path | None, command: str) -> Path:
+    """The run folder that was named, else the newest one that `command` takes, which is told on standard error.
+
+    Raises: DataError where there is none
+    """
+    from tinygrad_llm.runs.summary import newest_taken_by
+    from tinygrad_llm.terminal import for_terminal
+
+    if named is not None:
+        return named
+    newest = newest_taken_by(command)
+    print(for_terminal(f"--model {newest} (the newest run)", sys.stderr), file=sys.stderr)
+    return newest
+
+
+def open_chosen_run(arguments: argparse.Namespace, command: str) -> tuple[Any, Tokenizer]:
+    """The model of --model and its tokenizer; `arguments.model` is the folder afterwards.
+
+    Raises: ConfigError for a model that `command` does not take, and as `runs.load`
+    """
+    from tinygrad_llm.runs.open_model import open_model
+
+    arguments.model = chosen_run(arguments.model, command)
+    return open_model(arguments.model, command)
