@@ -104,7 +104,7 @@ def test_no_more_is_held_than_was_needed_at_once() -> None:
         kept = [large(rows) for _ in range(3)]
         in_use = sum(loan.block.size_class for loan in buffers._loans.values())
         assert in_use <= (1 + 1 / buffers.STEPS) * sum(x.nbytes for x in kept) * 1.5
-        assert held() <= (1 + buffers.SLACK) * buffers._peak_bytes + kept[0].nbytes
+        assert held() <= 1.1 * buffers._peak_bytes + kept[0].nbytes  # 1.1: the documented slack
         del kept
 
 

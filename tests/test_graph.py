@@ -529,3 +529,14 @@ def test_this_file_lists_every_operation() -> None:
         and any(isinstance(inner, ast.FunctionDef) and inner.name == "backward" for inner in function.body)
     }
     assert defined - {"extremum", "extreme"} <= set(OPERATIONS)
+
+
+@pytest.mark.parametrize("which", ["operand 1", "its result"])
+def test_the_error_says_which_saved_array_was_written(which: str) -> None:
+    x, factor = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0])
+    y = x * factor if which == "operand 1" else x.exp()
+    written = factor if which == "operand 1" else y
+    with no_grad():
+        written[0] = 5.0
+    with pytest.raises(GraphError, match=which):
+        y.sum().backward()

@@ -1,5 +1,6 @@
 """Tensor: construction, printing, conversion, and methods whose bodies a reader finds in one jump."""
 
+import copy
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from strategies import arrays, shapes
 
 from tinygrad_llm import Tensor, nn
-from tinygrad_llm.errors import DTypeError, ShapeError
+from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import operation_name
 
 
@@ -164,3 +165,13 @@ def test_a_type_checker_sees_the_bodies_too() -> None:
 
 def test_a_computed_subclass_is_a_plain_tensor() -> None:
     assert type(nn.Parameter([1.0]) * 2) is Tensor
+
+
+def test_a_deep_copy_is_a_leaf_of_its_own() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.grad = np.array([3.0, 4.0])
+    other = copy.deepcopy(x)
+    x.data[0] = x.grad[0] = 9.0
+    assert other.data.tolist() == [1.0, 2.0] and other.grad.tolist() == [3.0, 4.0] and other.requires_grad
+    with pytest.raises(GraphError, match="deepcopy"):
+        copy.deepcopy(x * 2)

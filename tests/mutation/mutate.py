@@ -9,7 +9,7 @@ against the tests that mirror its file. It prints every survivor, and at the end
 95% interval (Wilson 1927). The same seed draws the same sample as long as the files do not change.
 
 Survivors that no test can kill, because the program still computes the same, are listed in explained.json: file, the
-function, the source before and after, and the reason. They are left out of the sample.
+line, the expression before and after, and the reason. They are left out of the sample.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class Mutant(NamedTuple):
 
     file: str
     line: int
-    function: str  # qualified name of the function or class around the change; "" at the top of the file
+    code: str  # the line in which the change begins
     before: str
     after: str
     source: str
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        return self.file, self.function, self.before, self.after
+        return self.file, self.code, self.before, self.after
 
 
 def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
@@ -72,7 +72,8 @@ def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node, function in _changeable(ast.parse(source)):
+    lines = source.decode().splitlines()
+    for node in _changeable(ast.parse(source)):
         start, stop = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         before = source[start:stop].decode()
         for changed in _changes(node):
@@ -81,11 +82,11 @@ def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
                 after = f"({after})"  # the precedence of its place does not matter then
             whole = source[:start] + after.encode() + source[stop:]
             file = path.relative_to(root).as_posix()
-            yield Mutant(file, node.lineno, function, before, after, whole.decode())
+            yield Mutant(file, node.lineno, lines[node.lineno - 1].strip(), before, after, whole.decode())
 
 
-def _changeable(tree: ast.AST, function: str = "") -> Iterator[tuple[Any, str]]:
-    """The expressions and assignments that may be changed, outermost first, and the function around each."""
+def _changeable(tree: ast.AST) -> Iterator[Any]:
+    """The expressions and assignments that may be changed, outermost first."""
     for field, value in ast.iter_fields(tree):
         if field in ("annotation", "returns", "decorator_list", "type_params"):
             continue
@@ -95,9 +96,8 @@ def _changeable(tree: ast.AST, function: str = "") -> Iterator[tuple[Any, str]]:
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             if isinstance(child, ast.expr | ast.AugAssign):
-                yield child, function
-            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
-            yield from _changeable(child, f"{function}.{child.name}".lstrip(".") if named else function)
+                yield child
+            yield from _changeable(child)
 
 
 def _changes(node: Any) -> list[ast.AST]:
@@ -198,10 +198,16 @@ def wilson(killed: int, count: int) -> tuple[float, float]:
 
 def explained() -> dict[tuple[str, str, str, str], str]:
     """The mutants that no test can kill, by `Mutant.key`, and why."""
-    fields = ("file", "function", "before", "after")
+    fields = ("file", "code", "before", "after")
     return {
         tuple(entry[field] for field in fields): entry["reason"] for entry in json.loads(EXPLAINED.read_text("utf-8"))
     }
+
+
+def stale() -> list[tuple[str, str, str, str]]:
+    """Explained mutants whose line has changed since."""
+    every = {mutant.key for mutant in sample(10**9, 0, list(TARGETS), with_explained=True)[0]}
+    return [key for key in explained() if key not in every]
 
 
 def sample(count: int, seed: int, targets: list[str], with_explained: bool = False) -> tuple[list[Mutant], int]:
@@ -221,6 +227,8 @@ def main() -> int:
     parser.add_argument("--target", action="append", help=f"file or folder of the package (default: {TARGETS})")
     parser.add_argument("--least", type=float, default=0.0, help="fail below this share of killed mutants (default: 0)")
     arguments = parser.parse_args()
+    for file, code, before, _ in stale():
+        print(f"explained.json: {file} has no such mutant any more: {before} in {code}", file=sys.stderr)
     chosen, total = sample(arguments.count, arguments.seed, arguments.target or list(TARGETS))
     killed = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
@@ -243,10 +251,7 @@ def main() -> int:
         for done, (mutant, survived) in enumerate(pool.map(run, chosen), 1):
             killed += not survived
             if survived:
-                print(
-                    f"survived: {mutant.file}:{mutant.line} {mutant.function}: {mutant.before}  ->  {mutant.after}",
-                    flush=True,
-                )
+                print(f"survived: {mutant.file}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
             if done % 20 == 0:
                 print(f"{done} of {len(chosen)}: {killed} killed", flush=True)
     low, high = wilson(killed, len(chosen))

@@ -71,3 +71,12 @@ def test_amsgrad_keeps_the_step_small_after_a_large_gradient() -> None:
             optimizer.step()
         moved.append(float(np.abs(weight.data - before)[0]))
     assert moved[1] < moved[0] / 10
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_epsilon_zero_without_a_gradient_gives_nan_without_a_warning(kind: type) -> None:
+    weight = Tensor(np.ones(2), requires_grad=True)
+    optimizer = kind([weight], eps=0.0)
+    weight.grad = np.array([0.0, 1.0])
+    optimizer.step()
+    assert np.isnan(weight.data[0]) and np.isfinite(weight.data[1])

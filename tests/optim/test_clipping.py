@@ -121,3 +121,19 @@ def test_a_norm_that_is_not_finite_is_an_error_where_asked(norm_type: float) -> 
     with pytest.raises(AnomalyError, match="must be finite; got nan"):
         clip_grad_norm_(weight, 1.0, norm_type, error_if_nonfinite=True)
     np.testing.assert_array_equal(weight.grad, [1.0, np.nan])
+
+
+@pytest.mark.parametrize(("norm_type", "norm"), [(1, 7.0), (2, 5.0), (math.inf, 4.0)])
+def test_the_kind_of_norm(norm_type: float, norm: float) -> None:
+    weight = Tensor([0.0, 0.0], requires_grad=True)
+    weight.grad = np.array([3.0, -4.0])
+    assert clip_grad_norm_([weight], 1.0, norm_type) == pytest.approx(norm)
+    np.testing.assert_allclose(weight.grad, np.array([3.0, -4.0]) / norm, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, math.inf])
+def test_small_and_missing_gradients_have_small_norms(norm_type: float) -> None:
+    weight = Tensor([0.0], requires_grad=True)
+    assert clip_grad_norm_([weight], 1.0, norm_type) == 0.0
+    weight.grad = np.array([0.25])
+    assert clip_grad_norm_([weight], 1.0, norm_type) == 0.25

@@ -53,3 +53,11 @@ def test_one_cycle_equals_pytorch(total: int, shape: str) -> None:
 def test_misfitting_arguments_are_refused(make: Callable[..., Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+def test_one_cycle_of_a_rise_of_one_step_begins_at_the_peak() -> None:
+    assert one_cycle(1.0, 10, rising=0.1)(0) == 1.0
+
+
+def test_the_least_numbers_that_one_cycle_takes() -> None:
+    assert one_cycle(2.0, 1, initial_divisor=1, final_divisor=1)(0) == 2.0

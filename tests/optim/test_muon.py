@@ -1,5 +1,6 @@
 """Muon: what the iteration does to singular values, the update by hand, and PyTorch's numbers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,3 +70,22 @@ def test_float32_stays_and_empty_matrices_pass() -> None:
         Muon([weight]).step()
         assert weight.data.dtype == np.float32
         assert np.isfinite(weight.data).all()
+
+
+def test_the_defaults_are_pytorchs() -> None:
+    group = Muon([Tensor(np.ones((2, 2)), requires_grad=True)]).param_groups[0]
+    defaults = {"lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "eps": 1e-7, "ns_steps": 5}
+    assert {name: group[name] for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("original", math.sqrt(5 / 2)), ("match_rms_adamw", 0.2 * math.sqrt(5))])
+def test_the_scale_of_the_update_follows_the_shape(kind: str, factor: float) -> None:
+    weight = Tensor(np.zeros((5, 2)), requires_grad=True)
+    weight.grad = DRAW.standard_normal((5, 2))
+    Muon([weight], lr=1.0, weight_decay=0.0, momentum=0.0, nesterov=False, adjust_lr_fn=kind).step()
+    np.testing.assert_allclose(weight.data, -factor * orthogonalized(weight.grad), rtol=1e-6)
+
+
+def test_a_momentum_above_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="momentum"):
+        Muon([Tensor(np.ones((2, 2)), requires_grad=True)], momentum=1.5)

@@ -233,3 +233,14 @@ class TestStateDict:
         weight = leaf(2)
         with pytest.raises(StateDictError, match="another kind"):
             SGD([weight]).load_state_dict(AdamW([weight]).state_dict())
+
+
+def test_a_boolean_is_no_count_of_steps() -> None:
+    parameter = leaf(2)
+    optimizer = AdamW([parameter])
+    parameter.grad = np.ones(2, np.float32)
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"][next(iter(state["state"]))]["step"] = True
+    with pytest.raises(StateDictError, match="count of steps"):
+        optimizer.load_state_dict(state)

@@ -1,5 +1,6 @@
 """Sums, products, quotients, powers: values, gradients, broadcasting, dtypes and errors."""
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -148,3 +149,16 @@ def test_in_place_keeps_shape_and_dtype() -> None:
         ids /= 2
     x += np.ones(1)
     assert x.dtype == np.float32
+
+
+def test_a_whole_number_takes_the_dtype_of_an_integer_tensor() -> None:
+    assert (Tensor(np.array([1, 2], np.int8)) + 1).dtype == np.int8
+    assert (Tensor(np.array([1, 2], np.int8)) + 0.5).dtype.kind == "f"
+
+
+def test_an_array_keeps_its_own_dtype() -> None:
+    assert (Tensor(np.array([1.0], np.float32)) + np.array([0.1])).dtype == np.float64
+
+
+def test_a_power_that_is_infinite_or_nan_gives_no_warning() -> None:
+    assert (Tensor([0.0, -1.0, 1e30]) ** Tensor([-1.0, 0.5, 2.0])).data.tolist()[0] == math.inf

@@ -84,3 +84,7 @@ def test_the_refusal_names_our_function() -> None:
         np.einsum("ij->i", Tensor(X, requires_grad=True))
     with pytest.raises(GraphError, match="use `cat` of Tensor"):
         np.hstack([Tensor(X, requires_grad=True)])
+
+
+def test_where_of_a_condition_alone_gives_indices() -> None:
+    assert [indices.tolist() for indices in np.where(Tensor([0.0, 2.0, 3.0]))] == [[1, 2]]

@@ -11,6 +11,7 @@ from strategies import arrays, arrays_with_axis, check_op, filled_shapes, shapes
 
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.primitives.operands import reduced_axis
 
 
 def count_along(x: np.ndarray, axis: int | tuple[Any, ...] | None) -> int:
@@ -154,3 +155,9 @@ def test_a_0d_tensor_is_reduced_along_axis_0_as_pytorch_does(name: Any, axis: An
     assert x.squeeze(axis).shape == ()
     with pytest.raises(ShapeError, match="axis must be"):
         getattr(x, name)(1)
+
+
+def test_the_axis_of_a_0d_array_is_none_of_its_axes() -> None:
+    assert reduced_axis("max", 0, 0) == reduced_axis("max", -1, 0) == ()
+    with pytest.raises(ShapeError, match="axis"):
+        reduced_axis("max", 1, 0)
