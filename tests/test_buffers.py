@@ -353,3 +353,11 @@ def test_a_leaf_takes_a_large_gradient_without_a_copy() -> None:
     other = Tensor(np.ones((ROWS, COLUMNS), np.float32), requires_grad=True)
     other.collect(given[:])
     assert not np.shares_memory(other.grad, given)
+
+
+def test_free_blocks_are_kept_while_no_more_is_held_than_at_the_peak() -> None:
+    kept = [large(4 * ROWS), large(2 * ROWS)]
+    before = held()
+    kept.clear()
+    small = large(ROWS // 4)
+    assert held() == before + small.nbytes

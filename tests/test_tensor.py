@@ -175,3 +175,12 @@ def test_a_deep_copy_is_a_leaf_of_its_own() -> None:
     assert other.data.tolist() == [1.0, 2.0] and other.grad.tolist() == [3.0, 4.0] and other.requires_grad
     with pytest.raises(GraphError, match="deepcopy"):
         copy.deepcopy(x * 2)
+
+
+def test_a_tensor_made_of_a_leaf_with_requires_grad_is_another_leaf() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert Tensor(x, requires_grad=True).node is None
+    (Tensor(x, requires_grad=True) * 3).sum().backward()
+    assert x.grad is None
+    Tensor(x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]

@@ -204,3 +204,9 @@ def test_settings_that_do_not_fit(options: dict[str, np.ndarray], error: type, m
     q, k = Tensor(np.ones((1, 2, 4))), Tensor(np.ones((1, 3, 4)))
     with pytest.raises(error, match=f"{OP}: {message}"):
         getattr(FUSED[OP], side)(q, k, k, **options)
+
+
+def test_a_query_of_two_axes_is_one_head() -> None:
+    query, keys = Tensor(np.ones((3, 4))), Tensor(np.ones((2, 3, 4)))
+    with pytest.raises(ShapeError, match="multiple of the key's"):
+        scaled_dot_product_attention(query, keys, keys)

@@ -241,3 +241,8 @@ def test_a_saved_gradient_is_scaled_by_what_comes_back() -> None:
     tripled, x.grad = x.grad, None
     linear_cross_entropy(x, Tensor(np.eye(5)), [0, 1, 2]).backward(np.float64(3))
     np.testing.assert_allclose(x.grad, tripled, rtol=1e-13)
+
+
+def test_linear_cross_entropy_needs_a_class() -> None:
+    with pytest.raises(ShapeError, match="at least one class"):
+        linear_cross_entropy(Tensor(np.ones((2, 3))), Tensor(np.ones((0, 3))), np.array([-100, -100]))

@@ -89,3 +89,18 @@ def test_the_scale_of_the_update_follows_the_shape(kind: str, factor: float) -> 
 def test_a_momentum_above_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="momentum"):
         Muon([Tensor(np.ones((2, 2)), requires_grad=True)], momentum=1.5)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_two_steps_of_the_momentum_by_hand(nesterov: bool) -> None:
+    first, second = DRAW.standard_normal((2, 3, 3))
+    weight = Tensor(np.zeros((3, 3)), requires_grad=True)
+    optimizer = Muon([weight], lr=1.0, weight_decay=0.0, momentum=0.6, nesterov=nesterov)
+    weight.grad = first
+    optimizer.step()
+    before = weight.data.copy()
+    weight.grad = second
+    optimizer.step()
+    average = 0.6 * 0.4 * first + 0.4 * second
+    update = 0.4 * second + 0.6 * average if nesterov else average
+    np.testing.assert_allclose(before - weight.data, orthogonalized(update), rtol=1e-6, atol=1e-9)

@@ -244,3 +244,13 @@ def test_a_boolean_is_no_count_of_steps() -> None:
     state["state"][next(iter(state["state"]))]["step"] = True
     with pytest.raises(StateDictError, match="count of steps"):
         optimizer.load_state_dict(state)
+
+
+def test_a_pair_whose_first_is_no_name_is_refused() -> None:
+    with pytest.raises((ConfigError, DTypeError)):
+        AdamW([(1, leaf(2))])
+
+
+def test_parameters_without_names_have_no_names_in_their_group() -> None:
+    assert "param_names" not in AdamW([leaf(2)]).param_groups[0]
+    assert AdamW([("a", leaf(2))]).param_groups[0]["param_names"] == ["a"]

@@ -162,3 +162,9 @@ def test_an_array_keeps_its_own_dtype() -> None:
 
 def test_a_power_that_is_infinite_or_nan_gives_no_warning() -> None:
     assert (Tensor([0.0, -1.0, 1e30]) ** Tensor([-1.0, 0.5, 2.0])).data.tolist()[0] == math.inf
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_number_takes_the_dtype_of_a_float_tensor(dtype: Any) -> None:
+    total = Tensor(np.ones(1, dtype)) + 0.1
+    assert total.dtype == dtype and total.data[0] == dtype(1) + dtype(0.1)

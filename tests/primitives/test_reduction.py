@@ -161,3 +161,8 @@ def test_the_axis_of_a_0d_array_is_none_of_its_axes() -> None:
     assert reduced_axis("max", 0, 0) == reduced_axis("max", -1, 0) == ()
     with pytest.raises(ShapeError, match="axis"):
         reduced_axis("max", 1, 0)
+
+
+def test_a_sum_that_overflows_or_is_nan_gives_no_warning() -> None:
+    assert Tensor(np.full(2, 3e38, np.float32)).sum().data == math.inf
+    assert math.isnan(Tensor([math.inf, -math.inf]).sum().item())

@@ -109,3 +109,11 @@ def test_squeeze_leaves_an_axis_of_another_size_as_pytorch_does() -> None:
     x = Tensor(np.ones((1, 3)))
     assert x.squeeze(1).shape == (1, 3)
     assert x.squeeze((0, 1)).shape == (3,)
+
+
+def test_the_number_of_axes_is_named_only_where_there_are_too_many() -> None:
+    with pytest.raises(ShapeError) as few:
+        Tensor([1.0, 2.0]).reshape(3)
+    with pytest.raises(ShapeError, match="at most 64 axes"):
+        Tensor([1.0]).reshape(*[1] * 65)
+    assert "at most" not in str(few.value)
