@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("explained.json")
 TARGETS = ("graph.py", "variable.py", "tensor.py", "buffers.py", "arrays.py", "checks.py", "primitives", "ops", "optim")
 SECONDS = 240  # time limit for the tests of one mutant; a mutant that exceeds it counts as killed
+TESTS_OF_THE_GRAPH = ["tests/test_graph.py", "tests/test_tensor.py", "tests/test_versions.py", "tests/primitives"]
+OF_ALL_OPERATIONS = {room: ["tests/test_special_values.py"] for room in ("primitives", "ops")}
 PASSED, FAILED, BROKEN = 0, 1, 2  # exit codes of pytest; BROKEN: the tests could not be imported
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
@@ -131,9 +133,7 @@ def tests_of(file: str, root: Path = ROOT) -> list[list[str]]:
     """The tests that mirror a file of the package, in groups: its own and its doctests, then those of its room."""
     _, *room, name = Path(file).parts
     own = Path("tests", *room, f"test_{name}")
-    others = (
-        ["/".join(["tests", *room])] if room else ["tests/test_graph.py", "tests/test_tensor.py", "tests/primitives"]
-    )
+    others = ["/".join(["tests", *room]), *OF_ALL_OPERATIONS.get(room[0], [])] if room else TESTS_OF_THE_GRAPH
     return [[str(own), file] if (root / own).exists() else [file], [test for test in others if test != str(own)]]
 
 

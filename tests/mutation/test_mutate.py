@@ -41,7 +41,7 @@ def test_mutants_of_a_file(file: Path, tmp_path: Path) -> None:
 def test_tests_of_a_file() -> None:
     assert mutate.tests_of("tinygrad_llm/ops/linear.py") == [
         ["tests/ops/test_linear.py", "tinygrad_llm/ops/linear.py"],
-        ["tests/ops"],
+        ["tests/ops", "tests/test_special_values.py"],
     ]
     own, others = mutate.tests_of("tinygrad_llm/graph.py")
     assert own[0] == "tests/test_graph.py" and "tests/primitives" in others and own[0] not in others

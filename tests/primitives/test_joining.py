@@ -103,3 +103,9 @@ def test_ids_are_joined_as_ids() -> None:
 def test_what_does_not_fit(call: Callable[..., Any], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         call(Tensor(np.ones((2, 3))))
+
+
+def test_split_into_no_pieces_and_pieces_of_negative_size() -> None:
+    assert Tensor(np.ones((0, 2))).split([]) == ()
+    with pytest.raises(ShapeError, match="add up"):
+        Tensor([1.0, 2.0]).split([3, -1])

@@ -88,3 +88,11 @@ def test_the_refusal_names_our_function() -> None:
 
 def test_where_of_a_condition_alone_gives_indices() -> None:
     assert [indices.tolist() for indices in np.where(Tensor([0.0, 2.0, 3.0]))] == [[1, 2]]
+
+
+def test_a_numpy_function_that_would_lose_the_gradient_is_named() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(GraphError, match=r"numpy\.cbrt would lose"):
+        np.cbrt(x)
+    with pytest.raises(GraphError, match=r"numpy\.add\.accumulate would lose"):
+        np.add.accumulate(x)
