@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TextIO
 
 # All control characters but newline and tab, and the marks that change the direction of the text around them.
@@ -37,7 +38,11 @@ def for_terminal(text: str, stream: TextIO | None = None) -> str:
 def fit_line(text: str, stream: TextIO | None = None) -> str:
     """The first line of `text`, escaped and cut to the terminal's width, so that it can be overwritten in place."""
     lines = escape_controls(text).expandtabs().splitlines() or [""]
-    return lines[0][: columns(stream) - 1]
+    line, room = lines[0], columns(stream) - 1
+    if line.isascii():
+        return line[:room]
+    cells = accumulate(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
+    return "".join(letter for letter, used in zip(line, cells, strict=True) if used <= room)
 
 
 def columns(stream: TextIO | None = None) -> int:

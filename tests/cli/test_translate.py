@@ -100,6 +100,11 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.
         (["train", "--data", "{data}", "--held-out", "nan"], 2, "--held-out must be a number in (0, 1); got nan"),
         (["train", "--data", "{data}", "--context-length", "2"], 2, "pairs of fewer than 2 tokens"),
         (["train", "--embedding-dim", "10"], 2, "--embedding-dim must be a multiple of --num-heads; got 10 and 4"),
+        (
+            ["train", "--batch-size", "3000000", "--embedding-dim", "4096"],
+            2,
+            "a batch of 1,000,000 sequences",
+        ),
         (["train", "--embedding-dim", "4000000"], 2, "GB of memory to be trained"),
         (["train", "--num-layers", "-1"], 2, "--num-layers must be an integer of at least 1; got -1"),
         (["train", "--context-length", "9" * 25], 2, "GB of memory to be trained"),

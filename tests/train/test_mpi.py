@@ -123,7 +123,7 @@ def test_an_interruption_finishes_the_step_everywhere_and_saves(
         printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signum, "")
     logged = len(remains(folder)["log"])
-    assert f"interrupted; saved after step {logged}. Continue with: mpiexec -n 2 " in printed
+    assert f"interrupted; saved after step {logged}\ncontinue: mpiexec -n 2 " in printed
     finish(shared(mpiexec, 2, training(folder)))
     assert remains(folder) == undisturbed
 

@@ -28,7 +28,7 @@ from tinygrad_llm.models import Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
-from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
@@ -69,19 +69,26 @@ def prepare_job(
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:
         status.say(f"training a BPE tokenizer of {options.vocab_size:,} tokens on {len(train_text):,} characters ...")
-        tokenizer = BPETokenizer.train(train_text, options.vocab_size, special_tokens=(END_OF_TEXT, *FRAME, MASK))
+        tokenizer = BPETokenizer.train(
+            train_text,
+            options.vocab_size,
+            special_tokens=(END_OF_TEXT, *FRAME, MASK),
+            progress=lambda done, total: status.renew(lambda: status.share("merges", done, total)),
+        )
     config = BertConfig(**{**sizes, "vocab_size": tokenizer.vocab_size})
     mask_id = tokenizer.special_tokens.get(MASK)
     if mask_id is None:
         raise ConfigError(f"the run's tokenizer must have the token {MASK}; it was replaced")
     words = tokenizer.vocab_size - len(tokenizer.special_tokens)  # special tokens have the last ids
-    train_ids, validation_ids = (tokenizer.encode_to_array(part, "all") for part in (train_text, validation_text))
+    with status.working("encoding the text"):
+        train_ids, validation_ids = (tokenizer.encode_to_array(part, "all") for part in (train_text, validation_text))
     status.say(f"{len(train_ids):,} training tokens, {len(validation_ids):,} validation tokens")
     model = Bert(config)
     model.begin_with_frequencies(train_ids)
     root, frame = Generator(settings.seed), tokenizer.framed([])
     window = config.context_length - len(frame)
     windows = WindowLoader(train_ids, window, settings.batch_size, root.spawn("shuffling"))
+    expect_batch(config, windows.rows_per_batch)
     plain = WindowBatches(validation_ids, window, settings.batch_size)
     masking = Generator(0)  # the same masks at every evaluation
     chosen = np.linspace(0, len(plain) - 1, min(JUDGED, len(plain))).round().astype(int)
@@ -94,11 +101,11 @@ def prepare_job(
     def judge() -> dict[str, Any]:
         right = count = 0
         with evaluating(model):
-            for inputs, targets in validation:
+            for inputs, targets in status.track(validation, "counting right tokens"):
                 places = targets >= 0
                 right += int((model(inputs).data[places].argmax(-1) == targets[places]).sum())
                 count += int(places.sum())
-        return {"loss": evaluate(model, validation), "right": right, "count": count}
+        return {"loss": evaluate(model, status.track(validation, "evaluating")), "right": right, "count": count}
 
     return Job(
         model,

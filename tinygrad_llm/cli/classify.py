@@ -19,7 +19,8 @@ from tinygrad_llm.data import (
     read_labelled_texts,
 )
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.finetune import Classifier, classification_loss, classify, evaluate_classifier
+from tinygrad_llm.finetune import Classifier, classify, evaluate_classifier
+from tinygrad_llm.finetune.accuracy import CountingLoss
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.runs.fine_tuning import REPORT, FineTuning, Job
@@ -105,9 +106,12 @@ def prepare_job(
             datasets[0], settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")
         ),
         in_order["validation"],
-        lambda: {name: evaluate_classifier(model, batches).to_dict() for name, batches in in_order.items()},
+        lambda: {
+            name: evaluate_classifier(model, status.track(batches, f"evaluating {name}")).to_dict()
+            for name, batches in in_order.items()
+        },
         lambda before, after: describe(labels, before, after),
-        classification_loss,
+        CountingLoss(),
         "classify predict --model {model} 'some text'",
     )
 
@@ -164,7 +168,9 @@ def run(arguments: argparse.Namespace) -> int:
     context = model.body.config.context_length
     max_length = longest if isinstance(longest, int) and 0 < longest <= context else None
     texts = arguments.texts or lines_of_standard_input()
-    for text, shares in zip(texts, classify(model, tokenizer, texts, max_length, 0), strict=True):
+    with StatusLine(sys.stderr).working(f"classifying {len(texts):,} texts"):
+        probabilities = classify(model, tokenizer, texts, max_length, 0)
+    for text, shares in zip(texts, probabilities, strict=True):
         best = int(shares.argmax())
         print(f"{model.config.labels[best]}\t{shares[best]:.4f}\t{for_terminal(text)}")
     return 0

@@ -56,13 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
     model, tokenizer, text, batch_size = _of_run(given, status) if "model" in given else _of_flags(given, status)
     batch = _first_batch(text, tokenizer, model.config.context_length, batch_size)
     wrong = 0
-    for finding in diagnose(model, batch, tokenizer, untrained="model" not in given):
-        status.say(str(finding))
+    findings = iter(diagnose(model, batch, tokenizer, untrained="model" not in given))
+    while True:
+        with status.working("checking"):
+            finding = next(findings, None)
+        if finding is None:
+            break
+        status.say(str(finding), "" if finding.ok else "red")
         wrong += not finding.ok
     if wrong:
         print(f"tinygrad-llm doctor: {wrong} of the checks found something wrong; see above", file=sys.stderr)
     else:
-        status.say("all checks passed: this model is fit to be trained")
+        status.say("all checks passed: this model is fit to be trained", "green")
     return 1 if wrong else 0
 
 

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def show(done: int, total: int) -> None:
         if not arguments.json:
-            status.renew(lambda: f"scored {done}/{total}")
+            status.renew(lambda: status.share("scoring", done, total))
 
     scored: list[ScoredQuestion] = []
 

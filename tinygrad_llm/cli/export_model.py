@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.architectures import ARCHITECTURES, architecture_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
-from tinygrad_llm.runs import load
+from tinygrad_llm.runs import StatusLine, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,17 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     model: Any
-    model, tokenizer = load(arguments.model)
+    status = StatusLine(sys.stderr)
+    with status.working(f"loading {arguments.model}"):
+        model, tokenizer = load(arguments.model)
     held = architecture_of(model)
     if held.huggingface is None:
         known = " or ".join(one.words for one in ARCHITECTURES.values() if one.huggingface is not None)
         raise ConfigError(f"--model must be {known}, which Hugging Face's folders can hold; this run is {held.words}")
-    missing = save_huggingface(arguments.out, model, tokenizer)
+    with status.working(f"writing {arguments.out}"):
+        missing = save_huggingface(arguments.out, model, tokenizer)
     print(f"{held.words} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:
         print(missing)
     if can_compare():
-        difference = logit_difference(model, arguments.out)
+        with status.working("comparing the logits with transformers'"):
+            difference = logit_difference(model, arguments.out)
         print(f"parity: {difference:.1e} is the largest difference to transformers' logits, relative to the largest")
     else:
         print("parity: not checked, because PyTorch and transformers are not installed here")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from tinygrad_llm.architectures import architecture_of, load_huggingface
 from tinygrad_llm.formats import write_safetensors
-from tinygrad_llm.runs import RunFolder
+from tinygrad_llm.runs import RunFolder, StatusLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, tokenizer = load_huggingface(arguments.source, arguments.dropout)
+    with StatusLine(sys.stderr).working(f"reading {arguments.source}"):
+        model, tokenizer = load_huggingface(arguments.source, arguments.dropout)
     if next(model.parameters()).dtype == np.float64:
         print("float64 weights are rounded to float32")
         model.to(np.float32)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.study.formatting import format_bytes
 from tinygrad_llm.study.lens import as_page, look
 
@@ -26,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--out", arguments.out)
     model, tokenizer = open_chosen_run(arguments, "inspect")
-    gathered = look(model, tokenizer, arguments.prompt)
+    with StatusLine(sys.stderr).working("computing attention, gradients and costs"):
+        gathered = look(model, tokenizer, arguments.prompt)
     page = as_page(gathered).encode("utf-8")
     with atomic_write(arguments.out) as file:
         file.write(page)

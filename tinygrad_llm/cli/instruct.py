@@ -240,7 +240,7 @@ def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, 
 
 
 def _progress(status: StatusLine) -> Any:
-    return lambda done, total: status.renew(lambda: f"answered {done}/{total}")
+    return lambda done, total: status.renew(lambda: status.share("answering", done, total))
 
 
 TRAINING = FineTuning(

@@ -81,7 +81,10 @@ def prepare_job(
             collate_fn=collate,
         ),
         held_out["validation"],
-        lambda: {name: evaluate_preferences(base, dpo, batches).to_dict() for name, batches in held_out.items()},
+        lambda: {
+            name: evaluate_preferences(base, dpo, status.track(batches, f"evaluating {name}")).to_dict()
+            for name, batches in held_out.items()
+        },
         describe,
         dpo,
         "instruct generate --model {model} 'an instruction'",

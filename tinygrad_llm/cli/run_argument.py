@@ -39,6 +39,8 @@ def open_chosen_run(arguments: argparse.Namespace, command: str) -> tuple[Any, T
     Raises: ConfigError for a model that `command` does not take, and as `runs.load`
     """
     from tinygrad_llm.runs.open_model import open_model
+    from tinygrad_llm.runs.status_line import StatusLine
 
     arguments.model = chosen_run(arguments.model, command)
-    return open_model(arguments.model, command)
+    with StatusLine(sys.stderr).working(f"loading {arguments.model}"):
+        return open_model(arguments.model, command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
-from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
@@ -85,6 +86,7 @@ def prepare_job(
     end = tokenizer.end_of_text
     if end is None:
         raise ConfigError(f"the run's tokenizer must have the token {END_OF_TEXT}; it was replaced")
+    expect_batch(config, min(settings.batch_size, len(training)))
     model = EncoderDecoder(config)
     datasets = [TranslationDataset(pairs, tokenizer, end) for pairs in (training, held_out)]
     validation = list(
@@ -93,10 +95,16 @@ def prepare_job(
     judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
 
     def evaluate_translations() -> dict[str, Any]:
-        written = translate(model, tokenizer, [pair.source for pair in judged])
+        with status.working(f"translating {len(judged)} held-out texts"):
+            written = translate(model, tokenizer, [pair.source for pair in judged])
         exact = sum(text == pair.target for text, pair in zip(written, judged, strict=True))
         examples = [[pair.source, pair.target, text] for pair, text in zip(judged, written, strict=True)]
-        return {"loss": evaluate(model, validation), "exact": exact, "count": len(judged), "examples": examples[:SHOWN]}
+        return {
+            "loss": evaluate(model, status.track(validation, "evaluating")),
+            "exact": exact,
+            "count": len(judged),
+            "examples": examples[:SHOWN],
+        }
 
     return Job(
         model,
@@ -199,6 +207,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a few are enough")
     model, tokenizer = open_chosen_run(arguments, "translate")
     texts = arguments.texts or lines_of_standard_input()
-    for written in translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty):
+    with StatusLine(sys.stderr).working(f"translating {len(texts):,} texts"):
+        translations = translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty)
+    for written in translations:
         print(for_terminal(written))
     return 0

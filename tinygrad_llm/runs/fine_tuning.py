@@ -146,9 +146,8 @@ class FineTuningReport(Report):
 
     def suggest(self) -> None:
         if self.job.next_command:
-            self.status.say(
-                f"try it: {program()} {self.job.next_command.replace('{model}', shlex.quote(str(self.out)))}"
-            )
+            words = self.job.next_command.replace("{model}", shlex.quote(str(self.out)))
+            self.status.hint("try it", f"{program()} {words}")
 
     def is_complete(self) -> bool:
         return "after" in self._recorded()

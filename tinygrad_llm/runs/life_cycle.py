@@ -179,18 +179,19 @@ class LifeCycle:
         request, settings, say = self.request, trainer.settings, self.status.say
         training.report.introduce(trainer)
         self.communicator.broadcast((training.model.config, settings, request.stop_at))
-        go_on = f"Continue with: {self._resume_command()}"
         try:
             trainer.train(request.stop_at)
         except KeyboardInterrupt as interruption:
-            say(f"interrupted; saved after step {trainer.step}. {go_on}")
+            say(f"interrupted; saved after step {trainer.step}")
+            self.status.hint("continue", self._resume_command())
             return exit_code(interruption)
         if trainer.step < settings.steps:
-            say(f"stopped after step {trainer.step} of {settings.steps}. {go_on}")
+            say(f"stopped after step {trainer.step} of {settings.steps}")
+            self.status.hint("continue", self._resume_command())
             return 0
         training.report.after(trainer)
         say(f"{duration(time.monotonic() - self.started)} in all, saved in {request.out}")
-        say(f"continue: {self._resume_command('--steps', str(2 * settings.steps))}")
+        self.status.hint("continue", self._resume_command("--steps", str(2 * settings.steps)))
         training.report.suggest()
         return 0
 

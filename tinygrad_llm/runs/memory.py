@@ -20,13 +20,27 @@ def expect_memory(config: Any, processes: int = 1) -> None:
     expect_bytes(needed, f" by {processes} processes" if processes > 1 else "")
 
 
+def expect_batch(config: Any, rows: int) -> None:
+    """Refuse a batch of `rows` sequences whose training step cannot fit, before it is put together.
+
+    The estimate is low: the logits and two arrays of each layer, for sequences of half the context. Raises: ConfigError
+    """
+    numbers = config.vocab_size + 2 * config.num_layers * config.embedding_dim
+    needed = 4 * rows * max(config.context_length // 2, 1) * numbers
+    _expect_to_fit(needed, f"a batch of {rows:,} sequences", "in a training step", "choose a smaller --batch-size")
+
+
 def expect_bytes(needed: int, by_whom: str = "") -> None:
     """Refuse a training that needs more bytes than this machine's memory has. Raises: ConfigError"""
+    _expect_to_fit(needed, "a model of these sizes", f"to be trained{by_whom}", "choose smaller sizes")
+
+
+def _expect_to_fit(needed: int, what: str, purpose: str, advice: str) -> None:
     if not hasattr(os, "sysconf"):
         return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise ConfigError(
-            f"a model of these sizes needs at least {min(needed // 10**9, 10**9):,} GB of memory to be trained"
-            f"{by_whom}; this machine has {memory // 10**9} GB: choose smaller sizes"
+            f"{what} needs at least {min(needed // 10**9, 10**9):,} GB of memory {purpose}; this machine has "
+            f"{memory // 10**9} GB: {advice}"
         )

@@ -20,12 +20,13 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs.encoding import EncodedText, encode_once, encoded_before, split_of
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
-from tinygrad_llm.runs.memory import expect_memory
+from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.runs.model_size import SET_BY_SIZE, sizes_for
 from tinygrad_llm.runs.plan import RunPlan, absolute, change_refused
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
 from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import BPETokenizer, CharTokenizer, GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
 from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
 from tinygrad_llm.train.settings import TrainingSettings
@@ -134,6 +135,7 @@ class Pretraining:
         model: Any = architecture.begin(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
         loader = WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling)
+        expect_batch(config, loader.rows_per_batch)
         sampler = Sampler(tokenizer, status)
         sha256 = plan.data_sha256 if text is None else text.survey.sha256
         return Training(
@@ -221,7 +223,7 @@ def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> 
     status.say(f"training a BPE tokenizer of {size:,} tokens on {part} ...")
 
     def progress(done: int, total: int) -> None:
-        status.renew(lambda: f"  {done:,} of {total:,} merges")
+        status.renew(lambda: status.share("  merges", done, total))
 
     return BPETokenizer.train(vocabulary_sample(text, split, sample), size, progress=progress)
 
@@ -289,12 +291,28 @@ class PretrainingReport(Report):
 
     def after(self, trainer: Trainer) -> None:
         self.status.say(f"\na sample of generated text:\n{self.sampler.sample(trainer)}\n")
-        loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
+        loss = self._final_loss(trainer)
         bits = bits_per_byte(loss, len(self.encoded.validation), self.encoded.validation_bytes)
         per_byte = f", {bits:.3f} bits per byte" if self.reversible else ""
         self.status.say(f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}){per_byte}")
 
+    def _final_loss(self, trainer: Trainer) -> float:
+        """The validation loss on FINAL_EVALUATION_BATCHES, whose progress is shown. Units: nats per token"""
+        loss, batches, done = trainer.loss, min(FINAL_EVALUATION_BATCHES, len(trainer.validation or ())), 0
+
+        def counted(model: Any, batch: Any) -> Tensor:
+            nonlocal done
+            self.status.renew(lambda: self.status.share("evaluating", done, batches))
+            done += 1
+            return loss(model, batch)
+
+        trainer.loss = counted
+        try:
+            return trainer.evaluate(FINAL_EVALUATION_BATCHES)
+        finally:
+            trainer.loss = loss
+
     def suggest(self) -> None:
         prompt = ["The "] if ids_if_known(self.sampler.tokenizer, "The ") else []
         words = ["generate", "--model", self.out, *(["--prompt", *prompt] if prompt else [])]
-        self.status.say(f"generate text: {command(*words)}")
+        self.status.hint("generate text", command(*words))

@@ -1,99 +1,91 @@
-"""Progress of a training: one line per evaluation, and on a terminal a status line that is updated in place."""
+"""What a training says of its progress: one line per evaluation, and on a terminal a line that renews itself."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
-from tinygrad_llm.terminal import fit_line, for_terminal
+from tinygrad_llm.runs.status_line import BAR_WIDTH, StatusLine, duration
+from tinygrad_llm.terminal import bar, columns, sparkline
 from tinygrad_llm.train.evaluation import language_model_loss, perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
 
+__all__ = ["ProgressLog", "StatusLine", "duration"]
+
 RECENT = 25  # steps whose mean training loss is shown
-SECONDS_BETWEEN_RENEWALS = 0.2
-SECONDS_BETWEEN_LINES = 15.0  # without a terminal, print the status at least this often
-
-
-def duration(seconds: float) -> str:
-    """`1h 02m`, `3m 07s` or `12s`."""
-    whole = max(0, round(seconds))
-    if whole >= 3600:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
-
-
-class StatusLine:
-    """A status line that is updated in place on a terminal; elsewhere it is printed now and then."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = sys.stdout if stream is None else stream
-        self.on_terminal = self.stream.isatty()
-        self._shown = time.monotonic()
-        self._width = 0
-
-    def renew(self, text: Callable[[], str], at_once: bool = False) -> None:
-        """Show `text()` as the current status, unless one was shown a moment ago; on a terminal always if `at_once`."""
-        wait = SECONDS_BETWEEN_RENEWALS * (not at_once) if self.on_terminal else SECONDS_BETWEEN_LINES
-        if time.monotonic() - self._shown < wait:
-            return
-        if not self.on_terminal:
-            self.say(text())
-            return
-        line = fit_line(text(), self.stream)
-        self.stream.write("\r" + line.ljust(self._width))
-        self.stream.flush()
-        self._width, self._shown = len(line), time.monotonic()
-
-    def say(self, text: str) -> None:
-        """Print a line that stays, in place of the status."""
-        text = for_terminal(text, self.stream)
-        self.stream.write(("\r" + text.ljust(self._width) if self._width else text) + "\n")
-        self.stream.flush()
-        self._width, self._shown = 0, time.monotonic()
+CURVE_WIDTH = 12  # characters of the curve in the status line
+LEAST_FOR_A_CURVE = 8  # steps
 
 
 class ProgressLog(Callback):
     """Prints step, losses, learning rate, gradient norm, speed and the time left.
 
     `loss` is the mean training loss of the last steps, whose number it tells. Perplexity is that of the validation
-    loss, where targets are tokens. Units: losses in nats per target, perplexity in tokens.
+    loss, where targets are tokens. A loss that counts right answers has `figures(evaluated)`, which are shown too. On a
+    terminal the figures that its width has no room for are left out, the least needed first.
+    Units: losses in nats per target, perplexity in tokens.
     """
 
     def __init__(self, status: StatusLine | None = None) -> None:
         self.status = StatusLine() if status is None else status
         self._first_step = 0
         self._started = 0.0
-        self._losses: deque[float] = deque(maxlen=RECENT)
+        self._losses: list[float] = []  # of all steps of this process
+        self._recent: deque[float] = deque(maxlen=RECENT)
 
     def started(self, trainer: Trainer) -> None:
         self._first_step, self._started = trainer.step, time.monotonic()
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        self._losses.append(record["train_loss"])
+        self._recent.append(record["train_loss"])
+        self._losses.append(sum(self._recent) / len(self._recent))
         if "val_loss" in record or record["step"] == trainer.settings.steps:
             self.status.say(self._line(trainer, record))
         else:
-            self.status.renew(lambda: self._line(trainer, record))
+            self.status.renew(lambda: self._line(trainer, record, live=True))
 
-    def _line(self, trainer: Trainer, record: dict[str, Any]) -> str:
-        steps, recent = trainer.settings.steps, len(self._losses)
+    def finished(self, trainer: Trainer) -> None:
+        """The curve of the training losses, on a terminal."""
+        losses = self._losses
+        if self.status.on_terminal and len(losses) >= LEAST_FOR_A_CURVE:
+            ends = f"loss of this training: {losses[0]:.3f} ", f" {losses[-1]:.3f}"
+            room = columns(self.status.stream) - 1 - sum(map(len, ends))
+            if curve := sparkline(losses, min(60, max(room, 1)), self.status.stream):
+                self.status.say(curve.join(ends))
+
+    def _line(self, trainer: Trainer, record: dict[str, Any], live: bool = False) -> str:
+        figures = self._figures(trainer, record, live)
+        if self.status.on_terminal:
+            width = columns(self.status.stream) - 1
+            while len(figures) > 1 and len(" | ".join(text for _, text in figures)) > width:
+                figures.remove(max(figures, key=lambda figure: figure[0]))
+        return " | ".join(text for _, text in figures)
+
+    def _figures(self, trainer: Trainer, record: dict[str, Any], live: bool) -> list[tuple[int, str]]:
+        """The figures in the order in which they are shown, each with the place in which it is left out, last first."""
+        steps, recent = trainer.settings.steps, len(self._recent)
         per_step = (time.monotonic() - self._started) / (record["step"] - self._first_step)
-        figures = [
-            f"step {record['step']:>{len(str(steps))}}/{steps}",
-            f"loss {sum(self._losses) / recent:.3f} ({recent} step{'s' * (recent > 1)})",
-        ]
-        of_tokens, loss = trainer.loss is language_model_loss, record.get("val_loss")
-        if loss is not None:
-            figures.append(f"validation {loss:.3f}" + f" (perplexity {perplexity(loss):,.1f})" * of_tokens)
+        step = f"step {record['step']:>{len(str(steps))}}/{steps}"
+        loss = f"loss {sum(self._recent) / recent:.3f} ({recent} step{'s' * (recent > 1)})"
+        if live and self.status.on_terminal:
+            step += f" {bar(record['step'] / max(steps, 1), BAR_WIDTH, self.status.stream)}"
+            if len(self._losses) >= LEAST_FOR_A_CURVE:
+                loss += f" {sparkline(self._losses, CURVE_WIDTH, self.status.stream)}".rstrip()
+        figures = [(0, step), (1, loss)]
+        of_tokens, validation = trainer.loss is language_model_loss, record.get("val_loss")
+        if validation is not None:
+            words = f"validation {validation:.3f}" + f" (perplexity {perplexity(validation):,.1f})" * of_tokens
+            figures.append((2, words))
         elif "val_loss" in record:
-            figures.append("validation not finite")
-        figures += [
-            f"lr {record['learning_rate']:.1e}",
-            f"grad norm {record['grad_norm']:.2f}",
-            f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s",
-            f"{duration((steps - record['step']) * per_step)} left",
+            figures.append((2, "validation not finite"))
+        counted = getattr(trainer.loss, "figures", None)
+        if counted is not None:
+            figures += [(3, words) for words in counted("val_loss" in record)]
+        return [
+            *figures,
+            (6, f"lr {record['learning_rate']:.1e}"),
+            (7, f"grad norm {record['grad_norm']:.2f}"),
+            (5, f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s"),
+            (4, f"{duration((steps - record['step']) * per_step)} left"),
         ]
-        return " | ".join(figures)

@@ -1,0 +1,28 @@
+"""The loss of a classifier that counts right answers: same loss, and the accuracy of training and evaluation."""
+
+import numpy as np
+
+from tinygrad_llm import manual_seed
+from tinygrad_llm.finetune import Classifier, classification_loss
+from tinygrad_llm.finetune.accuracy import CountingLoss
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.train import evaluating
+
+
+def test_the_loss_is_the_same_and_right_answers_are_counted() -> None:
+    manual_seed(1)
+    body = GPT(GPTConfig(vocab_size=7, context_length=4, embedding_dim=8, num_heads=2, num_layers=1, dropout=0.0))
+    model = Classifier(body, ["a", "b"], trainable="all")
+    ids, lengths = np.arange(12).reshape(3, 4) % 7, np.array([4, 3, 2])
+    answers = model(ids, lengths).data.argmax(axis=-1)
+    batch = (ids, np.array([answers[0], answers[1], 1 - answers[2]]), lengths)
+    loss = CountingLoss()
+    assert loss.figures(False) == []
+    model.train()
+    assert loss(model, batch).item() == classification_loss(model, batch).item()
+    assert loss.figures(False) == ["accuracy 66.7%"]
+    with evaluating(model):
+        loss(model, (ids[:2], answers[:2], lengths[:2]))
+    assert loss.figures(False) == ["accuracy 66.7%"]
+    assert loss.figures(True) == ["accuracy 66.7%", "validation accuracy 100.0%"]
+    assert loss.figures(True) == ["accuracy 66.7%"]
