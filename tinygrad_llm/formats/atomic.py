@@ -54,6 +54,16 @@ def cannot_write(path: str | os.PathLike[str], problem: OSError) -> CheckpointEr
     return CheckpointError(f"{short_path(path)}: cannot be written: {reason}. An older file there is unchanged")
 
 
+def expect_file_name(path: str | os.PathLike[str]) -> None:
+    """Raises: CheckpointError for a path that no file can have"""
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise CheckpointError(f"{short_path(path)!r}: must be a file's name; it has a null byte or a lone surrogate")
+
+
 def temporary_beside(path: Path) -> Path:
     """A new name in the same folder, and so on the same file system, that `remove_leftovers` recognises."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -75,10 +85,10 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
 
 def remove_quietly(path: Path) -> None:
     """Delete a file, or a folder with its contents; ignore what cannot be deleted."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError):  # raised also by is_dir, such as for a name that is too long
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
@@ -123,6 +133,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises: CheckpointError with the reason, such as a full disk, a read-only folder, or a pipe or device at `path`,
             which root would replace by a file
     """
+    expect_file_name(path)
     target = Path(path)
     temporary = temporary_beside(target)
     with suppress(OSError):

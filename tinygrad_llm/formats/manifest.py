@@ -27,6 +27,7 @@ from tinygrad_llm.errors import CheckpointError, FormatError
 from tinygrad_llm.formats.atomic import (
     atomic_write,
     cannot_write,
+    expect_file_name,
     remove_leftovers,
     remove_quietly,
     short_path,
@@ -57,6 +58,7 @@ def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str
 
     Raises: CheckpointError, naming the file, if it cannot be written; older snapshots are unchanged then
     """
+    expect_file_name(folder)
     folder = Path(folder)
     target = folder / _plain(name)
     if name.endswith(REPLACED):
@@ -282,12 +284,13 @@ def _plain(name: str) -> str:
 
 
 def _newest_first(folder: str | os.PathLike[str]) -> list[Path]:
+    expect_file_name(folder)
     try:
         entries = [entry for entry in os.scandir(folder) if entry.is_dir() and PLAIN_NAME.fullmatch(entry.name)]
     except FileNotFoundError:
         return []
     except OSError as problem:
-        raise CheckpointError(f"{os.fspath(folder)}: cannot be listed: {problem.strerror}") from problem
+        raise CheckpointError(f"{short_path(folder)}: cannot be listed: {problem.strerror}") from problem
 
     def age(entry: os.DirEntry[str]) -> tuple[list[tuple[int, str]], bool]:
         name = entry.name.removesuffix(REPLACED)

@@ -46,6 +46,7 @@ from tinygrad_llm.formats import (
     write_json,
     write_snapshot,
 )
+from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
@@ -254,8 +255,9 @@ class RunFolder(Callback):
 
 def read_config(path: Path) -> dict[str, Any]:
     """The config.json of a run folder. Raises: DataError where there is none, CheckpointError for another file"""
-    if not (path / CONFIG).is_file():
-        raise DataError(f"{path} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {path}`")
+    if not os.path.isfile(path / CONFIG):  # False also for a name that is too long
+        name = short_path(path)
+        raise DataError(f"{name} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {name}`")
     config = read_json(path / CONFIG)
     expected = {"version": int, "model_type": str, "model": dict}
     if not isinstance(config, dict) or any(not isinstance(config.get(name), kind) for name, kind in expected.items()):

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
+from tinygrad_llm.errors import FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object, write_json
+from tinygrad_llm.formats.atomic import cannot_write, expect_file_name
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
@@ -33,11 +34,12 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Path
 
     Raises: CheckpointError if the folder cannot be written
     """
+    expect_file_name(folder)
     path = Path(folder) / TOKENIZER_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the folder's name
-        raise CheckpointError(f"a tokenizer's folder must be writable; {path}: {error}") from error
+    except OSError as problem:
+        raise cannot_write(path, problem) from problem
     write_json(path, {"version": FILE_VERSION, "kind": tokenizer.kind, **tokenizer.state()}, indent=None)
     return path
 
