@@ -540,3 +540,10 @@ def test_the_error_says_which_saved_array_was_written(which: str) -> None:
         written[0] = 5.0
     with pytest.raises(GraphError, match=which):
         y.sum().backward()
+
+
+def test_a_gradient_that_overflows_gives_no_warning() -> None:
+    for walk in (lambda z: z.backward(), lambda z: list(z.backward_steps())):
+        x = Tensor(np.array(1e-30, np.float32), requires_grad=True)
+        walk(x * 1e30 * 1e30)
+        assert x.grad == np.inf

@@ -184,3 +184,7 @@ def test_a_tensor_made_of_a_leaf_with_requires_grad_is_another_leaf() -> None:
     assert x.grad is None
     Tensor(x).sum().backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_long_tensor_prints_three_numbers_from_each_end() -> None:
+    assert repr(Tensor(np.arange(50))).startswith("Tensor([ 0,  1,  2, ..., 47, 48, 49], shape=(50,), dtype=int")

@@ -123,7 +123,7 @@ def test_a_norm_that_is_not_finite_is_an_error_where_asked(norm_type: float) -> 
     np.testing.assert_array_equal(weight.grad, [1.0, np.nan])
 
 
-@pytest.mark.parametrize(("norm_type", "norm"), [(1, 7.0), (2, 5.0), (math.inf, 4.0)])
+@pytest.mark.parametrize(("norm_type", "norm"), [(1, 7.0), (2, 5.0), (3, 91 ** (1 / 3)), (math.inf, 4.0)])
 def test_the_kind_of_norm(norm_type: float, norm: float) -> None:
     weight = Tensor([0.0, 0.0], requires_grad=True)
     weight.grad = np.array([3.0, -4.0])

@@ -142,3 +142,9 @@ def test_masked_fill_refuses() -> None:
         Tensor(np.ones(2)).masked_fill(np.ones((3, 2), bool), 0)
     with pytest.raises(DTypeError, match="boolean"):
         Tensor(np.ones(2)).masked_fill(np.ones(2), 0)
+
+
+def test_a_bound_must_broadcast_to_x() -> None:
+    for bound in (Tensor([1.0, 2.0, 3.0]), Tensor(np.ones((2, 1)))):
+        with pytest.raises(ShapeError, match="must broadcast"):
+            Tensor([1.0, 2.0]).clip(bound, None)

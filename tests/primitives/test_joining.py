@@ -109,3 +109,9 @@ def test_split_into_no_pieces_and_pieces_of_negative_size() -> None:
     assert Tensor(np.ones((0, 2))).split([]) == ()
     with pytest.raises(ShapeError, match="add up"):
         Tensor([1.0, 2.0]).split([3, -1])
+
+
+def test_pad_takes_one_number_of_xs_kind() -> None:
+    for value in (np.ones(2), 1j):
+        with pytest.raises(ShapeError, match="one number"):
+            pad(Tensor([1.0]), [(1, 1)], value)

@@ -96,3 +96,9 @@ def test_a_numpy_function_that_would_lose_the_gradient_is_named() -> None:
         np.cbrt(x)
     with pytest.raises(GraphError, match=r"numpy\.add\.accumulate would lose"):
         np.add.accumulate(x)
+
+
+def test_an_array_of_a_tensor_is_a_copy_only_where_asked() -> None:
+    x = Tensor([1.0, 2.0])
+    assert np.shares_memory(np.asarray(x), x.data) and np.shares_memory(np.array(x, copy=False), x.data)
+    assert not np.shares_memory(np.array(x, copy=True), x.data)

@@ -99,7 +99,7 @@ def test_hundreds_of_kills_change_no_bit(folder: Any, undisturbed: Any) -> None:
     print(f"300 kills in {runs} runs, {time.monotonic() - started:.0f} s")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(
     folder: Path, undisturbed: dict[str, Any], signum: Any
 ) -> None:
