@@ -201,6 +201,22 @@ torch.vstack((torch.tensor([1, 2]), torch.tensor([3, 4])))
 torch.hstack((torch.tensor([1, 2]), torch.tensor([3, 4])))
 torch.ones(2, dtype=torch.float64).new_zeros(2, 3)
 torch.count_nonzero(torch.tensor([0, 3, 0, 4]))
+torch.arange(24).reshape(2, 3, 4).movedim((0, 1), (2, 0)).shape
+torch.arange(8.0).unflatten(0, (2, -1))
+torch.arange(6).reshape(2, 3).narrow(1, 1, 2)
+torch.arange(6).reshape(2, 3).select(1, -1)
+torch.trace(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+torch.tensor([[1.0, 5.0, 2.0], [7.0, 0.0, 3.0]]).median()
+torch.median(torch.tensor([[1.0, 5.0, 2.0], [7.0, 0.0, 3.0]]), dim=1)
+torch.median(torch.tensor([1.0, float("nan"), 0.0]))
+torch.nan_to_num(torch.tensor([float("nan"), float("inf"), -float("inf"), 1.0]))
+torch.tensor([1.0, 8.0, 10.0]).log2()
+torch.log10(torch.tensor([1.0, 8.0, 10.0]))
+torch.cumprod(torch.tensor([[1.0, 2.0, 3.0], [0.0, 4.0, 5.0]]), dim=1)
+torch.zeros(3, 2).index_add_(0, torch.tensor([2, 0, 2]), torch.ones(3, 2))
+torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))
+torch.nn.Linear(torch.tensor(3), 2)
+torch.nn.init._calculate_fan_in_and_fan_out(torch.ones(2, 3))
 """
 
 PROGRAMS = """
@@ -332,6 +348,72 @@ m.register_buffer("mask", torch.triu(torch.ones(3, 3), diagonal=1))
 print(m.mask.bool()[:2, :2])
 print(list(m.state_dict()))
 print([name for name, _ in torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU()).named_children()])
+---
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query = torch.nn.Linear(2, 2)
+        self.register_buffer("mask", torch.ones(2))
+        self.register_buffer("cache", None, persistent=False)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+m = torch.nn.Sequential(Attention(), torch.nn.Linear(1, 1))
+m[0].mask, m[0].cache = torch.zeros(3), torch.zeros(4)
+print(list(m.state_dict()))
+print([(name, tuple(buffer.shape)) for name, buffer in m.named_buffers()])
+---
+w = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+(w * w).sum().backward()
+print(isinstance(w.grad, torch.Tensor), isinstance(3, torch.Tensor))
+print(w.grad, w.grad[0], w.grad.shape, w.grad.size(0), w.grad.view(3, 1), w.grad > 0, w.grad.any())
+print(w.grad.sort(), w.grad.repeat(2), w.grad.max(dim=0), torch.norm(w.grad), torch.stack([w.grad, w.grad]))
+with torch.no_grad():
+    w -= 0.1 * w.grad
+print(w)
+---
+w = torch.tensor([2.0, 3.0], requires_grad=True)
+x = (w * 2).unsqueeze_(0)
+x.squeeze_(0).cumprod(0).log2().sum().backward()
+print(w.grad)
+y = torch.zeros(2)
+y.index_add_(0, torch.tensor([1, 1]), w * w)
+print(y.detach())
+---
+w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+o = torch.optim.AdamW([w], lr=0.1, amsgrad=True)
+for i in range(4):
+    o.zero_grad()
+    (w * w * (i - 1.5)).sum().backward()
+    o.step()
+print(w)
+---
+w = [torch.nn.Parameter(torch.ones(1))]
+S = torch.optim.lr_scheduler
+for make in [
+    lambda o: S.StepLR(o, 2, 0.5),
+    lambda o: S.ExponentialLR(o, 0.9),
+    lambda o: S.CosineAnnealingLR(o, T_max=5, eta_min=0.01),
+    lambda o: S.LinearLR(o, 0.1, total_iters=4),
+    lambda o: S.LambdaLR(o, lr_lambda=lambda epoch: 0.95**epoch),
+    lambda o: S.SequentialLR(o, [S.LinearLR(o, 0.1, total_iters=3), S.CosineAnnealingLR(o, 5)], milestones=[3]),
+]:
+    o = torch.optim.SGD(w, lr=0.1)
+    s = make(o)
+    for _ in range(7):
+        print(f"{o.param_groups[0]['lr']:.6f}", end=" ")
+        o.step()
+        s.step()
+    print(f"{s.get_last_lr()[0]:.6f}")
+---
+from_data = torch.utils.data
+rows = from_data.TensorDataset(torch.arange(10))
+torch.manual_seed(1)
+train, rest = from_data.random_split(rows, [0.75, 0.25])
+print(list(train.indices), list(rest.indices))
+print([list(part.indices) for part in from_data.random_split(rows, [7, 3], torch.Generator().manual_seed(42))])
+for sampler in (from_data.RandomSampler(rows), from_data.SequentialSampler(rows), [3, 1]):
+    loader = from_data.DataLoader(rows, batch_size=4, sampler=sampler)
+    print(len(loader), [batch[0].tolist() for batch in loader])
+print(torch.rand(1))
 """
 
 

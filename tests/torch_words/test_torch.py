@@ -103,6 +103,42 @@ def test_another_device_is_refused(send: Callable[..., Any]) -> None:
         send()
 
 
+def test_only_the_cpu_can_be_made_the_place_of_new_tensors() -> None:
+    with torch.device("cpu"):
+        assert torch.ones(1).device == torch.device("cpu")
+    with pytest.raises(ConfigError, match="this package computes on the CPU"), torch.device("meta"):
+        pass
+
+
+def test_a_sampler_excludes_shuffling() -> None:
+    with pytest.raises(ConfigError, match="sampler gives the order"):
+        DataLoader([1, 2], sampler=[0], shuffle=True)
+
+
+def test_parts_that_do_not_sum_to_the_whole_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"must sum to the 3 items, or to 1; got \[1, 1\]"):
+        torch.utils.data.random_split([1, 2, 3], [1, 1])
+
+
+def test_a_schedule_goes_on_from_its_saved_state() -> None:
+    def begin() -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.ExponentialLR]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    _, first = begin()
+    first.step()
+    optimizer, second = begin()
+    second.load_state_dict(first.state_dict())
+    second.step()
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_an_optimizer_prints_its_hyperparameters() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n")
+    assert "    lr: 0.5\n" in repr(optimizer)
+
+
 def test_lines_about_devices_cost_nothing() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x = torch.ones(2)
@@ -121,6 +157,10 @@ def test_lines_about_devices_cost_nothing() -> None:
         (lambda: nn.Linear(1, 1).wight, "Linear of tinygrad_llm has no 'wight'; the nearest is weight"),
         (lambda: torch.compile, "run the model as it is"),
         (lambda: torch.optim.AdamV, "the nearest is Adam"),
+        (lambda: torch.optim.lr_scheduler.OneCycleLR, "see tinygrad_llm.optim.one_cycle"),
+        (lambda: torch.optim.lr_scheduler.StepLr, "the nearest is StepLR"),
+        (lambda: torch.nn.utils.rnn, "torch.nn.functional.pad brings sequences to one length"),
+        (lambda: torch.ones(1).register_hook, "see tinygrad_llm.study.record"),
     ],
 )
 def test_a_missing_word_names_the_nearest(ask: Callable[..., Any], says: str) -> None:

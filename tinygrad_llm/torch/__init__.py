@@ -53,6 +53,7 @@ CREATION = [
 CREATION += ["normal", "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "zeros"]
 CREATION += ["zeros_like"]
 FUNCTIONS = ["broadcast_to", "cat", "concat", "concatenate", "diag", "einsum", "finfo", "hstack", "iinfo", "is_tensor"]
+FUNCTIONS += ["isin"]
 FUNCTIONS += ["stack", "take_along_dim", "vstack", "where"]
 DTYPES = ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"]
 DTYPES += ["uint64", "complex64", "complex128"]

@@ -11,6 +11,7 @@ from tinygrad_llm import cat as engine_cat
 from tinygrad_llm import functions
 from tinygrad_llm import stack as engine_stack
 from tinygrad_llm import where as engine_where
+from tinygrad_llm.torch.derived import DERIVED
 from tinygrad_llm.torch.tensor import EngineTensor, Tensor, as_torch
 from tinygrad_llm.torch.types import as_dtype
 
@@ -24,6 +25,8 @@ METHODS += ["logaddexp", "remainder", "max", "min", "softmax", "log_softmax", "a
 METHODS += ["ceil", "round", "sign", "bincount", "unique", "multinomial", "dot", "flatten", "t", "unbind", "clone"]
 METHODS += ["masked_select", "index_select", "nonzero", "numel", "logical_and", "logical_or", "logical_not"]
 METHODS += ["bitwise_and", "bitwise_or", "amax", "amin", "count_nonzero", "reciprocal", "floor_divide", "ravel"]
+METHODS += ["clip"]
+METHODS += [method.__name__ for method in DERIVED if not method.__name__.endswith("_")]
 
 
 def as_function(name: str) -> Callable[..., Any]:
@@ -93,6 +96,12 @@ def diag(input: Any, diagonal: int = 0) -> Any:
 
 def broadcast_to(input: Any, size: Sequence[int]) -> Any:
     return as_torch(input.broadcast_to(size))
+
+
+def isin(elements: Any, test_elements: Any) -> Any:
+    """For each element, whether `test_elements` has it."""
+    found = elements.data if isinstance(elements, EngineTensor) else elements
+    return Tensor(np.isin(found, test_elements.data if isinstance(test_elements, EngineTensor) else test_elements))
 
 
 def is_tensor(obj: Any) -> bool:

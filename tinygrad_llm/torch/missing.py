@@ -10,6 +10,10 @@ HINTS = {
     "distributed": "see `tinygrad_llm.train` for training with several processes",
     "jit": "run the model as it is; NumPy needs no compiler",
     "TransformerEncoderLayer": "see tinygrad_llm.models",
+    "register_hook": "see tinygrad_llm.study.record and tinygrad_llm.study.edit",
+    "rnn": "recurrent networks are not here; torch.nn.functional.pad brings sequences to one length",
+    "OneCycleLR": "see tinygrad_llm.optim.one_cycle",
+    "DistributedSampler": "see tinygrad_llm.train for training with several processes",
     "MultiheadAttention": "see tinygrad_llm.nn.MultiHeadAttention",
 }
 

@@ -52,7 +52,9 @@ class ValuesIndices(NamedTuple):
         return f"torch.return_types.{type(self).__name__}(\nvalues={self.values!r},\nindices={self.indices!r})"
 
 
-RETURN_TYPES: dict[str, Any] = {name: type(name, (ValuesIndices,), {}) for name in ("max", "min", "sort", "topk")}
+RETURN_TYPES: dict[str, Any] = {
+    name: type(name, (ValuesIndices,), {}) for name in ("max", "min", "sort", "topk", "median")
+}
 
 
 def as_torch(value: Any) -> Any:
@@ -87,7 +89,14 @@ class Count(int):
         return Size(self.shape) if dim is None else self.shape[dim]
 
 
-class Tensor(EngineTensor):
+class TensorType(type):
+    """The class of `torch.Tensor`, for which a gradient is one of its instances."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return super().__instancecheck__(instance) or (cls is Tensor and type(instance) is Gradient)
+
+
+class Tensor(EngineTensor, metaclass=TensorType):
     """An n-dimensional array as PyTorch has it: see the file's text for what is the engine's."""
 
     __slots__ = ()
@@ -407,11 +416,7 @@ class Tensor(EngineTensor):
 
         The array that the graph saved stays as it was, so no gradient can go wrong.
         """
-        if self.requires_grad and self.node is None and is_grad_enabled():
-            raise GraphError(
-                "an in-place write must not touch a leaf that requires a gradient; "
-                "write `y = x + 1` instead of `x += 1`, or update a parameter under no_grad()"
-            )
+        self._refuse_leaf()
         if result.shape != self.data.shape:
             raise ShapeError(f"in place: the result must have the shape {self.data.shape}; got {result.shape}")
         if not np.can_cast(result.data.dtype, self.data.dtype, "same_kind"):
@@ -421,6 +426,19 @@ class Tensor(EngineTensor):
         else:
             self.node, self.data = result.node, result.data.astype(self.data.dtype, copy=False)
         return self
+
+    def _rebind_shape(self, result: EngineTensor) -> Tensor:
+        """Make this Tensor a view of itself in another shape."""
+        self._refuse_leaf()
+        self.node, self.data = result.node, result.data
+        return self
+
+    def _refuse_leaf(self) -> None:
+        if self.requires_grad and self.node is None and is_grad_enabled():
+            raise GraphError(
+                "an in-place write must not touch a leaf that requires a gradient; "
+                "write `y = x + 1` instead of `x += 1`, or update a parameter under no_grad()"
+            )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """x[key] = value; the gradient goes to the value where it was written, and to x elsewhere."""
@@ -549,6 +567,18 @@ class Gradient(np.ndarray[Any, np.dtype[Any]]):
     def data(self) -> Tensor:
         return Tensor(np.asarray(self))
 
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return found if isinstance(found, np.ndarray) else np.asarray(found).view(Gradient)  # a number: 0-d
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array.view(Gradient)
+
+    def view(self, *shape: Any) -> Any:
+        """PyTorch's `view(2, -1)`, or NumPy's `view(type)`."""
+        is_shape = bool(shape) and all(isinstance(one, int | tuple | list) for one in shape)
+        return self.data.view(*shape) if is_shape else super().view(*shape)
+
     def __repr__(self) -> str:
         return repr(self.data)
 
@@ -561,6 +591,10 @@ class Gradient(np.ndarray[Any, np.dtype[Any]]):
         return getattr(self.data, name)
 
 
+def _told(name: str) -> Any:
+    return property(lambda self: getattr(self.data, name))
+
+
 def _delegated(name: str) -> Callable[..., Any]:
     def method(self: Gradient, *args: Any, **kwargs: Any) -> Any:
         return getattr(self.data, name)(*args, **kwargs)
@@ -569,8 +603,13 @@ def _delegated(name: str) -> Callable[..., Any]:
 
 
 # What arrays have too, but answer with an array: a reader's `w.grad.flatten().max()` is a Tensor, and prints as one.
-for _name in ("flatten", "max", "min", "mean", "sum", "std", "var", "squeeze", "argmax", "round", "clip"):
+_DELEGATED = ["flatten", "max", "min", "mean", "sum", "std", "var", "squeeze", "argmax", "round", "clip", "all", "any"]
+_DELEGATED += ["argmin", "argsort", "cumsum", "diagonal", "dot", "nonzero", "prod", "repeat", "sort", "trace"]
+_DELEGATED += ["transpose"]
+for _name in _DELEGATED:
     setattr(Gradient, _name, _delegated(_name))
+for _name in ("shape", "size"):
+    setattr(Gradient, _name, _told(_name))
 
 
 def write(target: EngineTensor, values: Any) -> None:

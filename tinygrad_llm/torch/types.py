@@ -119,6 +119,14 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> device:
+        """`with torch.device("cpu"):` changes nothing; another device is refused."""
+        expect_cpu(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 

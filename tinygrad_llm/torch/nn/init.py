@@ -45,13 +45,13 @@ def eye_(tensor: Any) -> Any:
 
 def xavier_uniform_(tensor: Any, gain: float = 1.0) -> Any:
     """Uniform in ±gain √(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    bound = gain * math.sqrt(6 / sum(_fans(tensor)))
+    bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
     """Normal with standard deviation gain √(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_fans(tensor))))
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor))))
 
 
 def kaiming_uniform_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
@@ -76,8 +76,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return GAINS[nonlinearity]
 
 
-def _fans(tensor: Any) -> tuple[int, int]:
-    """Fan-in and fan-out of a weight (out, in, ...)."""
+def _calculate_fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
+    """Fan-in and fan-out of a weight (out, in, ...), under the name by which code for PyTorch calls it."""
     shape = tensor.data.shape
     if len(shape) < 2:
         raise ShapeError(f"init: a Tensor of at least two axes, (out, in), is needed; got {shape}")
@@ -88,7 +88,7 @@ def _fans(tensor: Any) -> tuple[int, int]:
 def _fan(tensor: Any, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ConfigError(f'init: mode must be "fan_in" or "fan_out"; got {mode!r}')
-    return _fans(tensor)[mode == "fan_out"]
+    return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 
 def __getattr__(name: str) -> Any:

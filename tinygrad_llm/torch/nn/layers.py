@@ -9,7 +9,12 @@ import numpy as np
 from tinygrad_llm import functions, layers, nn
 from tinygrad_llm.torch.nn import functional as F
 from tinygrad_llm.torch.nn.module import Module, Parameter, expect_options
-from tinygrad_llm.torch.tensor import Tensor
+from tinygrad_llm.torch.tensor import EngineTensor, Tensor
+
+
+def _size(size: Any) -> Any:
+    """A size, which may be given as a Tensor of one integer."""
+    return int(size.data) if isinstance(size, EngineTensor) and size.data.dtype.kind in "iu" else size
 
 
 def _to_dtype(module: Module, dtype: Any) -> None:
@@ -24,7 +29,7 @@ class Linear(Module, nn.Linear):
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         expect_options("Linear", device)
-        nn.Linear.__init__(self, in_features, out_features, bias)
+        nn.Linear.__init__(self, _size(in_features), _size(out_features), bias)
         _to_dtype(self, dtype)
 
 
@@ -40,8 +45,8 @@ class Embedding(Module, nn.Embedding):
         dtype: Any = None,
     ) -> None:
         expect_options("Embedding", device)
-        nn.Embedding.__init__(self, num_embeddings, embedding_dim)
-        self.padding_idx = padding_idx if padding_idx is None else padding_idx % num_embeddings
+        nn.Embedding.__init__(self, _size(num_embeddings), _size(embedding_dim))
+        self.padding_idx = padding_idx if padding_idx is None else padding_idx % self.num_embeddings
         if padding_idx is not None:
             self.weight.data[padding_idx] = 0
         _to_dtype(self, dtype)

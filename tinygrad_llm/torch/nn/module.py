@@ -33,6 +33,12 @@ class Buffer(nn.Buffer, Tensor):
     __slots__ = ()
 
 
+class TemporaryBuffer(Buffer):
+    """A buffer that is left out of the state dict, such as a cache."""
+
+    __slots__ = ()
+
+
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` could not match, by PyTorch's names."""
 
@@ -48,12 +54,16 @@ class IncompatibleKeys(NamedTuple):
 class Module(nn.Module):
     """The base of every layer and model: call `super().__init__()`, set layers as attributes, define `forward`."""
 
+    _buffer_kinds: Mapping[str, type[Buffer]] = {}  # by name; an instance that registers one gets a dict of its own
+
     def __setattr__(self, name: str, value: Any) -> None:
         """A parameter or buffer that the engine's layers make becomes one of this wing's: the same memory."""
         if type(value) is nn.Parameter:
             value.__class__ = Parameter  # the layouts are one
         elif type(value) is nn.Buffer:
             value.__class__ = Buffer
+        elif name in self._buffer_kinds and isinstance(value, EngineTensor):
+            value.__class__ = self._buffer_kinds[name]  # what is set under a buffer's name is the buffer from now on
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -64,9 +74,10 @@ class Module(nn.Module):
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Keep `tensor` as an attribute, and, if `persistent`, in the state dict."""
+        kind = Buffer if persistent else TemporaryBuffer
+        super().__setattr__("_buffer_kinds", {**self._buffer_kinds, name: kind})
         if tensor is not None:
-            array = tensor.data if isinstance(tensor, EngineTensor) else np.asarray(tensor)
-            tensor = Buffer(array) if persistent else Tensor(array)
+            tensor = kind(tensor.data if isinstance(tensor, EngineTensor) else np.asarray(tensor))
         setattr(self, name, tensor)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
@@ -103,13 +114,25 @@ class Module(nn.Module):
         super().zero_grad()
 
     def state_dict(self) -> Any:
-        """Name to Tensor for every parameter and buffer, under every name that it has; they share memory."""
-        named = [*self._named_tensors(nn.Parameter), *self._named_tensors(nn.Buffer)]
+        """Name to Tensor for every parameter and buffer, under every name that it has; they share memory.
+
+        They come module by module, the parameters of each before its buffers.
+        """
+        every = self._named_tensors(EngineTensor)
+        kept = [pair for pair in every if isinstance(pair[1], nn.Parameter | nn.Buffer)]
+        named = [pair for pair in kept if not isinstance(pair[1], TemporaryBuffer)]
+        modules: dict[str, int] = {}
+        for name, _ in named:
+            modules.setdefault(name.rpartition(".")[0], len(modules))
+        named.sort(key=lambda pair: (modules[pair[0].rpartition(".")[0]], isinstance(pair[1], nn.Buffer)))
         return OrderedDict((name, Tensor(tensor.data)) for name, tensor in named)
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Any:
-        """Copy `state` into the parameters and buffers. Raises StateDictError where names or shapes do not fit."""
-        missing, unexpected = super().load_state_dict(state, strict)
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Copy the state into the parameters and buffers, also where PyTorch's `assign` would share its memory.
+
+        Raises: StateDictError where names or shapes do not fit
+        """
+        missing, unexpected = super().load_state_dict(state_dict, strict)
         return IncompatibleKeys(missing, unexpected)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""`torch.optim`: the package's optimizers, whose states hold Tensors as PyTorch's do."""
+"""`torch.optim`: the package's optimizers, whose states hold Tensors as PyTorch's do, and schedules for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 
 from tinygrad_llm import optim
 from tinygrad_llm.torch.missing import missing_word
+from tinygrad_llm.torch.optim import lr_scheduler
 from tinygrad_llm.torch.tensor import EngineTensor, Tensor
 
 
 class PyTorchForms:
     """Mixin: the signatures and the state of PyTorch's optimizers, in front of one of the package's."""
+
+    param_groups: list[dict[str, Any]]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; `closure`, if given, computes the loss before."""
@@ -23,6 +26,13 @@ class PyTorchForms:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name not in ("params", "param_names")]
+        return "\n".join([*lines, ")"])
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
@@ -52,8 +62,29 @@ class Adam(PyTorchForms, optim.Adam):
     """Adam; see `tinygrad_llm.optim.Adam`."""
 
 
-class AdamW(PyTorchForms, optim.AdamW):
-    """Adam with decoupled weight decay; see `tinygrad_llm.optim.AdamW`."""
+class _AdamW(optim.Adam):
+    """AdamW, which takes the slower way of `Adam` only where `amsgrad` needs it."""
+
+    def step(self) -> None:
+        if self.amsgrad:
+            optim.Adam.step(self)
+        else:
+            optim.AdamW.step(self)
+
+
+class AdamW(PyTorchForms, _AdamW):
+    """Adam with decoupled weight decay; see `tinygrad_llm.optim.AdamW`, and `tinygrad_llm.optim.Adam` for `amsgrad`."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True)
 
 
 class Muon(PyTorchForms, optim.Muon):
@@ -61,6 +92,7 @@ class Muon(PyTorchForms, optim.Muon):
 
 
 Optimizer = optim.Optimizer
+__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer", "lr_scheduler"]
 
 
 def __getattr__(name: str) -> Any:
