@@ -221,7 +221,7 @@ with nn.init.no_initial_values():  # to be counted only: zeros that are never to
         print(f"with LoRA of rank {rank}: {counted.num_parameters(trainable_only=True):,}")
         packaged = GPT(GPTConfig(dropout=0.0, qkv_bias=True))
         packaged.head = nn.Linear(768, 2)
-        wrapped = apply_lora(packaged, rank, alpha=rank)
+        wrapped = apply_lora(packaged, rank, alpha=rank, scaling="alpha")
         same = packaged.num_parameters(trainable_only=True) == counted.num_parameters(trainable_only=True)
         print(f"apply_lora, around {len(wrapped)} layers, counts the same: {same}")
 del counted, packaged
@@ -239,7 +239,7 @@ manual_seed(123)
 plain.requires_grad_(False)
 change_every_linear(plain, rank=16, alpha=16)
 manual_seed(123)
-layers = apply_lora(model, rank=16, alpha=16)
+layers = apply_lora(model, rank=16, alpha=16, scaling="alpha")
 print(f"this run's model: {model.num_parameters(trainable_only=True):,} of {model.num_parameters():,} parameters learn")
 print(model.body.blocks[0])
 with no_grad():
@@ -327,7 +327,7 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "adapter.safetensors"
     save_lora(model, path)
     size, whole = path.stat().st_size, sum(array.nbytes for array in base.values())
-    print(f"{path.name}: {size:,} bytes beside {whole:,} of the base model")
+    print(f"{path.name}: {size:,} bytes; the base model has {whole:,}")
     with nn.init.no_initial_values():
         fresh = Classifier(GPT(model.config.body), names, pooling=pooling)
     fresh.load_state_dict(base)

@@ -1,4 +1,4 @@
-"""`instruct`: a model taught to answer, stopped, resumed, asked and marked; adapters are merged before publishing."""
+"""`instruct`: train, interrupt, resume, generate, evaluate; LoRA updates are merged into the saved weights."""
 
 import io
 import json
@@ -116,6 +116,14 @@ def test_a_lora_run_changes_the_linear_layers_of_the_blocks_only_and_loads_witho
     changed = {name for name in whole if not np.array_equal(whole[name], before[name])}
     assert changed and all(name.startswith("blocks.") and name.endswith(".weight") for name in changed)
     assert not any("norm" in name or "embedding" in name for name in changed)
+
+
+def test_a_lora_run_from_before_the_scaling_was_recorded_resumes_with_alpha() -> None:
+    recorded = TRAINING.options.to_dict()
+    assert recorded["lora_scaling"] == "alpha/rank"
+    old = {name: value for name, value in recorded.items() if name != "lora_scaling"}
+    assert TRAINING.options.from_dict(old).lora_scaling == "alpha"
+    assert TRAINING.options.from_dict(recorded) == TRAINING.options
 
 
 def test_arguments_and_lines_of_stdin_get_the_same_answers(

@@ -128,15 +128,15 @@ def test_wider_padding_and_other_padding_ids_give_pytorch_s_loss_and_gradients_t
 
 
 class TorchLoRA(torch.nn.Module):
-    """x Wᵀ + b + α · x A B, with nothing of PyTorch's own but the products."""
+    """x Wᵀ + b + s · x A B, written with PyTorch's matrix products."""
 
-    def __init__(self, linear: Any, a: Any, b: Any, alpha: Any) -> None:
+    def __init__(self, linear: Any, a: Any, b: Any, scale: Any) -> None:
         super().__init__()
-        self.linear, self.alpha = linear, alpha
+        self.linear, self.scale = linear, scale
         self.lora_A, self.lora_B = (torch.nn.Parameter(torch.tensor(part)) for part in (a, b))
 
     def forward(self, x: Any) -> Any:
-        y = x @ self.linear.weight.T + self.alpha * (x @ self.lora_A @ self.lora_B)
+        y = x @ self.linear.weight.T + self.scale * (x @ self.lora_A @ self.lora_B)
         return y if self.linear.bias is None else y + self.linear.bias
 
 
@@ -154,7 +154,9 @@ def adapted_pair(targets: Any, rank: Any = 3, alpha: Any = 2.5) -> Any:
             layer.lora_B.data[...] = generator.randn(*layer.lora_B.shape, dtype=np.float64)
             parent, _, attribute = name.rpartition(".")
             setattr(
-                theirs.get_submodule(parent), attribute, TorchLoRA(module, layer.lora_A.data, layer.lora_B.data, alpha)
+                theirs.get_submodule(parent),
+                attribute,
+                TorchLoRA(module, layer.lora_A.data, layer.lora_B.data, alpha / rank),
             )
             adapted.append(name)
     assert len(adapted) == len(names)
@@ -170,7 +172,7 @@ def test_outputs_and_every_gradient_of_one_layer(bias: Any) -> None:
     x, dy = (generator.randn(4, 3, width, dtype=np.float64) for width in (6, 5))
     linear = torch.nn.Linear(6, 5, bias=bias, dtype=torch.float64).requires_grad_(False)
     linear.load_state_dict({name: torch.tensor(p.data) for name, p in base.named_parameters()})
-    theirs = TorchLoRA(linear, layer.lora_A.data, layer.lora_B.data, 3)
+    theirs = TorchLoRA(linear, layer.lora_A.data, layer.lora_B.data, 3 / 2)
     our_x, their_x = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
     y, expected = layer(our_x), theirs(their_x)
     np.testing.assert_allclose(y.data, expected.detach().numpy(), **BOUND)

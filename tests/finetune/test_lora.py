@@ -1,4 +1,4 @@
-"""LoRA: nothing at the start, the book's counts, a base that never moves, exact merging, adapters on disk."""
+"""LoRA: no change at the start, the book's parameter counts, a frozen base, exact merging, adapters on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,12 @@ def test_start_of_a() -> None:
     assert not layer.lora_B.data.any()
 
 
-def test_scale_is_alpha_itself() -> None:
-    layer = LoRALinear(Linear(3, 2), rank=2, alpha=4)
+@pytest.mark.parametrize(("scaling", "scale"), [("alpha/rank", 2), ("alpha", 4)])
+def test_the_update_is_scaled_by_alpha_over_rank_or_by_alpha(scaling: Any, scale: int) -> None:
+    layer = LoRALinear(Linear(3, 2), rank=2, alpha=4, scaling=scaling)
     layer.lora_B.data[...] = 1
     x = np.ones((5, 3), np.float32)
-    expected = layer.linear(x).data + 4 * (x @ layer.lora_A.data @ layer.lora_B.data)
+    expected = layer.linear(x).data + scale * (x @ layer.lora_A.data @ layer.lora_B.data)
     np.testing.assert_allclose(layer(x).data, expected, rtol=1e-5)
     np.testing.assert_allclose(x @ layer.weight.data.T + layer.linear.bias.data, expected, rtol=1e-5)
 
@@ -126,6 +127,28 @@ def test_merging_is_exact(tie_weights: bool) -> None:
     np.testing.assert_array_equal(model(IDS).data, logits)
 
 
+def test_the_papers_scaling_is_the_default_and_others_are_refused() -> None:
+    model = gpt()
+    (name, *_) = apply_lora(model, rank=4, alpha=8)
+    layer = dict(model.named_modules())[name]
+    assert isinstance(layer, LoRALinear)
+    assert layer.scale == 2
+    with pytest.raises(ConfigError, match="scaling must be one of alpha/rank, alpha; got 'rank'"):
+        apply_lora(gpt(), 4, 8, scaling="rank")  # type: ignore[arg-type]
+
+
+def test_an_adapter_keeps_its_scaling_and_a_file_without_one_was_scaled_by_alpha(tmp_path: Path) -> None:
+    model, path = adapted(rank=4, alpha=8), tmp_path / "adapter.safetensors"
+    save_lora(model, path)
+    restored = gpt()
+    load_lora(restored, path)
+    np.testing.assert_array_equal(restored(IDS).data, model(IDS).data)
+    write_safetensors(path, dict(read_safetensors(path, copy=True)), {"format": "lora", "alpha": "8.0"})
+    old = gpt()
+    load_lora(old, path)
+    assert {layer.scale for layer in old.modules() if isinstance(layer, LoRALinear)} == {8}
+
+
 def test_targets() -> None:
     model = gpt()
     assert apply_lora(model, 2, 2, ["query", "1.feed_forward.up"]) == [
@@ -154,7 +177,7 @@ def test_settings_outside_their_range_leave_the_model_alone() -> None:
 
 def test_an_adapter_alone_on_disk(tmp_path: Path) -> None:
     model, path = adapted(rank=3, alpha=5, targets=["query", "value"]), tmp_path / "adapter.safetensors"
-    model.head.requires_grad_()  # trained besides
+    model.head.requires_grad_()  # trained as well
     model.head.weight.data += 1
     save_lora(model, path)
     saved = read_safetensors(path)
@@ -181,10 +204,15 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     write_safetensors(path, arrays, {"format": "lora", "alpha": "8.0"})
     with pytest.raises(StateDictError, match=r"head\.lora_B"):
         load_lora(gpt(), path)
-    for metadata in ({}, {"format": "lora"}, {"format": "lora", "alpha": "much"}):
+    for metadata in (
+        {},
+        {"format": "lora"},
+        {"format": "lora", "alpha": "much"},
+        {"format": "lora", "alpha": "8.0", "scaling": "?"},
+    ):
         write_safetensors(path, arrays, metadata)
         with pytest.raises(FormatError, match="adapter"):
             load_lora(gpt(), path)
     merge_lora(model)
-    with pytest.raises(ConfigError, match="unmerge first"):
+    with pytest.raises(ConfigError, match="call unmerge_lora"):
         save_lora(model, path)

@@ -20,8 +20,8 @@ def test_the_figures_of_a_report() -> None:
     assert json.loads(json.dumps(report.to_dict()))["accuracy"] == 0.5
 
 
-def test_what_is_no_prediction() -> None:
-    with pytest.raises(ShapeError, match="one prediction per class"):
+def test_invalid_predictions_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"classes and predictions must both be \(N,\)"):
         confusion_matrix([0, 1], [0], 2)
     with pytest.raises(IdRangeError):
         confusion_matrix([0, 1], [0, 2], 2)

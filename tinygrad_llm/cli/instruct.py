@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from tinygrad_llm.finetune import (
     merged_state_dict,
     respond,
 )
+from tinygrad_llm.finetune.lora import LORA_SCALINGS, SCALING_OF_OLD_FILES, LoRAScaling
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
@@ -80,7 +81,19 @@ class Options(Settings):
     test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
     max_new_tokens: int = setting(64, "maximum length of an answer in that evaluation, in tokens", least=1)
     lora_rank: int = setting(0, "LoRA: rank of the trained low-rank updates; 0 trains all weights", least=0)
-    lora_alpha: float = setting(16.0, "LoRA: scale of the updates")
+    lora_alpha: float = setting(
+        16.0, "LoRA: alpha; the updates are multiplied by alpha/rank, or as --lora-scaling says"
+    )
+    lora_scaling: LoRAScaling = setting(
+        "alpha/rank",
+        "LoRA: factor of the updates, alpha/rank as in the paper or alpha as in the printed book",
+        choices=LORA_SCALINGS,
+    )
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Options:
+        """The options that a run records; a run from before `lora_scaling` was recorded used alpha."""
+        return super().from_dict({"lora_scaling": SCALING_OF_OLD_FILES, **settings})
 
 
 def prepare_job(
@@ -115,7 +128,8 @@ def prepare_job(
     if options.lora_rank:
         layers = [name for name, layer in base.named_modules() if isinstance(layer, Linear)]
         # Without the head: it may be tied to the embedding, and merging would untie it.
-        apply_lora(base, options.lora_rank, options.lora_alpha, [name for name in layers if name != "head"])
+        targets = [name for name in layers if name != "head"]
+        apply_lora(base, options.lora_rank, options.lora_alpha, targets, options.lora_scaling)
     asked = parts["test"][: options.test_records]
     constant = constant_answers(parts["train"], asked).to_dict()
     model, words = base, tokenizer

@@ -118,6 +118,7 @@ def loss_curve(found: RunSummary) -> Iterator[str]:
 def configuration_of(found: RunSummary) -> str:
     """The TOML file that repeats a run, from its own record. Raises: DataError for a model that was imported"""
     from tinygrad_llm.cli import build_parser
+    from tinygrad_llm.finetune.lora import SCALING_OF_OLD_FILES
 
     config = found.config
     if not isinstance(config.get("training"), dict):
@@ -137,5 +138,7 @@ def configuration_of(found: RunSummary) -> str:
         settings |= {written.get(name, name): value for name, value in named.items()}
     if settings.get("tokenizer") != "bpe" and not task:
         settings = {name: value for name, value in settings.items() if name not in ("vocab_size", "vocab_sample")}
+    if "lora_alpha" in settings:
+        settings.setdefault("lora_scaling", SCALING_OF_OLD_FILES)
     again = command(*words, "--config", "run.toml", "--out", f"{found.path}-again")
     return f"# repeats {found.path}: {again}\n{as_toml(settings, page)}"

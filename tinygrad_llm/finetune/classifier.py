@@ -1,4 +1,4 @@
-"""Training, measuring and using a classifier."""
+"""Training, evaluating and using a text classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def classification_loss(model: Any, batch: Any) -> Tensor:
 def evaluate_classifier(model: Classifier, batches: Iterable[Any]) -> ClassificationReport:
     """Loss, confusion matrix and the metrics computed from it, on batches (ids, classes, lengths) of one split.
 
-    Raises: DataError where there are no batches
+    Raises: DataError if there are no batches
     """
     total, true, predicted = 0.0, [], []
     with evaluating(model):

@@ -1,8 +1,9 @@
-"""DPO: learning from pairs of answers which one people prefer (Rafailov et al. 2023, arXiv:2305.18290).
+"""Direct preference optimization (DPO): learning from pairs of a chosen and a rejected answer.
 
     loss = -ln σ(β · [(ln π(chosen) - ln π_ref(chosen)) - (ln π(rejected) - ln π_ref(rejected))])
 
-π is the model in training, π_ref a frozen copy of where it started, which keeps it from straying: β says how much.
+π is the model in training (the policy), π_ref the reference: a frozen copy from before the training. A larger β keeps π
+closer to π_ref (Rafailov et al. 2023, arXiv:2305.18290).
 """
 
 from __future__ import annotations
@@ -31,19 +32,18 @@ M = TypeVar("M", bound=Module)
 
 
 def frozen_copy(model: M) -> M:
-    """A copy of `model` that nothing trains, in evaluation mode: the reference."""
+    """The reference: a copy of `model` without gradients, in evaluation mode."""
     reference = copy.deepcopy(model).requires_grad_(False).eval()
     reference.zero_grad()
     return reference
 
 
 def sequence_log_probs(model: Any, ids: ArrayLike, mask: ArrayLike, average: bool = True) -> Tensor:
-    """The log-probability of each row's tokens where `mask` is True, given all before them: their mean, or the sum.
+    """Per row, the mean or sum of ln p(token | all tokens before it) over the tokens where `mask` is True.
 
-    The logits are made for those tokens only, and their log-probabilities are never written down for the whole
-    vocabulary: of the (B, T, V) numbers that the formula speaks of, memory holds the answers' share once.
+    Only the logits that predict these tokens are computed: (N, V) numbers for N such tokens instead of (B, T, V).
 
-    Shapes: ids (B, T), mask (B, T) booleans -> (B,); the first token has nothing before it and never counts
+    Shapes: ids (B, T), mask (B, T) booleans -> (B,); the first token is never predicted and never counts
     Units:  nats, per token if `average`
     Raises: ShapeError if ids and mask are not both (B, T)
     """
@@ -67,9 +67,10 @@ def dpo_loss(
     reference_rejected: TensorLike,
     beta: float = 0.1,
 ) -> Tensor:
-    """The mean DPO loss of pairs from their log-probabilities (the formula stands above). Units: nats per pair.
+    """The mean DPO loss of B pairs, from the log-probabilities of their answers (see the formula above).
 
     Shapes: each (B,) -> ()
+    Units:  nats per pair
     Raises: ConfigError for a beta that is not a finite number above 0
     """
     _expect_beta(beta)
@@ -81,10 +82,10 @@ def dpo_loss(
 
 
 class DPOOutcome(NamedTuple):
-    """The loss of a batch, and each answer's reward ln π - ln π_ref, in nats as the book has it (the paper's is β
-    times that).
+    """The loss of a batch, and the reward ln π - ln π_ref of each answer, as in the book (the paper multiplies by β).
 
     Shapes: loss (), rewards (B,)
+    Units:  nats
     """
 
     loss: Tensor
@@ -96,8 +97,10 @@ class DPOOutcome(NamedTuple):
 class DPO:
     """The loss that a `Trainer` asks for on batches of preferences.
 
-    `reference` is the frozen start of the model (see `frozen_copy`). `average` takes log-probabilities per token, as
-    the book does, so that long answers weigh no more than short ones; the paper sums them.
+    `reference` is the model from before the training (see `frozen_copy`). `average` takes the mean log-probability per
+    token, as in the book, so that long answers do not weigh more than short ones; the paper takes the sum.
+
+    Raises: ConfigError for a beta that is not a finite number above 0
     """
 
     reference: Any
@@ -111,7 +114,7 @@ class DPO:
         return self.outcome(model, batch).loss
 
     def outcome(self, model: Any, batch: PreferenceBatch) -> DPOOutcome:
-        """Loss and rewards of a batch; both answers pass through each model at once."""
+        """Loss and rewards of a batch. Chosen and rejected answers are one batch of 2B rows for each model."""
         ids = np.concatenate([batch.chosen, batch.rejected])
         mask = np.concatenate([batch.chosen_mask, batch.rejected_mask])
         with evaluating(self.reference):
@@ -125,8 +128,10 @@ class DPO:
 
 @dataclass(frozen=True)
 class PreferenceReport:
-    """A model on pairs: means over the pairs, rewards as in `DPOOutcome`; `accuracy` is how often the chosen answer has
-    the larger reward."""
+    """Means over the pairs of one split. `accuracy` is the share of pairs whose chosen answer has the larger reward.
+
+    Units: loss, rewards (see `DPOOutcome`) and margin in nats
+    """
 
     count: int
     loss: float
@@ -140,7 +145,10 @@ class PreferenceReport:
 
 
 def evaluate_preferences(model: Module, dpo: DPO, batches: Iterable[PreferenceBatch]) -> PreferenceReport:
-    """Loss, rewards and their margin on the pairs of one split. Raises DataError where there are none."""
+    """Loss, rewards and their margin on the pairs of one split.
+
+    Raises: DataError if there are no batches
+    """
     losses, chosen, rejected = [], [], []
     with evaluating(model):
         for batch in batches:

@@ -1,6 +1,6 @@
-"""A model that follows instructions: its answers, and how good they are.
+"""Instruction tuning: the answers of a model to instructions, and their evaluation.
 
-The training itself is language modelling on batches of `data.collate_instructions`: a `Trainer` needs nothing else.
+The training is language modelling on the batches of `data.collate_instructions`, by a `Trainer` with its usual loss.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ def respond(
     generator: Generator | None = None,
     **keywords: Unpack[SamplingKeywords],
 ) -> list[str]:
-    """The model's answer to each record's question: up to `end_id`, the id that training padded with.
+    """The model's answer to each record, written as a prompt of the template `style`.
 
-    Decoding is greedy unless `sampling` says otherwise (see `generate`). No answer is longer than the
-    context: a model that goes on and on has lost sight of the question by then.
+    An answer ends before `end_id`, the id that pads the answers in training, or after `max_new_tokens`, at most one
+    context: after that the model no longer sees the question. Decoding is greedy without `sampling` (see `generate`).
 
     Units:  max_new_tokens in tokens
-    Raises: ShapeError for a question that leaves no room for an answer in the model's context
+    Raises: ShapeError for a prompt that leaves no room for an answer in the model's context; ConfigError for an unknown
+            style; else as `generate`
     """
     written = prompt_style(style)
     questions = [np.array(tokenizer.encode_ordinary(written.question(record))) for record in records]
@@ -59,31 +60,30 @@ def respond(
 
 @dataclass(frozen=True)
 class Answer:
-    """A record and what a model answered.
-
-    `score` is 1 or 0 for an exact match where the answer is a fact of the question's own string, which a record with
-    a "kind" promises (see `data.instruction_tasks`), and else `token_f1`, for there are many good answers.
-    """
+    """A record and a model's response to it."""
 
     record: Record
     response: str
 
     @property
     def exact(self) -> bool:
+        """Whether the response is the record's output (see `exact_match`)."""
         return exact_match(self.response, self.record["output"])
 
     @property
     def f1(self) -> float:
+        """The `token_f1` of the response."""
         return token_f1(self.response, self.record["output"])
 
     @property
     def score(self) -> float:
+        """`exact` for a record with a "kind", which has one right answer (see `data.instruction_tasks`), else `f1`."""
         return float(self.exact) if "kind" in self.record else self.f1
 
 
 @dataclass(frozen=True)
 class InstructionReport:
-    """A model's answers to held-out records, at least one, and their figures."""
+    """A model's answers to held-out records, at least one, and the metrics of these answers."""
 
     answers: Sequence[Answer]
 
@@ -93,7 +93,7 @@ class InstructionReport:
         return float(np.mean([answer.score for answer in self.answers]))
 
     def by_kind(self) -> dict[str, InstructionReport]:
-        """A report for each kind of record; those without one count as "other"."""
+        """A report for each kind of record; records without a kind are of the kind "other"."""
         kinds = sorted({answer.record.get("kind", "other") for answer in self.answers})
         return {
             kind: InstructionReport([answer for answer in self.answers if answer.record.get("kind", "other") == kind])
@@ -101,6 +101,7 @@ class InstructionReport:
         }
 
     def figures(self) -> dict[str, float]:
+        """The number of answers, and the means of their scores."""
         return {
             "count": len(self.answers),
             "score": self.score,
@@ -109,7 +110,7 @@ class InstructionReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it: what a report file says."""
+        """The content of a report file, for JSON: the metrics, those of each kind, and the answers."""
         return {
             **self.figures(),
             "kinds": {kind: report.figures() for kind, report in self.by_kind().items()},
@@ -120,19 +121,21 @@ class InstructionReport:
 
 
 def constant_answers(training: Sequence[Record], held_out: Sequence[Record]) -> InstructionReport:
-    """The yardstick: who answers every held-out record of a kind alike, as most training records of that kind are.
+    """The baseline: every held-out record is answered by the most frequent training output of its kind.
 
-    A model that is no better has learned what answers look like, not what was asked.
+    A model that is no better has learned the form of the answers, but does not use the instruction.
 
-    Raises: DataError where there are no records to answer
+    Raises: DataError if there are no held-out records
     """
     if not held_out:
         raise DataError("constant_answers: at least one record is needed; got none")
     outputs: dict[str, Counter[str]] = defaultdict(Counter)
     for record in training:
         outputs[record.get("kind", "other")][record["output"]] += 1
-    commonest = {kind: counts.most_common(1)[0][0] for kind, counts in outputs.items()}
-    return InstructionReport([Answer(record, commonest.get(record.get("kind", "other"), "")) for record in held_out])
+    most_frequent = {kind: counts.most_common(1)[0][0] for kind, counts in outputs.items()}
+    return InstructionReport(
+        [Answer(record, most_frequent.get(record.get("kind", "other"), "")) for record in held_out]
+    )
 
 
 def evaluate_instructions(
@@ -145,9 +148,11 @@ def evaluate_instructions(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> InstructionReport:
-    """Let the model answer every record, always taking the likeliest token, and report how well it did.
+    """The model's greedy answers to all records (see `respond`), and their metrics.
 
-    `progress(done, total)` is called after each batch. Raises DataError where there are no records.
+    `progress(done, total)` is called after each batch.
+
+    Raises: DataError if there are no records; else as `respond`
     """
     if not records:
         raise DataError("evaluate_instructions: at least one record is needed; got none")

@@ -1,4 +1,4 @@
-"""The figures by which a fine-tuned model is judged: of classes, and of answers in words."""
+"""Metrics of fine-tuned models: confusion matrix, precision, recall and F1 of classes; exact match and F1 of texts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tinygrad_llm.errors import ShapeError
 
 
 def confusion_matrix(classes: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """How often a text of each class (row) was taken for each class (column).
+    """The number of texts of each true class (row) with each predicted class (column).
 
     Shapes: classes (N,), predictions (N,) -> (num_classes, num_classes)
-    Raises: ShapeError if the two differ in shape; DTypeError or IdRangeError for what is no class
+    Raises: ShapeError if the two differ in shape; DTypeError or IdRangeError for values that are not class indices
 
     >>> confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], num_classes=2)
     array([[1, 1],
@@ -27,7 +27,9 @@ def confusion_matrix(classes: ArrayLike, predictions: ArrayLike, num_classes: in
     true = expect_ids("confusion_matrix", classes, num_classes)
     predicted = expect_ids("confusion_matrix", predictions, num_classes)
     if true.ndim != 1 or true.shape != predicted.shape:
-        raise ShapeError(f"confusion_matrix: needs one prediction per class (N,); got {predicted.shape}, {true.shape}")
+        raise ShapeError(
+            f"confusion_matrix: classes and predictions must both be (N,); got {true.shape} and {predicted.shape}"
+        )
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (true, predicted), 1)
     return counts
@@ -35,38 +37,51 @@ def confusion_matrix(classes: ArrayLike, predictions: ArrayLike, num_classes: in
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """A classifier on one split. `confusion` as in `confusion_matrix`; `loss` in nats per text."""
+    """The metrics of a classifier on one split, from its `confusion_matrix` (num_classes, num_classes).
+
+    Units: loss in nats per text
+    """
 
     loss: float
     confusion: NDArray[np.int64]
 
     @property
     def count(self) -> int:
+        """The number of texts."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
-        """The share of texts given their own class."""
+        """The share of texts whose predicted class is the true one."""
         return float(np.trace(self.confusion) / max(self.count, 1))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Of the texts given a class, the share that have it; 0 where none was given it. Shapes: (num_classes,)."""
+        """Per class, the share of the texts predicted as it that are of it; 0 if there are none.
+
+        Shapes: -> (num_classes,)
+        """
         return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Of the texts of a class, the share that were given it; 0 where there are none. Shapes: (num_classes,)."""
+        """Per class, the share of its texts that were predicted as it; 0 if there are none.
+
+        Shapes: -> (num_classes,)
+        """
         return _share(np.diag(self.confusion), self.confusion.sum(axis=1))
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """2 · precision · recall / (precision + recall), for each class. Shapes: (num_classes,)."""
-        given_or_having = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
-        return _share(2 * np.diag(self.confusion), given_or_having)
+        """Per class, 2 · precision · recall / (precision + recall); 0 if both are 0.
+
+        Shapes: -> (num_classes,)
+        """
+        predicted_plus_true = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
+        return _share(2 * np.diag(self.confusion), predicted_plus_true)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it."""
+        """The metrics as numbers and lists, for JSON."""
         return {
             "count": self.count,
             "loss": self.loss,
@@ -79,31 +94,33 @@ class ClassificationReport:
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """part / whole; 0 where both are 0."""
     return part / np.maximum(whole, 1)
 
 
 def exact_match(response: str, answer: str) -> bool:
-    """Whether the response is the answer, white space at its ends aside."""
+    """Whether response and answer are equal, apart from white space at their ends."""
     return response.strip() == answer.strip()
 
 
 def token_f1(response: str, answer: str) -> float:
-    """How many words two texts share: F1 of the response's words against the answer's, as in SQuAD.
+    """Token F1 of SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250): the F1 of the response's words for the answer's.
 
         precision = shared / words of the response,  recall = shared / words of the answer
 
-    Words are runs of letters, digits and underscores, in lower case; a word counts as often as both texts have it
-    (Rajpurkar et al. 2016, arXiv:1606.05250, but articles count here). Two texts without words agree.
+    Words are runs of letters, digits and underscores, in lower case. A word that occurs several times in both texts is
+    shared as often as in the text that has fewer of it. Unlike in SQuAD, articles count. If neither text has words,
+    F1 is 1.
 
     >>> round(token_f1("The cat sat.", "the cat sat down"), 3)
     0.857
     """
-    ours, theirs = _words(response), _words(answer)
-    if not ours or not theirs:
-        return float(ours == theirs)
-    shared = (ours & theirs).total()
-    return 2 * shared / (ours.total() + theirs.total())
+    predicted, expected = _word_counts(response), _word_counts(answer)
+    if not predicted or not expected:
+        return float(predicted == expected)
+    shared = (predicted & expected).total()
+    return 2 * shared / (predicted.total() + expected.total())
 
 
-def _words(text: str) -> Counter[str]:
+def _word_counts(text: str) -> Counter[str]:
     return Counter(re.findall(r"\w+", text.lower()))
