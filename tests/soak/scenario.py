@@ -27,6 +27,7 @@ class Scenario:
 
     kind: str
     words: tuple[str, ...]
+    processes: int = 1
 
     def begin(self, out: Path) -> list[str]:
         return [*self.words, "--out", str(out)]
@@ -60,7 +61,7 @@ def draw(seed: int, folder: Path) -> Scenario:
     words = [*KINDS[kind](dice, folder), *_training(dice)]
     if "--num-experts" in words and "--checkpoint-activations" in words:  # refused: their balance needs the activations
         words.remove("--checkpoint-activations")
-    return Scenario(kind, tuple(words))
+    return Scenario(kind, tuple(words), 2 if kind == SHARED else 1)
 
 
 def _training(dice: random.Random) -> list[str]:
@@ -135,8 +136,10 @@ def _prefer(dice: random.Random, folder: Path) -> list[str]:
     return [*words, "--beta", f"{dice.uniform(0.05, 0.5):.3f}", *_some(dice, "--no-average")]
 
 
+SHARED = "gpt in two processes"
 KINDS: dict[str, Callable[[random.Random, Path], list[str]]] = {
     "gpt": _gpt,
+    SHARED: _gpt,
     "llama": _llama,
     "bert": _bert,
     "translate": _translate,

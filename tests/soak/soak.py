@@ -13,6 +13,7 @@ optimizer, state of the loop and log. Disturbances:
     slow disk     each flush, rename and removal takes up to 30 ms, and then a kill
     wrong clock   the wall clock jumps back and forth by up to a day, and then a kill
     two at once   a second process wants the same run folder and is refused; then the first is killed
+    worker        SIGKILL or SIGTERM to one of two processes that share a run, where mpi4py is installed
 
 The moments of a kill depend on the machine, so a scenario that failed once may need `--repeat` to fail again. Full
 disks need a small file system of their own: the program starts itself in its own mount namespace, where Linux allows
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import random
 import shutil
@@ -43,6 +45,8 @@ from training_process import ENVIRONMENT, PROGRAM, remains  # noqa: E402
 
 DISK_MEGABYTES = 24
 IN_NAMESPACE = "SOAK_IN_MOUNT_NAMESPACE"
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+MPIEXEC = MPIEXEC if importlib.util.find_spec("mpi4py") else None
 SECONDS = 120  # time limit of any process
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
@@ -51,13 +55,14 @@ class Failed(Exception):
     """A run that did not behave as it must."""
 
 
-def start(words: Sequence[str], **faults: str) -> subprocess.Popen[str]:
+def start(words: Sequence[str], processes: int = 1, **faults: str) -> subprocess.Popen[str]:
+    shared = [str(MPIEXEC), "-n", str(processes)] if processes > 1 and MPIEXEC else []
     environment = ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "error"} | faults
     if faults:
         environment["PYTHONPATH"] = os.pathsep.join([str(HERE / "faults"), environment["PYTHONPATH"]])
     # Standard output goes to the null device: a run that nobody reads would wait once a pipe is full.
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*PROGRAM, *words], text=True, env=environment, **pipes)
+    return subprocess.Popen([*shared, *PROGRAM, *words], text=True, env=environment, **pipes)
 
 
 def wait_for(process: subprocess.Popen[str], allowed: Sequence[int]) -> tuple[int, str]:
@@ -74,9 +79,23 @@ def wait_for(process: subprocess.Popen[str], allowed: Sequence[int]) -> tuple[in
     return code, errors
 
 
-def finish(words: Sequence[str]) -> None:
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The ids of the training processes that an mpiexec has started."""
+    below = {process.pid}
+    found = []
+    for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda entry: int(entry.name)):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in below:
+                below.add(int(entry.name))
+                if b"PMI_RANK=" in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def finish(words: Sequence[str], processes: int = 1) -> None:
     """Run to the end, which must succeed and print nothing to stderr. Raises: Failed"""
-    _, errors = wait_for(start(words), [0])
+    _, errors = wait_for(start(words, processes), [0])
     if errors:
         raise Failed(f"{words}: {errors}")
 
@@ -94,6 +113,9 @@ class Disturbed:
 
     def disturb(self) -> str:
         """One random disturbance; returns its name."""
+        if self.scenario.processes > 1 and MPIEXEC:
+            self.worker()
+            return "worker"
         names = ["kill", "kill", "kill", "pause", "slow disk", "wrong clock", "two at once"]
         name = self.dice.choice([*names, "full disk"] if self.own_disk else names)
         getattr(self, name.replace(" ", "_"))()
@@ -112,6 +134,19 @@ class Disturbed:
             process.send_signal(signum)
         # Ended before, saved and ended, or killed while it started, when nothing is to be saved.
         wait_for(process, [0, 128 + signum, -signum])
+
+    def worker(self) -> None:
+        """The others must end as well. What mpiexec says about that, and its exit code, are its own."""
+        process = start(self.words(), self.scenario.processes)
+        self._wait_for_moment(process)
+        if found := workers(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.dice.choice(found), self.dice.choice([signal.SIGKILL, signal.SIGTERM]))
+        try:
+            process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Failed("the other process did not end after one was killed") from None
 
     def pause(self) -> None:
         process = start(self.words())
@@ -172,11 +207,11 @@ def check_scenario(seed: int, folder: Path, own_disk: bool) -> tuple[Scenario, l
     whole, hostile = folder / "undisturbed", folder / "disturbed"
     whole.mkdir()
     hostile.mkdir()
-    finish(scenario.begin(whole / "run"))
+    finish(scenario.begin(whole / "run"), scenario.processes)
     with small_disk(hostile) if own_disk else contextlib.nullcontext():
         run = Disturbed(scenario, hostile, dice, own_disk)
         done = [run.disturb() for _ in range(dice.randint(2, 6))]
-        finish(run.words())
+        finish(run.words(), scenario.processes)
         expected, found = remains(whole), remains(hostile)
         different = [name for name in expected if expected[name] != found[name]]
         if different:
@@ -219,6 +254,8 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=1, help="run each scenario N times (default: 1)")
     arguments = parser.parse_args()
     own_disk = enter_mount_namespace()
+    if MPIEXEC is None:
+        print("mpi4py or mpiexec is not installed: no run is shared by two processes")
     end, seed, disturbances, kinds = time.monotonic() + 60 * arguments.minutes, arguments.seed, Counter(), Counter()
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as name:
