@@ -210,3 +210,9 @@ def test_a_query_of_two_axes_is_one_head() -> None:
     query, keys = Tensor(np.ones((3, 4))), Tensor(np.ones((2, 3, 4)))
     with pytest.raises(ShapeError, match="multiple of the key's"):
         scaled_dot_product_attention(query, keys, keys)
+
+
+def test_queries_without_a_key_give_zeros_under_a_float_mask() -> None:
+    query, nothing = Tensor(np.full((2, 3), 1e3)), Tensor(np.ones((0, 3)))
+    out = scaled_dot_product_attention(query, nothing, nothing, attn_mask=Tensor(np.zeros((2, 0))))
+    assert out.data.tolist() == [[0.0] * 3] * 2

@@ -137,3 +137,10 @@ def test_small_and_missing_gradients_have_small_norms(norm_type: float) -> None:
     assert clip_grad_norm_([weight], 1.0, norm_type) == 0.0
     weight.grad = np.array([0.25])
     assert clip_grad_norm_([weight], 1.0, norm_type) == 0.25
+
+
+def test_the_factor_is_pytorchs_for_tiny_norms_too() -> None:
+    weight = Tensor([0.0], requires_grad=True)
+    weight.grad = np.array([5e-6])
+    clip_grad_norm_([weight], 1e-6)
+    np.testing.assert_allclose(weight.grad, 5e-6 * 1e-6 / (5e-6 + 1e-6))

@@ -61,3 +61,7 @@ def test_one_cycle_of_a_rise_of_one_step_begins_at_the_peak() -> None:
 
 def test_the_least_numbers_that_one_cycle_takes() -> None:
     assert one_cycle(2.0, 1, initial_divisor=1, final_divisor=1)(0) == 2.0
+
+
+def test_a_minimum_equal_to_the_peak_is_a_constant_rate() -> None:
+    assert linear(1.0, 0, 5, minimum=1.0)(3) == warmup_stable_decay(1.0, 0, 5, 2, minimum=1.0)(4) == 1.0

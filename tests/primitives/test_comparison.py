@@ -148,3 +148,10 @@ def test_a_bound_must_broadcast_to_x() -> None:
     for bound in (Tensor([1.0, 2.0, 3.0]), Tensor(np.ones((2, 1)))):
         with pytest.raises(ShapeError, match="must broadcast"):
             Tensor([1.0, 2.0]).clip(bound, None)
+
+
+def test_a_complex_value_fills_a_complex_tensor_alone() -> None:
+    mask = np.array([True, False])
+    assert Tensor(np.array([1.0, 2.0], complex)).masked_fill(mask, 1j).data.tolist() == [1j, 2.0]
+    with pytest.raises(DTypeError, match="must be real"):
+        Tensor([1.0, 2.0]).masked_fill(mask, 1j)
