@@ -6,5 +6,7 @@ FOUND: list[tuple[str, bytes]] = [
     ("metrics", b'{"step": "' + LONG + b'"}\n'),
     ("own_tokenizer", b'{"version": 1, "kind": "char", "characters": ["' + LONG + b'"], "special_tokens": []}'),
     ("own_tokenizer", b'{"version": 1, "kind": "words", "words": [" ' + LONG + b'"]}'),
+    ("tsv", b'"' + LONG + b'"'),
+    ("csv", b"a," * 3000 + b"b"),
     ("run_config", b'{"version": 1, "model_type": "gpt", "model": {"' + LONG + b'": 1}}'),
 ]

@@ -12,6 +12,7 @@ from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.files import read_rows
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.random import pandas_sample_order
 
 
@@ -44,8 +45,8 @@ def read_labelled_texts(
         for name in (text_column, label_column):
             if header.count(name) != 1:
                 raise DataError(
-                    f"{os.fspath(path)}: the first row must name the column {name!r} once; it names "
-                    f"{', '.join(map(repr, header))}: give column numbers (from 0) if it is no header"
+                    f"{os.fspath(path)}: the first row must name the column {shown(name)} once; it names "
+                    f"{', '.join(map(shown, header[:5]))}: give column numbers (from 0) if it is no header"
                 )
         text_column, label_column = header.index(text_column), header.index(label_column)
     elif not (_is_column_number(text_column) and _is_column_number(label_column)):
