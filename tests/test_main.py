@@ -35,3 +35,12 @@ def test_ctrl_c_while_modules_are_imported_prints_no_traceback(module: str) -> N
     )
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_standard_output_is_one_line_of_error() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(tinygrad_llm.__file__).parents[1])}
+    command = f"{sys.executable} -m tinygrad_llm generate --model no-such-run >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("generate: standard output is closed; send it to a file, a pipe or /dev/null")

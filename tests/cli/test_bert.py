@@ -85,7 +85,7 @@ def test_arguments_and_lines_of_stdin_are_filled_alike(
     [
         (["train", "--data", "{folder}"], "it is a folder"),
         (["train", "--data", "{folder}/none"], "there is none of that name"),
-        (["train", "--data", "{data}", "--context-length", "100000"], "needs at least"),
+        (["train", "--data", "{data}", "--context-length", "100000"], "--context-length 100000 needs more than"),
         (["train", "--data", "{data}", "--context-length", "2"], "--context-length must be an integer of at least 3"),
         (["train", "--mask-share", "0"], "--mask-share must be a number in (0, 1]; got 0.0"),
         (["train", "--mask-share", "nan"], "--mask-share must be a number in (0, 1]; got nan"),

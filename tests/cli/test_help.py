@@ -29,3 +29,9 @@ def test_the_help_tells_defaults_that_say_something(parser: Parser) -> None:
 def test_a_default_of_0_is_told() -> None:
     (page,) = (parser.format_help() for parser in PARSERS if parser.prog.endswith("tinygrad-llm train"))
     assert "0: only after the last (default: 0)" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)
+def test_each_page_fits_80_columns(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in parser.format_help().splitlines() if len(line) > 80] == []

@@ -245,7 +245,7 @@ def test_a_sample_is_stated(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     (folder / "long.txt").write_text(TEXT * 400)
     data = ["--data", folder / "long.txt", "--vocab-size", "270", *SMALL]
     code, said, _ = train(capsys, *data, "--vocab-sample", "0.25", "--out", folder / "run")
-    assert code == 0 and "on a sample of 0.25 of 1 MB, spread evenly over the training part ..." in said
+    assert code == 0 and "on a sample of 0.25 of " in said and " MB, spread evenly over the training part ..." in said
 
 
 def test_misuse_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(
         printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signum, "")
     logged = len(remains(folder)["log"])
-    assert f"interrupted; saved after step {logged}." in printed
+    assert f"interrupted; saved after step {logged}\n" in printed
     assert f"continuing after step {logged}" in finish(training(folder))
     assert remains(folder) == undisturbed
 

@@ -95,6 +95,9 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
     _expect_valid_text(page, arguments)
     if (launch := find_launch()) and launch.size > 1 and arguments.command not in SHARED_COMMANDS:
         page.error(f"{arguments.command} is work for one process; start it without mpiexec, which is for `train`")
+    if sys.stdout is None:  # `>&-`: what is opened next would be written to in its place
+        print(f"{page.prog}: standard output is closed; send it to a file, a pipe or /dev/null", file=sys.stderr)
+        return 1
     import numpy as np
 
     loaded()

@@ -22,7 +22,7 @@ from tinygrad_llm.data import (
     read_text,
     train_validation_split,
 )
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.generate import fill_masks
 from tinygrad_llm.models import Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
@@ -87,6 +87,11 @@ def prepare_job(
     model.begin_with_frequencies(train_ids)
     root, frame = Generator(settings.seed), tokenizer.framed([])
     window = config.context_length - len(frame)
+    if min(len(train_ids), len(validation_ids)) <= window:
+        raise DataError(
+            f"--context-length {config.context_length} needs more than {window} tokens in each part of the text; got "
+            f"{len(train_ids):,} for training and {len(validation_ids):,} for validation: use a longer text"
+        )
     windows = WindowLoader(train_ids, window, settings.batch_size, root.spawn("shuffling"))
     expect_batch(config, windows.rows_per_batch)
     plain = WindowBatches(validation_ids, window, settings.batch_size)

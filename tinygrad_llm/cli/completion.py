@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from tinygrad_llm.cli.parser import Parser
 
 SHELLS = ("bash", "zsh", "fish")
-HOW = """To use it now and in new shells:
+HOW = """To use it in new shells:
   bash: echo 'eval "$(tinygrad-llm completion bash)"' >> ~/.bashrc
   zsh:  echo 'eval "$(tinygrad-llm completion zsh)"' >> ~/.zshrc
-  fish: tinygrad-llm completion fish > ~/.config/fish/completions/tinygrad-llm.fish"""
+  fish: tinygrad-llm completion fish \\
+            > ~/.config/fish/completions/tinygrad-llm.fish"""
 
 # In bash and zsh: the longest known page that the words name, then what may follow the previous word.
 BASH = """_tinygrad_llm() {{

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinygrad_llm.interop import GPT2_SIZES, download_gpt2
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.hints import command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = download_gpt2(arguments.size, arguments.out, progress)
     status.say(f"{arguments.size} is in {folder}, every file checked by its sha256")
-    status.say(f"make a run of it: tinygrad-llm import --from {folder} --out runs/{arguments.size}")
+    status.hint("make a run of it", command("import", "--from", folder, "--out", f"runs/{arguments.size}"))
     return 0

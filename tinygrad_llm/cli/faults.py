@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.hints import command
 from tinygrad_llm.study.formatting import format_count, terminal_width, text_width, wrap
 from tinygrad_llm.train import StatusLine
 from tinygrad_llm.verify.checks import CHECKS, claim, run_check
@@ -83,8 +84,8 @@ def _list() -> None:
     print("\nThe checks and their claims:")
     for name in CHECKS:
         _print_row(name, claim(name))
-    print("\nOne mistake in full:  tinygrad-llm faults mask-forgotten")
-    print("A hidden one:         tinygrad-llm faults --blind")
+    print(f"\nOne mistake in full:  {command('faults', 'mask-forgotten')}")
+    print(f"A hidden one:         {command('faults', '--blind')}")
 
 
 def _show(fault: Fault, steps: int) -> int:
@@ -207,7 +208,7 @@ class _Hunt:
     def _leave(self) -> None:
         steps = f" --steps {self.steps}" if self.steps != STEPS else ""
         print("The mistake stays hidden. To continue with the same one:")
-        print(f"  tinygrad-llm faults --blind --seed {self.seed}{steps}")
+        print(f"  {command('faults', '--blind', '--seed', self.seed)}{steps}")
 
 
 def _next_word() -> str:

@@ -14,6 +14,7 @@ from tinygrad_llm.cli.suggestions import did_you_mean
 from tinygrad_llm.terminal import columns
 from tinygrad_llm.train.parallel.launch import find_launch
 
+MOST_FLAGS_IN_USAGE = 8
 WIDEST_PAGE = 120  # columns: longer lines are hard to read
 
 
@@ -22,6 +23,23 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
     def __init__(self, prog: str, **more: Any) -> None:
         super().__init__(prog, width=min(columns(), WIDEST_PAGE) - 2, **more)
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        """The usage in one line: flags that may be left out are not listed where there are many."""
+        optional = [action for action in actions if action.option_strings and not action.required]
+        if usage is None and len(optional) > MOST_FLAGS_IN_USAGE:
+            flags = [action for action in actions if action.option_strings and action.required]
+            words = [f"{flag.option_strings[-1]} {self._format_args(flag, flag.dest.upper())}" for flag in flags]
+            words += [self._format_args(one, one.dest) for one in actions if not one.option_strings]
+            usage = " ".join(["%(prog)s", "[FLAG ...]", *words])
+        super().add_usage(usage, actions, groups, prefix)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """As argparse's, but subcommands count with their indentation, so that the longest has its help beside it."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction) and action.help is not argparse.SUPPRESS:
+            longest = max((len(name) for name in action.choices), default=0)
+            self._action_max_length = max(self._action_max_length, longest + 4)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         silent = action.default is None or action.default is False or action.default in ("", [])

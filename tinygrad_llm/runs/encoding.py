@@ -109,7 +109,7 @@ def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLi
         try:
             _encode(writer, text, tokenizer, status)
         except KeyboardInterrupt:
-            mega = f"{writer.done.all.bytes / 1e6:,.0f} of {survey.bytes / 1e6:,.0f} MB"
+            mega = f"{writer.done.all.bytes / 1e6:,.3g} of {survey.bytes / 1e6:,.3g} MB"
             status.say(f"interrupted; {mega} are encoded and kept in {file.path}: the same command goes on from there")
             raise
         unchanged = writer.done.text_sha256 == survey.sha256

@@ -153,8 +153,11 @@ class LifeCycle:
             for notice in folder.restore(trainer):
                 self.status.say(notice)
             if trainer.step >= trainer.settings.steps and training.report.is_complete():
-                steps = f"{trainer.step:,} of {trainer.settings.steps:,} steps"
-                self.status.say(f"the run in {out} is finished: {steps}; --steps extends it")
+                done, steps = trainer.step, trainer.settings.steps
+                words = (
+                    f"{done:,} of {steps:,} steps" if done == steps else f"{done:,} steps, more than --steps {steps:,}"
+                )
+                self.status.say(f"the run in {out} is finished: {words}; --steps extends it")
                 self.communicator.broadcast(STOP)
                 return 0
             folder.update_config(training.plan.to_config())

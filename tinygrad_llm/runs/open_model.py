@@ -8,6 +8,7 @@ from typing import Any
 from tinygrad_llm.architectures import architecture_of, taken_by
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs import load
+from tinygrad_llm.runs.hints import command as command_line
 from tinygrad_llm.text import Tokenizer
 
 
@@ -27,5 +28,5 @@ def expect_taken(model: Any, command: str, path: str | Path) -> None:
     if held not in takes:
         raise ConfigError(
             f"--model must be {' or '.join(one.words for one in takes)}; {path} holds {held.words}: "
-            f"`tinygrad-llm {takes[0].command}` makes {takes[0].words}"
+            f"`{command_line(*takes[0].command.split())}` makes {takes[0].words}"
         )

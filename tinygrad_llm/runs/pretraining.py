@@ -134,6 +134,12 @@ class Pretraining:
         settings = plan.training
         model: Any = architecture.begin(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
+        for part, ids in (("training", encoded.train), ("validation", encoded.validation)):
+            if len(ids) <= config.context_length:
+                raise DataError(
+                    f"--context-length {config.context_length} needs a text of more than so many {part} tokens; got "
+                    f"{len(ids):,}: use a longer text or a smaller --context-length"
+                )
         loader = WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling)
         expect_batch(config, loader.rows_per_batch)
         sampler = Sampler(tokenizer, status)
@@ -219,7 +225,7 @@ def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> 
     whole = text.survey.bytes * split / text.survey.characters
     part = f"{split:,} characters"
     if sample < whole:
-        part = f"a sample of {sample / 1e6:,.4g} of {whole / 1e6:,.0f} MB, spread evenly over the training part"
+        part = f"a sample of {sample / 1e6:,.3g} of {whole / 1e6:,.3g} MB, spread evenly over the training part"
     status.say(f"training a BPE tokenizer of {size:,} tokens on {part} ...")
 
     def progress(done: int, total: int) -> None:

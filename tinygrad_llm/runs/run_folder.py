@@ -52,6 +52,7 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
+from tinygrad_llm.runs.not_a_run import import_hint, is_huggingface, why_no_run
 from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.train.evaluation import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
@@ -256,9 +257,10 @@ class RunFolder(Callback):
 def read_config(path: Path) -> dict[str, Any]:
     """The config.json of a run folder. Raises: DataError where there is none, CheckpointError for another file"""
     if not os.path.isfile(path / CONFIG):  # False also for a name that is too long
-        name = short_path(path)
-        raise DataError(f"{name} is no run folder: it has no {CONFIG}; make one with `tinygrad-llm train --out {name}`")
+        raise DataError(why_no_run(path, short_path(path)))
     config = read_json(path / CONFIG)
+    if is_huggingface(config):
+        raise DataError(import_hint(path))
     expected = {"version": int, "model_type": str, "model": dict}
     if not isinstance(config, dict) or any(not isinstance(config.get(name), kind) for name, kind in expected.items()):
         raise CheckpointError(f"{path / CONFIG}: must be the config that a run wrote (version, model_type, model, ...)")
