@@ -370,6 +370,21 @@ with torch.no_grad():
     w -= 0.1 * w.grad
 print(w)
 ---
+w = torch.nn.Parameter(torch.ones(2, 2))
+print(w.data, w.data.shape, w.data.size(0), isinstance(w.data, torch.Tensor))
+w.data.copy_(torch.zeros(2, 2))
+print(w)
+w.data = torch.full((2, 2), 3.0)
+(w * w).sum().backward()
+w.data -= 0.1 * w.grad
+w.data.add_(w.grad, alpha=-0.1)
+print(w, w.data.norm(), torch.sum(w.data, dim=0), w.data.abs().mean(), w.data.t())
+torch.manual_seed(1)
+w.data.normal_(mean=0.0, std=0.02)
+x = torch.tensor(w.data)
+x[0] = 0
+print(w.data, x)
+---
 w = torch.tensor([2.0, 3.0], requires_grad=True)
 x = (w * 2).unsqueeze_(0)
 x.squeeze_(0).cumprod(0).log2().sum().backward()

@@ -248,6 +248,13 @@ def test_grad_leaves_every_gradient_as_it_was() -> None:
         grad((v * 2).sum(), w)
 
 
+def test_what_numpy_computes_with_the_data_is_a_plain_array() -> None:
+    x = torch.ones(2)
+    assert type(x.data * 2) is np.ndarray
+    assert type(x.data.sum()) is np.float32
+    assert x.data is x.data
+
+
 def test_a_gradient_is_an_array_and_answers_like_a_tensor() -> None:
     w = torch.ones(2, requires_grad=True)
     (w * torch.tensor([1.0, -3.0])).sum().backward()

@@ -14,9 +14,9 @@ ones are nearest.
 >>> layer(torch.ones(1, 3))
 tensor([[-0.9227, -0.3100]], grad_fn=<AddmmBackward0>)
 
-What is not PyTorch's: everything is computed on the CPU; bfloat16 becomes float32, with a warning; `x.data` is a NumPy
-array; gradients of gradients are not recorded; files are safetensors, and a pickle is refused. No other part of the
-package knows this one, and importing it changes nothing elsewhere.
+What is not PyTorch's: everything is computed on the CPU; bfloat16 becomes float32, with a warning; `x.data` is an array
+that prints as a Tensor and has its methods; gradients of gradients are not recorded; files are safetensors, and a
+pickle is refused. No other part of the package knows this one, and importing it changes nothing elsewhere.
 """
 
 from __future__ import annotations

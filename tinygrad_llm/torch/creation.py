@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_llm.errors import DTypeError
 from tinygrad_llm.random import default_generator
-from tinygrad_llm.torch.tensor import EngineTensor, Tensor, sizes_of, tensor
+from tinygrad_llm.torch.tensor import EngineTensor, Tensor, as_torch, sizes_of, tensor
 from tinygrad_llm.torch.types import as_dtype, expect_cpu
 
 
@@ -79,8 +79,8 @@ def from_numpy(array: Any) -> Tensor:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A Tensor of `data`, of the same memory where it is an array or Tensor of that dtype."""
     expect_cpu(device)
-    if isinstance(data, Tensor):
-        return data.to(dtype)
+    if isinstance(data, EngineTensor):
+        return as_torch(data).to(dtype)
     return Tensor(data, dtype=as_dtype(dtype)) if isinstance(data, np.ndarray) else tensor(data, dtype)
 
 

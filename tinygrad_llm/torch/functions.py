@@ -33,7 +33,7 @@ def as_function(name: str) -> Callable[..., Any]:
     """`f(input, ...)` for the method `input.f(...)`."""
 
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
-        x = input if isinstance(input, Tensor) else _as_this_wings(input)
+        x = _as_this_wings(input)
         return getattr(x, name)(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
@@ -42,7 +42,7 @@ def as_function(name: str) -> Callable[..., Any]:
 
 
 def _as_this_wings(x: Any) -> Tensor:
-    return as_torch(x) if isinstance(x, EngineTensor) else Tensor(x)
+    return as_torch(x) if isinstance(x, EngineTensor) else Tensor(np.asarray(x))
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:

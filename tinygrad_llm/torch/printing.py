@@ -72,7 +72,7 @@ def printed(array: Array, suffixes: list[str]) -> str:
     start, said = "tensor(", []
     usual = array.dtype in (np.float32, np.int64, np.bool_, np.complex64)
     if not array.size:
-        said += [f"size={array.shape}"] if array.ndim != 1 else []
+        said += [f"size={tuple(array.shape)}"] if array.ndim != 1 else []
         usual = array.dtype == np.float32  # nothing is printed that could tell an integer
         numbers = "[]"
     else:

@@ -4,8 +4,8 @@ The engine knows nothing of this class. It computes with its own Tensor, of whic
 its own. Each word of this wing (a method here, a function of `torch`, a module of `torch.nn`) calls the engine, then
 gives the result this class (`as_torch`). So a graph may hold both, and any function of the package takes either.
 
-Two things differ from PyTorch: `.data` is the NumPy array, and `.grad` is an array that answers like a Tensor
-(`Gradient`), since the engine and its optimizers read both.
+Two things differ from PyTorch: `.data` and `.grad` are arrays, since the engine and its optimizers read both. They
+print as Tensors and know a Tensor's methods (`Numbers`, `Gradient`); what NumPy computes with `.data` is plain arrays.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from tinygrad_llm.versions import mark_written
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+DATA: Any = EngineTensor.data  # the slot in which the engine keeps the numbers
+ARRAY_SHAPE: Any = np.ndarray.shape
 GRADIENT: Any = EngineTensor.grad  # the slot in which the engine keeps the array
 
 # What PyTorch calls an argument, and what the engine does.
@@ -90,10 +92,10 @@ class Count(int):
 
 
 class TensorType(type):
-    """The class of `torch.Tensor`, for which a gradient is one of its instances."""
+    """The class of `torch.Tensor`, for which `.data` and `.grad` are among its instances."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return super().__instancecheck__(instance) or (cls is Tensor and type(instance) is Gradient)
+        return super().__instancecheck__(instance) or (cls is Tensor and isinstance(instance, Numbers))
 
 
 class Tensor(EngineTensor, metaclass=TensorType):
@@ -103,6 +105,18 @@ class Tensor(EngineTensor, metaclass=TensorType):
     __hash__ = EngineTensor.__hash__
 
     # -- what it is
+
+    @property
+    def data(self) -> Any:
+        array = DATA.__get__(self)
+        if type(array) is not Numbers:
+            array = array.view(Numbers)
+            DATA.__set__(self, array)  # the same object at the next access
+        return array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        DATA.__set__(self, value.data if isinstance(value, EngineTensor) else value)
 
     @property
     def shape(self) -> Size:
@@ -560,24 +574,27 @@ for _name, _symbol in (("bitwise_and", "and"), ("logical_and", "and"), ("bitwise
 Tensor.logical_not = Tensor.__invert__
 
 
-class Gradient(np.ndarray[Any, np.dtype[Any]]):
-    """A gradient: an array for the engine and its optimizers, a Tensor for whoever asks it what a Tensor knows."""
+class Numbers(np.ndarray[Any, np.dtype[Any]]):
+    """What `.data` gives: an array for the engine, a Tensor of the same memory for what only a Tensor knows."""
 
     @property
     def data(self) -> Tensor:
         return Tensor(np.asarray(self))
 
-    def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        return found if isinstance(found, np.ndarray) else np.asarray(found).view(Gradient)  # a number: 0-d
+    @property
+    def shape(self) -> Size:
+        return Size(ARRAY_SHAPE.__get__(self))
+
+    @property
+    def size(self) -> Any:
+        shape = ARRAY_SHAPE.__get__(self)
+        count = Count(math.prod(shape))
+        count.shape = shape
+        return count
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        return array.view(Gradient)
-
-    def view(self, *shape: Any) -> Any:
-        """PyTorch's `view(2, -1)`, or NumPy's `view(type)`."""
-        is_shape = bool(shape) and all(isinstance(one, int | tuple | list) for one in shape)
-        return self.data.view(*shape) if is_shape else super().view(*shape)
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
 
     def __repr__(self) -> str:
         return repr(self.data)
@@ -591,8 +608,20 @@ class Gradient(np.ndarray[Any, np.dtype[Any]]):
         return getattr(self.data, name)
 
 
-def _told(name: str) -> Any:
-    return property(lambda self: getattr(self.data, name))
+class Gradient(Numbers):
+    """A gradient, and whatever is computed with it: an array that answers as a Tensor wherever the two differ."""
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return found if isinstance(found, np.ndarray) else np.asarray(found).view(Gradient)  # a number: 0-d
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array.view(Gradient)
+
+    def view(self, *shape: Any) -> Any:
+        """PyTorch's `view(2, -1)`, or NumPy's `view(type)`."""
+        is_shape = bool(shape) and all(isinstance(one, int | tuple | list) for one in shape)
+        return self.data.view(*shape) if is_shape else super().view(*shape)
 
 
 def _delegated(name: str) -> Callable[..., Any]:
@@ -608,8 +637,6 @@ _DELEGATED += ["argmin", "argsort", "cumsum", "diagonal", "dot", "nonzero", "pro
 _DELEGATED += ["transpose"]
 for _name in _DELEGATED:
     setattr(Gradient, _name, _delegated(_name))
-for _name in ("shape", "size"):
-    setattr(Gradient, _name, _told(_name))
 
 
 def write(target: EngineTensor, values: Any) -> None:
@@ -648,8 +675,6 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     expect_cpu(device)
     copied = data.data if isinstance(data, EngineTensor) else plain_list(data)
     result = Tensor(np.array(copied) if isinstance(copied, np.ndarray) else copied, dtype=as_dtype(dtype))
-    if result.data is copied:
-        result.data = result.data.copy()
     result.requires_grad = requires_grad
     return result
 
