@@ -223,7 +223,7 @@ def test_errors_are_raised_not_asserted() -> None:
 
 
 def test_the_core_stays_small() -> None:
-    for file, most in (("graph.py", 300), ("tensor.py", 165)):
+    for file, most in (("graph.py", 275), ("tensor.py", 185)):
         assert len((PACKAGE / file).read_text("utf-8").splitlines()) <= most, file
 
 
@@ -279,5 +279,5 @@ def test_the_tokenizers_interface_and_the_window_loader_load_nothing_else() -> N
     text, data = "tinygrad_llm.text", "tinygrad_llm.data"
     floor = {f"tinygrad_llm.{name}" for name in ("arrays", "errors", "lazy", "random")}
     assert loaded_by(f"{text}.tokenizer") - floor == {text, f"{text}.tokenizer", f"{text}.special_tokens"}
-    own = {f"{data}.{name}" for name in ("window_loader", "windows", "random_order", "mapped")}
+    own = {f"{data}.{name}" for name in ("window_loader", "windows", "mapped")}
     assert loaded_by(f"{data}.window_loader") - floor == {data, *own, "tinygrad_llm.checks"}

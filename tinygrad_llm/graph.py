@@ -236,7 +236,7 @@ def _go_back(node: Node, retain_graph: bool) -> None:
     gradients: Gradients = [None] * len(parents)
     if dy is not None and backward is not None:  # else everything after it returned None, and so does this
         if versions.last_write > node.order:
-            _expect_unchanged(node, backward)
+            versions.expect_unchanged(backward, node.order, node.name, node.arrays)
         dy.flags.writeable = False
         if node.retained is not None and (tensor := node.retained()) is not None:
             tensor.collect(dy)
@@ -250,20 +250,6 @@ def _go_back(node: Node, retain_graph: bool) -> None:
     qualname = "" if backward is None else backward.__qualname__
     del backward, dy  # the activations of this operation die here
     _deliver(qualname, parents, gradients)
-
-
-def _expect_unchanged(node: Node, backward: Backward) -> None:
-    """Raises GraphError if an array that the operation saved was written into after it was recorded."""
-    for name, array in versions.saved_arrays(backward):
-        if not versions.written_since(array, node.order):
-            continue
-        known = [i for i, one in enumerate(node.arrays) if one in (id(array), id(buffers.memory_owner(array)))]
-        which = f"`{name}`" if not known else "its result" if known[0] == len(node.parents) else f"operand {known[0]}"
-        raise GraphError(
-            f"backward: what `{node.name}` saved must stay as it was until its backward has run; {which}, of shape "
-            f"{array.shape}, was written in place after the forward; write into a copy (`x = x + y` in place of "
-            "`x += y`), or call backward before the write, such as an optimizer's step"
-        )
 
 
 def _deliver(qualname: str, parents: Sequence[Node | Variable | None], gradients: Gradients) -> None:

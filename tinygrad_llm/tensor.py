@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import primitives
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import TensorLike, class_of_results, is_grad_enabled, plain_tensor
@@ -20,7 +21,6 @@ from tinygrad_llm.primitives import (
     Elementwise,
     Joining,
     Matmul,
-    NumpyFunctions,
     Reduction,
     Shape,
     as_tensor,
@@ -36,7 +36,7 @@ from tinygrad_llm.variable import Variable
 
 
 @class_of_results
-class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape, NumpyFunctions):
+class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape):
     """An n-dimensional array that remembers how it was computed.
 
     `Tensor(data, requires_grad=False, dtype=None)` wraps `data` without copying a NumPy array. Python floats become
@@ -111,7 +111,23 @@ class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Sh
         other.collects_gradient = self.collects_gradient
         return other
 
+    # -- NumPy's functions on Tensors: see `primitives/numpy_functions.py`
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return primitives.numpy_functions.apply_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return primitives.numpy_functions.apply_function(function, inputs, options)
+
     # -- conversion
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad and is_grad_enabled():
+            raise GraphError(
+                f"a Tensor of shape {self.shape} that requires a gradient must not become an array unnoticed: the "
+                "gradient would be lost; ask for `x.data`, or leave the graph with `x.detach()` or no_grad()"
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     def numpy(self) -> Array:
         """The ndarray itself, not a copy."""

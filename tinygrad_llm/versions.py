@@ -20,6 +20,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.buffers import memory_owner
+from tinygrad_llm.errors import GraphError
 
 next_time = itertools.count(1).__next__
 last_write = 0  # the time of the latest write into any memory
@@ -71,6 +72,23 @@ def written_since(array: Array, time: int) -> bool:
         return True
     low, high = np.lib.array_utils.byte_bounds(array)
     return any(then > time and start < high and low < stop for (start, stop), then in writes.parts.items())
+
+
+def expect_unchanged(backward: Callable[..., Any], time: int, operation: str, ids: tuple[int, ...]) -> None:
+    """Raises GraphError if an array that `backward` saved was written into after `time`, when it was recorded.
+
+    `ids` are those of the arrays of the operands, and last of the result, so that the message can name the array.
+    """
+    for name, array in saved_arrays(backward):
+        if not written_since(array, time):
+            continue
+        known = [i for i, one in enumerate(ids) if one in (id(array), id(memory_owner(array)))]
+        which = f"`{name}`" if not known else "its result" if known[0] == len(ids) - 1 else f"operand {known[0]}"
+        raise GraphError(
+            f"backward: what `{operation}` saved must stay as it was until its backward has run; {which}, of shape "
+            f"{array.shape}, was written in place after the forward; write into a copy (`x = x + y` in place of "
+            "`x += y`), or call backward before the write, such as an optimizer's step"
+        )
 
 
 def saved_arrays(function: Callable[..., Any]) -> Iterator[tuple[str, Array]]:

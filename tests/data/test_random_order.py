@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_llm.data.random_order import LONGEST_LIST, RandomOrder, random_order
+from tinygrad_llm.data import RandomOrder, WindowLoader, window_loader
 from tinygrad_llm.random import Generator
 
 
@@ -48,7 +48,16 @@ def test_an_order_passes_tests_of_randomness(n: int) -> None:
     assert (order == other).sum() < 10
 
 
-def test_short_orders_are_those_of_pytorch() -> None:
-    np.testing.assert_array_equal(random_order(1000, Generator(5)), Generator(5).randperm(1000))
-    assert isinstance(random_order(LONGEST_LIST, Generator(5)), np.ndarray)
-    assert isinstance(random_order(LONGEST_LIST + 1, Generator(5)), RandomOrder)
+def test_a_window_loader_shuffles_few_windows_as_pytorch_does() -> None:
+    loader = WindowLoader(np.arange(1001), context_length=1, batch_size=1000, generator=Generator(5))
+    expected = Generator(5)
+    expected.randint(0, 1)  # the offset
+    np.testing.assert_array_equal(next(iter(loader))[0][:, 0], expected.randperm(1000))
+
+
+def test_a_window_loader_computes_the_order_of_many_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_loader, "LONGEST_LIST", 999)
+    loader = WindowLoader(np.arange(1001), context_length=1, batch_size=1000, generator=Generator(5))
+    expected = Generator(5)
+    expected.randint(0, 1)
+    np.testing.assert_array_equal(next(iter(loader))[0][:, 0], RandomOrder(1000, expected)[0:1000])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tinygrad_llm import Tensor, ops
 from tinygrad_llm.gradcheck import gradcheck
 from tinygrad_llm.ops import FUSED, composed_ops
-from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
+from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.verify.op_cases import CASES, Case
 from tinygrad_llm.verify.proof import TOLERANCES
 

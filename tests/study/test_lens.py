@@ -18,9 +18,9 @@ from tinygrad_llm.models import EncoderDecoder, Llama, LlamaConfig
 from tinygrad_llm.models.encoder_decoder import EncoderDecoderConfig
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.nn import attention
-from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.study import lens
+from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.text import CharTokenizer
 from tinygrad_llm.verify.model_cases import small_config
 

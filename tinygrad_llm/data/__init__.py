@@ -41,7 +41,9 @@ if TYPE_CHECKING:
         collate_preferences,
         read_preferences,
     )
+    from tinygrad_llm.data.random_order import RandomOrder
     from tinygrad_llm.data.rows import count_rows, take_rows
+    from tinygrad_llm.data.splitting import train_validation_split
     from tinygrad_llm.data.translation import (
         Pair,
         TranslationBatch,
@@ -51,11 +53,19 @@ if TYPE_CHECKING:
     )
     from tinygrad_llm.data.window_batches import WindowBatches
     from tinygrad_llm.data.window_loader import WindowLoader
-    from tinygrad_llm.data.windows import SlidingWindows, train_validation_split
+    from tinygrad_llm.data.windows import SlidingWindows
 
 __all__ = ["END_OF_TEXT_ID", "IGNORE_INDEX", "MASK", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader"]
 __all__ += ["IdFile", "IdWriter", "InstructionDataset", "LabelledText", "LongText", "MaskedLoader", "NumberPairs"]
-__all__ += ["Pair", "PreferenceBatch", "PreferenceDataset", "PromptStyle", "SlidingWindows", "TokenizedPreference"]
+__all__ += [
+    "Pair",
+    "PreferenceBatch",
+    "PreferenceDataset",
+    "PromptStyle",
+    "RandomOrder",
+    "SlidingWindows",
+    "TokenizedPreference",
+]
 __all__ += ["TokenizedRecord", "TranslationBatch", "TranslationDataset", "WindowBatches", "WindowLoader", "balance"]
 __all__ += ["collate", "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted"]
 __all__ += ["collate_translation", "count_rows", "english_words", "expand_paths", "fitting_records", "framed"]

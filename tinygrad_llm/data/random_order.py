@@ -1,4 +1,4 @@
-"""The numbers 0 .. n - 1 in random order: a list for small n, computed one by one for large n.
+"""The numbers 0 .. n - 1 in random order, computed one by one, for large n.
 
 A permutation as a list needs memory for every number, and a text of a billion characters has millions of windows. A
 permutation as a *function* of the position needs none: a small block cipher over 0 .. n - 1. A Feistel network (Luby
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.random import Generator
 
-LONGEST_LIST = 1 << 18  # numbers; shuffling a list of this length needs about 14 MB
 ROUNDS = 8  # 4 are enough where the halves are long (Luby and Rackoff); ours have 9 bits or more
 
 
@@ -55,11 +54,6 @@ class RandomOrder:
             else:
                 left = left ^ (_mix_bits(right + key) & self._masks[0])
         return (left << self._right_bits) | right
-
-
-def random_order(n: int, generator: Generator, longest_list: int = LONGEST_LIST) -> NDArray[np.int64] | RandomOrder:
-    """0 .. n - 1 in random order, for slicing: PyTorch's `randperm` up to `longest_list`, a `RandomOrder` beyond."""
-    return generator.randperm(n) if n <= longest_list else RandomOrder(n, generator)
 
 
 def _mix_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

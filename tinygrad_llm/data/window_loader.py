@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm import data
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.mapped import release_pages
-from tinygrad_llm.data.random_order import random_order
 from tinygrad_llm.data.windows import SlidingWindows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator, default_generator
+
+LONGEST_LIST = 1 << 18  # windows; shuffling a list of this length needs about 14 MB
 
 WindowBatch: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets
 
@@ -72,7 +74,9 @@ class WindowLoader:
         ids, width = self.windows.ids, self.context_length
         spare = ids.size - 1 - width  # 0 for a text of one window, which has no other offset
         offset = int(self.generator.randint(0, min(width, spare + 1)))
-        order = random_order((ids.size - 1 - offset) // width, self.generator)
+        count = (ids.size - 1 - offset) // width
+        is_short = count <= LONGEST_LIST
+        order = self.generator.randperm(count) if is_short else data.RandomOrder(count, self.generator)
         rows = min(self.batch_size, len(order))
         columns = np.arange(width + 1)
         while (self._batches + 1) * rows <= len(order):

@@ -1,14 +1,12 @@
 """Windows over one long sequence of token ids: the inputs and targets of a language model."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.errors import ConfigError, DataError, DTypeError, IdRangeError, ShapeError
-
-Sliceable = TypeVar("Sliceable", bound=Any)
+from tinygrad_llm.errors import DataError, DTypeError, IdRangeError, ShapeError
 
 
 class SlidingWindows:
@@ -54,19 +52,6 @@ class SlidingWindows:
         start = int(index) % count * self.stride
         window = np.array(self.ids[start : start + self.context_length + 1], np.int64)
         return window[:-1], window[1:]
-
-
-def train_validation_split(sequence: Sliceable, validation_fraction: float = 0.1) -> tuple[Sliceable, Sliceable]:
-    """The first part of a text, list or array for training, and its last `validation_fraction` for validation.
-
-    Nothing is shuffled: with neighbouring text in both parts, memorising one would lower the loss on the other.
-
-    Raises: ConfigError unless 0 <= validation_fraction < 1
-    """
-    if not 0 <= validation_fraction < 1:
-        raise ConfigError(f"validation_fraction must be in [0, 1); got {validation_fraction}")
-    cut = int((1 - validation_fraction) * len(sequence))
-    return sequence[:cut], sequence[cut:]
 
 
 def _count(name: str, value: Any) -> int:

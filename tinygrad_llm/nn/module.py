@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from tinygrad_llm import nn
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.errors import ConfigError, DTypeError, StateDictError
+from tinygrad_llm.errors import ConfigError, DTypeError
 from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.versions import mark_written
+
+if TYPE_CHECKING:
+    from tinygrad_llm.nn.loading import LoadResult
 
 M = TypeVar("M", bound="Module")
 T = TypeVar("T", bound=Tensor)
@@ -38,13 +41,6 @@ class Buffer(Tensor):
     """A Tensor of a module's state that is not trained, such as a table of positions."""
 
     __slots__ = ()
-
-
-class LoadResult(NamedTuple):
-    """The names that `load_state_dict(strict=False)` could not match."""
-
-    missing: list[str]
-    unexpected: list[str]
 
 
 class HookHandle:
@@ -124,7 +120,7 @@ class Module:
         """This module and all submodules, each once."""
         return (module for _, module in self.named_modules())
 
-    def _named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
+    def named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """Every attribute of class `kind` in the tree, under each of its names."""
         return self._named_tensors_below(kind, "", ())
 
@@ -139,7 +135,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, under its first name, even if several modules share it."""
-        return _each_once(self._named_tensors(Parameter))
+        return _each_once(self.named_tensors(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once."""
@@ -147,7 +143,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """Every buffer once, under its first name."""
-        return _each_once(self._named_tensors(Buffer))
+        return _each_once(self.named_tensors(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
         """Every buffer once."""
@@ -172,31 +168,7 @@ class Module:
         Raises: StateDictError listing the names that are missing or unexpected (if `strict`) or have another shape;
                 DTypeError for values that are not numbers
         """
-        by_name: dict[str, Tensor] = {}
-        by_name |= self._named_tensors(Parameter)
-        by_name |= self._named_tensors(Buffer)
-        unexpected = [name for name in state if name not in by_name]
-        matched = {name: (by_name[name], _as_array(value)) for name, value in state.items() if name in by_name}
-        found = {id(tensor) for tensor, _ in matched.values()}
-        missing = [name for name in self.state_dict() if id(by_name[name]) not in found]
-        problems = [
-            f"{name} must be {tensor.shape}; got {value.shape}"
-            for name, (tensor, value) in matched.items()
-            if value.shape != tensor.shape
-        ]
-        first: dict[int, str] = {}
-        for name, (tensor, value) in matched.items():
-            other = first.setdefault(id(tensor), name)
-            if other != name and not np.array_equal(matched[other][1], value, equal_nan=True):
-                problems.append(f"{other} and {name} are one shared parameter here; got two different arrays")
-        if strict:
-            problems += [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected]
-        if problems:
-            raise StateDictError(f"load_state_dict into {type(self).__name__}: " + "; ".join(problems))
-        for tensor, value in matched.values():
-            tensor.data[...] = value
-            mark_written(tensor.data)
-        return LoadResult(missing, unexpected)
+        return nn.loading.load_state_dict(self, state, strict)
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to None."""
@@ -258,13 +230,6 @@ class Module:
             return f"{type(self).__name__}({extra})"
         lines = "\n".join([extra, *children] if extra else children)
         return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
-
-
-def _as_array(value: Any) -> Array:
-    array = value.data if isinstance(value, Tensor) else np.asarray(value)
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"load_state_dict: values must be numbers; got {array.dtype}")
-    return array
 
 
 def _each_once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:

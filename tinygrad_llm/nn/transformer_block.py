@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_llm.graph import TensorLike
-from tinygrad_llm.nn.attention import AttentionCache
 from tinygrad_llm.nn.dropout import Dropout
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygrad_llm.nn.protocols import AttentionCache
 
 
 class TransformerBlock(Module):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
@@ -14,32 +11,12 @@ from tinygrad_llm.checks import expect_probability
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, is_grad_enabled, record_operation
 from tinygrad_llm.ops.attention_tiles import TiledAttention, backward_tiles, forward_tiles
-from tinygrad_llm.ops.dispatch import fuses, intercept, interceptable
+from tinygrad_llm.ops.dispatch import fuses, interceptable
 from tinygrad_llm.ops.dropout import dropout_scale
 from tinygrad_llm.ops.softmax import softmax_composed
 from tinygrad_llm.primitives.operands import as_float, as_tensor, unbroadcast
 from tinygrad_llm.random import Generator, default_generator
 from tinygrad_llm.tensor import Tensor
-
-
-@contextmanager
-def watch_attention_weights(watcher: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Call `watcher(weights)` in every attention of this thread; the attention goes on with the weights it returns.
-
-    The definition runs in place of the tiles, which never hold all weights at once. Of nested watchers the outermost
-    is called first.
-    """
-
-    def watch(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        result = call(*args, **kwargs)
-        return watcher(result) if op_name == attention_weights.__name__ else result
-
-    def run_attention_definition(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        is_attention = op_name == scaled_dot_product_attention.__name__
-        return (scaled_dot_product_attention_composed if is_attention else call)(*args, **kwargs)
-
-    with intercept(watch), intercept(run_attention_definition, replaces=True):
-        yield
 
 
 @interceptable

@@ -9,6 +9,8 @@ from tinygrad_llm.optim.clipping import clip_grad_norm_, grad_norm
 from tinygrad_llm.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
+    from tinygrad_llm.optim import norms as norms
+    from tinygrad_llm.optim import optimizer_state as optimizer_state
     from tinygrad_llm.optim.adam import Adam
     from tinygrad_llm.optim.more_schedules import linear, one_cycle, warmup_stable_decay
     from tinygrad_llm.optim.muon import Muon

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinygrad_llm import optim
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import AnomalyError, ConfigError
@@ -50,7 +51,7 @@ def clip_grad_norm_(
     if max_norm != math.inf:  # infinity is allowed: it only measures
         expect_number("clip_grad_norm_", "max_norm", max_norm)
     gradients = _gradients("clip_grad_norm_", parameters)
-    norm = _norm(gradients) if norm_type == 2 else _p_norm(gradients, norm_type)
+    norm = _norm(gradients) if norm_type == 2 else optim.norms.p_norm(gradients, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise AnomalyError(f"clip_grad_norm_: the norm of the gradients must be finite; got {norm}")
     factor = float(max_norm) / (norm + 1e-6)
@@ -72,35 +73,13 @@ def _norm(gradients: list[Array]) -> float:
     # BLAS's dot is one pass without a temporary. It adds up in the arrays' own precision, which loses four digits over
     # millions of float32 squares, so it gets pieces, and Python adds these up in float64.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        total = sum(_sum_of_squares(gradient) for gradient in gradients)
+        total = sum(sum_of_squares(gradient) for gradient in gradients)
     if 1e-30 < total < math.inf:
         return math.sqrt(total)
-    return _norm_of_extremes(gradients)
+    return optim.norms.norm_of_extremes(gradients)
 
 
-def _p_norm(gradients: list[Array], p: float) -> float:
-    if p != math.inf:
-        expect_number("clip_grad_norm_", "norm_type", p, low=1e-3)
-    sizes = [np.abs(gradient, dtype=np.float64) for gradient in gradients if gradient.size]
-    if p == math.inf:
-        return float(np.max([size.max() for size in sizes], initial=0.0))
-    return float(sum(float((size**p).sum()) for size in sizes) ** (1 / p))
-
-
-def _sum_of_squares(gradient: Array) -> float:
+def sum_of_squares(gradient: Array) -> float:
     flat = gradient.ravel(order="K")  # in the order of memory, a view for any dense layout
     pieces = (flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK))
     return sum([float(np.dot(piece, piece)) for piece in pieces])
-
-
-def _norm_of_extremes(gradients: list[Array]) -> float:
-    """The norm where squares overflow or vanish, as those of float32 do above 1e19 and below 1e-22.
-
-    Dividing by the largest magnitude first makes every square at most 1.
-    """
-    largest = max([float(np.abs(gradient).max()) for gradient in gradients if gradient.size], default=0.0)
-    if any(np.isnan(gradient).any() for gradient in gradients):
-        return math.nan
-    if largest == 0.0 or largest == math.inf:
-        return largest
-    return largest * math.sqrt(sum(_sum_of_squares(gradient.astype(np.float64) / largest) for gradient in gradients))

@@ -13,15 +13,15 @@ from tinygrad_llm.primitives.elementwise import Elementwise
 from tinygrad_llm.primitives.indexing import Indexing
 from tinygrad_llm.primitives.joining import Joining, cat, pad, split, stack
 from tinygrad_llm.primitives.matmul import Matmul
-from tinygrad_llm.primitives.numpy_functions import NumpyFunctions
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.primitives.reduction import Reduction
 from tinygrad_llm.primitives.shape import Shape
 
-if TYPE_CHECKING:  # loaded by the first call of erf or of the exact GELU
+if TYPE_CHECKING:  # loaded on first use: by erf and the exact GELU, and where NumPy's functions meet a Tensor
     from tinygrad_llm.functions import error_function as error_function
+    from tinygrad_llm.primitives import numpy_functions as numpy_functions
 
-__all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "NumpyFunctions", "Reduction"]
+__all__ = ["Arithmetic", "Comparison", "Elementwise", "Indexing", "Joining", "Matmul", "Reduction"]
 __all__ += ["Shape", "as_tensor", "cat", "maximum", "minimum", "pad", "split", "stack", "where"]
 
 __getattr__, __dir__ = lazy_imports(__name__)

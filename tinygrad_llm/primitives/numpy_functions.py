@@ -2,7 +2,7 @@
 
 A Tensor that needs a gradient never becomes an array without a word. Where a NumPy function has a counterpart here, the
 counterpart runs, and differentiates. Any other is refused for a Tensor that needs a gradient, with the way out; for all
-other Tensors it runs on their arrays.
+other Tensors it runs on their arrays. `Tensor.__array_ufunc__` and `Tensor.__array_function__` load this file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import GraphError
 from tinygrad_llm.graph import is_grad_enabled
 from tinygrad_llm.primitives.comparison import where
@@ -55,40 +54,28 @@ WITHOUT_GRADIENT |= {"array_equal", "allclose", "isclose", "argsort", "argmin", 
 WITHOUT_GRADIENT |= {"shares_memory", "array2string", "array_repr", "array_str", "isnan", "isfinite", "isinf", "sign"}
 
 
-class NumpyFunctions(Variable):
-    """The protocols by which NumPy hands its functions over: `__array_ufunc__`, `__array_function__`, `__array__`."""
+def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """`numpy.exp(x)` and the operators of arrays: `array * x`."""
+    if method == "__call__" and not options and ufunc.__name__ in METHODS:
+        first = beside(inputs[0], inputs[1]) if len(inputs) == 2 else as_tensor(inputs[0])
+        return getattr(first, METHODS[ufunc.__name__])(*inputs[1:])
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    return _on_arrays(name, getattr(ufunc, method), inputs, options)
 
-    __slots__ = ()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if self.requires_grad and is_grad_enabled():
-            raise GraphError(
-                f"a Tensor of shape {self.shape} that requires a gradient must not become an array unnoticed: the "
-                "gradient would be lost; ask for `x.data`, or leave the graph with `x.detach()` or no_grad()"
-            )
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """`numpy.exp(x)` and the operators of arrays: `array * x`."""
-        if method == "__call__" and not options and ufunc.__name__ in METHODS:
-            first = beside(inputs[0], inputs[1]) if len(inputs) == 2 else as_tensor(inputs[0])
-            return getattr(first, METHODS[ufunc.__name__])(*inputs[1:])
-        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        return _on_arrays(name, getattr(ufunc, method), inputs, options)
-
-    def __array_function__(self, function: Any, types: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """`numpy.concatenate([x, y])`, `numpy.sum(x)` and the others that are no ufuncs."""
-        name = function.__name__
-        options = {key: value for key, value in options.items() if value is not None}
-        if name in FUNCTIONS and (name != "where" or len(inputs) == 3):
-            return FUNCTIONS[name](*inputs, **options)
-        if name in METHODS and not options.keys() - {"axis", "keepdims", "shape"}:
-            return getattr(as_tensor(inputs[0]), METHODS[name])(*inputs[1:], **options)
-        if name == "transpose":
-            x = as_tensor(inputs[0])
-            axes = options.get("axes", inputs[1] if len(inputs) > 1 else None)
-            return x.T if axes is None else x.permute(*axes)
-        return _on_arrays(name, function, inputs, options)
+def apply_function(function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """`numpy.concatenate([x, y])`, `numpy.sum(x)` and the others that are no ufuncs."""
+    name = function.__name__
+    options = {key: value for key, value in options.items() if value is not None}
+    if name in FUNCTIONS and (name != "where" or len(inputs) == 3):
+        return FUNCTIONS[name](*inputs, **options)
+    if name in METHODS and not options.keys() - {"axis", "keepdims", "shape"}:
+        return getattr(as_tensor(inputs[0]), METHODS[name])(*inputs[1:], **options)
+    if name == "transpose":
+        x = as_tensor(inputs[0])
+        axes = options.get("axes", inputs[1] if len(inputs) > 1 else None)
+        return x.T if axes is None else x.permute(*axes)
+    return _on_arrays(name, function, inputs, options)
 
 
 def _on_arrays(name: str, function: Callable[..., Any], inputs: Any, options: dict[str, Any]) -> Any:

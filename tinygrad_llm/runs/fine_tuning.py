@@ -23,7 +23,7 @@ from tinygrad_llm.runs.plan import RunPlan, absolute
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.settings import Settings
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train.evaluation import Loss, language_model_loss
+from tinygrad_llm.train.batch_loss import Loss, language_model_loss
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import ResumableLoader, Trainer
 

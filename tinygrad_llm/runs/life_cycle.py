@@ -30,7 +30,7 @@ from tinygrad_llm.runs.plan import RunPlan, command_of
 from tinygrad_llm.runs.progress import ProgressLog, StatusLine, duration
 from tinygrad_llm.runs.run_folder import RunFolder
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train.evaluation import Batches, Loss, language_model_loss
+from tinygrad_llm.train.batch_loss import Batches, Loss, language_model_loss
 from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
 from tinygrad_llm.train.parallel.trainer import ParallelTrainer
 from tinygrad_llm.train.settings import TrainingSettings

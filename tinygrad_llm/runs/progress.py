@@ -8,7 +8,8 @@ from typing import Any
 
 from tinygrad_llm.runs.status_line import BAR_WIDTH, StatusLine, duration
 from tinygrad_llm.terminal import bar, columns, sparkline
-from tinygrad_llm.train.evaluation import language_model_loss, perplexity
+from tinygrad_llm.train.batch_loss import language_model_loss
+from tinygrad_llm.train.evaluation import perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 __all__ = ["ProgressLog", "StatusLine", "duration"]

@@ -54,7 +54,7 @@ from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.runs.not_a_run import import_hint, is_huggingface, why_no_run
 from tinygrad_llm.text import Tokenizer, load_tokenizer
-from tinygrad_llm.train.evaluation import language_model_loss
+from tinygrad_llm.train.batch_loss import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"

@@ -26,10 +26,10 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeError
 from tinygrad_llm.graph import TensorLike, enable_grad, no_grad
 from tinygrad_llm.nn import Module, MultiHeadAttention, MultiHeadLatentAttention
-from tinygrad_llm.ops.attention import watch_attention_weights
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.primitives.comparison import where
 from tinygrad_llm.primitives.operands import as_tensor
+from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.study.module_paths import module_paths, running_modules
 from tinygrad_llm.tensor import Tensor
 

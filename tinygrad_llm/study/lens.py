@@ -25,9 +25,10 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Module
-from tinygrad_llm.ops.attention import repeat_heads, watch_attention_weights
+from tinygrad_llm.ops.attention import repeat_heads
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.ops.dispatch import intercept
+from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer

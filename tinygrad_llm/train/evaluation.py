@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import no_grad
 from tinygrad_llm.nn import Module
-from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
-from tinygrad_llm.tensor import Tensor
-
-Loss: TypeAlias = Callable[[Any, Any], Tensor]
-
-
-class Batches(Protocol):
-    """A sequence of batches: a list of them, or `WindowBatches`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
-def language_model_loss(model: Any, batch: Any) -> Tensor:
-    """What the model's own `loss` makes of a batch, such as (inputs, targets). Units: nats per target."""
-    return model.loss(*batch)
-
-
-def count_targets(batch: Any) -> int:
-    """How many targets of a batch count: `num_targets` if it says so itself, else all of (inputs, targets) but -100."""
-    if hasattr(batch, "num_targets"):
-        return int(batch.num_targets)
-    return int(np.count_nonzero(np.asarray(batch[1]) != IGNORE_INDEX))
+from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
 
 
 @contextmanager

@@ -24,21 +24,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_llm import nn
+from tinygrad_llm import nn, train
 from tinygrad_llm.data.window_loader import WindowLoader
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm, schedules
 from tinygrad_llm.optim.schedules import Schedule, warmup_cosine
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train.evaluation import (
-    Batches,
-    Loss,
-    count_targets,
-    evaluate,
-    evenly_spaced,
-    language_model_loss,
-)
+from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
 from tinygrad_llm.train.settings import TrainingSettings
 
 # Ctrl-C, a system that shuts down or wants the machine for others, and a lost connection.
@@ -246,7 +239,7 @@ class Trainer:
 
     def evaluate(self, batches: int | None = None) -> float:
         """The loss on `batches` evenly spaced batches of the validation part. Units: nats per target."""
-        self.val_loss = evaluate(self.model, self._validation_batches(batches), self.loss)
+        self.val_loss = train.evaluate(self.model, self._validation_batches(batches), self.loss)
         return self.val_loss
 
     def _has_validation(self) -> bool:
@@ -255,7 +248,7 @@ class Trainer:
     def _validation_batches(self, count: int | None) -> list[Any]:
         if not self.validation:
             raise ConfigError("evaluate: this trainer was given no validation batches")
-        return evenly_spaced(self.validation, self.settings.eval_batches if count is None else count)
+        return train.evenly_spaced(self.validation, self.settings.eval_batches if count is None else count)
 
     def _checkpoint_due(self) -> None:
         for callback in self.callbacks:

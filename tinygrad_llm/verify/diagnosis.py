@@ -15,7 +15,8 @@ import numpy as np
 from tinygrad_llm.nn import Module
 from tinygrad_llm.optim import AdamW, clip_grad_norm_
 from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.train.evaluation import Loss, evaluating, language_model_loss
+from tinygrad_llm.train.batch_loss import Loss, language_model_loss
+from tinygrad_llm.train.evaluation import evaluating
 from tinygrad_llm.verify.finding import Finding
 
 LOSS_TOLERANCE = 0.5  # nats; an untrained GPT's loss differs from ln(vocabulary) by a few hundredths

@@ -118,7 +118,7 @@ class Module(nn.Module):
 
         They come module by module, the parameters of each before its buffers.
         """
-        every = self._named_tensors(EngineTensor)
+        every = self.named_tensors(EngineTensor)
         kept = [pair for pair in every if isinstance(pair[1], nn.Parameter | nn.Buffer)]
         named = [pair for pair in kept if not isinstance(pair[1], TemporaryBuffer)]
         modules: dict[str, int] = {}

@@ -16,7 +16,8 @@ from tinygrad_llm.data import count_rows, take_rows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train.evaluation import Batches, Loss, count_targets, evaluating, language_model_loss
+from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
+from tinygrad_llm.train.evaluation import evaluating
 from tinygrad_llm.train.parallel.communicator import Communicator, share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks

@@ -1,0 +1,33 @@
+"""The loss of a batch, and how many targets it is the mean of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
+from tinygrad_llm.tensor import Tensor
+
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+
+
+class Batches(Protocol):
+    """A sequence of batches: a list of them, or `WindowBatches`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def language_model_loss(model: Any, batch: Any) -> Tensor:
+    """What the model's own `loss` makes of a batch, such as (inputs, targets). Units: nats per target."""
+    return model.loss(*batch)
+
+
+def count_targets(batch: Any) -> int:
+    """How many targets of a batch count: `num_targets` if it says so itself, else all of (inputs, targets) but -100."""
+    if hasattr(batch, "num_targets"):
+        return int(batch.num_targets)
+    return int(np.count_nonzero(np.asarray(batch[1]) != IGNORE_INDEX))
