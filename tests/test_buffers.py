@@ -361,3 +361,15 @@ def test_free_blocks_are_kept_while_no_more_is_held_than_at_the_peak() -> None:
     kept.clear()
     small = large(ROWS // 4)
     assert held() == before + small.nbytes
+
+
+def test_a_block_of_one_and_a_half_times_the_bytes_is_used_again() -> None:
+    larger = large(ROWS * 3 // 2)
+    address = larger.ctypes.data
+    del larger
+    assert large(ROWS).ctypes.data == address
+
+
+def test_the_owner_of_pooled_memory_is_the_array_not_the_block() -> None:
+    x = large()
+    assert buffers.memory_owner(x) is x and buffers.memory_owner(x[1:].T) is x

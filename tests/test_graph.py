@@ -547,3 +547,16 @@ def test_a_gradient_that_overflows_gives_no_warning() -> None:
         x = Tensor(np.array(1e-30, np.float32), requires_grad=True)
         walk(x * 1e30 * 1e30)
         assert x.grad == np.inf
+
+
+def test_a_walk_after_one_that_failed_adds_into_no_borrowed_gradient() -> None:
+    x, w = Tensor([1.0, 2.0], requires_grad=True), Tensor([0.0, 0.0], requires_grad=True)
+    y = x * 2.0
+
+    def backward(dz: np.ndarray) -> Any:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        record_operation(y.data.copy(), (y,), backward).sum().backward(retain_graph=True)
+    (y * 3.0 + (y + w)).sum().backward()
+    assert x.grad.tolist() == [8.0, 8.0] and w.grad.tolist() == [1.0, 1.0]

@@ -10,7 +10,7 @@ import pytest
 
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
-from tinygrad_llm.optim import SGD, AdamW, Optimizer
+from tinygrad_llm.optim import SGD, Adam, AdamW, Optimizer
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:
@@ -254,3 +254,16 @@ def test_a_pair_whose_first_is_no_name_is_refused() -> None:
 def test_parameters_without_names_have_no_names_in_their_group() -> None:
     assert "param_names" not in AdamW([leaf(2)]).param_groups[0]
     assert AdamW([("a", leaf(2))]).param_groups[0]["param_names"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        (SGD, {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False, "dampening": 0.0}),
+        (Adam, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}),
+        (AdamW, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}),
+    ],
+)
+def test_the_defaults_are_pytorchs(kind: Any, defaults: dict[str, Any]) -> None:
+    group = kind([leaf(2)]).param_groups[0]
+    assert {name: group[name] for name in defaults} == defaults

@@ -155,3 +155,7 @@ def test_a_complex_value_fills_a_complex_tensor_alone() -> None:
     assert Tensor(np.array([1.0, 2.0], complex)).masked_fill(mask, 1j).data.tolist() == [1j, 2.0]
     with pytest.raises(DTypeError, match="must be real"):
         Tensor([1.0, 2.0]).masked_fill(mask, 1j)
+
+
+def test_a_fraction_as_the_bound_of_integers_stays_a_fraction() -> None:
+    assert Tensor([1, 2]).clip(Tensor(np.array(1.5)), None).data.tolist() == [1.5, 2.0]
