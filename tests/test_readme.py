@@ -7,7 +7,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
-from test_core import core_files
+from test_core import CORE, files
 
 from tinygrad_llm.cli import COMMANDS
 
@@ -85,7 +85,7 @@ def test_the_reading_path_has_twelve_stops_in_the_core() -> None:
     stops = re.findall(r"^(\d+)\. \[[^]]+\]\((\S+)\): \S.+\.$", README, re.MULTILINE)
     assert [int(number) for number, _ in stops] == list(range(1, len(stops) + 1))
     assert 10 <= len(stops) <= 14
-    outside = {path for _, path in stops if ROOT / path not in core_files()}
+    outside = {path for _, path in stops if ROOT / path not in files(CORE)}
     assert outside <= {"tinygrad_llm/text/tokenizer.py"}  # a GPT trains on ids; where they come from is shown too
 
 
