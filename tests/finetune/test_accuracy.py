@@ -17,12 +17,11 @@ def test_the_loss_is_the_same_and_right_answers_are_counted() -> None:
     answers = model(ids, lengths).data.argmax(axis=-1)
     batch = (ids, np.array([answers[0], answers[1], 1 - answers[2]]), lengths)
     loss = CountingLoss()
-    assert loss.figures(False) == []
+    assert loss.training_figure() == loss.validation_figure() == ""
     model.train()
     assert loss(model, batch).item() == classification_loss(model, batch).item()
-    assert loss.figures(False) == ["accuracy 66.7%"]
     with evaluating(model):
         loss(model, (ids[:2], answers[:2], lengths[:2]))
-    assert loss.figures(False) == ["accuracy 66.7%"]
-    assert loss.figures(True) == ["accuracy 66.7%", "validation accuracy 100.0%"]
-    assert loss.figures(True) == ["accuracy 66.7%"]
+    assert loss.training_figure() == "accuracy 66.7%"
+    assert loss.validation_figure() == "accuracy 100.0%"
+    assert loss.validation_figure() == ""

@@ -50,7 +50,7 @@ def test_items_are_counted_while_they_are_used() -> None:
     for item in status.track([1, 2, 3, 4], "evaluating"):
         status._shown = -100.0
         assert item
-    assert "evaluating ███████░░░░░░░ 2/4" in screen.getvalue()
+    assert "evaluating █████░░░░░ 2/4" in screen.getvalue()
     assert screen.getvalue().endswith(" \r")  # nothing of it is left
 
 
@@ -85,7 +85,7 @@ def test_the_line_of_a_training_fits_and_has_a_bar_and_a_curve() -> None:
         log.step_finished(FakeTrainer(), {"step": step, "train_loss": 8 - step / 10, **record})
     lines = screen.getvalue().split("\r")[1:]
     assert max(map(len, lines)) < 80
-    assert lines[-1].startswith("step    40/20000 ░░░░░░░░░░░░░░ | loss 5.200 (25 steps) █") and "left" in lines[-1]
+    assert lines[-1].startswith("step    40/20000 ░░░░░░░░░░ | loss 5.200 (25 steps) | █") and "left" in lines[-1]
     log.step_finished(FakeTrainer(), {"step": 41, "train_loss": 4.0, "val_loss": 4.0, **record})
     assert len(screen.getvalue().splitlines()[-1].split("\r")[-1].rstrip()) < 80
     log.finished(FakeTrainer())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,15 @@ class CountingLoss:
             self._evaluated.append((right, len(classes)))
         return cross_entropy(logits, classes)
 
-    def figures(self, evaluated: bool) -> list[str]:
-        """The accuracy of the latest training batches and, if `evaluated`, that of the evaluation since the last call
-        that asked for one."""
-        words = [f"accuracy {_share(list(self._trained)):.1%}"] if self._trained else []
-        if evaluated and self._evaluated:
-            words.append(f"validation accuracy {_share(self._evaluated):.1%}")
-        if evaluated:
-            self._evaluated = []
-        return words
+    def training_figure(self) -> str:
+        """The accuracy on the latest training batches, in words; "" before the first."""
+        return f"accuracy {_share(self._trained):.1%}" if self._trained else ""
+
+    def validation_figure(self) -> str:
+        """The accuracy of the evaluation since the last call, in words; "" where there was none."""
+        counts, self._evaluated = self._evaluated, []
+        return f"accuracy {_share(counts):.1%}" if counts else ""
 
 
-def _share(counts: list[tuple[int, int]]) -> float:
+def _share(counts: Collection[tuple[int, int]]) -> float:
     return sum(right for right, _ in counts) / max(sum(count for _, count in counts), 1)

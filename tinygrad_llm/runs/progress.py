@@ -15,7 +15,7 @@ from tinygrad_llm.train.trainer import Callback, Trainer
 __all__ = ["ProgressLog", "StatusLine", "duration"]
 
 RECENT = 25  # steps whose mean training loss is shown
-CURVE_WIDTH = 12  # characters of the curve in the status line
+CURVE_WIDTH = 10  # characters of the curve in the status line
 LEAST_FOR_A_CURVE = 8  # steps
 
 
@@ -23,8 +23,9 @@ class ProgressLog(Callback):
     """Prints step, losses, learning rate, gradient norm, speed and the time left.
 
     `loss` is the mean training loss of the last steps, whose number it tells. Perplexity is that of the validation
-    loss, where targets are tokens. A loss that counts right answers has `figures(evaluated)`, which are shown too. On a
-    terminal the figures that its width has no room for are left out, the least needed first.
+    loss, where targets are tokens. A loss that counts right answers has a `training_figure()` and a
+    `validation_figure()`, which are shown too. On a terminal the figures that its width has no room for are left out,
+    the least needed first.
     Units: losses in nats per target, perplexity in tokens.
     """
 
@@ -56,7 +57,7 @@ class ProgressLog(Callback):
                 self.status.say(curve.join(ends))
 
     def _line(self, trainer: Trainer, record: dict[str, Any], live: bool = False) -> str:
-        figures = self._figures(trainer, record, live)
+        figures = self._figures(trainer, record, live and self.status.on_terminal)
         if self.status.on_terminal:
             width = columns(self.status.stream) - 1
             while len(figures) > 1 and len(" | ".join(text for _, text in figures)) > width:
@@ -69,24 +70,24 @@ class ProgressLog(Callback):
         per_step = (time.monotonic() - self._started) / (record["step"] - self._first_step)
         step = f"step {record['step']:>{len(str(steps))}}/{steps}"
         loss = f"loss {sum(self._recent) / recent:.3f} ({recent} step{'s' * (recent > 1)})"
-        if live and self.status.on_terminal:
+        if live:
             step += f" {bar(record['step'] / max(steps, 1), BAR_WIDTH, self.status.stream)}"
-            if len(self._losses) >= LEAST_FOR_A_CURVE:
-                loss += f" {sparkline(self._losses, CURVE_WIDTH, self.status.stream)}".rstrip()
         figures = [(0, step), (1, loss)]
+        if live and len(self._losses) >= LEAST_FOR_A_CURVE:
+            figures.append((5, sparkline(self._losses, CURVE_WIDTH, self.status.stream)))
         of_tokens, validation = trainer.loss is language_model_loss, record.get("val_loss")
         if validation is not None:
             words = f"validation {validation:.3f}" + f" (perplexity {perplexity(validation):,.1f})" * of_tokens
-            figures.append((2, words))
+            right = getattr(trainer.loss, "validation_figure", str)()
+            figures.append((2, f"{words}, {right}" if right else words))
         elif "val_loss" in record:
             figures.append((2, "validation not finite"))
-        counted = getattr(trainer.loss, "figures", None)
-        if counted is not None:
-            figures += [(3, words) for words in counted("val_loss" in record)]
+        if right := getattr(trainer.loss, "training_figure", str)():
+            figures.append((3, right))
         return [
             *figures,
-            (6, f"lr {record['learning_rate']:.1e}"),
-            (7, f"grad norm {record['grad_norm']:.2f}"),
-            (5, f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s"),
+            (7, f"lr {record['learning_rate']:.1e}"),
+            (8, f"grad norm {record['grad_norm']:.2f}"),
+            (6, f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s"),
             (4, f"{duration((steps - record['step']) * per_step)} left"),
         ]

@@ -18,7 +18,7 @@ T = TypeVar("T")
 SECONDS_BETWEEN_RENEWALS = 0.2
 SECONDS_BETWEEN_LINES = 15.0  # where no terminal renews a line, say something at least this often
 SECONDS_OF_SILENCE = 2.0  # after which `working` says what is going on
-BAR_WIDTH = 14
+BAR_WIDTH = 10  # characters
 _BAR = re.compile("[█░]{3,}")
 
 
