@@ -188,6 +188,16 @@ def test_mistakes_are_one_line(theirs: Path, tmp_path: Path, capsys: pytest.Capt
     assert code == 2 and "imported" in line
 
 
+def test_an_error_of_the_system_is_told_in_words(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", "--from", str(theirs), "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    (tmp_path / "file").write_text("")
+    _, line = error_of(capsys, "export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "file" / "out"))
+    assert "Not a directory" in line and "Errno" not in line
+
+
 def test_a_download_without_network_says_so_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

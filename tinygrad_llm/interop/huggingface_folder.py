@@ -102,7 +102,8 @@ def save_huggingface(folder: str | os.PathLike[str], model: Pretrained, tokenize
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{folder}: must be a folder that can be written; {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{folder}: must be a folder that can be written; {reason}") from None
     try:
         expect_huggingface_tokenizer(tokenizer)
     except TokenizerError as error:

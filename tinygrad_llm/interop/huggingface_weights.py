@@ -195,7 +195,8 @@ def write_folder(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise CheckpointError(f"{folder}: cannot be made a folder: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{folder}: cannot be made a folder: {reason}") from None
     write_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
     if tokenizer is not None:
         write_huggingface_tokenizer(tokenizer, folder, settings["context_length"])

@@ -162,7 +162,7 @@ def load_text(name: str) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: must be UTF-8; byte {error.start} is not: is this the file {name!r} names?") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int], None] | None = None) -> Path:

@@ -138,7 +138,8 @@ def write_file(path: Path, content: str | bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: cannot be written: {reason}") from error
     with atomic_write(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return path
