@@ -57,3 +57,8 @@ def test_ids() -> None:
         checks.expect_ids("f", [[0, 3]], 3)
     with pytest.raises(DTypeError, match="f: ids must be integers; got float32"):
         checks.expect_ids("f", [1.5], 3)
+
+
+def test_a_boolean_is_no_count() -> None:
+    with pytest.raises(ConfigError, match="integer"):
+        checks.expect_count("f", "steps", True)

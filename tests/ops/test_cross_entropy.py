@@ -246,3 +246,7 @@ def test_a_saved_gradient_is_scaled_by_what_comes_back() -> None:
 def test_linear_cross_entropy_needs_a_class() -> None:
     with pytest.raises(ShapeError, match="at least one class"):
         linear_cross_entropy(Tensor(np.ones((2, 3))), Tensor(np.ones((0, 3))), np.array([-100, -100]))
+
+
+def test_no_targets_of_no_classes_have_a_loss_of_zero() -> None:
+    assert cross_entropy(Tensor(np.ones((0, 0))), np.zeros(0, int), reduction="sum").item() == 0.0

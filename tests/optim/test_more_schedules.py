@@ -65,3 +65,9 @@ def test_the_least_numbers_that_one_cycle_takes() -> None:
 
 def test_a_minimum_equal_to_the_peak_is_a_constant_rate() -> None:
     assert linear(1.0, 0, 5, minimum=1.0)(3) == warmup_stable_decay(1.0, 0, 5, 2, minimum=1.0)(4) == 1.0
+
+
+def test_one_cycle_in_straight_lines() -> None:
+    rate = one_cycle(1.0, 11, rising=0.5, shape="linear", initial_divisor=2.0, final_divisor=5.0)
+    assert [rate(step) for step in (0, 10)] == pytest.approx([0.5, 0.1])
+    assert rate(2) == pytest.approx(0.5 + 0.5 * 2 / 4.5) and rate(7) == pytest.approx(1 - 0.9 * 2.5 / 5.5)
