@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tiny_base import make_base
 from training_process import SIZES, TEXT
 
 from tinygrad_llm.cli import main
@@ -65,3 +66,17 @@ def test_the_text_is_given_once(text: Path, capsys: pytest.CaptureFixture[str]) 
     assert "give the text once: as FILE or as --data" in capsys.readouterr().err
     Path("run.toml").write_text("data = 'no/such/text'")
     assert main(["train", "text.txt", "--config", "run.toml", *SIZES, "--steps", "1"]) == 0
+
+
+def test_a_fine_tuning_is_repeated_too(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{label}\t{word} {number}\n" for number in range(20) for label, word in (("a", "x"), ("b", "y")))
+    Path("labelled.tsv").write_text("label\ttext\n" + rows)
+    make_base(Path("base"))
+    first = ["classify", "train", "--model", "base", "--data", "labelled.tsv", "--steps", "3", "--trainable", "head"]
+    assert main([*first, "--out", "runs/first"]) == 0
+    capsys.readouterr()
+    assert main(["show", "runs/first", "--config"]) == 0
+    Path("run.toml").write_text(capsys.readouterr().out)
+    assert main(["classify", "train", "--config", "run.toml", "--out", "runs/second"]) == 0
+    weights = [Path(f"runs/{name}/model.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]

@@ -18,9 +18,10 @@ from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.memory import BYTES_PER_PARAMETER
 from tinygrad_llm.runs.plan import FLAT_NAMES
 from tinygrad_llm.runs.summary import RunSummary, newest_run, summary_of
-from tinygrad_llm.study.formatting import format_bytes, format_count, format_shape
-from tinygrad_llm.terminal import columns, for_terminal, sparkline
+from tinygrad_llm.study.formatting import format_bytes, format_count, format_shape, wrap
+from tinygrad_llm.terminal import columns, for_terminal, is_terminal, sparkline
 
+LONG_VALUE = 40  # characters
 BLOCK = re.compile(r"\.\d+\.")  # the number of a layer in the name of a parameter
 
 
@@ -37,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.config:
         print(configuration_of(found), end="")
         return 0
+    width = columns() if is_terminal() else sys.maxsize
     for line in page_of(found):
-        print(for_terminal(line))
+        print(for_terminal("\n".join(wrap(line, width)) if len(line) > width else line))
     return 0
 
 
@@ -92,7 +94,9 @@ def settings_of(found: RunSummary) -> dict[str, dict[str, Any]]:
 
 def settings_table(settings: Mapping[str, Any]) -> Iterator[str]:
     """Settings as `name value`, in as many columns as the terminal has room for."""
-    cells = [f"{name} {value}" for name, value in settings.items() if not isinstance(value, dict | list)]
+    cells = [
+        f"{name} {value}" for name, value in settings.items() if value != "" and not isinstance(value, dict | list)
+    ]
     width = max([len(cell) for cell in cells if len(cell) <= 36] + [10]) + 2
     across = max(1, (columns() - 3) // width)
     line = ""
