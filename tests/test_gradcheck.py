@@ -40,7 +40,7 @@ def wrong_at_one(dx: np.ndarray) -> np.ndarray:
 
 
 BROKEN = {
-    "sign": (lambda dx: -dx, "the sign is turned round"),
+    "sign": (lambda dx: -dx, "the sign is reversed"),
     "factor": (lambda dx: 0.5 * dx, "it is 0.5 times what it should be"),
     "counted twice": (lambda dx: 2 * dx, "it is 2 times what it should be"),
     "transposed": (lambda dx: dx.T, "it is transposed"),
@@ -270,7 +270,7 @@ def test_the_report_prints_as_a_table() -> None:
     assert lines[1].split() == ["gradient", "of", "shape", "method", "cases", "absolute", "relative"]
     assert lines[2].startswith("input 0") and lines[2].endswith("WRONG")
     assert lines[3].startswith("input 1") and lines[3].endswith("ok")
-    assert "the sign is turned round" in lines[4]
+    assert "the sign is reversed" in lines[4]
     assert report.comparisons[0].worst_absolute > 0.1
     assert report.cases == 8
 

@@ -1,14 +1,14 @@
-"""Architectures: one record per kind of model, through which every command and every run folder knows it.
+"""Architectures: one record per kind of model. Commands and run folders know a model only through its record.
 
-    class, config, name and words     what config.json, `--architecture` and messages call it
+    class, config, name and words     its name in config.json, in `--architecture` and in messages
     commands                          which commands take such a model, and which one makes it
     presets                           named sizes
-    parameters                        how many numbers a model of a config has, before any is allocated
+    parameters                        the number of parameters for a config, before any is allocated
     begin                             a model with initial weights
-    huggingface                       how Hugging Face folders hold it (interop/forms.py)
+    huggingface                       its form in Hugging Face folders (interop/forms.py)
 
 To add a model, write its file in `models/` and its record here; a Hugging Face form has its names in a file of
-`interop/`. A program of one's own can `register` a record of its own.
+`interop/`. Your own program can `register` its own record.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ DEFAULT_PRESET = "micro"
 class Architecture:
     """One kind of model; see the table above.
 
-    `name` stands in config.json; `words` with an article in messages. `command` is the command that makes such a model.
-    A preset is settings of `config` by name. `read_config(settings)` and `settings_of(model)` are for a config that is
-    not a plain dict of its settings in config.json.
+    `name` is used in config.json; `words`, with an article, in messages. `command` is the one that trains such a model.
+    A preset is a named set of settings of `config`. `read_config(settings)` and `settings_of(model)` are for a config
+    that config.json does not hold as a plain dict of settings.
     """
 
     name: str
@@ -93,7 +93,7 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def register(architecture: Architecture) -> Architecture:
-    """Make an architecture known to all commands. Raises: ConfigError where another one has its name or its model"""
+    """Make an architecture known to all commands. Raises: ConfigError if another one has its name or model class"""
     for known in ARCHITECTURES.values():
         if known.name == architecture.name or known.model is architecture.model:
             raise ConfigError(f"register: {architecture.name} must be new in name and class; there is {known.name}")
@@ -102,7 +102,7 @@ def register(architecture: Architecture) -> Architecture:
 
 
 def architecture_of(model: Any) -> Architecture:
-    """The architecture of a model. Raises: ConfigError for a class that none has"""
+    """The architecture of a model. Raises: ConfigError for a model class that is not registered"""
     for architecture in ARCHITECTURES.values():
         if architecture.model is type(model):
             return architecture
@@ -110,7 +110,7 @@ def architecture_of(model: Any) -> Architecture:
 
 
 def architecture_of_config(config: Any) -> Architecture:
-    """The architecture that a config belongs to. Raises: ConfigError for a class that none has"""
+    """The architecture of a config. Raises: ConfigError for a config class that is not registered"""
     for architecture in ARCHITECTURES.values():
         if architecture.config is type(config):
             return architecture
@@ -118,11 +118,11 @@ def architecture_of_config(config: Any) -> Architecture:
 
 
 def taken_by(command: str) -> list[Architecture]:
-    """The architectures that a command takes, in the order of their registration."""
+    """The architectures that a command accepts, in the order of their registration."""
     return [architecture for architecture in ARCHITECTURES.values() if command in architecture.commands]
 
 
-# Hugging Face folders of every architecture that has such a form. The methods of models and `interop` lead here.
+# Hugging Face folders. `from_pretrained` and `save_pretrained` of every model call these functions.
 
 
 def _form_of(model_class: type[Any]) -> HuggingFaceForm:
@@ -149,8 +149,8 @@ def save_pretrained(model: Pretrained, folder: str | os.PathLike[str], tokenizer
 def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[Any, Tokenizer]:
     """The model in a Hugging Face folder, in evaluation mode, and its tokenizer; `dropout` as in `from_pretrained`.
 
-    Raises: FormatError for a file that is missing or damaged, or needs something that no model here computes, and where
-            the tokenizer has more tokens than the model
+    Raises: FormatError for a file that is missing or damaged, for a model that is not supported, and for a tokenizer
+            with more tokens than the model
     """
     forms = {
         model_type: (architecture.huggingface, architecture.model)
@@ -161,7 +161,7 @@ def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = Non
     return read_folder(folder, forms, dropout)
 
 
-# How many parameters a model has, biases and norms left out: they hardly count.
+# The number of parameters of a model, without biases and norms, which are few.
 
 
 def _gpt_parameters(config: GPTConfig) -> int:

@@ -37,7 +37,7 @@ COMPLEX_TRUST = 1e-4  # the relative difference from central differences up to w
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GradientComparison:
     """One Tensor's gradient against the measured slopes.
 
     `by` is "elements" where each element was moved on its own, else "directions". `worst_relative` divides by the
@@ -69,10 +69,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GradcheckReport:
-    """The result of `gradcheck`: one Comparison per Tensor, and the problems. `print(report)` shows a table."""
+    """The result of `gradcheck`: one GradientComparison per Tensor, and the problems. `print(report)` shows a table."""
 
     function: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GradientComparison, ...]
     problems: tuple[str, ...]
 
     @property
@@ -81,7 +81,7 @@ class GradcheckReport:
 
     @property
     def cases(self) -> int:
-        """How many slopes were measured in all."""
+        """The number of slopes that were measured."""
         return sum(comparison.cases for comparison in self.comparisons)
 
     @property
@@ -118,10 +118,10 @@ def gradcheck(
         |⟨gradient, u⟩ - slope along u| ≤ atol + rtol · |slope|        for every direction u that is tried
 
     `inputs` are passed on as float64 copies; those with requires_grad are checked. `parameters` are Tensors that the
-    function reads by itself, such as `dict(model.named_parameters())`: checked as well, in float64, and given back as
-    they were. A Tensor of up to `elements` elements is moved element by element, a larger one along `directions` dense
-    directions. An output that is not a single number is contracted with fixed weights of both signs, so that no two
-    outputs look alike. With `method="auto"` the complex step decides where it can be trusted (and then at a thousandth
+    function reads by itself, such as `dict(model.named_parameters())`: checked as well, in float64, and restored
+    afterwards. A Tensor of up to `elements` elements is moved element by element, a larger one along `directions` dense
+    directions. An output that is not a single number is contracted with fixed weights of both signs, so that exchanged
+    outputs are noticed. With `method="auto"` the complex step decides where it can be trusted (and then at a thousandth
     of the tolerances), else central differences; "central" and "complex" insist on one.
 
     Also found: a function that gives other numbers when called again, changes its inputs, leaves float64, or makes NaN.
@@ -132,8 +132,8 @@ def gradcheck(
         >>> report.ok, report.cases, report.comparisons[0].method
         (True, 4, 'complex')
 
-    Raises: GradcheckError naming the worst element, unless `raise_exception=False`: then the report tells. ConfigError
-            where there is nothing to check.
+    Raises: GradcheckError naming the worst element, unless `raise_exception=False`, which returns the report;
+            ConfigError if no input or parameter requires a gradient
     """
     if method not in ("auto", "central", "complex"):
         raise ConfigError(f'gradcheck: method must be "auto", "central" or "complex"; got {method!r}')
@@ -141,7 +141,7 @@ def gradcheck(
     named = parameters if isinstance(parameters, Mapping) else {f"parameter {i}": p for i, p in enumerate(parameters)}
     with _float64(named.values()):
         arguments, copies = _float64_arguments(inputs, named.values())
-        tensors = _each_once({**copies, **named})
+        tensors = _distinct_tensors({**copies, **named})
         checked = {at: tensor for at, tensor in tensors.items() if tensor.requires_grad}
         if not checked:
             raise ConfigError(
@@ -153,7 +153,7 @@ def gradcheck(
             return [result] if isinstance(result, Tensor) else list(result)
 
         problems, cotangents = _walk_backward(outputs, tensors)
-        comparisons: list[Comparison] = []
+        comparisons: list[GradientComparison] = []
         if not problems:
             for at, tensor in checked.items():
                 measured = _Measurement(outputs, list(tensors.values()), cotangents, tensor, eps, atol)
@@ -204,7 +204,7 @@ def _float64_arguments(
     return arguments, named
 
 
-def _each_once(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _distinct_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters by name, each shared parameter once."""
     name_of: dict[int, str] = {}
     return {at: tensor for at, tensor in tensors.items() if name_of.setdefault(id(tensor), at) == at}
@@ -336,7 +336,7 @@ def _compare(
     method: Method,
     atol: float,
     rtol: float,
-) -> Comparison:
+) -> GradientComparison:
     """All cases of one Tensor: the gradient of backward, the measured slopes, and their largest difference."""
     cases = [measured.central(direction) for direction in tried]
     moved, numeric = [direction for direction, _ in cases], np.array([slope for _, slope in cases])
@@ -366,7 +366,7 @@ def _compare(
             f"{place}: backward says {analytic[worst]:.9g}, {oracle} {numeric[worst]:.9g} (allowed difference "
             f"{allowed[worst]:.1e}); {_usual_cause(tensor, analytic, numeric, allowed)}"
         )
-    return Comparison(
+    return GradientComparison(
         name=at,
         shape=tensor.shape,
         method=used,
@@ -390,11 +390,11 @@ def _usual_cause(tensor: Tensor, analytic: Array, numeric: Array, allowed: Array
     if not np.isfinite(analytic).all():
         return "NaN or infinity in the gradient: a division by 0, or 0 · ∞"
     if not np.isfinite(numeric).all():
-        return "the function is not finite beside its input; move the input"
+        return "the function is not finite next to its input; move the input"
     if not analytic.any():
         return "the gradient is zero everywhere: the backward forgot this parent, or a closure returned zeros"
     if explains(-analytic):
-        return "the sign is turned round"
+        return "the sign is reversed"
     factor = float((analytic * numeric).sum() / np.square(numeric).sum()) if numeric.any() else 0.0
     if factor and explains(analytic / factor):
         return f"it is {factor:.6g} times what it should be: a factor is missing, or a gradient is counted twice"

@@ -3,8 +3,9 @@
 A pseudo-random generator is a long, fixed sequence of numbers and a place in it. Ours is MT19937 (Matsumoto and
 Nishimura 1998, doi:10.1145/272991.272995): 624 words of 32 bits are the state; each step mixes three of them into a
 new one; the period is 2**19937 - 1. The seed fills the 624 words, so equal seeds give equal sequences. NumPy and
-PyTorch fill them alike, hence `Generator(s)` walks the very words that `torch.manual_seed(s)` walks on a CPU. What
-remains is to spend the words alike. With `u32` the next word and `u64` = (the next word << 32) | (the one after):
+PyTorch fill them alike, so `Generator(s)` has the same words as `torch.manual_seed(s)` on a CPU, and each draw
+must use as many of them as PyTorch's, in the same way. With `u32` the next word and
+`u64` = (the next word << 32) | (the one after):
 
     uniform, float32   (u32 mod 2**24) / 2**24         24 bits are all that a float32 in [0, 1) can tell apart
     uniform, float64   (u64 mod 2**53) / 2**53
@@ -17,7 +18,7 @@ remains is to spend the words alike. With `u32` the next word and `u64` = (the n
 
 Fewer than 16 normals are drawn one by one: a pair of float64 uniforms gives two, and the second waits in the
 generator for the next such draw. From 16 on, the array is filled with uniforms and turned into normals in blocks of
-16, the first eight paired with the last eight; if its length is no multiple of 16, its last 16 values are drawn anew.
+16, the first eight paired with the last eight; if its length is no multiple of 16, its last 16 values are drawn again.
 
 Uniform (float32), integer and boolean draws equal PyTorch's to the bit; those that pass through log and cos differ
 in the last digits, as those functions do, and float64 `uniform(low, high)` by at most one rounding. Draws are made in
@@ -219,7 +220,7 @@ class Generator:
     def dropout_mask(self, shape: Shape, p: float) -> NDArray[np.bool_]:
         """True where dropout with probability `p` keeps a value (Srivastava et al. 2014): u < 1 - p.
 
-        As in PyTorch, p = 0 and p = 1 leave nothing to chance and draw nothing.
+        As in PyTorch, p = 0 and p = 1 draw no random numbers.
         """
         if not 0.0 <= p <= 1.0:
             raise ConfigError(f"dropout: p must be in [0, 1]; got {p}")
@@ -235,17 +236,19 @@ class Generator:
         return keep
 
     def skip_dropout_mask(self, count: int, p: float) -> None:
-        """Go on as if a mask of `count` values had been drawn, in about half the time that drawing takes."""
+        """Advance the stream as `dropout_mask` of `count` values does, in about half the time."""
         for start in range(0, 0 if p in (0.0, 1.0) else count, CHUNK):
-            self._words_of_seed.random_sample(min(CHUNK, count - start))  # a double spends two words, as a value does
+            self._words_of_seed.random_sample(
+                min(CHUNK, count - start)
+            )  # a double uses two words, as each value of a mask does
 
     def multinomial(
         self, probabilities: NDArray[Any], num_samples: int = 1, replacement: bool = False
     ) -> NDArray[np.int64]:
         """Categories drawn with chances proportional to `probabilities`, as `torch.multinomial`.
 
-        One sample, or several without replacement: the largest p / q with q exponential, so the order of the
-        samples is the order in which exponential clocks of rates p ring. Several with replacement: the first
+        One sample, or several without replacement: the largest p / q with q exponential, which is equal to sampling
+        one after the other (exponential clocks of rates p). Several with replacement: the first
         category whose cumulative probability reaches a uniform number.
 
         Shapes: (V,) -> (num_samples,); (B, V) -> (B, num_samples)
@@ -272,10 +275,10 @@ class Generator:
         cumulative[-1] = 1.0
         return np.searchsorted(cumulative.astype(np.float64), self.rand(num_samples, dtype=np.float64))
 
-    # Keeping and dividing the stream --------------------------------------------------------------------------
+    # Saving, restoring and dividing the stream ----------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Where the stream stands, for `set_state`: seed, the 624 words of MT19937, the place, a kept normal."""
+        """The state of the stream, for `set_state`: seed, MT19937's 624 words, the position in them, a kept normal."""
         twister: Any = self._words_of_seed.get_state(legacy=False)
         return {
             "seed": self.seed,
@@ -285,7 +288,7 @@ class Generator:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go to where `state()` was taken: every later draw repeats. The key may be an array or a list.
+        """Restore a `state()`: the draws after it are repeated. The key may be an array or a list.
 
         Raises: ConfigError if it is not a state; the generator is then unchanged.
         """
@@ -312,11 +315,10 @@ class Generator:
         self._next_normal = next_normal
 
     def spawn(self, name: str) -> "Generator":
-        """A generator of its own for one purpose, derived from this one's seed and a name.
+        """A new generator for one purpose, derived from this one's seed and a name.
 
-        Nothing is drawn here, so what is done with the child never changes the parent, and `spawn` gives the same
-        child whenever it is called: one each for shuffling, dropout and evaluation keeps them from disturbing
-        one another.
+        It draws nothing from this generator, so it returns the same child at every call. With a child each for
+        shuffling, dropout and evaluation, none of them changes the random numbers of another.
         """
         digest = hashlib.sha256(f"{self.seed}/{name}".encode("utf-8", "surrogatepass")).digest()
         return Generator(int.from_bytes(digest[:4], "big"))
@@ -341,7 +343,7 @@ def _uniforms_to_normals(flat: NDArray[Any], mean: float, std: float) -> None:
 def pandas_sample_order(size: int, n: int, seed: int) -> NDArray[np.int64]:
     """The `n` row numbers, in order, that pandas' `frame.sample(n, random_state=seed)` takes of `size` rows.
 
-    pandas shuffles with NumPy's own permutation, not with PyTorch's: a stream apart from `Generator`'s.
+    pandas shuffles with NumPy's own permutation, not with PyTorch's: another stream than `Generator`'s.
 
     Raises: ConfigError unless 0 <= n <= size and the seed is in 0 .. 2**32 - 1.
     """
@@ -423,7 +425,7 @@ _default = Generator(0)
 
 
 def default_generator() -> Generator:
-    """The generator that is used where none is given."""
+    """The generator that is used if none is given."""
     return _default
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_llm import study
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.measure.scaling import Growth, Point, fitted_exponent, grown, measure_growth
+from tinygrad_llm.measure.scaling import Growth, ScalingPoint, fitted_exponent, grown, measure_growth
 from tinygrad_llm.measure.training_step import PRESETS
 from tinygrad_llm.models import GPT
 
@@ -33,7 +33,7 @@ def test_growth_of_the_counted_operations() -> None:
 
 
 def test_growth_converts_to_json() -> None:
-    growth = Growth("batch", [Point(1, 0.5, 2.0, 10), Point(2, 1.0, 2.0, 40)])
+    growth = Growth("batch", [ScalingPoint(1, 0.5, 2.0, 10), ScalingPoint(2, 1.0, 2.0, 40)])
     told = json.loads(json.dumps(growth.to_dict()))
     assert told["exponent"] == pytest.approx(1) and told["exponent_of_operations"] == pytest.approx(2)
     assert told["points"][1] == {"size": 2, "seconds": 1.0, "tokens_per_second": 2.0, "operations": 40}

@@ -150,7 +150,7 @@ def prepare_job(
         next_command="instruct generate --model {model} " + _as_arguments(asked[0]),
         tokenizer=tokenizer,
         finished_weights=merged_state_dict if options.lora_rank else None,
-        yardsticks={"constant_answers": constant},
+        baselines={"constant_answers": constant},
     )
 
 

@@ -80,7 +80,7 @@ def label_names(texts: Sequence[LabelledText]) -> list[str]:
 
 
 def balance(texts: Sequence[LabelledText], seed: int = 123) -> list[LabelledText]:
-    """The same number of texts of each class, that of the smallest, class by class in the order of `label_names`.
+    """As many texts of each class as the smallest class has, class by class in the order of `label_names`.
 
     Larger classes are sampled as by pandas' `sample(n, random_state=seed)`: with seed 123, the book's sample.
     """

@@ -348,9 +348,9 @@ def _plural(draw: Draw) -> Exercise:
 
 
 def _past_tense(draw: Draw) -> Exercise:
-    who, verb = draw.one_of(("I", "you", "we", "they", *NOUNS)), draw.one_of(VERBS)
-    who = who if who in ("I", "you", "we", "they") else f"the {pluralise(who)}"
-    return Exercise(f"{who} {verb}", f"{who} {past_tense(verb)}")
+    subject, verb = draw.one_of(("I", "you", "we", "they", *NOUNS)), draw.one_of(VERBS)
+    subject = subject if subject in ("I", "you", "we", "they") else f"the {pluralise(subject)}"
+    return Exercise(f"{subject} {verb}", f"{subject} {past_tense(verb)}")
 
 
 def _extract_number(draw: Draw) -> Exercise:
@@ -766,7 +766,7 @@ def instruction_tasks(
     held_out_wordings: bool = False,
     held_out_contents: bool = False,
 ) -> list[dict[str, str]]:
-    """`count` records of all `kinds` in turn (every kind unless given), with the field "kind" besides the usual fields.
+    """`count` records of all `kinds` in turn (every kind unless given), each with the usual fields and its "kind".
 
     The same generator state gives the same records. Wordings and contents are either all from training or all held out;
     which ones are held out depends on the wording or content alone, not on the generator.

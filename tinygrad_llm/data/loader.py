@@ -118,8 +118,8 @@ class DataLoader:
     def state(self) -> dict[str, Any]:
         """The position in the epoch and in the random stream, for `set_state`.
 
-        Taken after a batch was yielded, it is the position of the next batch; taken between epochs, that of the first
-        batch of the next epoch.
+        After a batch was yielded, it is the position of the next batch; between epochs, the position of the first batch
+        of the next epoch.
         """
         epoch = self._epoch or self._resumed
         return {
@@ -134,7 +134,7 @@ class DataLoader:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state()` was taken; also sets the generator (the default one if none was given).
 
-        Raises: ConfigError for what is no state, or for a state of another number of items, another batch_size or
+        Raises: ConfigError for a value that is no state, or a state of another number of items, another batch_size or
                 another shuffle
         """
         current = self.state()

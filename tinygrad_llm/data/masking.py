@@ -88,7 +88,10 @@ class MaskedLoader:
         return {"loader": self.loader.state(), "masking": self.generator.state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from where `state()` was taken. Raises ConfigError for a state of other data, or for no state."""
+        """Continue from where `state()` was taken.
+
+        Raises: ConfigError for a state of other data, or a value that is no state
+        """
         try:
             inner, masking = state["loader"], state["masking"]
         except (KeyError, TypeError) as error:

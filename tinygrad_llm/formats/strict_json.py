@@ -162,12 +162,12 @@ def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
                 open_objects.pop()
         elif LONG_NUMBER.search(token):
             return start, f"a number may have {MAX_DIGITS} digits; this one has {len(token)} characters"
-        elif not _is_finite(token):
+        elif not _is_finite_number(token):
             return start, f"a number must be finite; got {shown(token)}"
     return None
 
 
-def _is_finite(number: str) -> bool:
+def _is_finite_number(number: str) -> bool:
     try:
         return math.isfinite(float(number))
     except ValueError:  # such as 1.2.3, which the parser refuses

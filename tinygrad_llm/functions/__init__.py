@@ -1,6 +1,6 @@
 """Differentiable functions beyond what a GPT needs, one file per family, each with its hand-written backward.
 
-A family's file must not have the name of one of its functions, because the package offers both under one roof.
+A family's file must not have the name of one of its functions, because both are attributes of this package.
 
     elementwise      sin, cos, square, rsqrt, log1p, expm1, softplus, logsigmoid, logaddexp
     statistics       prod, std, norm, normalize

@@ -19,9 +19,9 @@ def einsum(subscripts: str, *tensors: TensorLike) -> Tensor:
         "ij,jk->ik" is the matrix product,  "bhqd,bhkd->bhqk" the scores of attention
         dA = einsum(output, the other operands -> A's letters)
 
-    A letter that only A has was summed alone: its gradient is the same all along that axis. A letter that A repeats
-    ("ii") reads its diagonal, where the gradient goes. Without "->" the output names each letter that occurs once, in
-    alphabetical order. "..." stands for axes that broadcast.
+    An axis whose letter occurs in A only is summed, so the gradient is constant along it. A letter that A repeats
+    ("ii") reads the diagonal, and only the diagonal has a gradient. Without "->" the output names each letter that
+    occurs once, in alphabetical order. "..." means any number of axes, which broadcast.
 
     >>> import numpy as np
     >>> einsum("ij,j->i", np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 10.0])).data

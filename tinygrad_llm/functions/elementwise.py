@@ -1,4 +1,4 @@
-"""Functions of one number, applied to each element: sine and cosine, squares and roots, logarithms, softplus."""
+"""Elementwise functions: sine and cosine, squares and roots, logarithms, softplus."""
 
 from __future__ import annotations
 

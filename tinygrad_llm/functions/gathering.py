@@ -1,4 +1,4 @@
-"""Reading and adding at places that an array of indices names, one index per element of the result."""
+"""Gather and scatter: read or add elements at the positions that an array of indices names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tinygrad_llm.tensor import Tensor
 
 
 def gather(x: TensorLike, axis: int, index: TensorLike) -> Tensor:
-    """z[i, j, k] = x[i, index[i, j, k], k] for axis 1: along `axis` the index says where to read.
+    """z[i, j, k] = x[i, index[i, j, k], k] for axis 1: read x along `axis` at the positions in `index`.
 
-        dx = Σ dz over every place that read it
+        dx = scatter_add of dz: the sum over all elements of z that were read from it
 
     Shapes: x (...), index (...) integers of as many axes, at most x's size along every other axis -> index's shape
     Saves:  index
@@ -73,7 +73,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
 def take_along_axis(x: TensorLike, index: TensorLike, axis: int) -> Tensor:
     """`gather` whose x and index broadcast along the other axes, as `np.take_along_axis`: reads what `argsort` names.
 
-        dx = Σ dz over every place that read it
+        dx = the sum of dz over all elements of z that were read from it
 
     Shapes: x (...), index (...) integers of as many axes -> both, broadcast, with index's size along `axis`
     Saves:  index

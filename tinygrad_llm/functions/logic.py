@@ -1,4 +1,4 @@
-"""Questions about elements, whose answers carry no gradient; combinations of the answers; and the remainder."""
+"""Predicates of elements, logical and bitwise operations, none with a gradient; and the remainder, which has one."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def flip(x: TensorLike, axes: int | Sequence[int]) -> Tensor:
 
 
 def roll(x: TensorLike, shifts: int | Sequence[int], axes: int | Sequence[int] | None = None) -> Tensor:
-    """x moved by `shifts` places along `axes`; what leaves at the end comes in at the start.  The gradient moves back.
+    """x moved by `shifts` places along `axes`; elements beyond the end continue at the start.  The gradient moves back.
 
     Without `axes` x is rolled as if it were flat.
 
@@ -117,7 +117,7 @@ def roll(x: TensorLike, shifts: int | Sequence[int], axes: int | Sequence[int] |
 
 
 def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonal of the two axes named, as the last axis;  the gradient is 0 beside it.
+    """The diagonal of the two axes named, as the last axis;  off the diagonal the gradient is 0.
 
     `offset` above 0 is a diagonal above the main one, below 0 one below it.
 

@@ -1,4 +1,4 @@
-"""Turning pairs of features by an angle: what tells attention where a token stands."""
+"""Rotation of pairs of features by an angle: rotary positions (RoPE)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def rotate_composed(x: TensorLike, cos: Array, sin: Array) -> Tensor:
 
 @fuses(rotate_composed)
 def rotate(x: TensorLike, cos: Array, sin: Array) -> Tensor:
-    """Turn feature i and feature i + D/2 together, as the two sides of a plane (Su et al. 2021, arXiv:2104.09864).
+    """Rotate each pair of features i and i + D/2 as a vector in the plane (Su et al. 2021, arXiv:2104.09864).
 
         y₁ = x₁ cos - x₂ sin,  y₂ = x₂ cos + x₁ sin          x₁ and x₂ the first and second half of the features
-        dx₁ = dy₁ cos + dy₂ sin,  dx₂ = dy₂ cos - dy₁ sin    turned back by the same angle
+        dx₁ = dy₁ cos + dy₂ sin,  dx₂ = dy₂ cos - dy₁ sin    rotated back by the same angle
 
     Which features form a pair is a convention; this one is Hugging Face's, "rotate half". Angles have no gradient.
 

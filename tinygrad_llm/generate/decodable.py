@@ -1,4 +1,4 @@
-"""What generation needs of a model: two protocols, so that decoding knows no model by name.
+"""Protocols of models that can be decoded: generation depends on them, and on no model class.
 
 Every `LanguageModel` (GPT, Llama) is decodable, and so is an encoder-decoder together with its source texts.
 """
@@ -66,7 +66,7 @@ class Decodable(Protocol):
 
 @runtime_checkable
 class RowSelectable(Protocol):
-    """A decodable whose rows depend on more than their ids, such as the source texts of a translation."""
+    """A decodable whose rows have further inputs besides their ids, such as the source texts of a translation."""
 
     def select(self, rows: Array) -> Decodable:
         """The same with row rows[i] as row i. Shapes: rows (N,)"""

@@ -1,4 +1,4 @@
-"""The settings of sampling, apart from their arithmetic: a command's flags and help need no NumPy."""
+"""The settings of sampling, in a file without NumPy: commands import it for their flags and help."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class SamplingSettings(Settings):
     )
     min_p: float | None = setting(
         None,
-        "leave out tokens less likely than X times the most likely one",
+        "exclude tokens less likely than X times the most likely one",
         least=0,
         most=1,
         noun="probability",
     )
     repetition_penalty: float | None = setting(
-        None, "above 1: make tokens less likely that the text already has; 1: no penalty", above=0
+        None, "penalty on tokens that the text already has; above 1 makes them less likely, 1: no penalty", above=0
     )

@@ -1,4 +1,4 @@
-"""The ids that begin a new text where there is no prompt."""
+"""The ids that begin a new text without a prompt."""
 
 from __future__ import annotations
 

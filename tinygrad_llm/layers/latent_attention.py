@@ -117,7 +117,7 @@ class MultiHeadLatentAttention(Module):
 
     @property
     def cache_width(self) -> int:
-        """How many numbers a cache keeps per token: latent_dim + rotary_dim."""
+        """The width of the cached vectors, latent_dim + rotary_dim. Units: numbers per token"""
         return self.latent_dim + self.rotary_dim
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: TensorLike | None) -> Tensor:

@@ -1,6 +1,7 @@
-"""Mixture of experts: many feed-forward layers, of which each token uses a few.
+"""Mixture of experts: several feed-forward layers, of which each token uses the few that a router chooses.
 
-For E experts of width F with k in use, beside one dense layer of width F (both gated, embedding width C):
+E experts of hidden size F, of which each token uses k, compared with one dense layer of hidden size F (both gated,
+embedding size C):
 
     parameters              E · 3 · C · F + E · C       against  3 · C · F
     FLOPs per token         k · 6 · C · F + 2 · E · C   against  6 · C · F

@@ -1,4 +1,4 @@
-"""The mask of attention with a window."""
+"""The mask of sliding-window attention."""
 
 from __future__ import annotations
 

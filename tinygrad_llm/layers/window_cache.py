@@ -1,4 +1,4 @@
-"""The cache of attention with a window: it keeps the last tokens only, for no later token sees further back."""
+"""The cache of sliding-window attention, which keeps the last tokens only: no later token attends further back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WindowCache(LayerCache):
             self._keep_last(self.window - 1 + MAX_ROLLBACK, cached_keys, cached_values)
         if self._filled + new <= self._allocated:
             return super()._append(cached_keys, cached_values, keys, values)
-        # More than fit at once, such as a long prompt: they see each other now, and only the last of them are kept.
+        # More tokens than fit, such as a long prompt: they attend to each other now, and only the last ones are kept.
         keys = np.concatenate([cached_keys[..., : self._filled, :], keys], axis=-2)
         values = np.concatenate([cached_values[..., : self._filled, :], values], axis=-2)
         self._filled, kept = 0, slice(-self._allocated, None)
@@ -61,5 +61,5 @@ class WindowCache(LayerCache):
 
 
 def tokens_held(tokens: int, window: int | None = None) -> int:
-    """How many tokens a layer's cache has room for when `tokens` are to be read, with and without a window."""
+    """The room in a layer's cache for a text of `tokens` tokens; with a window, less. Units: tokens"""
     return tokens if window is None else min(tokens, window - 1 + MAX_ROLLBACK + max(window // 4, 8))

@@ -33,7 +33,7 @@ AXES: dict[str, tuple[int, ...]] = {
 
 
 @dataclass
-class Point:
+class ScalingPoint:
     """One size: median seconds of a step, tokens per second, operations of its products forward and backward."""
 
     size: int
@@ -47,7 +47,7 @@ class Growth:
     """The points along one axis, and the exponents of the power laws fitted to seconds and operations."""
 
     axis: str
-    points: list[Point]
+    points: list[ScalingPoint]
 
     @property
     def exponent(self) -> float:
@@ -94,12 +94,12 @@ def grown(base: Workload, axis: str, size: int) -> Workload:
     return dataclasses.replace(base, config=dataclasses.replace(base.config, **change))
 
 
-def _measured(size: int, workload: Workload, seed: int) -> Point:
+def _measured(size: int, workload: Workload, seed: int) -> ScalingPoint:
     step = TrainingStep(workload, seed)
     step()  # fills the buffers that later steps reuse
     seconds = statistics.median(seconds_of(step) for _ in range(workload.steps))
     counted = flops(step.model, workload.batch_size, workload.config.context_length)
-    return Point(size, seconds, workload.tokens / seconds, counted.forward + counted.backward)
+    return ScalingPoint(size, seconds, workload.tokens / seconds, counted.forward + counted.backward)
 
 
 def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

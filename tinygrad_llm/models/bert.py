@@ -98,7 +98,7 @@ class MaskedWordHead(Module):
 class Bert(Pretrained):
     """Token ids to the logits of the token at each position (Devlin et al. 2018, arXiv:1810.04805).
 
-    Weights start normal with standard deviation 0.02, biases 0.
+    Initial weights are normal with standard deviation 0.02, biases 0.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length; segments (B, T) or (T,), the type of each token, 0
             unless given; mask as in `scaled_dot_product_attention` -> logits (B, T, V)
@@ -162,7 +162,7 @@ class Bert(Pretrained):
     def pooled(self, hidden: Tensor) -> Tensor:
         """One vector for each text, computed from its first token. Shapes: hidden (B, T, C) -> (B, C)
 
-        Raises: ConfigError where the model has no pooler
+        Raises: ConfigError if the model has no pooler
         """
         if self.pooler is None:
             raise ConfigError("Bert.pooled: this model has no pooler; make it with pooler=True")
@@ -171,8 +171,8 @@ class Bert(Pretrained):
     def begin_with_frequencies(self, ids: Any) -> None:
         """Set the head's bias to the log of each token's frequency in `ids`, every count increased by 1.
 
-        The model then starts from the best prediction without context, and learns what the context adds. Without this,
-        a small model spends its first hundreds of steps on the frequencies alone.
+        These are the best logits that do not depend on the context. Without this initialisation, a small model spends
+        hundreds of steps on learning the frequencies.
 
         Shapes: ids (...) integers in [0, V)
         """

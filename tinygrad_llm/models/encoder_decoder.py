@@ -77,7 +77,7 @@ class EncoderDecoderConfig(Settings):
     norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the variance", above=0, below=1)
 
 
-class Memory(NamedTuple):
+class EncodedSource(NamedTuple):
     """The output of the encoder, and a mask that is True at real tokens and False at padding; None without padding.
 
     Shapes: states (B, S, C), mask (B, 1, 1, S)
@@ -137,8 +137,8 @@ class EncoderDecoder(Module):
         smoothing = self.config.label_smoothing if self.training else 0.0
         return linear_cross_entropy(hidden, self.head.weight, targets, label_smoothing=smoothing)
 
-    def encode(self, source: Any, source_lengths: Any = None) -> Memory:
-        """The memory of the sources. Shapes: source (B, S), source_lengths (B,) -> states (B, S, C)
+    def encode(self, source: Any, source_lengths: Any = None) -> EncodedSource:
+        """The encoder's output for the sources. Shapes: source (B, S), source_lengths (B,) -> states (B, S, C)
 
         Raises: ShapeError and IdRangeError for lengths that do not fit the source
         """
@@ -156,12 +156,12 @@ class EncoderDecoder(Module):
         x = self._embed("source", source, np.arange(source.shape[-1]) if source.ndim else 0)
         for block in self.encoder:
             x = block(x, mask=mask)
-        return Memory(x, mask)
+        return EncodedSource(x, mask)
 
     def decode(
         self,
         target: Any,
-        memory: Memory,
+        memory: EncodedSource,
         cache: DecoderCache | None = None,
         mask: TensorLike | None = None,
         positions: Any = None,
@@ -201,7 +201,9 @@ class EncoderDecoder(Module):
 class Conditioned:
     """A decoder with fixed sources, which generation uses like any language model."""
 
-    def __init__(self, model: EncoderDecoder, source: Array, source_lengths: Any, memory: Memory | None = None) -> None:
+    def __init__(
+        self, model: EncoderDecoder, source: Array, source_lengths: Any, memory: EncodedSource | None = None
+    ) -> None:
         self.config, self.head = model.config, model.head
         self._model, self._source, self._lengths, self._memory = model, source, source_lengths, memory
 
@@ -228,5 +230,5 @@ class Conditioned:
         lengths = None if self._lengths is None else np.asarray(self._lengths)[rows]
         memory = self._memory
         if memory is not None:
-            memory = Memory(memory.states[rows], None if memory.mask is None else memory.mask[rows])
+            memory = EncodedSource(memory.states[rows], None if memory.mask is None else memory.mask[rows])
         return Conditioned(self._model, self._source[rows], lengths, memory)

@@ -1,4 +1,6 @@
-"""The Llama family: GPT's blocks with other parts (Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024).
+"""The Llama family: Transformer blocks with other parts than a GPT's.
+
+Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783.
 
     mask            causal
     positions       rotation of queries and keys (RoPE)
@@ -105,7 +107,7 @@ class Llama(LanguageModel):
     """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma
     (Touvron et al. 2023, arXiv:2302.13971).
 
-    Weights start as GPT-2's, see `initialize_as_gpt2`.
+    Initial weights as GPT-2's; see `initialize_as_gpt2`.
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     """

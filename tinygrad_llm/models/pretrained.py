@@ -1,4 +1,4 @@
-"""Opening and saving Hugging Face folders: methods of every model, whose bodies are in `interop/`."""
+"""Base class of models with a Hugging Face form, which `interop/` reads and writes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Pretrained(Module):
         Weights of 64 bits make a float64 model, all others a float32 one, without rounding. `dropout` replaces the
         rates in config.json, which has several where this package has one.
 
-        Raises: FormatError, naming the file, for one that is missing or damaged, or that needs something this model
-                does not compute
+        Raises: FormatError, naming the file, for one that is missing or damaged, or for a setting that this model
+                does not support
         """
         return models.load_pretrained(cls, folder, dropout)
 

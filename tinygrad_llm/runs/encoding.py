@@ -27,7 +27,7 @@ class EncodedText:
     """The ids of a text in two parts, mapped from the file `path`.
 
     Shapes: train (N,), validation (M,). Units: bytes of the validation part as UTF-8; seconds that encoding took, 0
-    where the ids were there
+    if the ids were already on disk
     """
 
     train: NDArray[Any]
@@ -47,11 +47,11 @@ def encode_once(
 ) -> EncodedText:
     """The ids of `text`, from the id file in `folder`, which is created, completed or replaced as needed.
 
-    The training and the validation part are encoded apart, each to the very ids of `encode_to_array(part, "all")`. An
-    interrupted encoding goes on where it was; ids whose file has changed are encoded again. `status` reports it.
+    The training and the validation part are encoded separately, each to the ids of `encode_to_array(part, "all")`. An
+    interrupted encoding is continued; ids whose file was damaged are encoded again. `status` shows the progress.
 
-    Raises: DataError where the text cannot be read or changes meanwhile; CheckpointError where the folder cannot be
-            written, or another process encodes into it
+    Raises: DataError if the text cannot be read or changes meanwhile; CheckpointError if the folder cannot be written,
+            or another process encodes into it
     """
     survey, started = text.survey, time.monotonic()
     file = IdFile(folder, survey.sha256, tokenizer.fingerprint(), split_of(text), tokenizer.id_dtype)
@@ -76,7 +76,7 @@ def encode_once(
 
 
 def encoded_before(folder: str | os.PathLike[str], text_sha256: str, tokenizer: Tokenizer) -> EncodedText | None:
-    """The ids of a text that is no longer there, by its sha256; None where they are not all in `folder`."""
+    """The ids of a text that was deleted or moved, by its sha256; None unless all of them are in `folder`."""
     split = IdFile.split_of(folder, text_sha256, tokenizer.fingerprint())
     if split is None:
         return None

@@ -1,7 +1,8 @@
-"""The environment that bit-exact resuming needs besides the checkpoint: the same arithmetic.
+"""The environment on which the last bits of a training depend: NumPy, BLAS, processor, threads, processes.
 
 The last bits of a matrix product depend on the order in which BLAS adds, and so on its version, the processor and the
-number of threads. A checkpoint records them; a run resumed elsewhere is a good run, but not the same to the last bit.
+number of threads. A checkpoint records them; if a run is resumed in another environment, a notice says
+that it may differ in last bits.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def differences(saved: dict[str, Any], processes: int = 1) -> list[str]:
 
 
 def crowding(processes: int, cores: int) -> str | None:
-    """A warning where the processes of one machine run more BLAS threads than it has cores, else None.
+    """A warning if the processes of one machine run more BLAS threads than it has cores, else None.
 
-    Threads that take turns on a core wait for each other at every product: far slower than fewer of them.
+    Threads that share a core wait for each other at every matrix product, which is far slower than fewer threads.
     """
     threads = _blas_threads(cores)
     if processes * threads <= cores:

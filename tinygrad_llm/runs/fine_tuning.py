@@ -1,7 +1,7 @@
-"""Fine-tuning: the task of training a model, pretrained or new, on the data of one command.
+"""Fine-tuning: the task of a command that trains a model, pretrained or new, on its own kind of data.
 
-A command says what its options are and makes a `Job` of them. The life cycle is that of every run; figures from before
-and from after the training are in the run's report.json.
+A command declares its options and prepares a `Job` from them. The run has the life cycle of every run. Its report.json
+holds the metrics from before and after the training.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, on what, and how to judge it.
+    """Model, data, loss and evaluation of one fine-tuning.
 
-    `evaluate()` gives figures that JSON can hold; `describe(before, after)` puts those from before the training and
-    from after it into words. `next_command` is a command for the trained model, `{model}` standing for its folder.
+    `evaluate()` returns metrics for JSON; `describe(before, after)` is a text that compares those from before and after
+    the training. `next_command` uses the trained model; `{model}` in it is replaced by the run folder.
     """
 
     model: Any  # a Module with a config
@@ -46,19 +46,22 @@ class Job:
     describe: Callable[[dict[str, Any], dict[str, Any]], str]
     loss: Loss = language_model_loss
     next_command: str = ""
-    tokenizer: Tokenizer | None = None  # where it is not the base's
+    tokenizer: Tokenizer | None = None  # if it is not the base's
     finished_weights: Callable[[Any], Mapping[str, Any]] | None = None  # see RunFolder
-    yardsticks: Mapping[str, Any] = field(default_factory=dict)  # figures for the report that no training changes
+    baselines: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # baselines in the report, which do not depend on the training
 
 
 @dataclass(frozen=True)
 class FineTuning(Generic[Options]):
-    """The task of a command that fine-tunes: its default `options` and `settings`, and `prepare_job`, which makes a job
-    from (base, tokenizer, options, settings, status).
+    """The task of a command that fine-tunes: the defaults of its `options` and training `settings`, and `prepare_job`,
+    which returns the `Job` for (base, tokenizer, options, settings, status).
 
-    The base is a pretrained model of an architecture that the command takes. A command with `from_base` false has none;
-    with settings `from_nothing`, none is needed, and a new model is trained with those. `suits(DIR)` gives the options
-    that suit a base better than the defaults. The tokenizer is the base's, or that of a run that is resumed.
+    The base is a pretrained model of an architecture that the command takes. With `from_base` false there is no base.
+    Without a base, a new model is trained with the settings `from_nothing`, if the command has them. `suits(DIR)`
+    returns options that suit the base in DIR better than the defaults. The tokenizer is the base's, or that of the
+    resumed run.
     """
 
     name: str
@@ -79,10 +82,10 @@ class FineTuning(Generic[Options]):
                 )
             settings = self.from_nothing
         suiting = {} if base is None else self.suits(Path(base))
-        options = dataclasses.replace(self.options, **{**suiting, **_named(self.options, given)})
+        options = dataclasses.replace(self.options, **{**suiting, **_given_settings(self.options, given)})
         if data := getattr(options, "data", ""):
             options = type(options).from_dict({**options.to_dict(), "data": absolute(data)})
-        training = dataclasses.replace(settings, **_named(settings, given))
+        training = dataclasses.replace(settings, **_given_settings(settings, given))
         return RunPlan(self.name, options, training, base=None if base is None else absolute(base))
 
     def resumed_plan(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> RunPlan:
@@ -113,7 +116,7 @@ class FineTuning(Generic[Options]):
 
 @dataclass
 class FineTuningReport(Report):
-    """Figures from before and after a training, in words and in report.json."""
+    """Writes the metrics from before and after a training to report.json, and prints them."""
 
     task: str
     job: Job
@@ -122,7 +125,7 @@ class FineTuningReport(Report):
     status: StatusLine
 
     def before(self, trainer: Trainer) -> None:
-        """The figures from before the training: of the report, or computed now that no checkpoint is restored yet."""
+        """Compute the metrics of the untrained model, unless report.json has them."""
         figures = self._recorded().get("before")
         if not isinstance(figures, dict):
             self.status.say("evaluating before the training ...")
@@ -153,21 +156,21 @@ class FineTuningReport(Report):
         return "after" in self._recorded()
 
     def _recorded(self) -> dict[str, Any]:
-        """The report so far; that of a run that was stopped, even after its last step, has no figures from after it."""
+        """The report on disk, empty if there is none; "after" is missing until the trained model has been evaluated."""
         return read_json_object(self.out / REPORT) if (self.out / REPORT).exists() else {}
 
     def _write(self, after: Mapping[str, Any]) -> None:
-        write_json(self.out / REPORT, {"task": self.task, **self.job.yardsticks, "before": self.figures, **after})
+        write_json(self.out / REPORT, {"task": self.task, **self.job.baselines, "before": self.figures, **after})
 
 
-def _named(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were named, as flags of the command."""
+def _given_settings(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in `given` that belong to `settings`."""
     names = [field.name for field in dataclasses.fields(settings)]
     return {name: given[name] for name in names if name in given}
 
 
 def _expect_unchanged(name: str, path: Path, recorded: str | None) -> str:
-    """The sha256 of a file that a run depends on. Raises: ConfigError where another one is recorded"""
+    """The sha256 of a file that a run depends on. Raises: ConfigError if the run recorded another one"""
     with open_regular(path, error=DataError) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if recorded not in (None, digest):

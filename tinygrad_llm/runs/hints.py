@@ -1,4 +1,4 @@
-"""Commands that a message suggests: they work when they are pasted into the terminal where they were printed."""
+"""Commands that a message suggests, written so that they work when pasted into the same terminal."""
 
 from __future__ import annotations
 

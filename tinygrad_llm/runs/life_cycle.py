@@ -5,8 +5,8 @@
     interrupt  after Ctrl-C, SIGTERM or SIGHUP: finish the step, save, say how to continue
     report     evaluate the trained model and say what to do with it
 
-A `Task` says what is particular to a command. Among several processes the first one goes through this life cycle and
-tells the others what to train (`assist`); only it reads and writes files.
+A `Task` is the part of it that differs between commands. Of several processes, only the first reads and writes
+files; it sends the others what they need to train (`assist`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ from tinygrad_llm.train.parallel.trainer import ParallelTrainer
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, ResumableLoader, Trainer
 
-STOP = None  # broadcast to the other processes where there is nothing to train
-SHORTEST_WORTH_KEEPING = 60.0  # seconds of encoding, whose ids are kept though their run was refused
+STOP = None  # broadcast to the other processes if there is nothing to train
+SHORTEST_ENCODING_TO_KEEP = (
+    60.0  # of encoding; ids that took longer are kept even if the run is then refused. Units: seconds
+)
 
 
 @dataclass(frozen=True)
@@ -62,28 +64,28 @@ class Request:
 
 
 class Report:
-    """The figures and words around a training; override what is needed."""
+    """Called before and after a training, to print and evaluate. Every method may be overridden."""
 
     def before(self, trainer: Trainer) -> None:
         """Called before the first step of a run, and before a checkpoint is restored."""
 
     def introduce(self, trainer: Trainer) -> None:
-        """Say what is going to be trained."""
+        """Print what is going to be trained."""
 
     def after(self, trainer: Trainer) -> None:
-        """Evaluate the trained model, and say how good it is."""
+        """Evaluate the trained model, and print the metrics."""
 
     def suggest(self) -> None:
-        """Say how to use the trained model."""
+        """Print a command that uses the trained model."""
 
     def is_complete(self) -> bool:
-        """Whether a run that has taken all its steps was also reported."""
+        """Whether a run that has taken all its steps has also been evaluated."""
         return True
 
 
 @dataclass
 class Training:
-    """All that a task prepares for the trainer. `plan` is completed with what the data decided."""
+    """All that a task prepares for the trainer. `plan` now includes what depends on the data, such as the model."""
 
     plan: RunPlan
     model: Any
@@ -97,7 +99,7 @@ class Training:
 
 
 class Task(Protocol):
-    """What is particular to one command that trains."""
+    """The part of a run that differs between the commands that train."""
 
     @property
     def name(self) -> str:
@@ -113,7 +115,7 @@ class Task(Protocol):
         """
 
     def prepare(self, plan: RunPlan, out: Path, tokenizer: Tokenizer | None, status: StatusLine) -> Training:
-        """Model, data and report; `tokenizer` is that of a resumed run. Raises: ConfigError, DataError"""
+        """Model, data and report; `tokenizer` is given for a resumed run. Raises: ConfigError, DataError"""
 
 
 @dataclass
@@ -212,7 +214,7 @@ def carry_out(task: Task, request: Request, status: StatusLine, communicator: Co
 
 
 def assist(communicator: Communicator, final_batches: int) -> int:
-    """The work of every process but the first: its share of the training and evaluation that the first tells it."""
+    """The work of every process but the first: its share of each batch, in training and evaluation."""
     assignment = communicator.broadcast(STOP)
     if assignment is STOP:
         return 0
@@ -257,14 +259,14 @@ def exit_code(interruption: KeyboardInterrupt) -> int:
 
 @contextmanager
 def _removed_if_refused(out: Path) -> Iterator[None]:
-    """Inside, a refusal removes the folder `out` if it is new: ids of a short text, encoded for a run that never began.
+    """Remove the folder `out` if it is new and the run is refused inside the block; it holds encoded ids only.
 
-    Ids that took long to encode are kept for a corrected command.
+    Ids that took long to encode are kept, for the next attempt.
     """
-    was_there, started = out.exists(), time.monotonic()
+    existed, started = out.exists(), time.monotonic()
     try:
         yield
     except (ConfigError, DataError):
-        if not was_there and time.monotonic() - started < SHORTEST_WORTH_KEEPING:
+        if not existed and time.monotonic() - started < SHORTEST_ENCODING_TO_KEEP:
             shutil.rmtree(out, ignore_errors=True)
         raise

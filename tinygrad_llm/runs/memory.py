@@ -12,9 +12,11 @@ BYTES_PER_PARAMETER = 16  # float32: the weight, its gradient, and AdamW's two m
 
 
 def expect_memory(config: Any, processes: int = 1) -> None:
-    """Refuse to train a model of this config where it cannot fit: a system short of memory kills, it does not refuse.
+    """Refuse to train a model of this config that does not fit the memory; the system would kill the process instead.
 
-    `processes` is how many train on this machine, each with a model of its own. Raises: ConfigError
+    `processes` is the number of processes that train on this machine, each with its own copy of the model.
+
+    Raises: ConfigError
     """
     needed = BYTES_PER_PARAMETER * architecture_of_config(config).parameters(config) * processes
     expect_bytes(needed, f" by {processes} processes" if processes > 1 else "")

@@ -1,8 +1,8 @@
-"""One number for the size of a model: the number of layers, heads and the width that come to so many parameters.
+"""Layers, heads and embedding size for a model of about a given number of parameters.
 
-Rule: heads have 32 numbers. For every number of layers, the width is the multiple of 32 whose model has the number of
-parameters nearest to the wanted one; of these models, the one whose width is nearest to 64 times its layers is taken,
-as in GPT-2 small (12 layers, 768 wide), among those within 15% of the wanted number, or else the nearest.
+Rule: the head size is 32. For each number of layers, the embedding size is the multiple of 32 whose parameter count is
+nearest to the wanted one. Among the models within 15% of the wanted count, the one whose embedding size is nearest to
+64 times its layers is taken, as in GPT-2 small (12 layers, size 768); if none is within 15%, the nearest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from tinygrad_llm.architectures import Architecture
 from tinygrad_llm.errors import ConfigError
 
-HEAD = 32  # numbers per attention head
+HEAD = 32  # size of an attention head
 WIDTH_PER_LAYER = 64
 MOST_LAYERS = 96
 TOLERANCE = 0.15
@@ -24,7 +24,7 @@ SET_BY_SIZE = ("num_layers", "num_heads", "embedding_dim")
 def sizes_for(architecture: Architecture, settings: Mapping[str, Any], parameters: int) -> dict[str, int]:
     """The settings of SET_BY_SIZE for a model of about so many parameters; `settings` are the others.
 
-    Raises: ConfigError where even the smallest model is more than twice as large
+    Raises: ConfigError if even the smallest model is more than twice as large
     """
 
     def count(layers: int, width: int) -> int:

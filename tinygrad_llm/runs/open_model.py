@@ -1,4 +1,4 @@
-"""Open a run folder for a command that takes models of some architectures only."""
+"""Open a run folder for a command that accepts only some architectures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a run: all that decides it, as the run's config.json records it. One reader, one writer."""
+"""The plan of a run: all settings that it depends on, as its config.json records them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_llm.runs.hints import command
 from tinygrad_llm.settings import SettingError, Settings
 from tinygrad_llm.train.settings import TrainingSettings
 
-# What may change when a run is resumed: its length and how it is observed, but nothing that the training depends on.
+# Settings that may change when a run is resumed: its length and its evaluation, but nothing that the weights depend on.
 CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
 PATHS = ("data", "ids", "model")  # settings that are compared as paths
 FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pretraining, which has no "options"
@@ -21,11 +21,11 @@ FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pre
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run trains, on what, and how.
+    """The settings of a run: its command's options, its training, its model and its data.
 
-    `task` is the command's name, "" for pretraining; `options` are the settings of the command. `model_type` and
-    `model`, the architecture and its settings, are known once the data are. `base` is the run folder that a fine-tuning
-    started from. The sha256 sums tell whether base and data are still those that the run began with.
+    `task` is the command's name, "" for pretraining. `model_type` and `model`, the architecture and its settings, are
+    set after the data were read. `base` is the run folder of the model that a fine-tuning started from. The sha256 sums
+    show whether base and data have changed since the run began.
     """
 
     task: str
@@ -60,8 +60,8 @@ class RunPlan:
     def from_config(cls, config: Mapping[str, Any], task: str, options: Settings, out: Any) -> RunPlan:
         """The plan that the config.json in `out` records; `options` are the defaults of the command's options.
 
-        Raises: ConfigError for a run of another command, or a model without a training; CheckpointError for what this
-                command did not write
+        Raises: ConfigError for a run of another command, or an imported model; CheckpointError for a config.json that
+                this command did not write
         """
         if "training" not in config:
             raise ConfigError(f"--resume continues a training run; the model in {out} was imported, and has none")
@@ -72,16 +72,16 @@ class RunPlan:
                 f"`{command(*maker.split(), '--resume', '--out', out)}`"
             )
         found: Any = config.get("options")
-        if not task:  # options stand beside the rest
+        if not task:  # pretraining writes its options at the top level
             names = {name.name: FLAT_NAMES.get(name.name, name.name) for name in dataclasses.fields(options)}
             found = {name: config[written] for name, written in names.items() if written in config}
         sums = {name: config.get(name) for name in ("base", "base_sha256", "data_sha256")}
         model = config.get("model")
         for name, value in sums.items():
             if value is not None and not isinstance(value, str):
-                raise _not_ours(task, name)
+                raise _foreign_config(task, name)
         if not isinstance(model, dict):
-            raise _not_ours(task, "model")
+            raise _foreign_config(task, "model")
         return cls(
             task,
             _settings(type(options), found, task, "options"),
@@ -92,7 +92,7 @@ class RunPlan:
         )
 
     def resumed_with(self, given: Mapping[str, Any]) -> RunPlan:
-        """The plan of the run when it is resumed with these flags: they may repeat it, and change what is CHANGEABLE.
+        """The plan of the run resumed with these flags, which may repeat its settings and change the CHANGEABLE ones.
 
         Raises: ConfigError for a flag that contradicts the run
         """
@@ -108,7 +108,7 @@ class RunPlan:
                 raise change_refused(name, recorded[name], value)
         changes = {name: value for name, value in given.items() if name in CHANGEABLE}
         options = self.options
-        if given.get("ids") is not None:  # another place for the same ids
+        if given.get("ids") is not None:  # the same ids, in another folder
             options = dataclasses.replace(options, ids=given["ids"])
         return dataclasses.replace(self, training=dataclasses.replace(self.training, **changes), options=options)
 
@@ -140,13 +140,13 @@ def _same(name: str, recorded: Any, value: Any) -> bool:
 def _settings(cls: type[Any], found: Any, task: str, name: str) -> Any:
     """An object of the class `cls` from a part of config.json. Raises: CheckpointError"""
     if not isinstance(found, dict):
-        raise _not_ours(task, name)
+        raise _foreign_config(task, name)
     nullable = {one.name for one in dataclasses.fields(cls) if one.default is None}
-    try:  # "" stood for None in older runs
+    try:  # older runs wrote "" for None
         return cls.from_dict({key: None if value == "" and key in nullable else value for key, value in found.items()})
     except SettingError as error:
-        raise CheckpointError(f"{_not_ours(task, name)}: {error}") from error
+        raise CheckpointError(f"{_foreign_config(task, name)}: {error}") from error
 
 
-def _not_ours(task: str, name: str) -> CheckpointError:
+def _foreign_config(task: str, name: str) -> CheckpointError:
     return CheckpointError(f"the run's config.json: {name} must be what `{command_of(task)}` wrote")

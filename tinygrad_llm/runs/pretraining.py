@@ -35,12 +35,12 @@ from tinygrad_llm.train.trainer import Callback, Trainer
 DEFAULT_ARCHITECTURE = "gpt"
 DEFAULT_TEXT = "python-docs"
 IDS = "ids"  # the folder in the run folder
-FINAL_EVALUATION_BATCHES = 200  # enough for two digits, and bounded however long the text
+FINAL_EVALUATION_BATCHES = 200  # enough for two digits of the loss, and independent of the length of the text
 SAMPLE_TOKENS = 100
 SAMPLING = Sampling(temperature=0.8, top_k=50)
-ROUND_TRIP = 10_000  # characters that tell whether a tokenizer gives the text back
+ROUND_TRIP = 10_000  # characters that are encoded and decoded, to test whether a tokenizer is lossless
 VOCABULARIES = {"char": 100, "words": 10_000, "gpt2": 50_257}  # usual sizes, for --size; --vocab-size for bpe
-SIZES = ("embedding_dim", "num_layers", "num_heads")  # that tell one preset from another
+SIZES = ("embedding_dim", "num_layers", "num_heads")  # that distinguish the presets
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TextOptions(Settings):
 
 
 class Pretraining:
-    """The task of `train`. `processes` on this machine train together, each with a model of its own."""
+    """The task of `train`. `processes` on this machine train together, each with its own copy of the model."""
 
     name = ""
 
@@ -112,7 +112,7 @@ class Pretraining:
         """Model, data and report. Raises: ConfigError, DataError, CheckpointError"""
         architecture = ARCHITECTURES[plan.model_type]
         folder = plan.options.ids or out / IDS
-        text = None if tokenizer is not None and _is_gone(plan) else training_text(plan, status)
+        text = None if tokenizer is not None and _text_is_missing(plan) else training_text(plan, status)
         if tokenizer is None:
             tokenizer = make_tokenizer(plan.options, text or training_text(plan, status), status)
         elif plan.model.get("vocab_size") != tokenizer.vocab_size:
@@ -125,7 +125,7 @@ class Pretraining:
         if text is None:
             encoded = encoded_before(folder, str(plan.data_sha256), tokenizer)
             if encoded is None:
-                training_text(plan, status)  # says what is missing
+                training_text(plan, status)  # raises a DataError that names the missing file
                 raise DataError(f"{plan.options.data}: cannot be read")
             status.say(f"{plan.options.data} is gone; using its ids in {encoded.path}")
         else:
@@ -178,8 +178,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + "s" * (count != 1)
 
 
-def _is_gone(plan: RunPlan) -> bool:
-    """Whether the files of the text are no longer there."""
+def _text_is_missing(plan: RunPlan) -> bool:
+    """Whether the files of the text were deleted or moved."""
     data = plan.options.data
     if data == DEFAULT_TEXT and not Path(data).exists():
         return False
@@ -193,7 +193,7 @@ def _is_gone(plan: RunPlan) -> bool:
 def training_text(plan: RunPlan, status: StatusLine) -> LongText:
     """The text that the plan names: files in the order of their paths, a blank line between two.
 
-    Raises: DataError where there is none, ConfigError where a resumed run's text has changed
+    Raises: DataError if no file is found, ConfigError if the text of a resumed run has changed
     """
     data = plan.options.data
     status.say(f"reading {data} ...")
@@ -235,7 +235,7 @@ def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> 
 
 
 def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:
-    """Whether decoding gives the text that was encoded: else bits per byte would count bytes that no token encodes."""
+    """Whether decoding restores the encoded text; otherwise bits per byte would count bytes that no token encodes."""
     if text is None:
         return False
     sample = "".join(text.blocks(0, ROUND_TRIP))
@@ -246,7 +246,10 @@ def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:
 
 
 class Sampler(Callback):
-    """Prints generated text every `sample_interval` steps, from a generator of its own. It never ends a training."""
+    """Prints generated text every `sample_interval` steps, with its own random generator.
+
+    An error while generating is printed and never ends the training.
+    """
 
     def __init__(self, tokenizer: Tokenizer, status: StatusLine) -> None:
         self.tokenizer, self.status = tokenizer, status
@@ -257,7 +260,7 @@ class Sampler(Callback):
             self.status.say(f"  {self.sample(trainer)!r}")
 
     def sample(self, trainer: Trainer) -> str:
-        """Generated text, from the beginning of a line; where that fails, why."""
+        """Generated text, or the error message if generating fails."""
         prompt = ids_if_known(self.tokenizer, "\n") or [0]
         try:
             model: Any = trainer.model
@@ -269,7 +272,7 @@ class Sampler(Callback):
 
 @dataclass
 class PretrainingReport(Report):
-    """What `train` says before and after."""
+    """Prints what `train` says before and after the training."""
 
     out: Path
     model: Any

@@ -9,8 +9,8 @@
       checkpoints/step-00000250/ model, optimizer and loop state, with a manifest of sha256 sums
       loss.png                   the loss curves, if matplotlib is installed
 
-A checkpoint is written beside the last one, flushed to disk, and renamed only then (see `formats.manifest`): after a
-crash, on a full disk or after kill -9 the previous one is still there.
+A checkpoint is written under a temporary name, flushed to disk, and then renamed (see `formats.manifest`): after a
+crash, on a full disk or after kill -9, the previous checkpoint is intact.
 """
 
 from __future__ import annotations
@@ -69,15 +69,16 @@ class RunFolder(Callback):
     Use it in a `with` block, in which no other process may write into the folder. `keep` checkpoints are kept, and the
     one with the best validation loss. Among several processes only the first has a run folder.
 
-    `finished_weights(model)` gives the weights for other programs, where a model in training has parts that a loaded
-    one has not, such as LoRA's updates.
+    `finished_weights(model)` returns the weights to publish if the model in training has other ones, as with LoRA.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
         if keep < 1:
             raise ConfigError(f"--keep must be at least 1; got {keep}")
         self.path, self.config, self.keep = path, config, keep
-        self.say: Callable[[str], None] = lambda notice: None  # reports to the user, such as of a full disk
+        self.say: Callable[[str], None] = lambda notice: (
+            None
+        )  # prints a notice for the user, such as that the disk is full
         self._lock = RunLock(path)
         self._log: MetricsLog | None = None
         self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
@@ -89,14 +90,14 @@ class RunFolder(Callback):
     def create(cls, path: Path, keep: int = 2) -> RunFolder:
         """A folder for a new run, made when the `with` block is entered.
 
-        Raises: ConfigError where it holds a run already, which only `--resume` may touch
+        Raises: ConfigError if it holds a run already, which only `--resume` may change
         """
         cls._expect_no_run(path)
         return cls(path, {}, keep)
 
     @staticmethod
     def _expect_no_run(path: Path) -> None:
-        """A run that was begun but has saved nothing, because its first step failed, may be begun again."""
+        """Refuse a folder with a run in it, unless that run has no checkpoint because its first step failed."""
         if (path / CONFIG).exists() and ((path / "checkpoints").exists() or (path / WEIGHTS).exists()):
             raise ConfigError(f"{path} already holds a run; continue it with --resume, or give a new folder with --out")
 
@@ -124,7 +125,7 @@ class RunFolder(Callback):
         self._lock.release()
 
     def begin(self, config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
-        """Write config and tokenizer, before the first step. Raises: ConfigError where another run has begun"""
+        """Write config and tokenizer, before the first step. Raises: ConfigError if another run has begun there"""
         self._expect_no_run(self.path)
         if tokenizer is not None:
             tokenizer.save(self.path)
@@ -167,7 +168,7 @@ class RunFolder(Callback):
     # -- a full disk
 
     def _save_if_there_is_room(self, trainer: Trainer) -> None:
-        """Save; where the disk is full, say so, train on, and try again later."""
+        """Save; if the disk is full, print a warning, continue training, and try again later."""
         try:
             self.save(trainer)
         except CheckpointError as error:
@@ -182,7 +183,7 @@ class RunFolder(Callback):
         self._unsaved = False
 
     def _write_log(self, last: bool = False) -> None:
-        """Append the records that are not in the log yet; where the disk is full, keep them for the next step."""
+        """Append the records that are not in the log yet; if the disk is full, keep them for the next step."""
         while self._log is not None and self._unlogged:
             try:
                 self._log.append(self._unlogged[0])
@@ -216,7 +217,7 @@ class RunFolder(Callback):
             {
                 **{file: partial(dump_safetensors, tensors=tensors) for file, tensors in weights.items()},
                 OPTIMIZER: partial(dump_safetensors, tensors=arrays),
-                STATE: json_bytes(_plain(state), indent=None),
+                STATE: json_bytes(_for_json(state), indent=None),
             },
         )
         publish_files(snapshot, self.path, [WEIGHTS])
@@ -340,6 +341,6 @@ def _expect_best(best: Any) -> dict[str, Any] | None:
     return best
 
 
-def _plain(value: Any) -> Any:
-    """The same with lists for arrays and tuples, as JSON has them."""
+def _for_json(value: Any) -> Any:
+    """The value with lists in place of arrays and tuples, for JSON."""
     return json.loads(json.dumps(value, default=lambda array: array.tolist()))

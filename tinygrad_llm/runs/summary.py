@@ -1,4 +1,4 @@
-"""What a run folder holds, read from its files without loading the model; and the runs in a folder, newest first."""
+"""Summaries of run folders, read from their files without loading the model, and the runs of a folder, newest first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunSummary:
 
     @property
     def made_by(self) -> str:
-        """The command that made it."""
+        """The command that made the run."""
         if "imported_from" in self.config:
             return "import"
         return " ".join(filter(None, (str(self.config.get("task", "")), "train")))
@@ -61,7 +61,7 @@ class RunSummary:
 
     @property
     def validation_loss(self) -> float | None:
-        """The latest. Units: nats per target"""
+        """The latest validation loss. Units: nats per target"""
         losses = (record.get("val_loss") for record in reversed(self.records))
         return next((loss for loss in losses if isinstance(loss, int | float)), None)
 

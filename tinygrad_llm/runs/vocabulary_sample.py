@@ -8,14 +8,14 @@ from tinygrad_llm.data import LongText
 from tinygrad_llm.text import END_OF_TEXT
 from tinygrad_llm.text.chunks import cut_into_chunks, last_safe_cut
 
-STRETCH = 1 << 16  # characters in a row
+STRETCH = 1 << 16  # characters of consecutive text
 
 
 def vocabulary_sample(text: LongText, stop: int, size: float) -> Iterator[str]:
     """The first `stop` characters of `text`, or stretches evenly spaced over them, of about `size` bytes together.
 
-    The stretches are cut between words, so that all of them together count as the text does. The same text and size
-    give the same sample. Units: size in bytes as UTF-8
+    The stretches are cut between words, so that no word is counted in parts. The same text and size give the same
+    sample. Units: size in bytes as UTF-8
     """
     survey = text.survey
     share = size / max(survey.bytes * stop / survey.characters, 1)

@@ -1,4 +1,4 @@
-"""Facts about an operation from the call stack: its modules, the line that called it, the names of its operands."""
+"""What the call stack says about an operation: its modules, the line that called it, the names of its operands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LAYERS = str(Path(PACKAGE, "nn")), str(Path(PACKAGE, "layers"))
 class ModulePaths:
     """The path of each module and parameter, such as `blocks.0.attention.query.weight`.
 
-    Paths begin at `model`. Without it they begin at the outermost module found on the stack; those below a second such
-    module begin with its class: `GPT@2`.
+    Paths begin at `model`. Without it they begin at the outermost module found on the stack; those below a second
+    outermost module begin with its class: `GPT@2`.
     """
 
     def __init__(self, model: Module | None) -> None:

@@ -1,4 +1,4 @@
-"""The lens: one forward and backward of a language model on a text, as a page of all its numbers.
+"""The lens: the numbers of one forward and backward of a language model on a text, as a page.
 
     gathered = look(model, tokenizer, "Once upon a time")
     page = as_page(gathered)

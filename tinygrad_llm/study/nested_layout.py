@@ -24,7 +24,7 @@ SPACING = 20.0  # between neighbours in a row
 ROW_SPACING = 26.0  # between rows, for the curves of lines
 SWEEPS, MOVES = 12, 60
 STOP_WEIGHT = 1e-3  # of a passing line's position, relative to a node's, where both want the same place
-PASSING_PULL = 1e-4  # of a passing line on a node, relative to that of its neighbours in the next row
+PASSING_PULL = 1e-4  # of a passing line on a node, relative to the pull of its neighbours in the next row
 
 
 class Point(NamedTuple):

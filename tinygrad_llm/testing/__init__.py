@@ -1,8 +1,8 @@
 """Property-based tests for differentiable functions: strategies that draw the inputs, and checks that examine the op.
 
-A test by example tries the inputs that its author thought of. A property-based test states what holds for *all* inputs,
-and Hypothesis searches for one where it does not; what it finds, it shrinks to the smallest that still fails. This is a
-test of one's own op, in ten lines (`pip install 'tinygrad-llm[test]'`):
+A test by example tries the inputs that its author chose. A property-based test states what holds for *all* inputs,
+and Hypothesis searches for a counterexample and shrinks it to a small one. This is a test of your own op, in ten
+lines (`pip install 'tinygrad-llm[test]'`):
 
     import numpy as np
     from hypothesis import given
@@ -13,9 +13,9 @@ test of one's own op, in ten lines (`pip install 'tinygrad-llm[test]'`):
     def test_cube(x):
         check_op(cube, lambda x: x**3, x)
 
-`arrays()` draws float64 arrays, 0-d and empty ones too. `check_op` asks: is the value NumPy's, does float32 stay
-float32, do strided arrays give the same, and is the gradient that of finite differences? demos/property_testing.py
-shows a wrong op, and how its counterexample shrinks.
+`arrays()` draws float64 arrays, 0-d and empty ones too. `check_op` checks that the value equals NumPy's, that
+float32 stays float32, that strided arrays give the same result, and that the gradient agrees with finite
+differences. demos/property_testing.py shows a wrong op, and how its counterexample shrinks.
 
     strategies    shapes, filled_shapes, shapes_with_axes, arrays, arrays_with_axis, arrays_with_one_axis,
                   broadcast_pairs; the elements tame (away from kinks), positive, probabilities, distinct, special

@@ -1,6 +1,6 @@
-"""What every differentiable function is asked: value, gradient, broadcasting, dtype, memory layout, errors.
+"""Checks of a differentiable function: value, gradient, broadcasting, dtype, memory layout, errors.
 
-Each check takes the function and NumPy arrays, and raises CheckError, or GradcheckError, that names the first thing
+Each check takes the function and NumPy arrays, and raises CheckError, or GradcheckError, that names the first property
 that does not hold. They need no test runner: call them from pytest, from `unittest`, or by hand.
 """
 
@@ -30,9 +30,9 @@ def check_op(op: Op, reference: Op, *arrays: Array, rtol: float = 1e-13, atol: f
 
 
 def check_value(op: Op, reference: Op, *arrays: Array, rtol: float = 1e-13, atol: float = 1e-14) -> None:
-    """`op` of Tensors equals `reference` of the arrays in shape, dtype and value, and records nothing unasked.
+    """`op` of Tensors equals `reference` of the arrays in shape, dtype and value, without recording a graph.
 
-    Raises: CheckError where it does not
+    Raises: CheckError if it does not
     """
     results, expected = _each(op(*map(Tensor, arrays))), _each(reference(*arrays))
     if len(results) != len(expected):
@@ -56,7 +56,7 @@ def check_gradient(op: Op, *arrays: Array) -> None:
 def check_dtype(op: Op, *arrays: Array) -> None:
     """float32 inputs give float32 results and float32 gradients of the inputs' shapes.
 
-    Raises: CheckError where they do not
+    Raises: CheckError if they do not
     """
     inputs = [
         Tensor(array.astype(np.float32), requires_grad=True) if array.dtype.kind == "f" else Tensor(array)
@@ -81,7 +81,7 @@ def check_layout(op: Op, *arrays: Array) -> None:
 
     Tried: every second element of a larger array, and the reversed view of a reversed copy.
 
-    Raises: CheckError where they differ
+    Raises: CheckError if they differ
     """
     results, gradients = _values_and_gradients(op, arrays)
     for name, view in (("strided", _strided), ("reversed", _reversed)):
@@ -93,7 +93,7 @@ def check_layout(op: Op, *arrays: Array) -> None:
 def check_broadcasting(op: Op, *arrays: Array) -> None:
     """`op` of arrays equals `op` of the same arrays broadcast to one shape, and so do the sums of the gradients.
 
-    Raises: CheckError where they differ
+    Raises: CheckError if they differ
     """
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     results, gradients = _values_and_gradients(op, arrays)
@@ -112,7 +112,7 @@ def check_broadcasting(op: Op, *arrays: Array) -> None:
 def check_error(op: Op, *arguments: Any, error: type[Exception] = TinygradLLMError, says: str = "") -> None:
     """`op(*arguments)` raises `error` with a message that contains `says`.
 
-    Raises: CheckError where it raises another, or none
+    Raises: CheckError if it raises another error, or none
     """
     try:
         op(*arguments)

@@ -1,4 +1,4 @@
-"""What Hypothesis draws for a differentiable function: shapes, pairs that broadcast, values, and special values.
+"""Hypothesis strategies for inputs of differentiable functions: shapes, pairs that broadcast, values, special values.
 
 0-d and empty shapes are drawn on purpose. Numbers keep away from kinks, where finite differences mix two slopes.
 """
@@ -25,7 +25,7 @@ shapes = npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 filled_shapes = npst.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3)
 shapes_with_axes = npst.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=3)
 
-# k/8 + 1/16 is never an integer: never nearer than 1/16 to a kink at 0, or at another whole number.
+# k/8 + 1/16 is at least 1/16 away from every integer, where functions such as relu and floor have kinks.
 tame = st.integers(-20, 19).map(lambda k: k / 8 + 1 / 16)
 positive = st.integers(2, 24).map(lambda k: k / 8)
 probabilities = st.integers(1, 31).map(lambda k: k / 32)

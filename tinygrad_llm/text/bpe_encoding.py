@@ -5,7 +5,7 @@ numbers, punctuation and whitespace; a single space belongs to the word after it
 
 Two Unicode tables say which characters are letters and numbers: tiktoken's (Rust) and that of Python's `regex`. They
 are from different years and disagree on some 17,000 code points, which are letters and numbers in the newer table and
-not yet assigned in the older. tiktoken's table decides the ids of `encode`, as it does for everybody who uses GPT-2's
+not yet assigned in the older. tiktoken's table decides the ids of `encode`, as in all programs that use GPT-2's
 vocabulary through tiktoken. `split_pieces` uses `regex`, and gives the same pieces for every text whose characters both
 tables classify alike; otherwise tokens may differ, but both decode to the text. Training splits by `regex`: this
 decides what the ranks become, not how a text is split later.

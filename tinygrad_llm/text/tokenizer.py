@@ -1,6 +1,6 @@
 """The interface of every tokenizer: text to ids and back.
 
-Each id stands for a few bytes, and a text is a row of ids. The tokenizers differ in what one id stands for: a character
+Each id represents a few bytes, and a text is a row of ids. The tokenizers differ in the unit of one id: a character
 (characters.py), a word (words.py), or bytes joined by byte pair encoding (plain_bpe.py, then bpe.py).
 """
 

@@ -1,6 +1,6 @@
 """Checks of a GPT and its training: small experiments that correct code passes, each with one claim.
 
-Every check makes its own small model, so a fault that is switched on is in what it checks.
+Every check makes its own small model, so that a fault that is switched on affects it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def slopes() -> Finding:
     return Finding(report.ok, f"{report.cases} slopes, worst relative difference {report.worst_relative:.1e}{listed}")
 
 
-def fused_beside_composed() -> Finding:
+def fused_equals_composed() -> Finding:
     """Fused ops and their definitions give the same loss."""
     model = small_gpt()
     fast = model.loss(TEXT, NEXT).item()
@@ -214,7 +214,7 @@ def next_token() -> Finding:
 
 CHECKS: dict[str, Callable[[], Finding]] = {
     "slopes": slopes,
-    "fused": fused_beside_composed,
+    "fused": fused_equals_composed,
     "plain": plain_numpy,
     "causality": causality,
     "ones": weights_sum_to_one,

@@ -15,7 +15,7 @@ FaultyOp: TypeAlias = "Callable[..., Tensor]"
 
 
 class Patch(NamedTuple):
-    """Replaces `owner.attribute` by `value`: for a mistake outside of the ops, such as in a method of a layer."""
+    """Replaces `owner.attribute` by `value`: for mistakes outside of the ops, for example in a method of a layer."""
 
     owner: Any
     attribute: str

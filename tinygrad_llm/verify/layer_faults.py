@@ -33,11 +33,11 @@ def _dropout_without_scale(dropout: Any, x: Tensor, p: float, training: bool, ge
     return y * (1 - p) if training and p else y
 
 
-_sound_init = GPT.__init__
+_correct_init = GPT.__init__
 
 
 def _init_with_a_copy(self: GPT, *args: Any, **kwargs: Any) -> None:
-    _sound_init(self, *args, **kwargs)
+    _correct_init(self, *args, **kwargs)
     if self.config.tie_weights:
         self.head.weight = Parameter(self.token_embedding.weight.data.copy())
 

@@ -16,16 +16,16 @@ from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import trainer
 from tinygrad_llm.verify.fault import Fault, Patch
 
-_sound_epoch, _sound_window = WindowLoader._epoch, SlidingWindows.__getitem__
-_sound_clipping = trainer.clip_grad_norm_
+_correct_epoch, _correct_window = WindowLoader._epoch, SlidingWindows.__getitem__
+_correct_clipping = trainer.clip_grad_norm_
 
 
 def _epoch_with_inputs_as_targets(self: WindowLoader) -> Iterator[Any]:
-    return ((inputs, inputs) for inputs, _ in _sound_epoch(self))
+    return ((inputs, inputs) for inputs, _ in _correct_epoch(self))
 
 
 def _window_with_inputs_as_targets(self: SlidingWindows, index: int) -> Any:
-    inputs, _ = _sound_window(self, index)
+    inputs, _ = _correct_window(self, index)
     return inputs, inputs
 
 
@@ -55,7 +55,7 @@ def _keep_gradients(self: Any) -> None:
 
 
 def _clip_each_tensor(parameters: list[Tensor], max_norm: float) -> float:
-    return math.sqrt(sum(_sound_clipping([parameter], max_norm) ** 2 for parameter in parameters))
+    return math.sqrt(sum(_correct_clipping([parameter], max_norm) ** 2 for parameter in parameters))
 
 
 TRAINING_FAULTS = (
