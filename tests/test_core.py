@@ -31,7 +31,7 @@ CORE = (
 TOKENIZER = ("text/tokenizer", "text/special_tokens")  # the interface, which is read before a step and not loaded by it
 
 # Lines with docstrings; these limits only ever fall.
-MOST_LINES = {"floor": 1_250, "core": 5_430, "core and floor": 6_675}
+MOST_LINES = {"floor": 1_245, "core": 5_000, "core and tokenizer": 5_295, "all": 6_540}
 
 TRAINING_STEP = """
 import sys
@@ -125,6 +125,6 @@ def test_an_init_file_only_lists_names() -> None:
 
 
 def test_one_head_can_hold_it() -> None:
-    counted = {"floor": FLOOR, "core": CORE + TOKENIZER, "core and floor": CORE + TOKENIZER + FLOOR}
+    counted = {"floor": FLOOR, "core": CORE, "core and tokenizer": CORE + TOKENIZER, "all": FLOOR + CORE + TOKENIZER}
     lines = {part: lines_of(names) for part, names in counted.items()}
     assert {part for part, count in lines.items() if count > MOST_LINES[part]} == set(), lines

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from tinygrad_llm.gradcheck import gradcheck
     from tinygrad_llm.graph import enable_grad, no_grad
     from tinygrad_llm.ops import composed_ops
+    from tinygrad_llm.primitives import cat, maximum, minimum, pad, split, stack, where
     from tinygrad_llm.random import Generator, default_generator, manual_seed
     from tinygrad_llm.runs import load
-    from tinygrad_llm.tensor import Tensor, cat, maximum, minimum, pad, split, stack, where
+    from tinygrad_llm.tensor import Tensor
 
 __version__ = "0.1.0"  # pyproject.toml reads it here
 

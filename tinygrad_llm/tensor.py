@@ -24,14 +24,7 @@ from tinygrad_llm.primitives import (
     Reduction,
     Shape,
     as_tensor,
-    stack,
 )
-from tinygrad_llm.primitives import cat as cat  # functions of the package beside Tensor's methods
-from tinygrad_llm.primitives import maximum as maximum
-from tinygrad_llm.primitives import minimum as minimum
-from tinygrad_llm.primitives import pad as pad
-from tinygrad_llm.primitives import split as split
-from tinygrad_llm.primitives import where as where
 from tinygrad_llm.variable import Variable
 
 
@@ -169,7 +162,7 @@ def _requires_grad(data: Any) -> bool:
 def _stacked(data: Any) -> Tensor:
     """Nested lists of Tensors as one Tensor, in their graph."""
     if isinstance(data, list | tuple):
-        return stack([_stacked(part) for part in data])
+        return primitives.stack([_stacked(part) for part in data])
     x = as_tensor(data)
     return x.reshape(x.shape)
 

@@ -16,6 +16,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import DTypeError
 
 # Lowest power first. C and T are exact to 1e-17 before rounding, P/Q to 7e-8.
@@ -126,3 +127,18 @@ def _real(x: ArrayLike) -> NDArray[np.floating]:
     if x.dtype not in (np.float64, np.float32, np.float16):
         raise DTypeError(f"erf: x must be float64, float32, float16 or integers; got {x.dtype}")
     return x
+
+
+def gelu_exact_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
+    """One block of the exact GELU x Φ(x) and of its derivative, for `ops.gelu`."""
+    phi = erf(np.multiply(x, math.sqrt(0.5), out=scratch[0]))
+    phi += 1
+    phi *= 0.5
+    np.multiply(x, phi, out=y)
+    if slope.size:
+        np.multiply(x, x, out=slope)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= 1 / math.sqrt(2 * math.pi)  # φ(x)
+        slope *= x
+        slope += phi

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache
     from tinygrad_llm.nn import functional
+    from tinygrad_llm.nn import hooks as hooks
     from tinygrad_llm.nn import loading as loading
 
 __getattr__, __dir__ = lazy_imports(__name__)

@@ -6,7 +6,6 @@ registered. Every method here walks this tree of modules.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -19,13 +18,12 @@ from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.tensor import Tensor
 
 if TYPE_CHECKING:
+    from tinygrad_llm.nn.hooks import HookHandle
     from tinygrad_llm.nn.loading import LoadResult
 
 M = TypeVar("M", bound="Module")
 T = TypeVar("T", bound=Tensor)
 ForwardHook: TypeAlias = "Callable[[Module, tuple[Any, ...], Any], Any]"
-
-_next_hook = itertools.count().__next__
 
 
 class Parameter(Tensor):
@@ -41,23 +39,6 @@ class Buffer(Tensor):
     """A Tensor of a module's state that is not trained, such as a table of positions."""
 
     __slots__ = ()
-
-
-class HookHandle:
-    """Removes a forward hook, by `remove()` or at the end of a `with` block."""
-
-    def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
-        self._hooks, self._key = hooks, _next_hook()  # a key is never used again, so that remove() may be called twice
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 class Module:
@@ -92,7 +73,7 @@ class Module:
         """Call `hook(module, args, output)` after every forward. If it returns something, that replaces the output."""
         if "_forward_hooks" not in vars(self):
             self._forward_hooks = {}
-        return HookHandle(self._forward_hooks, hook)  # type: ignore[arg-type]
+        return nn.hooks.HookHandle(self._forward_hooks, hook)  # type: ignore[arg-type]
 
     # -- the tree
 

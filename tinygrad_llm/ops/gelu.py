@@ -49,7 +49,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     """
     expect_choice("gelu", "approximate", approximate, ("none", "tanh"))
     x = as_float(x)
-    fill = _gelu_tanh_block if approximate == "tanh" else _gelu_exact_block
+    fill = _gelu_tanh_block if approximate == "tanh" else primitives.error_function.gelu_exact_block
     y, slope = value_and_slope(fill, x)
 
     def backward(dy: Array) -> Gradients:
@@ -74,17 +74,3 @@ def _gelu_tanh_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
         slope *= square
         slope += 1
         slope /= gate
-
-
-def _gelu_exact_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
-    phi = primitives.error_function.erf(np.multiply(x, math.sqrt(0.5), out=scratch[0]))
-    phi += 1
-    phi *= 0.5
-    np.multiply(x, phi, out=y)
-    if slope.size:
-        np.multiply(x, x, out=slope)
-        slope *= -0.5
-        np.exp(slope, out=slope)
-        slope *= 1 / math.sqrt(2 * math.pi)  # φ(x)
-        slope *= x
-        slope += phi

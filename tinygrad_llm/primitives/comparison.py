@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_llm import buffers
+from tinygrad_llm import buffers, primitives
 from tinygrad_llm.arrays import Array, as_array
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, plain_tensor, record_operation
@@ -91,7 +91,7 @@ class Comparison(Variable):
 
     def where(self, condition: TensorLike, other: TensorLike) -> Tensor:
         """z = x where the condition holds, else `other`: the function `where` as a method."""
-        return where(condition, self, other)
+        return primitives.where(condition, self, other)
 
     def masked_fill(self, mask: TensorLike, value: TensorLike) -> Tensor:
         """z = value where the mask holds, else x;  dx = 0 where it holds, and dz goes to `value`.
@@ -129,37 +129,6 @@ def _bound(x: Variable, value: TensorLike, what: str = "clip: a bound") -> Tenso
     if not fits:
         raise ShapeError(f"{what} must broadcast to x's shape {x.shape}; got {bound.shape}")
     return bound if bound.dtype == x.dtype or x.dtype.kind not in "fc" else bound.astype(x.dtype)
-
-
-def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
-    """z = x where the condition holds, else y; the gradient follows the choice."""
-    chosen = as_condition("where", condition)
-    x, y = operands("where", x, y)
-    x_shape, y_shape = wanted_shape(x), wanted_shape(y)
-    try:
-        z = np.where(chosen, x.data, y.data)
-    except ValueError:
-        raise ShapeError(
-            f"where: condition, x and y must broadcast; got {chosen.shape}, {x.shape} and {y.shape}"
-        ) from None
-
-    def backward(dz: Array) -> Gradients:
-        return (
-            None if x_shape is None else unbroadcast(np.where(chosen, dz, 0), x_shape),
-            None if y_shape is None else unbroadcast(np.where(chosen, 0, dz), y_shape),
-        )
-
-    return record_operation(z, (x, y), backward)
-
-
-def maximum(x: TensorLike, y: TensorLike) -> Tensor:
-    """`x.maximum(y)`, where x may be any array or number."""
-    return beside(x, y).maximum(y)
-
-
-def minimum(x: TensorLike, y: TensorLike) -> Tensor:
-    """`x.minimum(y)`, where x may be any array or number."""
-    return beside(x, y).minimum(y)
 
 
 def as_condition(name: str, condition: TensorLike) -> Array:

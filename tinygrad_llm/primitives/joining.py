@@ -1,4 +1,4 @@
-"""Joining Tensors (cat, stack), splitting one, and padding one."""
+"""Splitting a Tensor, and padding one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.primitives.indexing import Indexing
-from tinygrad_llm.primitives.operands import as_tensor, beside, normalized_axis, wanted_shape
+from tinygrad_llm.primitives.operands import beside, normalized_axis, wanted_shape
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
@@ -67,48 +67,3 @@ class Joining(Indexing):
         z = np.full([sum(pair) + size for pair, size in zip(widths, self.shape, strict=True)], filling.data, self.dtype)
         z[inside] = self.data
         return record_operation(z, (self, filling), backward)
-
-
-def cat(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Concatenate Tensors along an existing axis;  each gets its slice of the gradient."""
-    parts = [as_tensor(part) for part in tensors]
-    if not parts:
-        raise ShapeError("cat: at least one Tensor is needed; got none")
-    axis = normalized_axis("cat", axis, parts[0].ndim)
-    try:
-        z = np.concatenate([part.data for part in parts], axis)
-    except ValueError:
-        raise ShapeError(
-            f"cat: shapes must agree except along axis {axis}; got {[part.shape for part in parts]}"
-        ) from None
-    ends = list(itertools.accumulate(part.shape[axis] for part in parts))
-
-    def backward(dz: Array) -> Gradients:
-        return np.split(dz, ends[:-1], axis)
-
-    return record_operation(z, parts, backward)
-
-
-def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Join Tensors of one shape along a new axis;  each gets its slice of the gradient."""
-    parts = [as_tensor(part) for part in tensors]
-    if not parts:
-        raise ShapeError("stack: at least one Tensor is needed; got none")
-    if any(part.shape != parts[0].shape for part in parts):
-        raise ShapeError(f"stack: all shapes must be equal; got {[part.shape for part in parts]}")
-    axis = normalized_axis("stack", axis, parts[0].ndim + 1)
-
-    def backward(dz: Array) -> Gradients:
-        return [dz.take(i, axis) for i in range(len(parts))]
-
-    return record_operation(np.stack([part.data for part in parts], axis), parts, backward)
-
-
-def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """`x.split(size, axis)`, where x may be any array."""
-    return as_tensor(x).split(size, axis)
-
-
-def pad(x: TensorLike, pad_width: Sequence[tuple[int, int]], value: TensorLike = 0.0) -> Tensor:
-    """`x.pad(pad_width, value)`, where x may be any array."""
-    return as_tensor(x).pad(pad_width, value)

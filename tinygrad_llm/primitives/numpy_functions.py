@@ -14,8 +14,7 @@ import numpy as np
 
 from tinygrad_llm.errors import GraphError
 from tinygrad_llm.graph import is_grad_enabled
-from tinygrad_llm.primitives.comparison import where
-from tinygrad_llm.primitives.joining import cat, split, stack
+from tinygrad_llm.primitives.functions import cat, split, stack, where
 from tinygrad_llm.primitives.operands import as_tensor, beside
 from tinygrad_llm.variable import Variable
 

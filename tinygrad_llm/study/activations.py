@@ -27,7 +27,7 @@ from tinygrad_llm.errors import ConfigError, DTypeError, IdRangeError, ShapeErro
 from tinygrad_llm.graph import TensorLike, enable_grad, no_grad
 from tinygrad_llm.nn import Module, MultiHeadAttention, MultiHeadLatentAttention
 from tinygrad_llm.ops.cross_entropy import cross_entropy
-from tinygrad_llm.primitives.comparison import where
+from tinygrad_llm.primitives.functions import where
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.study.module_paths import module_paths, running_modules

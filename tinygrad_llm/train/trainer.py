@@ -258,27 +258,11 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """The position of the run, without the arrays of model and optimizer."""
-        return {
-            "step": self.step,
-            "bad_steps": self.bad_steps,
-            "val_loss": self.val_loss,
-            "loader": None if self.loader is None else self.loader.state(),
-            "generators": {name: generator.state() for name, generator in self.generators.items()},
-        }
+        return train.resuming.state_of(self)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state()` was taken. Raises: ConfigError if it is not a trainer's state"""
-        try:
-            if self.loader is not None:
-                self.loader.set_state(state["loader"])
-            for name, generator in self.generators.items():
-                generator.set_state(state["generators"][name])
-            self.step, self.bad_steps = int(state["step"]), int(state["bad_steps"])
-            self.val_loss = None if state["val_loss"] is None else float(state["val_loss"])
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(f"Trainer.set_state: needs what state() gave; {error!r}") from error
+        train.resuming.restore(self, state)
         self._batches = None
 
 
