@@ -94,8 +94,11 @@ def settings_of(found: RunSummary) -> dict[str, dict[str, Any]]:
 
 def settings_table(settings: Mapping[str, Any]) -> Iterator[str]:
     """Settings as `name value`, in as many columns as the terminal has room for."""
+    shown = {name: str(value) for name, value in settings.items() if not isinstance(value, dict | list)}
     cells = [
-        f"{name} {value}" for name, value in settings.items() if value != "" and not isinstance(value, dict | list)
+        f"{name} {value.replace(',', ', ') if len(value) > LONG_VALUE else value}"  # so that a list can be wrapped
+        for name, value in shown.items()
+        if value
     ]
     width = max([len(cell) for cell in cells if len(cell) <= 36] + [10]) + 2
     across = max(1, (columns() - 3) // width)
