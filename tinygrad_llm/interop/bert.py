@@ -150,21 +150,13 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
         raise config.refusal("position_embedding_type", "must be 'absolute': others are not computed here")
     if config.get("tie_word_embeddings", True) is not True:
         raise config.refusal("tie_word_embeddings", "must be true: a head of its own is not computed here")
-    if dropout is None:
-        rates = {name: config.get(name, 0.1) for name in DROPOUTS}
-        dropout = rates["hidden_dropout_prob"]
-        if any(rate != dropout for rate in rates.values()):
-            raise FormatError(
-                f"{path}: {', '.join(DROPOUTS)} must be equal, because a Bert has one dropout rate; "
-                f"got {shown(rates)}: choose one with dropout= (it is used in training only)"
-            )
     return {
         "vocab_size": config.size("vocab_size", 30522),
         "context_length": config.size("max_position_embeddings", 512),
         "embedding_dim": config.size("hidden_size", 768),
         "num_heads": config.size("num_attention_heads", 12),
         "num_layers": config.size("num_hidden_layers", 12),
-        "dropout": dropout,
+        "dropout": config.dropout(DROPOUTS, "Bert") if dropout is None else dropout,
         "num_segments": config.size("type_vocab_size", 2),
         "feed_forward_dim": config.size("intermediate_size", 3072),
         "norm_eps": config.get("layer_norm_eps", 1e-12),

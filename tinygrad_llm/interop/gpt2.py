@@ -134,21 +134,13 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     config.expect_unset(*MUST_BE_UNSET)
     if config.get("scale_attn_weights", True) is not True:
         raise config.refusal("scale_attn_weights", "must be true: attention is always scaled here")
-    if dropout is None:
-        rates = {name: config.get(name, 0.1) for name in DROPOUTS}
-        dropout = rates["embd_pdrop"]
-        if any(rate != dropout for rate in rates.values()):
-            raise FormatError(
-                f"{path}: {', '.join(DROPOUTS)} must be equal, because a GPT has one dropout rate; "
-                f"got {shown(rates)}: choose one with dropout= (it is used in training only)"
-            )
     return {
         "vocab_size": config.size("vocab_size", GPT2_VOCAB_SIZE),
         "context_length": config.size("n_positions", 1024),
         "embedding_dim": config.size("n_embd", 768),
         "num_heads": config.size("n_head", 12),
         "num_layers": config.size("n_layer", 12),
-        "dropout": dropout,
+        "dropout": config.dropout(DROPOUTS, "GPT") if dropout is None else dropout,
         "qkv_bias": True,
         "tie_weights": config.flag("tie_word_embeddings", True),
         "feed_forward_dim": None if config.get("n_inner") is None else config.size("n_inner", 0),

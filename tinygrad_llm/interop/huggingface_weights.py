@@ -7,7 +7,7 @@ and writing follow. "Theirs" is what the folder holds, "ours" what this package 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,20 @@ class HuggingFaceConfig:
                 f"{self.path}: {name} and {other} are two names of one setting and must be equal; got {shown(found)}"
             )
         return found[0] if found else default
+
+    def dropout(self, names: Sequence[str], model: str) -> Any:
+        """The dropout rate, by default 0.1, of a model that has one rate for all these settings.
+
+        Raises: FormatError if the rates differ
+        """
+        rates = {name: self.get(name, 0.1) for name in names}
+        dropout = rates[names[0]]
+        if any(rate != dropout for rate in rates.values()):
+            raise FormatError(
+                f"{self.path}: {', '.join(names)} must be equal, because a {model} has one dropout rate; "
+                f"got {shown(rates)}: choose one with dropout= (it is used in training only)"
+            )
+        return dropout
 
     def size(self, name: str, default: int | None) -> int:
         value = self.get(name, default)
