@@ -8,12 +8,10 @@ import pytest
 from tinygrad_llm.data.computed_instructions import (
     FRAMES,
     HELD_OUT_FRAMES,
-    NOUNS,
     TASKS,
     instruction_tasks,
-    past_tense,
-    pluralise,
 )
+from tinygrad_llm.data.exercises import NOUNS, past_tense, pluralise
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
 

@@ -14,13 +14,34 @@ contents are held out, so that a model can be tested on wordings and contents th
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
+from tinygrad_llm.data.exercises import (
+    VOWELS,
+    Draw,
+    Exercise,
+    add,
+    contains_letter,
+    count_letter,
+    even_or_odd,
+    extract_number,
+    listed,
+    longest_word,
+    lowercase,
+    multiply,
+    next_number,
+    on_a_word,
+    on_numbers,
+    on_words,
+    past_tense_of_a_verb,
+    plural_of_a_noun,
+    remove_word,
+    repeat,
+    replace_word,
+    subtract,
+)
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
-
-T = TypeVar("T")
 
 HELD_OUT_SHARE = 5  # one content in five is held out
 
@@ -47,201 +68,9 @@ HELD_OUT_FRAMES = ("I would like you to {request}.", "Could you {request}?", "Wo
 SAY = ("say", "give", "write", "show", "tell me", "give me", "write down", "show me")
 TELL = ("say", "tell me", "find out", "work out", "show me", "tell")
 
-CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-NOUNS = (
-    "apple",
-    "baby",
-    "ball",
-    "bench",
-    "bird",
-    "boat",
-    "book",
-    "box",
-    "boy",
-    "bridge",
-    "brush",
-    "bus",
-    "cake",
-    "car",
-    "cat",
-    "chair",
-    "church",
-    "city",
-    "class",
-    "cloud",
-    "coat",
-    "cow",
-    "cup",
-    "day",
-    "desk",
-    "dish",
-    "dog",
-    "door",
-    "dress",
-    "duck",
-    "engine",
-    "farm",
-    "field",
-    "flag",
-    "flower",
-    "fly",
-    "fox",
-    "friend",
-    "game",
-    "garden",
-    "glass",
-    "hat",
-    "hill",
-    "horse",
-    "house",
-    "island",
-    "jar",
-    "key",
-    "king",
-    "lady",
-    "lake",
-    "lamp",
-    "map",
-    "match",
-    "monkey",
-    "moon",
-    "nest",
-    "note",
-    "ocean",
-    "page",
-    "park",
-    "party",
-    "path",
-    "pen",
-    "pencil",
-    "picture",
-    "plane",
-    "plant",
-    "plate",
-    "queen",
-    "river",
-    "road",
-    "room",
-    "school",
-    "ship",
-    "shop",
-    "sister",
-    "song",
-    "spoon",
-    "star",
-    "stone",
-    "story",
-    "street",
-    "student",
-    "table",
-    "teacher",
-    "tiger",
-    "town",
-    "toy",
-    "train",
-    "tree",
-    "truck",
-    "valley",
-    "village",
-    "wall",
-    "watch",
-    "window",
-    "wish",
-)
-VERBS = (
-    "add",
-    "ask",
-    "bake",
-    "call",
-    "carry",
-    "clean",
-    "close",
-    "cook",
-    "copy",
-    "cry",
-    "dance",
-    "enjoy",
-    "fill",
-    "follow",
-    "help",
-    "jump",
-    "kick",
-    "laugh",
-    "like",
-    "listen",
-    "live",
-    "look",
-    "love",
-    "mix",
-    "move",
-    "need",
-    "open",
-    "paint",
-    "play",
-    "pull",
-    "push",
-    "rain",
-    "reply",
-    "save",
-    "show",
-    "smile",
-    "start",
-    "stay",
-    "study",
-    "talk",
-    "touch",
-    "try",
-    "use",
-    "visit",
-    "wait",
-    "walk",
-    "want",
-    "wash",
-    "watch",
-    "work",
-)
-
 
 @dataclass(frozen=True)
-class Exercise:
-    """The content of an instruction, its answer, and other values that the request mentions."""
-
-    content: str
-    answer: str
-    named: dict[str, str] = field(default_factory=dict)
-
-
-class Draw:
-    """Draws random words and numbers, the parts of contents."""
-
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-
-    def number(self, low: int, high: int) -> int:
-        """An integer in low..high, both included."""
-        return int(self.generator.randint(low, high + 1))
-
-    def one_of(self, choices: Sequence[T]) -> T:
-        return choices[self.number(0, len(choices) - 1)]
-
-    def several_of(self, choices: Sequence[T], low: int, high: int) -> list[T]:
-        """Between low and high distinct choices."""
-        return [choices[i] for i in self.generator.randperm(len(choices))[: self.number(low, high)]]
-
-    def made_up_word(self) -> str:
-        """Two or three syllables, such as "bako": too many possible words to memorise."""
-        return "".join(self.one_of(CONSONANTS) + self.one_of(VOWELS) for _ in range(self.number(2, 3)))
-
-    def nouns(self, low: int = 3, high: int = 5) -> list[str]:
-        return self.several_of(NOUNS, low, high)
-
-    def numbers(self, low: int = 3, high: int = 4) -> list[int]:
-        return self.several_of(range(1, 100), low, high)
-
-
-@dataclass(frozen=True)
-class Task:
+class InstructionKind:
     """One kind of instruction: a function that makes an exercise, and wordings of the request.
 
     In a request, `{say}` and `{tell}` are replaced by a verb (see `SAY` and `TELL`), and `{x}` by the content in
@@ -253,145 +82,9 @@ class Task:
     held_out_requests: tuple[str, ...]
 
 
-def _word(answer: Callable[[str], str]) -> Callable[[Draw], Exercise]:
-    """An exercise on one made-up word."""
-
-    def make(draw: Draw) -> Exercise:
-        word = draw.made_up_word()
-        return Exercise(word, answer(word))
-
-    return make
-
-
-def _words(answer: Callable[[list[str]], str]) -> Callable[[Draw], Exercise]:
-    """An exercise on a few words."""
-
-    def make(draw: Draw) -> Exercise:
-        words = draw.nouns()
-        return Exercise(" ".join(words), answer(words))
-
-    return make
-
-
-def _numbers(answer: Callable[[list[int]], str]) -> Callable[[Draw], Exercise]:
-    """An exercise on a few distinct numbers below 100."""
-
-    def make(draw: Draw) -> Exercise:
-        numbers = draw.numbers()
-        return Exercise(_listed(numbers), answer(numbers))
-
-    return make
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _count_letter(draw: Draw) -> Exercise:
-    word = draw.made_up_word()
-    letter = draw.one_of(word if draw.number(0, 3) else LETTERS)
-    return Exercise(word, str(word.count(letter)), {"letter": letter})
-
-
-def _contains_letter(draw: Draw) -> Exercise:
-    word = draw.made_up_word()
-    letter = draw.one_of(word) if draw.number(0, 1) else draw.one_of([x for x in LETTERS if x not in word])
-    return Exercise(word, "yes" if letter in word else "no", {"letter": letter})
-
-
-def _lowercase(draw: Draw) -> Exercise:
-    words = " ".join(draw.nouns(2, 3))
-    return Exercise(words.upper(), words)
-
-
-def _longest_word(draw: Draw) -> Exercise:
-    words = draw.nouns()
-    while sorted(map(len, words))[-1] == sorted(map(len, words))[-2]:
-        words = draw.nouns()
-    return Exercise(" ".join(words), max(words, key=len))
-
-
-def _add(draw: Draw) -> Exercise:
-    a, b = draw.number(1, 20), draw.number(1, 20)
-    return Exercise(f"{a} and {b}", str(a + b))
-
-
-def _subtract(draw: Draw) -> Exercise:
-    a, b = draw.number(1, 30), draw.number(1, 30)
-    return Exercise(f"{a} and {b}", str(abs(a - b)))
-
-
-def _multiply(draw: Draw) -> Exercise:
-    a, b = draw.number(2, 12), draw.number(2, 12)
-    return Exercise(f"{a} and {b}", str(a * b))
-
-
-def _even_or_odd(draw: Draw) -> Exercise:
-    number = draw.number(0, 999)
-    return Exercise(str(number), "odd" if number % 2 else "even")
-
-
-def _next_number(draw: Draw) -> Exercise:
-    number = draw.number(0, 998)
-    return Exercise(str(number), str(number + 1))
-
-
-def _repeat(draw: Draw) -> Exercise:
-    word, times = draw.made_up_word(), draw.number(2, 4)
-    return Exercise(word, " ".join([word] * times), {"times": ("two", "three", "four")[times - 2]})
-
-
-def _plural(draw: Draw) -> Exercise:
-    noun = draw.one_of(NOUNS)
-    number = draw.number(2, 99)
-    return Exercise(f"{number} {noun}", f"{number} {pluralise(noun)}")
-
-
-def _past_tense(draw: Draw) -> Exercise:
-    subject, verb = draw.one_of(("I", "you", "we", "they", *NOUNS)), draw.one_of(VERBS)
-    subject = subject if subject in ("I", "you", "we", "they") else f"the {pluralise(subject)}"
-    return Exercise(f"{subject} {verb}", f"{subject} {past_tense(verb)}")
-
-
-def _extract_number(draw: Draw) -> Exercise:
-    number, noun = str(draw.number(2, 99)), draw.one_of(NOUNS)
-    sentence = draw.one_of(("there are {} {} here", "we saw {} {} today", "she has {} {}", "give me {} {}"))
-    return Exercise(sentence.format(number, pluralise(noun)), number)
-
-
-def _replace_word(draw: Draw) -> Exercise:
-    *words, new = draw.nouns(4, 6)
-    old = draw.one_of(words)
-    return Exercise(" ".join(words), " ".join(new if word == old else word for word in words), {"old": old, "new": new})
-
-
-def _remove_word(draw: Draw) -> Exercise:
-    words = draw.nouns()
-    gone = draw.one_of(words)
-    return Exercise(" ".join(words), " ".join(word for word in words if word != gone), {"gone": gone})
-
-
-def pluralise(noun: str) -> str:
-    """The regular plural: boxes, cities, boys, dogs."""
-    if noun.endswith(("s", "x", "z", "ch", "sh")):
-        return noun + "es"
-    return noun[:-1] + "ies" if _ends_in_consonant_and_y(noun) else noun + "s"
-
-
-def past_tense(verb: str) -> str:
-    """The regular past tense: baked, cried, played, walked."""
-    if verb.endswith("e"):
-        return verb + "d"
-    return verb[:-1] + "ied" if _ends_in_consonant_and_y(verb) else verb + "ed"
-
-
-def _ends_in_consonant_and_y(word: str) -> bool:
-    return word.endswith("y") and word[-2] not in VOWELS
-
-
-TASKS: dict[str, Task] = {
-    "reverse_letters": Task(
-        _word(lambda word: word[::-1]),
+TASKS: dict[str, InstructionKind] = {
+    "reverse_letters": InstructionKind(
+        on_a_word(lambda word: word[::-1]),
         (
             "reverse the word{x}",
             "reverse the letters of the word{x}",
@@ -401,8 +94,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the word{x} in reverse", "spell the letters of the word{x} in reverse order"),
     ),
-    "reverse_words": Task(
-        _words(lambda words: " ".join(words[::-1])),
+    "reverse_words": InstructionKind(
+        on_words(lambda words: " ".join(words[::-1])),
         (
             "reverse the list{x}",
             "reverse the order of the words{x}",
@@ -412,8 +105,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the list{x} in reverse order", "put the list{x} in reverse"),
     ),
-    "sort_words": Task(
-        _words(lambda words: " ".join(sorted(words))),
+    "sort_words": InstructionKind(
+        on_words(lambda words: " ".join(sorted(words))),
         (
             "sort the words{x}",
             "sort the list{x} by the alphabet",
@@ -423,8 +116,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the list{x} in alphabetical order", "sort the words{x} from a to z"),
     ),
-    "count_words": Task(
-        _words(lambda words: str(len(words))),
+    "count_words": InstructionKind(
+        on_words(lambda words: str(len(words))),
         (
             "count the words{x}",
             "{tell} how many words the list{x} has",
@@ -433,8 +126,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the count of words in the list{x}", "{tell} how many words are in the list{x}"),
     ),
-    "first_word": Task(
-        _words(lambda words: words[0]),
+    "first_word": InstructionKind(
+        on_words(lambda words: words[0]),
         (
             "{say} the first word of the list{x}",
             "{say} the first of the words{x}",
@@ -444,8 +137,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the first of the words{x}", "{tell} which word of the list{x} is first"),
     ),
-    "second_word": Task(
-        _words(lambda words: words[1]),
+    "second_word": InstructionKind(
+        on_words(lambda words: words[1]),
         (
             "{say} the second word of the list{x}",
             "{say} the second of the words{x}",
@@ -455,8 +148,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the second of the words{x}", "{tell} which word of the list{x} is second"),
     ),
-    "last_word": Task(
-        _words(lambda words: words[-1]),
+    "last_word": InstructionKind(
+        on_words(lambda words: words[-1]),
         (
             "{say} the last word of the list{x}",
             "{say} the last of the words{x}",
@@ -466,8 +159,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the last of the words{x}", "{tell} which word of the list{x} is last"),
     ),
-    "longest_word": Task(
-        _longest_word,
+    "longest_word": InstructionKind(
+        longest_word,
         (
             "{say} the longest word of the list{x}",
             "{say} the longest of the words{x}",
@@ -477,8 +170,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the longest of the words{x}", "pick the word with the most letters in the list{x}"),
     ),
-    "join_with_hyphens": Task(
-        _words("-".join),
+    "join_with_hyphens": InstructionKind(
+        on_words("-".join),
         (
             "join the words{x} with hyphens",
             "put hyphens between the words{x}",
@@ -488,8 +181,8 @@ TASKS: dict[str, Task] = {
         ),
         ("put hyphens in the list{x}", "join the words{x} by hyphens"),
     ),
-    "initials": Task(
-        _words(lambda words: "".join(word[0] for word in words).upper()),
+    "initials": InstructionKind(
+        on_words(lambda words: "".join(word[0] for word in words).upper()),
         (
             "{say} the initials of the words{x}",
             "make an acronym of the words{x}",
@@ -498,8 +191,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the initials of the list{x}", "make an acronym of the list{x}"),
     ),
-    "replace_word": Task(
-        _replace_word,
+    "replace_word": InstructionKind(
+        replace_word,
         (
             "replace {old} by {new} in the words{x}",
             "{say} the words{x} with {new} for {old}",
@@ -508,8 +201,8 @@ TASKS: dict[str, Task] = {
         ),
         ("put {new} for {old} in the list{x}", "replace {old} by {new} in the list{x}"),
     ),
-    "remove_word": Task(
-        _remove_word,
+    "remove_word": InstructionKind(
+        remove_word,
         (
             "remove {gone} from the words{x}",
             "{say} the words{x} without {gone}",
@@ -518,8 +211,8 @@ TASKS: dict[str, Task] = {
         ),
         ("remove {gone} from the list{x}", "{say} the list{x} without {gone}"),
     ),
-    "uppercase": Task(
-        _words(lambda words: " ".join(words).upper()),
+    "uppercase": InstructionKind(
+        on_words(lambda words: " ".join(words).upper()),
         (
             "{say} the words{x} in capital letters",
             "put the words{x} in upper case",
@@ -528,8 +221,8 @@ TASKS: dict[str, Task] = {
         ),
         ("put the list{x} in capital letters", "change the words{x} to upper case"),
     ),
-    "lowercase": Task(
-        _lowercase,
+    "lowercase": InstructionKind(
+        lowercase,
         (
             "{say} the words{x} in small letters",
             "put the words{x} in lower case",
@@ -538,8 +231,8 @@ TASKS: dict[str, Task] = {
         ),
         ("put the list{x} in small letters", "change the words{x} to lower case"),
     ),
-    "capitalise": Task(
-        _words(lambda words: " ".join(word.capitalize() for word in words)),
+    "capitalise": InstructionKind(
+        on_words(lambda words: " ".join(word.capitalize() for word in words)),
         (
             "capitalise the words{x}",
             "{say} the words{x} like a title",
@@ -548,8 +241,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the list{x} like a title", "capitalise the list{x}"),
     ),
-    "first_letter": Task(
-        _word(lambda word: word[0]),
+    "first_letter": InstructionKind(
+        on_a_word(lambda word: word[0]),
         (
             "{say} the first letter of the word{x}",
             "{tell} which letter of the word{x} is first",
@@ -559,8 +252,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the letter that begins the word{x}", "{say} only the first letter of the word{x}"),
     ),
-    "last_letter": Task(
-        _word(lambda word: word[-1]),
+    "last_letter": InstructionKind(
+        on_a_word(lambda word: word[-1]),
         (
             "{say} the last letter of the word{x}",
             "{tell} which letter of the word{x} is last",
@@ -570,8 +263,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the letter that ends the word{x}", "{say} only the last letter of the word{x}"),
     ),
-    "spell": Task(
-        _word("-".join),
+    "spell": InstructionKind(
+        on_a_word("-".join),
         (
             "spell the word{x}",
             "{say} the word{x} letter by letter",
@@ -580,8 +273,8 @@ TASKS: dict[str, Task] = {
         ),
         ("spell the word{x} letter by letter", "{say} the letters of the word{x} with hyphens"),
     ),
-    "count_letters": Task(
-        _word(lambda word: str(len(word))),
+    "count_letters": InstructionKind(
+        on_a_word(lambda word: str(len(word))),
         (
             "count the letters of the word{x}",
             "{tell} how many letters the word{x} has",
@@ -590,8 +283,8 @@ TASKS: dict[str, Task] = {
         ),
         ("count how many letters the word{x} has", "{tell} how many letters are in the word{x}"),
     ),
-    "count_letter": Task(
-        _count_letter,
+    "count_letter": InstructionKind(
+        count_letter,
         (
             "count the letter {letter} in the word{x}",
             "{tell} how often the letter {letter} is in the word{x}",
@@ -603,8 +296,8 @@ TASKS: dict[str, Task] = {
             "{tell} how many times the letter {letter} is in the word{x}",
         ),
     ),
-    "contains_letter": Task(
-        _contains_letter,
+    "contains_letter": InstructionKind(
+        contains_letter,
         (
             "{tell} whether the letter {letter} is in the word{x}",
             "{tell} whether the word{x} contains {letter}",
@@ -613,8 +306,8 @@ TASKS: dict[str, Task] = {
         ),
         ("check whether the letter {letter} is in the word{x}", "{tell} whether the word{x} has the letter {letter}"),
     ),
-    "remove_vowels": Task(
-        _word(lambda word: "".join(letter for letter in word if letter not in VOWELS)),
+    "remove_vowels": InstructionKind(
+        on_a_word(lambda word: "".join(letter for letter in word if letter not in VOWELS)),
         (
             "remove the vowels from the word{x}",
             "{say} the word{x} without vowels",
@@ -623,8 +316,8 @@ TASKS: dict[str, Task] = {
         ),
         ("delete the vowels of the word{x}", "{say} the word{x} without its vowels"),
     ),
-    "repeat": Task(
-        _repeat,
+    "repeat": InstructionKind(
+        repeat,
         (
             "repeat the word{x} {times} times",
             "{say} the word{x} {times} times",
@@ -633,8 +326,8 @@ TASKS: dict[str, Task] = {
         ),
         ("repeat {times} times the word{x}", "repeat the word{x} {times} times in a row"),
     ),
-    "sort_numbers": Task(
-        _numbers(lambda numbers: _listed(sorted(numbers))),
+    "sort_numbers": InstructionKind(
+        on_numbers(lambda numbers: listed(sorted(numbers))),
         (
             "sort the numbers{x}",
             "{say} the numbers{x} from the smallest to the largest",
@@ -643,8 +336,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the numbers{x} in ascending order", "sort the numbers{x} by size"),
     ),
-    "largest_number": Task(
-        _numbers(lambda numbers: str(max(numbers))),
+    "largest_number": InstructionKind(
+        on_numbers(lambda numbers: str(max(numbers))),
         (
             "{say} the largest of the numbers{x}",
             "{tell} which of the numbers{x} is largest",
@@ -654,8 +347,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the largest of the numbers{x}", "{say} the biggest of the numbers{x}"),
     ),
-    "smallest_number": Task(
-        _numbers(lambda numbers: str(min(numbers))),
+    "smallest_number": InstructionKind(
+        on_numbers(lambda numbers: str(min(numbers))),
         (
             "{say} the smallest of the numbers{x}",
             "{tell} which of the numbers{x} is smallest",
@@ -665,8 +358,8 @@ TASKS: dict[str, Task] = {
         ),
         ("pick the smallest of the numbers{x}", "{say} the least of the numbers{x}"),
     ),
-    "count_numbers": Task(
-        _numbers(lambda numbers: str(len(numbers))),
+    "count_numbers": InstructionKind(
+        on_numbers(lambda numbers: str(len(numbers))),
         (
             "count the numbers{x}",
             "{tell} how many numbers the list{x} has",
@@ -675,8 +368,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the count of the numbers{x}", "{tell} how many numbers are in the list{x}"),
     ),
-    "add": Task(
-        _add,
+    "add": InstructionKind(
+        add,
         (
             "add the numbers{x}",
             "{say} the sum of the numbers{x}",
@@ -686,8 +379,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{tell} what the total of the numbers{x} is", "make the sum of the numbers{x}"),
     ),
-    "subtract": Task(
-        _subtract,
+    "subtract": InstructionKind(
+        subtract,
         (
             "{say} the difference of the numbers{x}",
             "subtract the smaller of the numbers{x} from the larger",
@@ -696,8 +389,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the difference between the numbers{x}", "subtract the numbers{x}"),
     ),
-    "multiply": Task(
-        _multiply,
+    "multiply": InstructionKind(
+        multiply,
         (
             "multiply the numbers{x}",
             "{say} the product of the numbers{x}",
@@ -706,8 +399,8 @@ TASKS: dict[str, Task] = {
         ),
         ("make the product of the numbers{x}", "multiply up the numbers{x}"),
     ),
-    "even_or_odd": Task(
-        _even_or_odd,
+    "even_or_odd": InstructionKind(
+        even_or_odd,
         (
             "{tell} whether the number{x} is even or odd",
             "{say} even or odd for the number{x}",
@@ -716,8 +409,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{tell} whether the number{x} is odd or even", "check the number{x} for even or odd"),
     ),
-    "next_number": Task(
-        _next_number,
+    "next_number": InstructionKind(
+        next_number,
         (
             "{say} the number after the number{x}",
             "add one to the number{x}",
@@ -726,8 +419,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{tell} which number is after the number{x}", "{say} the number that is next after{x}"),
     ),
-    "plural": Task(
-        _plural,
+    "plural": InstructionKind(
+        plural_of_a_noun,
         (
             "put the noun{x} in the plural",
             "{say} the plural of the noun{x}",
@@ -736,8 +429,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the noun{x} in the plural", "change the noun{x} to a plural"),
     ),
-    "past_tense": Task(
-        _past_tense,
+    "past_tense": InstructionKind(
+        past_tense_of_a_verb,
         (
             "put the sentence{x} in the past tense",
             "{say} the sentence{x} in the past",
@@ -746,8 +439,8 @@ TASKS: dict[str, Task] = {
         ),
         ("{say} the sentence{x} in the past tense", "put the sentence{x} in the past"),
     ),
-    "extract_number": Task(
-        _extract_number,
+    "extract_number": InstructionKind(
+        extract_number,
         (
             "{say} the number in the sentence{x}",
             "{tell} which number the sentence{x} has",
