@@ -43,6 +43,13 @@ def test_a_refused_run_leaves_nothing(command: Call, flags: list[str]) -> None:
     assert not Path("run").exists()
 
 
+def test_skipped_bad_steps_end_with_a_word_about_the_loss_and_not_with_figures_of_nan(command: Call) -> None:
+    code, output, errors = command(*TRAIN, "--learning-rate", "1e12", "--warmup-steps", "0", "--skip-bad-steps")
+    assert (code, errors) == (0, [])
+    assert "the validation loss is not finite" in output
+    assert "perplexity" not in output and "per byte" not in output
+
+
 def test_a_refused_run_leaves_a_folder_that_was_there(command: Call) -> None:
     Path("run").mkdir()
     Path("run/notes.txt").write_text("mine")

@@ -301,6 +301,9 @@ class PretrainingReport(Report):
     def after(self, trainer: Trainer) -> None:
         self.status.say(f"\na sample of generated text:\n{self.sampler.sample(trainer)}\n")
         loss = self._final_loss(trainer)
+        if not math.isfinite(loss):
+            self.status.say(f"the validation loss is not finite: {loss}; the run's checkpoints before it may be better")
+            return
         bits = bits_per_byte(loss, len(self.encoded.validation), self.encoded.validation_bytes)
         per_byte = f", {bits:.3f} bits per byte" if self.reversible else ""
         self.status.say(f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}){per_byte}")
