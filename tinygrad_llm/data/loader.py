@@ -134,8 +134,8 @@ class DataLoader:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state()` was taken; also sets the generator (the default one if none was given).
 
-        Raises: ConfigError for a value that is no state, or a state of another number of items, another batch_size or
-                another shuffle
+        Raises: ConfigError for a value that is not a state, or a state of another number of items, another batch_size
+                or another shuffle
         """
         current = self.state()
         try:

@@ -90,7 +90,7 @@ class MaskedLoader:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state()` was taken.
 
-        Raises: ConfigError for a state of other data, or a value that is no state
+        Raises: ConfigError for a state of other data, or a value that is not a state
         """
         try:
             inner, masking = state["loader"], state["masking"]

@@ -100,7 +100,7 @@ class WindowLoader:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from where `state()` was taken.
 
-        Raises: ConfigError for a state of other data or another batch_size, or for a value that is no state
+        Raises: ConfigError for a state of other data or another batch_size, or for a value that is not a state
         """
         try:
             for name, now in (("tokens", self.windows.ids.size), ("batch_size", self.batch_size)):

@@ -60,11 +60,11 @@ def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str
     """
     expect_file_name(folder)
     folder = Path(folder)
-    target = folder / _plain(name)
+    target = folder / _expect_plain_name(name)
     if name.endswith(REPLACED):
         raise CheckpointError(f"{target}: a snapshot's name must not end in {REPLACED}; choose another")
     for file_name in files:
-        if _plain(file_name) == MANIFEST:
+        if _expect_plain_name(file_name) == MANIFEST:
             raise CheckpointError(f"{target}: {MANIFEST} is written by write_snapshot itself; rename that file")
     temporary = temporary_beside(target)
     current = target
@@ -83,11 +83,11 @@ def write_snapshot(folder: str | os.PathLike[str], name: str, files: Mapping[str
         sync_folder(temporary)
         replaced = folder / (name + REPLACED)
         if os.path.lexists(target):
-            _remove_at_once(replaced)
+            _rename_and_remove(replaced)
             os.rename(target, replaced)
         os.rename(temporary, target)
         sync_folder(folder)
-        _remove_at_once(replaced)
+        _rename_and_remove(replaced)
     except OSError as problem:
         remove_quietly(temporary)
         raise cannot_write(current, problem) from problem
@@ -166,7 +166,7 @@ def prune_snapshots(folder: str | os.PathLike[str], keep: int, protect: Collecti
                 pass
         elif path.name not in protect:
             try:
-                _remove_at_once(path)
+                _rename_and_remove(path)
             except OSError as problem:
                 raise CheckpointError(f"{path}: cannot be deleted: {problem.strerror}") from problem
             removed.append(path.name)
@@ -182,7 +182,7 @@ def publish_files(snapshot: str | os.PathLike[str], folder: str | os.PathLike[st
     Raises: CheckpointError, naming the file, if it cannot be read or put in place
     """
     for name in names:
-        source, target = Path(snapshot) / _plain(name), Path(folder) / name
+        source, target = Path(snapshot) / _expect_plain_name(name), Path(folder) / name
         with open_regular(source, follow_links=False, error=CheckpointError) as file:
             if os.fstat(file.fileno()).st_size < LINK_FROM or not _linked(source, target):
                 with atomic_write(target) as copy:
@@ -274,7 +274,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     return listing
 
 
-def _plain(name: str) -> str:
+def _expect_plain_name(name: str) -> str:
     if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
         raise CheckpointError(
             f"{shown(name)}: names in a run folder must be up to 200 letters, digits, '.', '_' and '-', not beginning "
@@ -300,7 +300,7 @@ def _newest_first(folder: str | os.PathLike[str]) -> list[Path]:
     return [Path(entry.path) for entry in sorted(entries, key=age, reverse=True)]
 
 
-def _remove_at_once(path: Path) -> None:
+def _rename_and_remove(path: Path) -> None:
     """Rename a snapshot, then delete it: partly deleted it must not have its name."""
     if os.path.lexists(path):
         doomed = temporary_beside(path)

@@ -14,7 +14,7 @@ Path = str | os.PathLike[str]
 
 # O_NONBLOCK: opening a named pipe would wait for another process to write into it.
 # A system without one of these flags also lacks what the flag protects from.
-CAREFULLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+NONBLOCKING_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 REASONS = {
     errno.ENOENT: "there is none of that name: check the spelling",
@@ -36,7 +36,7 @@ def open_regular(
     try:
         if not follow_links and os.path.islink(path):
             raise error(f"{short_path(path)}: must be a file, not a symbolic link")
-        with _open(path, CAREFULLY | (0 if follow_links else NO_LINK), error) as file:
+        with _open(path, NONBLOCKING_READ | (0 if follow_links else NO_LINK), error) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise error(f"{short_path(path)}: must be a regular file; it is a pipe, a device or a socket")
             yield file

@@ -90,6 +90,7 @@ class GPT(LanguageModel):
 
     `init="book"` starts with PyTorch's layer defaults in the book's order of construction, so that a seed gives the
     book's model; `init="gpt2"` starts as GPT-2 does, see `initialize_as_gpt2`.
+    With `tie_weights` use "gpt2": PyTorch's embeddings are too large for a head (first losses of 83 to 480, not ln V).
 
     Shapes: ids (B, T) or (T,) integers, T at most context_length -> logits (B, T, V) or (T, V)
     Raises: ConfigError for another `init`

@@ -136,7 +136,7 @@ class RunFolder(Callback):
         self.config = {"version": VERSION, **config}
         write_json(self.path / CONFIG, self.config)
 
-    # -- as a callback
+    # -- callbacks of the trainer
 
     def started(self, trainer: Trainer) -> None:
         if self._log is None:
