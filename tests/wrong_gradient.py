@@ -3,11 +3,11 @@
 from typing import Any
 
 from tinygrad_llm.graph import record_operation
-from tinygrad_llm.ops.dispatch import FUSED, Pair
+from tinygrad_llm.ops.dispatch import FUSED, FusedOp
 from tinygrad_llm.tensor import Tensor
 
 
-def broken(op: str, factor: float) -> Pair:
+def broken(op: str, factor: float) -> FusedOp:
     """The op with gradients that are `factor` times what they should be."""
     correct = FUSED[op]
 
@@ -15,4 +15,4 @@ def broken(op: str, factor: float) -> Pair:
         y = correct.fused(*args, **kwargs)
         return record_operation(y.data, [y], lambda dy: [dy * factor])
 
-    return Pair(fused, correct.composed)
+    return FusedOp(fused, correct.composed)

@@ -59,7 +59,7 @@ class Variable:
         """Add dL/d(leaf) to the `.grad` of every leaf that this Tensor, L, was computed from.
 
         `gradient` is dL/d(self), of the same shape; it may be left out only for a single element, where it is 1. The
-        graph is freed unless `retain_graph`. Raises GraphError where there is nothing to walk.
+        graph is freed unless `retain_graph`. Raises GraphError if there is nothing to walk.
         """
         with np.errstate(all="ignore"):  # infinity and NaN follow IEEE 754, without NumPy's warnings
             for _ in self._walk(gradient, retain_graph):

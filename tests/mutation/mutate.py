@@ -3,7 +3,7 @@
     python tests/mutation/mutate.py --count 200 --seed 0
 
 A mutant is one small change that a slip of the hand could make: another operator, a number that is one too large, a
-condition turned round, an argument left out. If the tests pass with the change, they do not test that expression.
+condition negated, an argument left out. If the tests pass with the change, they do not test that expression.
 The command copies the project, checks that the tests pass there unchanged, draws a sample of all mutants, and runs each
 against the tests that mirror its file. It prints every survivor, and at the end the share of killed mutants with its
 95% interval (Wilson 1927). The same seed draws the same sample as long as the files do not change.

@@ -9,7 +9,7 @@ from wrong_gradient import broken
 from tinygrad_llm import nn, ops, primitives
 from tinygrad_llm.architectures import ARCHITECTURES
 from tinygrad_llm.cli import main
-from tinygrad_llm.ops.dispatch import FUSED, Pair
+from tinygrad_llm.ops.dispatch import FUSED, FusedOp
 from tinygrad_llm.verify import proof
 from tinygrad_llm.verify.model_cases import CACHES, CONTAINERS, LAYERS, MODEL_LOSSES, model_cases
 from tinygrad_llm.verify.op_cases import CASES
@@ -63,7 +63,7 @@ def test_an_error_in_an_op_is_a_problem_of_its_row(monkeypatch: pytest.MonkeyPat
     def fails(*_args: Any, **_kwargs: Any) -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setitem(FUSED, "silu", Pair(fails, ops.silu))
+    monkeypatch.setitem(FUSED, "silu", FusedOp(fails, ops.silu))
     (one,) = proof.prove("silu")
     assert "ValueError: no such thing" in one.problem
 

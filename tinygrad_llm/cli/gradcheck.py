@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def show(name: str) -> None:
         if status.on_terminal and not arguments.json:
-            status.renew(lambda: f"verifying {name} ...", at_once=True)
+            status.renew(lambda: f"verifying {name} ...", immediately=True)
 
     for proof in prove(arguments.name, show):
         proofs.append(proof)

@@ -157,7 +157,7 @@ def prepare_job(
 def _fitting(
     name: str, records: Sequence[Record], tokenizer: Tokenizer, style: str, context: int, status: StatusLine
 ) -> Sequence[Record]:
-    """The records whose prompt fits the context. Raises: DataError where none is left"""
+    """The records whose prompt fits the context. Raises: DataError if none is left"""
     fitting = fitting_records(records, tokenizer, style, context)
     skipped = len(records) - len(fitting)
     status.say(
@@ -292,7 +292,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers to this JSON file")
     for action in (generate, evaluate):
         action.add_argument(
-            "--model", required=True, type=Path, metavar="DIR", help="run folder of an instruction-tuned model"
+            "--model",
+            required=True,
+            type=Path,
+            metavar="DIR",
+            help="run folder of a model fine-tuned on instructions (required)",
         )
         action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the run)")
         action.add_argument(

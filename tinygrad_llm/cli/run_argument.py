@@ -21,7 +21,7 @@ def add_model_argument(parser: argparse.ArgumentParser, words: str) -> None:
 def chosen_run(named: Path | None, command: str) -> Path:
     """The run folder that was named, else the newest one that `command` takes, which is told on standard error.
 
-    Raises: DataError where there is none
+    Raises: DataError if there is none
     """
     from tinygrad_llm.runs.summary import newest_taken_by
     from tinygrad_llm.terminal import for_terminal

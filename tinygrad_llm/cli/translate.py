@@ -126,7 +126,7 @@ def prepare_job(
 def split_pairs(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
     """Training pairs and held-out pairs, drawn at random, at least one of each; no source is in both.
 
-    Raises: DataError where all pairs have the same source
+    Raises: DataError if all pairs have the same source
     """
     sources = sorted({pair.source for pair in pairs})
     if len(sources) < 2:

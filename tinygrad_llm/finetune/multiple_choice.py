@@ -115,7 +115,7 @@ def evaluate_choices(
     Where the context is too short, the first shots are left out. `progress(done, total)` and `log(scored)` are
     called after each question; for `style` see `question_ids`.
 
-    Raises: DataError where there is no question, or none fits the context
+    Raises: DataError if there is no question, or none fits the context
     """
     right_by_sum = right_by_byte = skipped = shortened = 0
     chances = []

@@ -86,7 +86,7 @@ class _Download:
     def attempt(self, last: bool) -> bool:
         """Receive what is missing and check it. True if `part` is now right, False if another attempt may help.
 
-        Raises: DownloadError or OSError where another attempt cannot help
+        Raises: DownloadError or OSError if another attempt cannot help
         """
         from tinygrad_llm.formats.http_get import StatusError  # imports Python's whole HTTP client: only when used
 

@@ -1,8 +1,8 @@
 """One HTTP GET request with a deadline for all of it: connection, headers and body.
 
-Python's own timeout limits the wait for the next byte, so a server that sends one byte of a header now and then can
-hold a request for ever. Here every read waits no longer than until the deadline. (Only the look-up of the host's name
-has the limits of the system's resolver.) A redirect may change the address, but not the protocol, except to https.
+Python's own timeout limits the wait for the next byte, so a server that sends one byte of a header every few seconds
+can hold a request for ever. Here no read waits longer than the deadline. (The look-up of the host's name has the limits
+of the system's resolver instead.) A redirect may change the address, but not the protocol, except to https.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def open_url(url: str, headers: Mapping[str, str], deadline: float) -> Iterator[
         error.close()
         raise StatusError(error.code, error.reason) from None
     except TimeoutError:
-        seconds_left(deadline)  # says so at the deadline
+        seconds_left(deadline)  # at the deadline this raises another message
         raise TimeoutError(f"no byte came for {SILENCE_LIMIT:g} seconds") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             seconds_left(deadline)
         raise ConnectionError(str(error.reason)) from error
-    except (http.client.HTTPException, ValueError) as error:  # ValueError: an address that is none
+    except (http.client.HTTPException, ValueError) as error:  # ValueError: not a URL
         raise ConnectionError(str(error) or type(error).__name__) from error
 
 
 def seconds_left(deadline: float) -> float:
-    """How long the next read may wait. Raises: TimeoutError at the deadline."""
+    """The timeout of the next read. Units: seconds. Raises: TimeoutError at the deadline."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("the time limit is over")
@@ -76,7 +76,7 @@ def seconds_left(deadline: float) -> float:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket, and gives it a new timeout before each read."""
+    """Reads from a socket, and sets its timeout before each read."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline

@@ -114,7 +114,7 @@ class Sampling(SamplingSettings):
 
     @classmethod
     def of(cls, owner: str, sampling: Sampling | None, keywords: SamplingKeywords) -> Sampling:
-        """`sampling`, or the Sampling of the keyword arguments. Raises ConfigError where both are given."""
+        """`sampling`, or the Sampling of the keyword arguments. Raises ConfigError if both are given."""
         if sampling is None:
             return cls(**keywords)
         if not isinstance(sampling, cls):

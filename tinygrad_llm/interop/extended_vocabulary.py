@@ -16,7 +16,7 @@ def extend_vocabulary(
     The model's embedding and head are resized in place by `resize_token_embeddings`, if they have no spare rows. Make
     the optimizer afterwards.
 
-    Raises: TokenizerError for names that are not new, ConfigError where the model has fewer rows than the tokenizer has
+    Raises: TokenizerError for names that are not new, ConfigError if the model has fewer rows than the tokenizer has
             tokens, or its head was replaced
     """
     if tokenizer.vocab_size > model.config.vocab_size:

@@ -92,7 +92,7 @@ def save_huggingface(folder: str | os.PathLike[str], model: Pretrained, tokenize
 
     A tokenizer that Hugging Face's files cannot hold is saved in this package's own file.
 
-    Raises: CheckpointError where the folder is not empty or cannot be written, and the errors of
+    Raises: CheckpointError if the folder is not empty or cannot be written, and the errors of
             `Pretrained.save_pretrained`
     """
     folder = Path(folder)

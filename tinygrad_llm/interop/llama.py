@@ -248,7 +248,7 @@ def write_llama(
 
 
 def _member(settings: Mapping[str, Any]) -> str:
-    """The member of the family that has these settings. Raises: ConfigError where none has"""
+    """The member of the family that has these settings. Raises: ConfigError if none has"""
     biases = (settings["qkv_bias"], settings["output_bias"])
     for model_type, member in MEMBERS.items():
         if biases in member.biases and all(settings[name] == value for name, value in member.fixed.items()):

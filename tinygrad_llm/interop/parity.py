@@ -29,7 +29,7 @@ def logit_difference(model: LanguageModel | Bert, folder: str | os.PathLike[str]
     The ids are random. float32 models agree to about 1e-6, float64 models to 1e-15. For a BERT without a head the
     hidden states are compared.
 
-    Raises: MissingPackageError where PyTorch or transformers is missing
+    Raises: MissingPackageError if PyTorch or transformers is missing
     """
     if not can_compare():
         raise MissingPackageError(

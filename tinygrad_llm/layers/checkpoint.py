@@ -27,7 +27,7 @@ def checkpoint(module: Module, *args: Any, **kwargs: Any) -> Tensor:
 
     Shapes: those of the module
     Saves:  the Tensors among the arguments, and the state of the generators
-    Raises: ConfigError where the output is no Tensor, or for a module with an `extra_loss`, such as a mixture of
+    Raises: ConfigError if the output is no Tensor, or for a module with an `extra_loss`, such as a mixture of
             experts; GraphError in backward if train() or eval() was called since
     """
     return recompute(module, module, *args, **kwargs)

@@ -90,7 +90,7 @@ class MixtureOfExperts(Module):
         where f is high.
 
         Shapes: -> ()
-        Raises: GraphError where there was no forward in training since the last call
+        Raises: GraphError if there was no forward in training since the last call
         """
         if self._routed is None:
             raise GraphError("balance_loss: needs a forward in training mode first; there was none")

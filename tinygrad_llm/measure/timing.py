@@ -142,7 +142,7 @@ def time(model: Module, batch_size: int, tokens: int, repeats: int = REPEATS) ->
     The fastest of `repeats` runs, after one that fills the buffers which later runs reuse. The parameters' gradients
     are left unchanged.
 
-    Raises: ConfigError for numbers below 1; what the model raises for ids that do not fit it; GraphError where nothing
+    Raises: ConfigError for numbers below 1; what the model raises for ids that do not fit it; GraphError if nothing
             requires a gradient
     """
     if repeats < 1:

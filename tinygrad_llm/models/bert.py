@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ConfigError, ShapeError
 from tinygrad_llm.graph import TensorLike, no_grad
+from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import (
     GELU,
@@ -36,7 +37,7 @@ from tinygrad_llm.nn import (
 from tinygrad_llm.nn.init import normal
 from tinygrad_llm.ops import cross_entropy, linear
 from tinygrad_llm.ops.cross_entropy import IGNORE_INDEX
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.tensor import Tensor
 
 
@@ -52,27 +53,16 @@ class BertConfig(Settings):
     Raises: ConfigError naming the setting that is out of range
     """
 
-    vocab_size: int = setting(30522, "tokens in the vocabulary", least=1)
-    context_length: int = setting(512, "maximum sequence length, in tokens", least=1)
-    embedding_dim: int = setting(
-        768,
-        "embedding size (width of the residual stream); a multiple of the number of heads",
-        least=1,
-        multiple_of="num_heads",
-    )
-    num_heads: int = setting(12, "attention heads per layer", least=1)
-    num_layers: int = setting(12, "transformer blocks", least=1)
-    dropout: float = setting(
-        0.1, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
-    )
+    vocab_size: int = setting_of(GPTConfig, "vocab_size", 30522)
+    context_length: int = setting_of(GPTConfig, "context_length", 512)
+    embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 768)
+    num_heads: int = setting_of(GPTConfig, "num_heads", 12)
+    num_layers: int = setting_of(GPTConfig, "num_layers", 12)
+    dropout: float = setting_of(GPTConfig, "dropout", 0.1)
     num_segments: int = setting(2, "token types (segments)", least=1)
-    feed_forward_dim: int | None = setting(
-        None, "hidden size of the feed-forward layers (default: 4 times the embedding size)", least=1
-    )
-    norm_eps: float = setting(1e-12, "epsilon: what normalisation adds to the variance", above=0, below=1)
-    gelu: str = setting(
-        "none", "form of GELU: tanh, GPT-2's approximation, or none, the exact one", choices=("tanh", "none")
-    )
+    feed_forward_dim: int | None = setting_of(GPTConfig, "feed_forward_dim", None)
+    norm_eps: float = setting_of(GPTConfig, "norm_eps", 1e-12)
+    gelu: str = setting_of(GPTConfig, "gelu", "none")
     masked_word_head: bool = setting(True, "give the model a head that predicts masked tokens")
     pooler: bool = setting(False, "give the model a pooler: one vector per text, from its first token")
 

@@ -25,6 +25,7 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import IdRangeError, ShapeError
 from tinygrad_llm.graph import TensorLike
+from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.nn import (
     DecoderCache,
     Dropout,
@@ -41,7 +42,7 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.nn.init import normal, uniform
 from tinygrad_llm.ops.cross_entropy import linear_cross_entropy
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.tensor import Tensor
 
 
@@ -56,25 +57,16 @@ class EncoderDecoderConfig(Settings):
     """
 
     vocab_size: int = setting(37000, "tokens in the shared vocabulary", least=1)
-    context_length: int = setting(512, "maximum sequence length, in tokens", least=1)
-    embedding_dim: int = setting(
-        512,
-        "embedding size (width of the residual stream); a multiple of the number of heads",
-        least=1,
-        multiple_of="num_heads",
-    )
-    num_heads: int = setting(8, "attention heads per layer", least=1)
+    context_length: int = setting_of(GPTConfig, "context_length", 512)
+    embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 512)
+    num_heads: int = setting_of(GPTConfig, "num_heads", 8)
     num_layers: int = setting(6, "transformer blocks of the encoder, and of the decoder", least=1)
-    feed_forward_dim: int | None = setting(
-        None, "hidden size of the feed-forward layers (default: 4 times the embedding size)", least=1
-    )
-    dropout: float = setting(
-        0.1, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
-    )
+    feed_forward_dim: int | None = setting_of(GPTConfig, "feed_forward_dim", None)
+    dropout: float = setting_of(GPTConfig, "dropout", 0.1)
     label_smoothing: float = setting(
         0.1, "share of each target's probability that is spread over all tokens, in training", least=0, below=1
     )
-    norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the variance", above=0, below=1)
+    norm_eps: float = setting_of(GPTConfig, "norm_eps", 1e-5)
 
 
 class EncodedSource(NamedTuple):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
     GELU,
@@ -37,7 +38,7 @@ from tinygrad_llm.nn import (
     SiLU,
     TransformerBlock,
 )
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.tensor import Tensor
 
 ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gelu_tanh": lambda: GELU("tanh")}
@@ -52,17 +53,11 @@ class LlamaConfig(Settings):
     Raises: ConfigError naming the setting that is out of range
     """
 
-    vocab_size: int = setting(32000, "tokens in the vocabulary", least=1)
-    context_length: int = setting(4096, "maximum sequence length, in tokens", least=1)
-    embedding_dim: int = setting(
-        4096,
-        "embedding size (width of the residual stream); a multiple of the number of heads",
-        least=1,
-        multiple_of="num_heads",
-        unless="head_dim",
-    )
-    num_heads: int = setting(32, "attention heads per layer", least=1, multiple_of="num_kv_heads")
-    num_layers: int = setting(32, "transformer blocks", least=1)
+    vocab_size: int = setting_of(GPTConfig, "vocab_size", 32000)
+    context_length: int = setting_of(GPTConfig, "context_length", 4096)
+    embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 4096, unless="head_dim")
+    num_heads: int = setting_of(GPTConfig, "num_heads", 32, multiple_of="num_kv_heads")
+    num_layers: int = setting_of(GPTConfig, "num_layers", 32)
     num_kv_heads: int | None = setting(
         None, "heads of keys and values, each shared by a group of query heads (default: one per query head)", least=1
     )
@@ -74,17 +69,15 @@ class LlamaConfig(Settings):
         "hidden size of the feed-forward layers (default: 8/3 of the embedding size, rounded up to a multiple of 8)",
         least=1,
     )
-    dropout: float = setting(
-        0.0, "dropout: probability that an activation is set to 0 in training", least=0, below=1, noun="probability"
-    )
+    dropout: float = setting_of(GPTConfig, "dropout", 0.0)
     norm_eps: float = setting(1e-5, "epsilon: what normalisation adds to the mean square", above=0, below=1)
     rope_base: float = setting(
         10000.0, "base of the rotary frequencies (theta); larger: slower rotation", above=0, metavar="X"
     )
     rope_scaling: Mapping[str, float] | None = None
     activation: str = setting("silu", "activation of the gated feed-forward layers", choices=tuple(ACTIVATIONS))
-    tie_weights: bool = setting(False, "weight tying: the output head shares the token embedding's matrix")
-    qkv_bias: bool = setting(False, "add a bias to queries, keys and values")
+    tie_weights: bool = setting_of(GPTConfig, "tie_weights", False)
+    qkv_bias: bool = setting_of(GPTConfig, "qkv_bias", False)
     output_bias: bool = setting(False, "add a bias to attention's output projection")
     qk_norm: bool = setting(False, "normalise each head's queries and keys, as Qwen3 does")
     window: int | None = setting(

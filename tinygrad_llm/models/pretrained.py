@@ -38,9 +38,9 @@ class Pretrained(Module):
     def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer's files as transformers opens them.
 
-        Raises: StateDictError where layers were added or replaced (merge LoRA first), TokenizerError for a tokenizer
+        Raises: StateDictError if layers were added or replaced (merge LoRA first), TokenizerError for a tokenizer
                 that Hugging Face's files cannot hold, ConfigError for a tokenizer with more tokens than the model or a
-                config that no Hugging Face model has, CheckpointError where the folder holds another model or cannot
+                config that no Hugging Face model has, CheckpointError if the folder holds another model or cannot
                 be written
         """
         models.save_pretrained(self, folder, tokenizer)

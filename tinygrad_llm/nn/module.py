@@ -116,7 +116,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, under its first name, even if several modules share it."""
-        return _each_once(self.named_tensors(Parameter))
+        return _distinct(self.named_tensors(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once."""
@@ -124,7 +124,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """Every buffer once, under its first name."""
-        return _each_once(self.named_tensors(Buffer))
+        return _distinct(self.named_tensors(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
         """Every buffer once."""
@@ -213,7 +213,8 @@ class Module:
         return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
 
 
-def _each_once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+def _distinct(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """Each tensor once, under its first name."""
     seen: set[int] = set()
     for name, tensor in named:
         if id(tensor) not in seen:

@@ -31,7 +31,7 @@ def attention_weights(
 
     A query that may see no key has weights 0. Shapes: query (B, H, T, D), key (B, G, S, D) -> (B, H, T, S)
     """
-    queries, keys, mask, scale = _operands(query, key, key, attn_mask, is_causal, scale)
+    queries, keys, mask, scale = _operands(query, key, key, attn_mask, scale)
     scores = (queries * scale) @ keys.transpose(-2, -1)
     if mask is not None and mask.dtype.kind != "b":
         scores = scores + mask
@@ -41,9 +41,8 @@ def attention_weights(
     blind = np.isneginf(scores.data).all(axis=-1, keepdims=True)
     if not blind.any():
         return softmax_composed(scores)
-    return softmax_composed(scores.masked_fill(blind, 0.0)).masked_fill(
-        blind, 0.0
-    )  # filled before the softmax too: no NaN arises
+    # Filled before the softmax too, so that no NaN arises.
+    return softmax_composed(scores.masked_fill(blind, 0.0)).masked_fill(blind, 0.0)
 
 
 def visible_keys(queries: int, keys: int, mask: Tensor | None, is_causal: bool) -> Array | None:
@@ -71,7 +70,7 @@ def scaled_dot_product_attention_composed(
 ) -> Tensor:
     """The definition: what `scaled_dot_product_attention` must equal, gradients included."""
     query, key, value = as_float(query), as_float(key), as_float(value)
-    _operands(query, key, value, attn_mask, is_causal, scale)
+    _operands(query, key, value, attn_mask, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
     if dropout_p:
@@ -108,7 +107,7 @@ def scaled_dot_product_attention(
             no probability
     """
     query, key, value = as_float(query), as_float(key), as_float(value)
-    queries, keys, mask, scale = _operands(query, key, value, attn_mask, is_causal, scale)
+    queries, keys, mask, scale = _operands(query, key, value, attn_mask, scale)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     if mask is not None and mask.requires_grad:  # the tiles have no gradient for a learned mask
         return scaled_dot_product_attention_composed(
@@ -141,7 +140,7 @@ def scaled_dot_product_attention(
 
 
 def _operands(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, is_causal: bool, scale: float | None
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, scale: float | None
 ) -> tuple[Tensor, Tensor, Tensor | None, float]:
     """The query, the key with as many heads as the query, the mask and the scale, once every shape is checked."""
     op = "scaled_dot_product_attention"

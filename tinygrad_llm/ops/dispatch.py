@@ -1,7 +1,7 @@
 """The one wrapper around every op: it pairs a fused op with its definition, and lets handlers intercept each call.
 
 A fused op does in a few NumPy passes, with one hand-written backward, what its composed definition spells out in
-primitives. The definition is what the op must equal, gradients included: tests run every pair of `FUSED`, and
+primitives. The definition is what the op must equal, gradients included: tests run every op of `FUSED`, and
 `with composed_ops():` runs a whole model on the definitions.
 
 `with intercept(handler):` calls every op of this thread as `handler(op_name, call, *args, **kwargs)`. A handler sees
@@ -34,18 +34,18 @@ Op: TypeAlias = "Callable[..., Tensor]"
 Handler: TypeAlias = "Callable[..., Tensor]"  # handler(op_name, call, *args, **kwargs)
 
 
-class Pair(NamedTuple):
+class FusedOp(NamedTuple):
     """A fused op and the definition it must equal."""
 
     fused: Op
     composed: Op
 
 
-FUSED: dict[str, Pair] = {}
+FUSED: dict[str, FusedOp] = {}
 
 
 class _Handlers(threading.local):
-    """The handlers of one thread, in the order in which a call meets them."""
+    """The handlers of one thread, in the order in which they handle a call."""
 
     observing: tuple[Handler, ...] = ()
     replacing: tuple[Handler, ...] = ()
@@ -83,7 +83,7 @@ def fuses(composed: Callable[P, Tensor]) -> Callable[[Callable[P, Tensor]], Call
             with np.errstate(all="ignore"):
                 return fused(*args, **kwargs)
 
-        FUSED[fused.__name__] = Pair(without_warnings, composed)
+        FUSED[fused.__name__] = FusedOp(without_warnings, composed)
         return interceptable(without_warnings)
 
     return enter
@@ -93,7 +93,7 @@ def fuses(composed: Callable[P, Tensor]) -> Callable[[Callable[P, Tensor]], Call
 def intercept(handler: Handler, replaces: bool = False) -> Iterator[None]:
     """Call every op of this thread as `handler(op_name, call, *args, **kwargs)`.
 
-    Of nested handlers the innermost meets the call first. With `replaces`, the handler comes after all that do not
+    Of nested handlers the innermost handles the call first. With `replaces`, the handler comes after all that do not
     replace: it may run another function instead of the op, and the others still see the call. A handler that calls an
     op by its public name is called for that op too; `call` never comes back to it.
     """
@@ -110,7 +110,7 @@ def intercept(handler: Handler, replaces: bool = False) -> Iterator[None]:
 
 
 def run_definition(op_name: str, call: Op, *args: Any, **kwargs: Any) -> Tensor:
-    """The handler that runs the composed definition of an op, where it has one."""
+    """The handler that runs the composed definition of an op, if it has one."""
     return FUSED[op_name].composed(*args, **kwargs) if op_name in FUSED else call(*args, **kwargs)
 
 

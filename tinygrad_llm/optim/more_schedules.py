@@ -10,7 +10,7 @@ from tinygrad_llm.optim.schedules import Schedule, expect_step
 
 
 def constant(learning_rate: float) -> Schedule:
-    """The same learning rate at every step. Raises ConfigError where it is negative or not finite."""
+    """The same learning rate at every step. Raises ConfigError if it is negative or not finite."""
     expect_number("constant", "learning_rate", learning_rate)
 
     def rate(step: int) -> float:

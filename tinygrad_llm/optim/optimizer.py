@@ -54,12 +54,12 @@ class Optimizer:
             raise ConfigError(f"{self.kind}: at least one parameter is needed; got none; does the model have any?")
 
     def check_hyperparameters(self, group: Mapping[str, Any]) -> None:
-        """Raise ConfigError where a hyper-parameter of `group` is outside its range."""
+        """Raise ConfigError if a hyper-parameter of `group` is outside its range."""
 
     def step(self) -> None:
         """Update in place every parameter that has a gradient, and leave the others and their state alone.
 
-        Raises ShapeError or DTypeError where a gradient, or the state of earlier steps, does not fit its parameter;
+        Raises ShapeError or DTypeError if a gradient, or the state of earlier steps, does not fit its parameter;
         then nothing was updated.
         """
         raise NotImplementedError(f"{self.kind} must define step()")
@@ -161,7 +161,7 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the hyper-parameters and a copy of the state, bit for bit, or raise and change nothing.
 
-        Positions may be strings, as JSON makes them. Raises StateDictError where groups, names, shapes or dtypes do
+        Positions may be strings, as JSON makes them. Raises StateDictError if groups, names, shapes or dtypes do
         not fit this optimizer's parameters.
         """
         optim.optimizer_state.load_state_dict(self, state_dict)

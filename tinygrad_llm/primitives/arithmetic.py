@@ -163,7 +163,7 @@ class Arithmetic(Variable):
 
 
 def refuse_recorded_write(target: Variable, *sources: TensorLike) -> None:
-    """Raises GraphError where the graph would miss a write: into, or from, a Tensor that requires a gradient."""
+    """Raises GraphError if the graph would miss a write: into, or from, a Tensor that requires a gradient."""
     if is_grad_enabled() and (target.requires_grad or any(map(_requires_grad, sources))):
         raise GraphError(
             "an in-place write must not touch a Tensor that requires a gradient, nor take its values from one: the "

@@ -43,7 +43,7 @@ def operands_of_one_dtype(x: TensorLike, y: TensorLike, *, to_float: bool = Fals
 
 
 def operands(name: str, x: TensorLike, y: TensorLike, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
-    """Both operands as Tensors of one kind of number whose shapes broadcast. Raises ShapeError where they do not."""
+    """Both operands as Tensors of one kind of number whose shapes broadcast. Raises ShapeError if they do not."""
     x, y = operands_of_one_dtype(x, y, to_float=to_float)
     if x.data.shape != y.data.shape:
         try:

@@ -122,7 +122,7 @@ def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLi
 
 
 def _sha256_of_beginning(text: LongText, done: Progress | None) -> Any:
-    """The running sha256 of the encoded part of the text. Raises: FormatError where it was another text"""
+    """The running sha256 of the encoded part of the text. Raises: FormatError if it was another text"""
     digest = hashlib.sha256()
     if done is not None:
         for block in text.blocks(0, done.all.characters):

@@ -37,9 +37,8 @@ from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, ResumableLoader, Trainer
 
 STOP = None  # broadcast to the other processes if there is nothing to train
-SHORTEST_ENCODING_TO_KEEP = (
-    60.0  # of encoding; ids that took longer are kept even if the run is then refused. Units: seconds
-)
+# Token ids whose encoding took longer are kept even if the run is then refused. Units: seconds
+SHORTEST_ENCODING_TO_KEEP = 60.0
 
 
 @dataclass(frozen=True)

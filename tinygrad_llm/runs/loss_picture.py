@@ -21,7 +21,7 @@ def draw_losses(records: Sequence[dict[str, Any]], path: Path, of_tokens: bool =
 
     Units: nats per token, or per target where they are not `of_tokens`
 
-    Raises: MissingPackageError where matplotlib is not installed
+    Raises: MissingPackageError if matplotlib is not installed
     """
     if not can_draw():
         raise MissingPackageError("a picture needs matplotlib; install it with `pip install 'tinygrad-llm[plots]'`")

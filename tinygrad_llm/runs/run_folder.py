@@ -103,7 +103,7 @@ class RunFolder(Callback):
 
     @classmethod
     def open(cls, path: Path, keep: int = 2) -> RunFolder:
-        """The folder of a run that exists. Raises DataError where there is none, FormatError for a bad config."""
+        """The folder of a run that exists. Raises DataError if there is none, FormatError for a bad config."""
         return cls(path, read_config(path), keep)
 
     @property
@@ -229,7 +229,7 @@ class RunFolder(Callback):
 
         Its weights become the folder's model.safetensors: a process killed while it saved may not have replaced it.
 
-        Raises: CheckpointError where no checkpoint is whole, or it does not fit the run's model and data
+        Raises: CheckpointError if no checkpoint is whole, or it does not fit the run's model and data
         """
         snapshot, notices = newest_whole_snapshot(self.path / "checkpoints")
         if snapshot is None:
@@ -256,7 +256,7 @@ class RunFolder(Callback):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config.json of a run folder. Raises: DataError where there is none, CheckpointError for another file"""
+    """The config.json of a run folder. Raises: DataError if there is none, CheckpointError for another file"""
     if not os.path.isfile(path / CONFIG):  # False also for a name that is too long
         raise DataError(why_no_run(path, short_path(path)))
     config = read_json(path / CONFIG)
@@ -280,7 +280,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     """The newest model of a run folder, in evaluation mode, and its tokenizer.
 
-    Raises: DataError where `path` is no run folder; CheckpointError or FormatError, naming the file, where one is
+    Raises: DataError if `path` is no run folder; CheckpointError or FormatError, naming the file, if one is
             missing or damaged, or does not fit the others
     """
     folder = Path(path)

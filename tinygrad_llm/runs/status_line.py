@@ -1,4 +1,4 @@
-"""The status line: on a terminal, one line that replaces itself; elsewhere, a line now and then."""
+"""The status line: on a terminal, one line that replaces itself; elsewhere, at most one line every 15 seconds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tinygrad_llm.terminal import bar, coloured, columns, fit_line, for_terminal
 T = TypeVar("T")
 
 SECONDS_BETWEEN_RENEWALS = 0.2
-SECONDS_BETWEEN_LINES = 15.0  # where no terminal renews a line, say something at least this often
-SECONDS_OF_SILENCE = 2.0  # after which `working` says what is going on
+SECONDS_BETWEEN_LINES = 15.0  # if the output is no terminal, at most one status in this time
+SECONDS_OF_SILENCE = 2.0  # after which `working` shows a status
 BAR_WIDTH = 10  # characters
 _BAR = re.compile("[█░]{3,}")
 
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 class StatusLine:
-    """Text that replaces itself on a terminal; elsewhere only `say` is seen, and now and then a status.
+    """Text that replaces itself on a terminal; elsewhere `say` prints a line, and a status is a line every 15 seconds.
 
     No line is wider than the terminal: a status is cut, a sentence is wrapped, and only a command that is to be pasted
     (`hint`) stays one line.
@@ -44,9 +44,9 @@ class StatusLine:
         self._width = 0
         self._lock = threading.RLock()  # `working` renews the line from a thread of its own
 
-    def renew(self, text: Callable[[], str], at_once: bool = False) -> None:
-        """Show `text()` as the current status, unless one was shown a moment ago; on a terminal always if `at_once`."""
-        wait = SECONDS_BETWEEN_RENEWALS * (not at_once) if self.on_terminal else SECONDS_BETWEEN_LINES
+    def renew(self, text: Callable[[], str], immediately: bool = False) -> None:
+        """Show `text()` as the current status, unless the last one is too recent, or `immediately` on a terminal."""
+        wait = SECONDS_BETWEEN_RENEWALS * (not immediately) if self.on_terminal else SECONDS_BETWEEN_LINES
         if time.monotonic() - self._shown < wait:
             return
         if not self.on_terminal:

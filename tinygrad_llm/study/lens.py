@@ -313,7 +313,7 @@ def _formula(product: Product) -> str:
 def as_page(gathered: dict[str, Any]) -> str:
     """The page of what `look` returned. Heads are left out until it has at most MAX_PAGE_BYTES; the page names them.
 
-    Raises: ConfigError where it does not fit without any head
+    Raises: ConfigError if it does not fit without any head
     """
     template = importlib.resources.files("tinygrad_llm.study").joinpath("lens.html").read_text("utf-8")
     heads = max((len(layer["heads"]) for layer in gathered["layers"]), default=0)

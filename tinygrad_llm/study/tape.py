@@ -102,7 +102,7 @@ class Tape:
         from the last operation recorded; after the last step the parameters have the gradients of `loss.backward()`.
         Until then the rest of the graph is kept.
 
-        Raises: GraphError where no backward can be played, or all of it was played
+        Raises: GraphError if no backward can be played, or all of it was played
         """
         live = self._played == len(self._recorder.backward_order)
         if live:
@@ -156,7 +156,7 @@ class Tape:
     def to_dot(self) -> str:
         """The graph in Graphviz's language, with a cluster for each module inside that of the module that called it.
 
-        Raises: GraphError where nothing was recorded
+        Raises: GraphError if nothing was recorded
         """
         self._expect_operations("to_dot")
         return as_dot(self._recorder.entries, self.root())
@@ -164,7 +164,7 @@ class Tape:
     def to_svg(self, path: str | os.PathLike[str] | None = None) -> str:
         """The graph as an SVG picture, also written to `path`; forward runs from top to bottom.
 
-        Raises: GraphError where nothing was recorded; CheckpointError for a file that cannot be written
+        Raises: GraphError if nothing was recorded; CheckpointError for a file that cannot be written
         """
         self._expect_operations("to_svg")
         picture = as_svg(self._recorder.entries, self.root(), self.title)

@@ -68,7 +68,7 @@ class CharTokenizer(Tokenizer):
     def encode_ordinary(self, text: str) -> list[int]:
         """One id per character.
 
-        Raises: TokenizerError for a character outside the vocabulary where there is no `<|unk|>`
+        Raises: TokenizerError for a character outside the vocabulary, unless there is an `<|unk|>`
         """
         expect_text(text)
         id_of, unknown = self._id_of, self._special_tokens.get(UNKNOWN)

@@ -29,7 +29,7 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
-    """The mean loss over all targets of `batches`. Units: nats per target. Raises: ConfigError where there are none"""
+    """The mean loss over all targets of `batches`. Units: nats per target. Raises: ConfigError if there are none"""
     totals, counts = [], []
     with evaluating(model):
         for batch in batches:

@@ -73,7 +73,7 @@ class Trainer:
     optimizer is AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101) with linear warm-up, then cosine decay or the
     inverse square root of time; weight decay on matrices only, not on biases and the scales of norms.
 
-    Raises: ConfigError where nothing is trainable or the loader has no batch; AnomalyError, before the optimizer
+    Raises: ConfigError if nothing is trainable or the loader has no batch; AnomalyError, before the optimizer
             changes anything, where a loss or gradient is not finite (`skip_bad_steps` counts and skips instead), and
             where a validation loss is not; KeyboardInterrupt(signal number) after Ctrl-C, SIGTERM or SIGHUP, once the
             step is finished and the checkpoint saved

@@ -72,8 +72,8 @@ def _all_trials() -> Iterator[tuple[str, str, Any, list[_Trial]]]:
     for name, primitive_cases in PRIMITIVES.items():
         trials = [_Trial(partial(_slopes_of_primitive, case)) for case in primitive_cases]
         yield "primitive", name, primitive(name), trials
-    for name, pair in FUSED.items():
-        yield "fused op", name, pair.fused, [_op_trial(case) for case in CASES if case.op == name]
+    for name, op in FUSED.items():
+        yield "fused op", name, op.fused, [_op_trial(case) for case in CASES if case.op == name]
     for name, layer_cases in LAYERS.items():
         yield "layer", name, getattr(nn, name), [_module_trial(case) for case in layer_cases]
     for name, case in model_cases().items():
@@ -143,20 +143,20 @@ def _slopes_of_primitive(case: PrimitiveCase) -> list[GradcheckReport]:
 
 
 def _op_trial(case: Case) -> _Trial:
-    pair = FUSED[case.op]
+    forms = FUSED[case.op]
 
     def slopes() -> list[GradcheckReport]:
         if not case.measurable:
             return []
         return [
             gradcheck(partial(_call, case, form), case.tensors(), elements=ELEMENTS, raise_exception=False)
-            for form in pair
+            for form in forms
         ]
 
     def fused_difference() -> tuple[float, str]:
         worst, problem = 0.0, ""
         for dtype in TOLERANCES:
-            got, expected = (case.run(form, dtype) for form in pair)
+            got, expected = (case.run(form, dtype) for form in forms)
             difference, wrong = _difference([got[0], *got[1]], [expected[0], *expected[1]], dtype)
             worst = max(worst, difference) if dtype is np.float64 else worst
             if wrong:

@@ -130,7 +130,7 @@ class Module(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Copy the state into the parameters and buffers, also where PyTorch's `assign` would share its memory.
 
-        Raises: StateDictError where names or shapes do not fit
+        Raises: StateDictError if names or shapes do not fit
         """
         missing, unexpected = super().load_state_dict(state_dict, strict)
         return IncompatibleKeys(missing, unexpected)

@@ -54,7 +54,7 @@ class Subset(Dataset):
 def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) -> list[Subset]:
     """The items in random order, in parts of these lengths, or of these fractions of the whole, which sum to 1.
 
-    Raises: ConfigError where the lengths do not sum to the number of items
+    Raises: ConfigError if the lengths do not sum to the number of items
     """
     total = len(dataset)
     sizes = [int(one) for one in lengths]

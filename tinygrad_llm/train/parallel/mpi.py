@@ -30,8 +30,8 @@ _world: Communicator | None = None
 def join_launch() -> Communicator:
     """The communicator of the processes that were started together; `SingleProcess` for a process started alone.
 
-    Raises: MissingPackageError where a launcher started this process and mpi4py or an MPI library is not installed;
-            ConfigError where launcher and library are not of one MPI, so that the processes cannot see each other
+    Raises: MissingPackageError if a launcher started this process and mpi4py or an MPI library is not installed;
+            ConfigError if launcher and library are not of one MPI, so that the processes cannot see each other
     """
     global _world
     if _world is None:

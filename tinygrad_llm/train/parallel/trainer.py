@@ -112,7 +112,7 @@ def evaluate_together(
     """The mean loss over all targets of `batches`, as `evaluate` computes it, shared among processes.
 
     Each process takes whole batches in turn, and their losses are added in the order of the batches: the result is the
-    same to the last bit for any number of processes. Units: nats per target. Raises: ConfigError where there are none
+    same to the last bit for any number of processes. Units: nats per target. Raises: ConfigError if there are none
     """
     totals, counts = [], []
     with evaluating(model):
