@@ -210,7 +210,7 @@ class Trainer:
         raise AnomalyError(
             f"step {self.step + 1}: loss and gradients must be finite; got loss {loss}{where}. The weights are those "
             "after the step before. Usual causes: a learning rate too high, no warm-up, no clipping, broken data; "
-            "detect_anomaly() names the operation, --skip-bad-steps goes on without this batch"
+            "--skip-bad-steps goes on without this batch; in Python, detect_anomaly() names the operation"
         )
 
     # -- evaluation and callbacks

@@ -98,7 +98,7 @@ def _check_gradients(model: Module, batch: Any, loss: Loss) -> Iterator[Finding]
     yield Finding(
         not broken,
         f"gradients are finite: {_listed(broken) if broken else 'all'}",
-        "NaN or infinity in weights, or logits that overflow; detect_anomaly() names the operation",
+        "NaN or infinity in weights, or logits that overflow; in Python, detect_anomaly() names the operation",
     )
     yield Finding(
         not dead,
