@@ -373,3 +373,15 @@ def test_a_block_of_one_and_a_half_times_the_bytes_is_used_again() -> None:
 def test_the_owner_of_pooled_memory_is_the_array_not_the_block() -> None:
     x = large()
     assert buffers.memory_owner(x) is x and buffers.memory_owner(x[1:].T) is x
+
+
+@pytest.mark.parametrize(("requested", "kept"), [(2 * ROWS, ROWS), (5 * ROWS, 4 * ROWS)])
+def test_the_free_blocks_of_the_most_different_size_are_dropped_first(
+    requested: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [large(ROWS), large(4 * ROWS)]
+    sizes = [x.nbytes for x in free]
+    free.clear()
+    monkeypatch.setattr(buffers, "_peak_bytes", (sum(sizes) + requested * sizes[0] // ROWS - 1) / 1.1)
+    array = large(requested)
+    assert held() == array.nbytes + kept * sizes[0] // ROWS

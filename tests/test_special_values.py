@@ -239,3 +239,53 @@ def test_a_deep_copy_of_a_leaf_is_a_leaf_of_its_own() -> None:
     np.testing.assert_array_equal(other.weight.grad, layer.weight.grad)
     other.weight.grad += 1
     assert layer.weight.grad.max() == 1
+
+
+HUGE = np.array([[1e308, -1e308, 1e308]])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + x,
+        lambda x: x - -x,
+        lambda x: x * x,
+        lambda x: x / 1e-308,
+        lambda x: x / 0,
+        lambda x: x**2,
+        lambda x: x @ x.transpose(0, 1),
+        lambda x: x.sum(0) * 10 + (x * x).sum(),
+        lambda x: x.abs().sum(),
+        lambda x: x.abs().mean(),
+        lambda x: x.var(),
+        lambda x: x.abs().cumsum(-1),
+        lambda x: (x * 10).logsumexp(),
+        lambda x: x.exp().log(),
+        lambda x: x.sqrt().log(),
+        lambda x: x.sigmoid(),
+        lambda x: x.astype(np.float32),
+        lambda x: x.astype(np.float16).astype(np.float64),
+    ],
+)
+def test_numbers_that_overflow_give_no_warning(function: Callable[..., Any]) -> None:
+    x = Tensor(HUGE, requires_grad=True)
+    y = function(x)
+    y.backward(np.full(y.shape, 10.0))
+    assert x.grad.shape == x.shape
+    assert Tensor(HUGE).astype(np.int32).dtype == np.int32
+
+
+@pytest.mark.parametrize("write", ["__iadd__", "__isub__", "__imul__", "__itruediv__"])
+def test_a_write_in_place_that_overflows_gives_no_warning(write: str) -> None:
+    x = Tensor(HUGE.copy())
+    getattr(x, write)({"__iadd__": HUGE, "__isub__": -HUGE, "__imul__": HUGE, "__itruediv__": 0 * HUGE}[write])
+    assert np.isinf(x.data).all()
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_a_gradient_that_overflows_gives_no_warning_in_an_update(kind: Any) -> None:
+    w = nn.Parameter([1.0, 1.0, 0.0])
+    w.grad = np.array([inf, nan, 0.0], np.float32)
+    optimizer = kind([w], lr=0.1)
+    optimizer.step()
+    assert np.isnan(w.data[1]) and w.data[2] == 0

@@ -9,7 +9,8 @@ against the tests that mirror its file. It prints every survivor, and at the end
 95% interval (Wilson 1927). The same seed draws the same sample as long as the files do not change.
 
 Survivors that no test can kill, because the program still computes the same, are listed in explained.json: file, the
-line, the expression before and after, and the reason. They are left out of the sample.
+line, the expression before and after, and the reason. They are left out of the sample. Where that holds for a whole
+kind of expression, no mutant of that kind is made: see SIZES_FOR_SPEED and `_same_if_changed`.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 }
 SWAPS |= {swapped: original for original, swapped in SWAPS.items()}
 SWAPS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult}
+# Constants that decide how fast the program is or how much memory it keeps. What it computes does not depend on them.
+SIZES_FOR_SPEED = {
+    *("BLOCK", "BLOCK_ELEMENTS", "QUERY_ROWS", "TILE_SCORES"),  # how much of an array is processed at once
+    *("SMALLEST", "STEPS", "LARGER_SIZES", "SLACK"),  # which arrays use the pool, and what it keeps
+    "FEW_ROWS",  # which of two equal products is computed
+}
 
 
 class Mutant(NamedTuple):
@@ -75,7 +82,11 @@ def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     lines = source.decode().splitlines()
-    for node in _changeable(ast.parse(source)):
+    tree = ast.parse(source)
+    same = _same_if_changed(tree)
+    for node in _changeable(tree):
+        if node in same:
+            continue
         start, stop = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         before = source[start:stop].decode()
         for changed in _changes(node):
@@ -120,6 +131,27 @@ def _changes(node: Any) -> list[ast.AST]:
     if isinstance(node, ast.Call) and node.keywords and node.keywords[-1].arg:
         changed.append(_with(node, keywords=node.keywords[:-1]))
     return changed
+
+
+def _same_if_changed(tree: ast.AST) -> set[ast.AST]:
+    """The expressions with which, whatever replaces them, the program computes the same.
+
+    - The value of a constant in SIZES_FOR_SPEED, and whether a comparison with it includes that value.
+    - `zip(x, y, strict=True)` states that two lists are equally long; without it the result is the same.
+    - The 1 of `x.reshape(-1)`: NumPy takes any negative number for the rest. (Its sign is changed.)
+    """
+    same: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]) if name in SIZES_FOR_SPEED:
+                same.update(ast.walk(node.value))
+            case ast.Compare(comparators=[ast.Name(id=name)]) if name in SIZES_FOR_SPEED:
+                same.add(node)
+            case ast.Call(func=ast.Name(id="zip"), keywords=[ast.keyword(arg="strict", value=value)]):
+                same |= {node, value}
+            case ast.Call(func=ast.Attribute(attr="reshape")):
+                same |= {size.operand for size in node.args if isinstance(size, ast.UnaryOp)}
+    return same
 
 
 def _with(node: Any, **fields: Any) -> Any:

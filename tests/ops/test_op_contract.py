@@ -1,5 +1,6 @@
 """What every op owes the engine, whatever it computes: asked of each fused op and of its definition alike."""
 
+import inspect
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,3 +162,23 @@ def test_activations_die_as_the_walk_passes(case: Case, side: str, no_collector:
     y.backward(spread(y.shape, 7))
     assert backward() is None
     assert y.data is not None
+
+
+DEFAULTS = {
+    "scaled_dot_product_attention": (None, 0.0, False, None, None),
+    "cross_entropy": (-100, 0.0, "mean"),
+    "linear_cross_entropy": (-100, 0.0),
+    "dropout": (0.5, True, None),
+    "gelu": ("none",),
+    "layer_norm": (None, 1e-5),
+    "linear": (None,),
+    "log_softmax": (-1,),
+    "softmax": (-1,),
+}
+
+
+@both_sides
+@pytest.mark.parametrize("op", DEFAULTS)
+def test_the_defaults_are_pytorchs(op: str, side: str) -> None:
+    parameters = inspect.signature(getattr(FUSED[op], side)).parameters.values()
+    assert tuple(one.default for one in parameters if one.default is not one.empty) == DEFAULTS[op]

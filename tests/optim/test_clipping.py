@@ -144,3 +144,9 @@ def test_the_factor_is_pytorchs_for_tiny_norms_too() -> None:
     weight.grad = np.array([5e-6])
     clip_grad_norm_([weight], 1e-6)
     np.testing.assert_allclose(weight.grad, 5e-6 * 1e-6 / (5e-6 + 1e-6))
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 3.0, math.inf])
+def test_other_norms_are_summed_in_float64(norm_type: float) -> None:
+    weight = with_grad(np.array([3e20, 0.0], np.float32))
+    assert clip_grad_norm_([weight], math.inf, norm_type) == pytest.approx(3e20, rel=1e-6)

@@ -71,3 +71,9 @@ def test_one_cycle_in_straight_lines() -> None:
     rate = one_cycle(1.0, 11, rising=0.5, shape="linear", initial_divisor=2.0, final_divisor=5.0)
     assert [rate(step) for step in (0, 10)] == pytest.approx([0.5, 0.1])
     assert rate(2) == pytest.approx(0.5 + 0.5 * 2 / 4.5) and rate(7) == pytest.approx(1 - 0.9 * 2.5 / 5.5)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_after_its_last_step_one_cycle_stays_at_its_end(shape: str) -> None:
+    rate = one_cycle(1.0, 10, shape=shape)
+    assert rate(9) == rate(10) == rate(14) == pytest.approx(1 / 25 / 1e4)

@@ -96,3 +96,12 @@ def test_constant() -> None:
 def test_errors(make: Callable[..., Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_with_warmup_alone_the_end_is_the_minimum() -> None:
+    for make in (schedules.warmup_cosine, schedules.linear):
+        assert make(1.0, 4, 4, minimum=0.5)(4) == 0.5
+
+
+def test_without_warmup_the_first_rate_is_the_peak_whatever_the_initial_one() -> None:
+    assert schedules.warmup_cosine(1.0, 0, 10, initial=0.1)(0) == 1.0

@@ -181,8 +181,6 @@ def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
 
 
 def _empty_with_tokens_first(shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """An array (..., H, T, D) laid out as (..., T, H, D), so that joining the heads afterwards copies nothing."""
-    if len(shape) < 3:
-        return buffers.empty(shape, dtype)
-    *batch, heads, length, width = shape
-    return buffers.empty((*batch, length, heads, width), dtype).swapaxes(-3, -2)
+    """An array (B, H, T, D) laid out as (B, T, H, D), so that joining the heads afterwards copies nothing."""
+    batch, heads, length, width = shape
+    return buffers.empty((batch, length, heads, width), dtype).swapaxes(1, 2)

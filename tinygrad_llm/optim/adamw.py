@@ -91,8 +91,7 @@ class AdamW(Optimizer):
 
                 np.sqrt(v, out=s)
                 s += shifted_eps
-                with np.errstate(divide="ignore", invalid="ignore"):  # eps 0 gives NaN where no gradient ever came
-                    np.divide(m, s, out=s)
+                np.divide(m, s, out=s)  # with eps 0, NaN where no gradient ever came
                 s *= rate
                 if shrink != 1.0:
                     p *= shrink

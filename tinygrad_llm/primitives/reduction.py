@@ -48,7 +48,7 @@ class Reduction(Variable):
         def backward(dz: Array) -> Gradients:
             return (np.broadcast_to((dz / max(count, 1)).reshape(kept), shape),)
 
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             return record_operation(
                 np.asarray(x.data.sum(axis=axes, keepdims=keepdims) / _divisor(x, count)), (x,), backward
             )
