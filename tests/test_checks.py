@@ -20,6 +20,11 @@ REFUSED = [
     (checks.expect_probability, ("1",), r"SGD: rate must be a probability in [0, 1]; got '1'"),
     (checks.expect_choice, ("c", ("a", "b")), """SGD: rate must be "a" or "b"; got 'c'"""),
     (checks.expect_choice, (None, ("a",)), 'SGD: rate must be "a"; got None'),
+    (checks.expect_choice, ([], {"a": 1}), 'SGD: rate must be "a"; got []'),
+    (checks.expect_choice, ("", ("a", "b", "c")), """SGD: rate must be "a", "b" or "c"; got ''"""),
+    (checks.expect_count, (True,), "SGD: rate must be an integer of at least 1; got True"),
+    (checks.expect_probability, (True,), "SGD: rate must be a probability in [0, 1]; got True"),
+    (checks.expect_probability, (-0.1,), "SGD: rate must be a probability in [0, 1]; got -0.1"),
 ]
 
 
@@ -33,7 +38,10 @@ def test_settings(check: Callable[..., Any], given: tuple[Any, ...], message: st
 def test_what_fits_passes() -> None:
     checks.expect_number("f", "x", np.float32(0.5), high=1)
     checks.expect_count("f", "x", np.int64(3), at_least=3)
+    checks.expect_number("f", "x", 0)
+    checks.expect_count("f", "x", 1)
     checks.expect_probability("f", "x", 1)
+    checks.expect_probability("f", "x", 0.0)
     checks.expect_choice("f", "x", "b", ("a", "b"))
     checks.expect_sizes("f", rows=1, columns=2)
     checks.expect_shape("f", np.ones((2, 3)), (3,), weight=Tensor(np.ones(3)), bias=None)
@@ -55,6 +63,8 @@ def test_ids() -> None:
     assert checks.expect_ids("f", [], 3).dtype == np.int64
     with pytest.raises(IdRangeError, match=r"f: ids must be in \[0, 3\); got 3 at position \(0, 1\)"):
         checks.expect_ids("f", [[0, 3]], 3)
+    with pytest.raises(IdRangeError, match=r"got -1 at position \(2,\)"):
+        checks.expect_ids("f", [0, -100, -1, 3], 3, ignored=-100)
     with pytest.raises(DTypeError, match="f: ids must be integers; got float32"):
         checks.expect_ids("f", [1.5], 3)
 

@@ -560,3 +560,13 @@ def test_a_walk_after_one_that_failed_adds_into_no_borrowed_gradient() -> None:
         record_operation(y.data.copy(), (y,), backward).sum().backward(retain_graph=True)
     (y * 3.0 + (y + w)).sum().backward()
     assert x.grad.tolist() == [8.0, 8.0] and w.grad.tolist() == [1.0, 1.0]
+
+
+def test_retain_grad_of_a_tensor_that_is_gone_by_then() -> None:
+    x = Tensor([1.0], requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    z = y * 3
+    del y
+    z.backward(np.ones(1))
+    assert x.grad.tolist() == [6.0]

@@ -155,7 +155,7 @@ def test_the_smallest_and_largest_of_every_kind_of_integer() -> None:
 def test_a_list_of_computed_tensors_stays_in_the_graph() -> None:
     x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
     z = Tensor([x * 2, y])
-    assert z.tolist() == [[2, 4], [3, 4]]
+    assert (z.tolist(), z.dtype) == ([[2, 4], [3, 4]], np.float32)
     (z * z).sum().backward()
     assert (x.grad.tolist(), y.grad.tolist()) == ([8, 16], [6, 8])
     x.grad = None
@@ -164,6 +164,7 @@ def test_a_list_of_computed_tensors_stays_in_the_graph() -> None:
     x.grad = None
     Tensor(x * 3, dtype=np.float64).sum().backward()
     assert x.grad.tolist() == [3, 3]
+    assert Tensor(x * 3, dtype=np.float64).dtype == np.float64
     assert nn.Parameter([x[0], x[1]]).is_leaf  # it asks for a gradient of its own
     assert Tensor([x.detach(), y.detach()]).is_leaf
 

@@ -188,3 +188,9 @@ def test_a_tensor_made_of_a_leaf_with_requires_grad_is_another_leaf() -> None:
 
 def test_a_long_tensor_prints_three_numbers_from_each_end() -> None:
     assert repr(Tensor(np.arange(50))).startswith("Tensor([ 0,  1,  2, ..., 47, 48, 49], shape=(50,), dtype=int")
+
+
+def test_repr_of_many_numbers_is_cut_and_of_several_rows_aligned() -> None:
+    assert "..." not in repr(Tensor(np.arange(40)))
+    assert "..." in repr(Tensor(np.arange(41)))
+    assert repr(Tensor([[1.23456], [2.0]])).startswith("Tensor([[1.2346],\n        [2.    ]], ")

@@ -138,6 +138,7 @@ def _same_if_changed(tree: ast.AST) -> set[ast.AST]:
 
     - The value of a constant in SIZES_FOR_SPEED, and whether a comparison with it includes that value.
     - `zip(x, y, strict=True)` states that two lists are equally long; without it the result is the same.
+    - `np.add(x, y, out=buffers.empty_like(x))`: the numbers are the same in memory of NumPy's own.
     - The 1 of `x.reshape(-1)`: NumPy takes any negative number for the rest. (Its sign is changed.)
     """
     same: set[ast.AST] = set()
@@ -149,6 +150,8 @@ def _same_if_changed(tree: ast.AST) -> set[ast.AST]:
                 same.add(node)
             case ast.Call(func=ast.Name(id="zip"), keywords=[ast.keyword(arg="strict", value=value)]):
                 same |= {node, value}
+            case ast.Call(keywords=[*_, ast.keyword(arg="out", value=ast.Call())]):
+                same.add(node)
             case ast.Call(func=ast.Attribute(attr="reshape")):
                 same |= {size.operand for size in node.args if isinstance(size, ast.UnaryOp)}
     return same

@@ -150,3 +150,10 @@ def test_the_factor_is_pytorchs_for_tiny_norms_too() -> None:
 def test_other_norms_are_summed_in_float64(norm_type: float) -> None:
     weight = with_grad(np.array([3e20, 0.0], np.float32))
     assert clip_grad_norm_([weight], math.inf, norm_type) == pytest.approx(3e20, rel=1e-6)
+
+
+def test_the_norm_types_limit() -> None:
+    weight = with_grad(np.array([2.0, 0.0], np.float32))
+    assert clip_grad_norm_([weight], math.inf, norm_type=1e-3) == pytest.approx(2.0)
+    with pytest.raises(ConfigError, match=r"norm_type must be a number, at least 0\.001 "):
+        clip_grad_norm_([weight], math.inf, norm_type=5e-4)

@@ -46,7 +46,11 @@ def test_one_cycle_equals_pytorch(total: int, shape: str) -> None:
         (lambda: linear(1.0, 5, 4), "must fit into total_steps|at least 0"),
         (lambda: linear(1.0, 1, 4, minimum=2.0), "minimum must be at most peak"),
         (lambda: warmup_stable_decay(1.0, 1, 4, 2, shape="cube"), "shape must be"),
+        (lambda: linear(1.0, 1, 4, minimum=2.0), "^linear: "),
         (lambda: one_cycle(1.0, 0), "total_steps must be"),
+        (lambda: one_cycle(1.0, 9, rising=1.0), "rising must be .* below 1;"),
+        (lambda: one_cycle(1.0, 9, initial_divisor=0.5), "initial_divisor must be .* at least 1 "),
+        (lambda: one_cycle(1.0, 9, final_divisor=0.5), "final_divisor must be .* at least 1 "),
         (lambda: one_cycle(1.0, 10)(-1), "step .0 is the first update. must be"),
     ],
 )

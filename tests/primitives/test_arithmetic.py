@@ -168,3 +168,8 @@ def test_a_power_that_is_infinite_or_nan_gives_no_warning() -> None:
 def test_a_number_takes_the_dtype_of_a_float_tensor(dtype: Any) -> None:
     total = Tensor(np.ones(1, dtype)) + 0.1
     assert total.dtype == dtype and total.data[0] == dtype(1) + dtype(0.1)
+
+
+def test_integers_to_the_power_of_zero_stay_integers() -> None:
+    z = Tensor([2, 0]) ** Tensor([0, 3])
+    assert (z.tolist(), z.dtype.kind) == ([1, 0], "i")

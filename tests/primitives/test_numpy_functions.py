@@ -102,3 +102,9 @@ def test_an_array_of_a_tensor_is_a_copy_only_where_asked() -> None:
     x = Tensor([1.0, 2.0])
     assert np.shares_memory(np.asarray(x), x.data) and np.shares_memory(np.array(x, copy=False), x.data)
     assert not np.shares_memory(np.array(x, copy=True), x.data)
+
+
+def test_transpose_takes_the_axes_by_name_by_position_or_none() -> None:
+    x = Tensor(np.zeros((2, 3, 4)))
+    shapes = [np.transpose(x).shape, np.transpose(x, (0, 2, 1)).shape, np.transpose(x, axes=(0, 2, 1)).shape]
+    assert shapes == [(4, 3, 2), (2, 4, 3), (2, 4, 3)]

@@ -166,3 +166,9 @@ def test_the_axis_of_a_0d_array_is_none_of_its_axes() -> None:
 def test_a_sum_that_overflows_or_is_nan_gives_no_warning() -> None:
     assert Tensor(np.full(2, 3e38, np.float32)).sum().data == math.inf
     assert math.isnan(Tensor([math.inf, -math.inf]).sum().item())
+
+
+@pytest.mark.parametrize("axis", [0.0, -1.0])
+def test_the_axis_of_a_0d_tensor_is_an_integer_too(axis: Any) -> None:
+    with pytest.raises(ShapeError, match="axis must be an integer"):
+        Tensor(3.0).sum(axis=axis)

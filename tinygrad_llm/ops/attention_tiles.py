@@ -44,7 +44,7 @@ class TiledAttention(NamedTuple):
 
     @property
     def weights_shape(self) -> tuple[int, ...]:
-        return (*self.q.shape[:-1], self.k.shape[-2])
+        return (*self.q.shape[:-1], self.k.shape[2])
 
 
 class Tile(NamedTuple):
@@ -66,8 +66,8 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
     """
     q, k, v = x.q, x.k, x.v
     o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
-    k_t = buffers.copy(k.swapaxes(-1, -2))  # transposed in memory once, or BLAS would do it for every product
-    ones = np.ones((k.shape[-2], 1), q.dtype)
+    k_t = buffers.copy(k.swapaxes(2, 3))  # transposed in memory once, or BLAS would do it for every product
+    ones = np.ones((k.shape[2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
     tiles = list(_tiles(x.weights_shape, x.is_causal))
     saved: list[tuple[Tile, Array]] = []
@@ -93,7 +93,7 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
 def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array) -> tuple[Array, Array, Array]:
     """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
     q, k, v = x.q, x.k, x.v
-    v_t = buffers.copy(v.swapaxes(-1, -2))
+    v_t = buffers.copy(v.swapaxes(2, 3))
     dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
     if not saved:  # no query at all
         dk[...] = dv[...] = 0
@@ -109,12 +109,12 @@ def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array
         ds *= p
         ds *= x.scale
         np.matmul(ds, k[*at, seen], out=dq[*at, rows])
-        if rows.stop == q.shape[-2]:  # a head's first tile, whose last query sees every key
-            np.matmul(kept.swapaxes(-1, -2), do_rows, out=dv[*at])
-            np.matmul(ds.swapaxes(-1, -2), q[*at, rows], out=dk[*at])
+        if rows.stop == q.shape[2]:  # a head's first tile, whose last query sees every key
+            np.matmul(kept.swapaxes(2, 3), do_rows, out=dv[*at])
+            np.matmul(ds.swapaxes(2, 3), q[*at, rows], out=dk[*at])
         else:
-            dv[*at, seen] += kept.swapaxes(-1, -2) @ do_rows
-            dk[*at, seen] += ds.swapaxes(-1, -2) @ q[*at, rows]
+            dv[*at, seen] += kept.swapaxes(2, 3) @ do_rows
+            dk[*at, seen] += ds.swapaxes(2, 3) @ q[*at, rows]
     return dq, dk, dv
 
 
@@ -127,7 +127,7 @@ def _mask_scores(scores: Array, x: TiledAttention, tile: Tile) -> None:
         else:
             scores += x.mask[*at, rows, seen]
     if x.is_causal:  # only the last keys seen, one for each query, are hidden from some of the queries
-        queries, partly = scores.shape[-2], min(scores.shape[-2:])
+        queries, partly = scores.shape[2], min(scores.shape[-2:])
         future = _future(scores.dtype)[:queries, queries - partly : queries]
         scores[..., scores.shape[-1] - partly :] += future
 
@@ -175,7 +175,7 @@ def _scores_may_be_large(q: Array, k: Array, scale: float) -> bool:
     """
     longest = []
     for x in (q, k):
-        vectors = x.swapaxes(-3, -2).reshape(-1, x.shape[-1])  # in the memory order of the projections
+        vectors = x.swapaxes(1, 2).reshape(-1, x.shape[-1])  # in the memory order of the projections
         longest.append(math.sqrt(float(np.vecdot(vectors, vectors).max(initial=0.0))))
     return not longest[0] * longest[1] * abs(scale) <= SAFE_SCORE  # `not <=`, so that NaN counts as large
 

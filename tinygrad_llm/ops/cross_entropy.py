@@ -36,7 +36,7 @@ def cross_entropy_composed(
     log_p = log_softmax_composed(rows)
     expected = log_p[np.arange(ids.size), np.where(ignored, 0, ids)]
     if label_smoothing:
-        expected = (1 - label_smoothing) * expected + label_smoothing * log_p.mean(axis=-1)
+        expected = (1 - label_smoothing) * expected + label_smoothing * log_p.mean(axis=1)
     losses = (-expected).masked_fill(ignored, 0.0)
     if reduction == "none":
         return losses.reshape(logits.shape[:-1])
@@ -70,7 +70,7 @@ def cross_entropy(
     weights = _target_weights(ids, ignore_index, rows.dtype, reduction)
     losses, largest, totals = np.empty((3, len(rows)), rows.dtype)
     for block in row_blocks(*rows.shape):
-        largest[block] = rows[block].max(axis=-1)
+        largest[block] = rows[block].max(axis=1)
         x = rows[block] - largest[block, None]
         losses[block], totals[block] = _losses(x, ids[block], ignore_index, label_smoothing)
     shape = logits.shape
@@ -133,7 +133,7 @@ def linear_cross_entropy(
     going_back = is_grad_enabled() and (wants_dx or wants_dw)
     for block in row_blocks(*g.shape):
         part = g[block]
-        part -= part.max(axis=-1, keepdims=True)
+        part -= part.max(axis=1, keepdims=True)
         losses[block], totals = _losses(part, ids[block], ignore_index, label_smoothing)
         if going_back:
             _exponentials_to_gradient(part, weights[block] / totals, ids[block], weights[block], label_smoothing)
@@ -178,8 +178,8 @@ def _losses(x: Array, ids: Array, ignore_index: int, smoothing: float) -> tuple[
     """The loss of each row in nats, 0 if ignored, and its Σ eˣ; x, already less the row's maximum, becomes eˣ."""
     expected = x[np.arange(len(x)), np.where(ids == ignore_index, 0, ids)]
     if smoothing:
-        expected = (1 - smoothing) * expected + smoothing * x.mean(axis=-1)
-    totals = np.add.reduce(np.exp(x, out=x), axis=-1)
+        expected = (1 - smoothing) * expected + smoothing * x.mean(axis=1)
+    totals = np.add.reduce(np.exp(x, out=x), axis=1)
     losses = np.log(totals) - expected  # the maximum is in neither, since adding it would round the loss
     losses[ids == ignore_index] = 0  # assigned, not multiplied by 0: an ignored row may be infinite or NaN
     return losses, totals
@@ -189,7 +189,7 @@ def _exponentials_to_gradient(powers: Array, factor: Array, ids: Array, scale: A
     """Turn rows of eˣ, which `factor` makes scale · softmax(x), into scale · (softmax(x) - target), in place."""
     powers *= factor[:, None]
     if smoothing:
-        powers -= (scale * (smoothing / powers.shape[-1]))[:, None]
+        powers -= (scale * (smoothing / powers.shape[1]))[:, None]
     counted = np.flatnonzero(scale)
     powers[counted, ids[counted]] -= (1 - smoothing) * scale[counted]
     if len(counted) < len(scale):
