@@ -194,3 +194,8 @@ def test_repr_of_many_numbers_is_cut_and_of_several_rows_aligned() -> None:
     assert "..." not in repr(Tensor(np.arange(40)))
     assert "..." in repr(Tensor(np.arange(41)))
     assert repr(Tensor([[1.23456], [2.0]])).startswith("Tensor([[1.2346],\n        [2.    ]], ")
+
+
+def test_an_array_that_has_the_dtype_asked_for_is_not_copied() -> None:
+    x = np.ones(3, np.float32)
+    assert Tensor(x, dtype=np.float32).data is x

@@ -172,3 +172,8 @@ def test_a_sum_that_overflows_or_is_nan_gives_no_warning() -> None:
 def test_the_axis_of_a_0d_tensor_is_an_integer_too(axis: Any) -> None:
     with pytest.raises(ShapeError, match="axis must be an integer"):
         Tensor(3.0).sum(axis=axis)
+
+
+def test_the_variance_of_float32_far_from_zero_loses_no_digits() -> None:
+    x = Tensor(np.float32(2**24 - 4) + np.arange(4, dtype=np.float32))  # the mean lies between two numbers of float32
+    assert x.var().item() == pytest.approx(5 / 3, rel=1e-6)
