@@ -199,3 +199,8 @@ def test_repr_of_many_numbers_is_cut_and_of_several_rows_aligned() -> None:
 def test_an_array_that_has_the_dtype_asked_for_is_not_copied() -> None:
     x = np.ones(3, np.float32)
     assert Tensor(x, dtype=np.float32).data is x
+
+
+def test_a_tensor_of_a_plain_tensor_is_over_the_same_array() -> None:
+    x = Tensor([1.0])
+    assert Tensor(x).data is x.data
