@@ -385,3 +385,9 @@ def test_the_free_blocks_of_the_most_different_size_are_dropped_first(
     monkeypatch.setattr(buffers, "_peak_bytes", (sum(sizes) + requested * sizes[0] // ROWS - 1) / 1.1)
     array = large(requested)
     assert held() == array.nbytes + kept * sizes[0] // ROWS
+
+
+@pytest.mark.parametrize("size", [buffers.SMALLEST + 1, 3 * buffers.SMALLEST + 1])
+def test_a_new_block_is_at_most_an_eighth_larger_than_its_array(size: int) -> None:
+    array = buffers.empty((size,), np.uint8)
+    assert array.nbytes <= held() <= array.nbytes * 9 / 8

@@ -159,3 +159,12 @@ def test_a_complex_value_fills_a_complex_tensor_alone() -> None:
 
 def test_a_fraction_as_the_bound_of_integers_stays_a_fraction() -> None:
     assert Tensor([1, 2]).clip(Tensor(np.array(1.5)), None).data.tolist() == [1.5, 2.0]
+
+
+def test_bounds_and_fillings_in_another_dtype_do_not_change_that_of_x() -> None:
+    x, wide = Tensor([-1.0, 0.5]), Tensor(np.array([0.0, 1.0]))
+    mask = np.array([True, False])
+    for result in (x.clip(wide, None), x.clip(None, wide), x.masked_fill(mask, Tensor(np.array(2.0)))):
+        assert result.dtype == np.float32
+    with_integers = x.clip(Tensor([0, 0]), None)
+    assert (with_integers.tolist(), with_integers.dtype) == ([0.0, 0.5], np.float32)
