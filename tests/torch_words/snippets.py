@@ -217,6 +217,21 @@ torch.zeros(3, 2).index_add_(0, torch.tensor([2, 0, 2]), torch.ones(3, 2))
 torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))
 torch.nn.Linear(torch.tensor(3), 2)
 torch.nn.init._calculate_fan_in_and_fan_out(torch.ones(2, 3))
+torch.ones(2, dtype=torch.float64).new_ones(2, 3)
+torch.ones(2, dtype=torch.int64).new_full((2, 2), 7)
+torch.tensor([1.0, 2.0]).new_tensor([3, 4])
+torch.tensor([1, 2]).fill_(5)
+torch.tensor([-1.0, 0.5, 3.0]).clamp_(0.0, 1.0)
+torch.tensor([-1.0, 0.5, 3.0]).clamp_(min=0.0)
+torch.zeros(2, 3).copy_(torch.tensor([1.0, 2.0, 3.0]))
+torch.zeros(2, dtype=torch.int64).copy_(torch.tensor([1.7, -2.7]))
+torch.arange(6).view_as(torch.ones(2, 3))
+torch.tensor([1.0, 2.0, 3.0]).expand_as(torch.ones(2, 3))
+torch.nn.utils.parameters_to_vector([torch.ones(2, 2), torch.zeros(3)])
+torch.nn.init.eye_(torch.empty(2, 3))
+torch.nn.init.constant_(torch.empty(2), 0.3)
+torch.nn.init.ones_(torch.empty(2))
+torch.nn.init.zeros_(torch.empty(2))
 """
 
 PROGRAMS = """
@@ -429,6 +444,24 @@ for sampler in (from_data.RandomSampler(rows), from_data.SequentialSampler(rows)
     loader = from_data.DataLoader(rows, batch_size=4, sampler=sampler)
     print(len(loader), [batch[0].tolist() for batch in loader])
 print(torch.rand(1))
+---
+torch.manual_seed(7)
+print(torch.nn.init.xavier_normal_(torch.empty(4, 5), gain=2.0))
+print(torch.nn.init.kaiming_normal_(torch.empty(4, 5), nonlinearity="relu"))
+print(torch.nn.init.kaiming_normal_(torch.empty(4, 5), mode="fan_out"))
+---
+m = torch.nn.Module()
+m.register_parameter("scale", torch.nn.Parameter(torch.ones(2)))
+m.register_parameter("bias", None)
+m.add_module("inner", torch.nn.Linear(2, 1, bias=False))
+print([name for name, _ in m.named_parameters()], m.bias)
+print([name for name, _ in m.named_children()])
+print(m)
+---
+data = torch.utils.data
+subset = data.Subset(data.TensorDataset(torch.arange(10)), [7, 2, 5])
+print(len(subset), subset[1], subset.indices)
+print([batch for batch in data.DataLoader(subset, batch_size=2)])
 """
 
 
