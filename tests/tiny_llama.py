@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from tiny_gpt import TINY as TINY_GPT
 
 from tinygrad_llm import Generator, manual_seed, nn
-from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinygrad_llm.models import GPT, Llama, LlamaConfig
 
 SCALING = {"factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context_length": 8}
 TINY = LlamaConfig(
@@ -36,7 +37,7 @@ def tiny_llama(name: str = "llama", seed: int = 0, dtype: Any = np.float64, **ch
     """A small model, with weights so large that its logits differ clearly."""
     manual_seed(seed)
     if name.startswith("gpt"):
-        model = GPT(GPTConfig(13, 12, 8, 2, 2, **{"dropout": 0.4} | changes))
+        model = GPT(dataclasses.replace(TINY_GPT, **changes))
     else:
         model = Llama(dataclasses.replace(TINY, **VARIANTS.get(name, {}) | changes))
     p = model.config.dropout

@@ -14,14 +14,11 @@ from tinygrad_llm.formats import newest_whole_snapshot, read_json, read_metrics
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 PROGRAM = [sys.executable, "-m", "tinygrad_llm"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+TINY_MODEL = ["--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16"]
+TINY_RUN = [*TINY_MODEL, "--context-length", "16", "--batch-size", "4"]
 # Dropout, three batches per step, and several epochs in 60 steps: every part of the state that a resume must restore.
 SIZES = [
-    "--num-layers",
-    "1",
-    "--num-heads",
-    "2",
-    "--embedding-dim",
-    "16",
+    *TINY_MODEL,
     "--context-length",
     "32",
     "--batch-size",

@@ -15,22 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from training_process import TINY_RUN
 
 import tinygrad_llm
 from tinygrad_llm.cli import Parser, build_parser, main
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 SMALL = [
-    "--num-layers",
-    "1",
-    "--num-heads",
-    "2",
-    "--embedding-dim",
-    "16",
-    "--context-length",
-    "16",
-    "--batch-size",
-    "4",
+    *TINY_RUN,
     "--steps",
     "6",
     "--warmup-steps",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_base import call, save_base
+from training_process import TINY_RUN
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.formats import read_safetensors
@@ -17,16 +18,7 @@ from tinygrad_llm.train import load
 SMALL = [
     "--tokenizer",
     "char",
-    "--num-layers",
-    "1",
-    "--num-heads",
-    "2",
-    "--embedding-dim",
-    "16",
-    "--context-length",
-    "16",
-    "--batch-size",
-    "4",
+    *TINY_RUN,
     "--steps",
     "8",
     "--warmup-steps",

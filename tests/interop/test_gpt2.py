@@ -10,43 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_gpt import CONFIG, random_gpt, same
 
-from tinygrad_llm import Generator, manual_seed, no_grad
+from tinygrad_llm import no_grad
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError, TokenizerError
 from tinygrad_llm.formats import read_header, read_json, read_safetensors, write_json, write_safetensors
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.text import BPETokenizer, CharTokenizer
 
-CONFIG = GPTConfig(
-    vocab_size=262,
-    context_length=7,
-    embedding_dim=6,
-    num_heads=3,
-    num_layers=2,
-    dropout=0.25,
-    qkv_bias=True,
-    tie_weights=True,
-    feed_forward_dim=5,
-    norm_eps=1e-3,
-    gelu="none",
-)
 TOKENIZER = BPETokenizer.train("to and fro to and fro to and fro ", 262)
-
-
-def random_gpt(**changes: Any) -> Any:
-    manual_seed(0)
-    model = GPT(dataclasses.replace(CONFIG, **changes)).eval()
-    for _, parameter in model.named_parameters():
-        parameter.data += Generator(parameter.size).normal(0.0, 0.1, parameter.shape)
-    return model
-
-
-def same(first: Any, second: Any) -> Any:
-    one, two = first.state_dict(), second.state_dict()
-    return one.keys() == two.keys() and all(
-        one[name].dtype == two[name].dtype and one[name].tobytes() == two[name].tobytes() for name in one
-    )
 
 
 @pytest.fixture

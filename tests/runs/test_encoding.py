@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from training_process import ENVIRONMENT, PROGRAM
+from training_process import ENVIRONMENT, PROGRAM, TINY_RUN
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.data import LongText, train_validation_split
@@ -44,16 +44,7 @@ WORDS = [
 ]
 TOKENIZER = BPETokenizer.train(WORDS * 3, 300)
 SMALL = [
-    "--num-layers",
-    "1",
-    "--num-heads",
-    "2",
-    "--embedding-dim",
-    "16",
-    "--context-length",
-    "16",
-    "--batch-size",
-    "4",
+    *TINY_RUN,
     "--steps",
     "4",
     "--warmup-steps",
