@@ -1,4 +1,4 @@
-"""One random stream for everything: the Mersenne Twister, spent the way PyTorch's CPU generator spends it.
+"""One random stream for everything: the Mersenne Twister, used as PyTorch's CPU generator uses it.
 
 A pseudo-random generator is a long, fixed sequence of numbers and a place in it. Ours is MT19937 (Matsumoto and
 Nishimura 1998, doi:10.1145/272991.272995): 624 words of 32 bits are the state; each step mixes three of them into a
@@ -7,14 +7,14 @@ PyTorch fill them alike, so `Generator(s)` has the same words as `torch.manual_s
 must use as many of them as PyTorch's, in the same way. With `u32` the next word and
 `u64` = (the next word << 32) | (the one after):
 
-    uniform, float32   (u32 mod 2**24) / 2**24         24 bits are all that a float32 in [0, 1) can tell apart
+    uniform, float32   (u32 mod 2**24) / 2**24         24 bits: the precision of a float32
     uniform, float64   (u64 mod 2**53) / 2**53
     integer            low + u32 mod (high - low)      u64 where the range is 2**28 or more, to hide mod's bias
     normal             r·cos θ and r·sin θ             r = √(-2 ln u1), θ = 2π·u2 (Box and Muller 1958)
     exponential        -ln(1 - u) / rate               the inverse of the distribution function
     permutation        for i = 0, 1, ...: swap place i with place i + u32 mod (n - i)   (Fisher and Yates)
     dropout            keep where a float64 uniform is < 1 - p
-    one category       argmax of p / q, q exponential: the clock that rings first, rates p, wins with chance p / Σp
+    one category       argmax of p / q, q exponential: each has probability p / Σp
 
 Fewer than 16 normals are drawn one by one: a pair of float64 uniforms gives two, and the second waits in the
 generator for the next such draw. From 16 on, the array is filled with uniforms and turned into normals in blocks of
@@ -62,7 +62,7 @@ class Generator:
         return f"Generator(seed={self.seed})"
 
     def manual_seed(self, seed: int) -> "Generator":
-        """Go to the start of the stream of `seed`, forgetting any normal kept for later."""
+        """Go to the start of the stream of `seed`, and drop a normal kept for the next draw."""
         self.seed = _checked_seed(seed)
         self._words_of_seed = np.random.RandomState(self.seed & 0xFFFFFFFF)
         self._next_normal: float | None = None  # the r·sin θ of a pair whose r·cos θ has been given out
@@ -156,7 +156,7 @@ class Generator:
             self._fill_uniform(part)
             _uniforms_to_normals(part, mean, std)
         if whole < flat.size:
-            # PyTorch fills the whole array first, so the remainder's uniforms are spent before the fresh 16.
+            # PyTorch fills the whole array first, so the remainder's uniforms are drawn before the new 16.
             self._fill_uniform(flat[whole:])
             self._fill_uniform(flat[-16:])
             _uniforms_to_normals(flat[-16:], mean, std)
@@ -200,7 +200,7 @@ class Generator:
                 part[...] = self._words(part.size) % np.uint32(span)
             else:
                 part[...] = (self._double_words(part.size) % np.uint64(span)).view(np.int64)
-            part += low  # wraps like PyTorch's int64 where the span alone exceeds it
+            part += low  # wraps as PyTorch's int64 if the span exceeds it
         return drawn
 
     def randperm(self, n: int) -> NDArray[np.int64]:
@@ -238,14 +238,13 @@ class Generator:
     def skip_dropout_mask(self, count: int, p: float) -> None:
         """Advance the stream as `dropout_mask` of `count` values does, in about half the time."""
         for start in range(0, 0 if p in (0.0, 1.0) else count, CHUNK):
-            self._words_of_seed.random_sample(
-                min(CHUNK, count - start)
-            )  # a double uses two words, as each value of a mask does
+            # A double uses two words, as each value of a mask does.
+            self._words_of_seed.random_sample(min(CHUNK, count - start))
 
     def multinomial(
         self, probabilities: NDArray[Any], num_samples: int = 1, replacement: bool = False
     ) -> NDArray[np.int64]:
-        """Categories drawn with chances proportional to `probabilities`, as `torch.multinomial`.
+        """Categories drawn with probabilities proportional to `probabilities`, as `torch.multinomial`.
 
         One sample, or several without replacement: the largest p / q with q exponential, which is equal to sampling
         one after the other (exponential clocks of rates p). Several with replacement: the first

@@ -137,7 +137,7 @@ def test_unsupported_options_are_refused_by_name(settings: Any, message: str, fo
         (lambda t: t.update({"classifier.weight": np.zeros((2, 8), np.float32)}), "also holds 1 more: 'classifier.w"),
         (
             lambda t: t.update({"cls.predictions.decoder.weight": np.zeros((11, 8), np.float32)}),
-            "a head of its own is not computed here",
+            "an output head with its own weights is not supported",
         ),
         (
             lambda t: t.update({"embeddings.LayerNorm.bias": np.zeros(8, np.float32)}),

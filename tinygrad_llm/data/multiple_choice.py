@@ -32,25 +32,28 @@ def read_questions(path: str | os.PathLike[str]) -> list[Question]:
     """
     records = read_jsonl(path) if Path(path).suffix.lower() == ".jsonl" else read_json(path)
     if not isinstance(records, list) or not records:
-        raise DataError(f"{os.fspath(path)}: must be a JSON list of at least one question; got {_kind(records)}")
+        raise DataError(f"{os.fspath(path)}: must be a JSON list of at least one question; got {_json_type(records)}")
     return [_question(record, f"{os.fspath(path)}, record {number}") for number, record in enumerate(records)]
 
 
 def _question(record: Any, where: str) -> Question:
     if not isinstance(record, dict):
-        raise DataError(f"{where}: must be an object with question, choices and answer; got {_kind(record)}")
+        raise DataError(f"{where}: must be an object with question, choices and answer; got {_json_type(record)}")
     text, choices, answer = (record.get(name) for name in ("question", "choices", "answer"))
     if not _is_text(text):
-        raise DataError(f"{where}: 'question' must be text that is not blank; got {_kind(text)}")
+        raise DataError(f"{where}: 'question' must be text that is not blank; got {_json_type(text)}")
     if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
-        raise DataError(f"{where}: 'choices' must be a list of at least two texts, none blank; got {_kind(choices)}")
+        raise DataError(
+            f"{where}: 'choices' must be a list of at least two texts, none blank; got {_json_type(choices)}"
+        )
     if len(set(choices)) < len(choices):
         raise DataError(f"{where}: 'choices' must all differ")
     if isinstance(answer, str) and answer in choices:
         answer = choices.index(answer)
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):
         raise DataError(
-            f"{where}: 'answer' must be one of the choices or its number, 0 to {len(choices) - 1}; got {_kind(answer)}"
+            f"{where}: 'answer' must be one of the choices or its number, 0 to {len(choices) - 1}; "
+            f"got {_json_type(answer)}"
         )
     return Question(str(text), tuple(choices), answer)
 
@@ -60,7 +63,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
     return names.get(type(value), type(value).__name__)
 

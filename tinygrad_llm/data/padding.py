@@ -21,7 +21,7 @@ class Encoder(Protocol):
 def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> list[int]:
     """The ids of a whole text, at most `longest`, between `[CLS]` and `[SEP]` if the tokenizer has them.
 
-    A text without tokens has no ids, also with a frame.
+    A text without tokens has no ids, not even `[CLS]` and `[SEP]`.
     """
     ids = tokenizer.encode_ordinary(text)
     frame = getattr(tokenizer, "framed", None)  # tiktoken's encodings have none

@@ -9,7 +9,7 @@
         .step-00000200.5f3a90c1.tmp/            one that is being written, or was left by a killed process
 
 A snapshot is written under a temporary name: its files, each flushed to disk, the manifest last, then the folder.
-One rename makes it appear. So a folder without a leading dot was complete once; the manifest tells if it still is.
+One rename makes it appear. So a folder without a leading dot was complete once; its manifest reveals later damage.
 """
 
 import errno
@@ -303,9 +303,9 @@ def _newest_first(folder: str | os.PathLike[str]) -> list[Path]:
 def _rename_and_remove(path: Path) -> None:
     """Rename a snapshot, then delete it: partly deleted it must not have its name."""
     if os.path.lexists(path):
-        doomed = temporary_beside(path)
-        os.rename(path, doomed)
-        remove_quietly(doomed)
+        renamed = temporary_beside(path)
+        os.rename(path, renamed)
+        remove_quietly(renamed)
 
 
 def _linked(source: Path, target: Path) -> bool:

@@ -1,7 +1,7 @@
 """The metrics log of a run: one JSON object per line, appended during training (https://jsonlines.org).
 
 Each line is one `write`, so a killed process leaves complete lines and perhaps the beginning of one more. Readers skip
-that last piece; the next writer removes it first.
+this incomplete last line; the next writer removes it first.
 """
 
 import math
@@ -91,7 +91,7 @@ class MetricsLog:
         if not tail:
             return
         try:
-            if _is_whole(tail):
+            if _is_complete(tail):
                 with open(self.path, "ab") as file:
                     file.write(b"\n")
             else:
@@ -112,7 +112,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes, Record]]:
     """Yield each record with its number and its line, so that a long log need not fit in memory."""
     with open_regular(path) as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n") and not _is_whole(line):
+            if not line.endswith(b"\n") and not _is_complete(line):
                 return
             line = line.removesuffix(b"\n")
             record = parse_json(line, f"{os.fspath(path)}: record {number}", max_depth=1)
@@ -121,7 +121,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes, Record]]:
             yield number, line, record
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_complete(line: bytes) -> bool:
     """Whether the line is a complete record: only its last character, the closing brace, makes it an object."""
     try:
         return isinstance(parse_json(line, "last line", max_depth=1), dict)

@@ -16,7 +16,7 @@ named "a" and a (3,) uint8 array named "b":
 Besides the tensors, the header may hold `"__metadata__"`, an object of strings. Numbers are little-endian, arrays in C
 order. Writers sort arrays by item size, largest first, so that every array begins at a multiple of its item size.
 
-The whole header is checked before any of it is used: a file from elsewhere may be cut off, or made to do harm.
+The whole header is checked before any of it is used: a file from elsewhere may be truncated or malicious.
 """
 
 import math
@@ -35,10 +35,10 @@ from tinygrad_llm.formats.regular_file import open_regular
 from tinygrad_llm.formats.strict_json import json_bytes, parse_json, shown
 
 JSON_SPACE = b" \t\n\r"
-LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+MAX_HEADER = 100_000_000  # bytes; the format's own limit
 LARGEST = 2**63 - 1  # bytes of one array, and each of its axes: NumPy's limit
 MOST_AXES = 64  # of a NumPy array
-MOST_STRAY_BRACKETS = 10_000  # in names and metadata
+MAX_EXTRA_BRACKETS = 10_000  # in names and metadata
 METADATA = "__metadata__"
 
 # Bits per number, from narrow to wide: writers sort in the reverse order. Within a width it is the order of the
@@ -149,7 +149,7 @@ def write_safetensors(
     Raises: DTypeError for an array that the format cannot hold, FormatError for such names or metadata, CheckpointError
             if the file cannot be written
     """
-    header, arrays = _plan(tensors, metadata, os.fspath(path))  # before the disk is touched
+    header, arrays = _plan(tensors, metadata, os.fspath(path))  # checked before anything is written
     with atomic_write(path) as file:
         _write(file, header, arrays)
 
@@ -169,8 +169,8 @@ def _read_header(file: BinaryIO, source: str) -> Header:
     if size < 8:
         raise FormatError(f"{source}: must begin with 8 bytes of header length; the whole file has {size}")
     length = int.from_bytes(file.read(8), "little")
-    if length > LONGEST_HEADER:
-        raise FormatError(f"{source}: bytes 0 to 8: the header may have {LONGEST_HEADER} bytes; got {length}")
+    if length > MAX_HEADER:
+        raise FormatError(f"{source}: bytes 0 to 8: the header may have {MAX_HEADER} bytes; got {length}")
     if length > size - 8:
         raise FormatError(
             f"{source}: bytes 0 to 8 promise a header of {length} bytes; only {size - 8} follow: the file is cut off, "
@@ -184,7 +184,7 @@ def _read_header(file: BinaryIO, source: str) -> Header:
             f"{source}: the header must end with '}}' and white space; got {text[-1:]!r} at byte {length + 7}"
         )
     brackets, tensors_promised = text.count(b"[") + text.count(b"{"), text.count(b'"dtype"')
-    if brackets > 3 * tensors_promised + MOST_STRAY_BRACKETS:  # a list of lists takes 70 times its text in memory
+    if brackets > 3 * tensors_promised + MAX_EXTRA_BRACKETS:  # a list of lists takes 70 times its text in memory
         raise FormatError(
             f"{source}: the header must hold an object and two lists for each tensor; got {brackets} objects and lists "
             f"for {tensors_promised} tensors"
@@ -294,8 +294,8 @@ def _plan(
         entries[name] = {"dtype": dtypes[name], "shape": shape, "data_offsets": [begin, end]}
     header = json_bytes(entries, source, indent=None).rstrip(b"\n")
     header += b" " * (-len(header) % 8)
-    if len(header) > LONGEST_HEADER:
-        raise FormatError(f"{source}: the header may have {LONGEST_HEADER} bytes; these names need {len(header)}")
+    if len(header) > MAX_HEADER:
+        raise FormatError(f"{source}: the header may have {MAX_HEADER} bytes; these names need {len(header)}")
     return header, [tensors[name] for name in names]
 
 

@@ -4,8 +4,8 @@ Python's `json` is lenient where RFC 8259 leaves room: of two equal keys the las
 accepted, `1e999` becomes infinity, `"\\ud800"` becomes a string that no file can hold, and a long number or deep
 nesting ends in another exception. A reader of checkpoints should not guess, so all of these are a `FormatError` here.
 
-There are two parsers. The fast one is Python's own, with hooks that refuse, but a hook does not know its position in
-the text. So after a refusal `find_fault` scans the text again, slowly, to find the position.
+There are two parsers. The fast one is Python's own, with hooks that raise, but a hook does not know its position in
+the text. So after an error `find_fault` scans the text again, slowly, to find the position.
 """
 
 import json
@@ -24,10 +24,10 @@ MAX_DEPTH = 64  # nesting of lists and objects; configs and tokenizers need abou
 MAX_DIGITS = 400  # per number; the largest float64 has 309. Parsing digits takes quadratic time
 LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-LANDMARK = re.compile(r'["{}\[\]]|-?(?:[0-9][0-9.eE+-]*|Infinity)|NaN')
-BRIEFLY = reprlib.Repr()
-BRIEFLY.maxstring = BRIEFLY.maxother = 80
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+TOKEN = re.compile(r'["{}\[\]]|-?(?:[0-9][0-9.eE+-]*|Infinity)|NaN')
+SHORT_REPR = reprlib.Repr()
+SHORT_REPR.maxstring = SHORT_REPR.maxother = 80
 COLON = re.compile(r"[ \t\n\r]*:")
 
 
@@ -65,7 +65,7 @@ def parse_json(data: bytes, source: str, max_depth: int = MAX_DEPTH, first_line:
         refuse(text, 0, "JSON has no byte order mark; save the file as UTF-8 without BOM")
     try:
         if LONG_NUMBER.search(text) or SURROGATE_ESCAPE.search(text):
-            # Most likely digits within a string, or half of a valid pair: only the slow scan can tell.
+            # Most likely digits within a string, or half of a valid pair: only the slow scan can decide.
             fault = find_fault(text, max_depth)
             if fault:
                 refuse(text, *fault)
@@ -132,22 +132,22 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = 2)
 
 def shown(value: object) -> str:
     """`repr` with at most a few dozen characters per part, so that a hostile value cannot fill screen or memory."""
-    return BRIEFLY.repr(value)
+    return SHORT_REPR.repr(value)
 
 
 def find_fault(text: str, max_depth: int) -> tuple[int, str] | None:
     """The position of the first fault that Python's `json` accepts and this parser refuses, and its description."""
     open_objects: list[set[str] | None] = []  # the keys seen so far in each open object; None for a list
     at = 0
-    while landmark := LANDMARK.search(text, at):
-        start, at = landmark.span()
-        token = landmark.group()
+    while found := TOKEN.search(text, at):
+        start, at = found.span()
+        token = found.group()
         if token == '"':
             try:
                 string, at = scanstring(text, at, True)
             except json.JSONDecodeError as problem:
                 return problem.pos, f"is not JSON: {problem.msg}"
-            if HALF_CHARACTER.search(string):
+            if LONE_SURROGATE.search(string):
                 return start, "a string has a lone surrogate; write the pair or the character"
             if open_objects and open_objects[-1] is not None and COLON.match(text, at):
                 if string in open_objects[-1]:

@@ -1,4 +1,4 @@
-"""Losses beyond the language model's own: classes with weights or probabilities, squares, divergences, yes or no."""
+"""Losses beyond a GPT's: cross-entropy with class weights or soft targets, squared error, KL divergence, binary."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def cross_entropy(
 
     Classes are integers, and q is 1 at the class; without `weight` this is the core's `cross_entropy`. Probabilities q
     are floats of the shape of logits. `label_smoothing` s makes q into (1 - s) q + s / V. The "mean" of classes
-    divides by the sum of their weights, of probabilities by the number of rows, as in PyTorch. A class of probability
-    0 adds 0 also where its ln p is -infinity.
+    divides by the sum of their weights, of probabilities by the number of rows, as in PyTorch. A class of
+    target probability 0 adds 0 even if its ln p is -infinity.
 
     Shapes: logits (..., V), targets (...) integers or (..., V) floats, weight (V,) -> () or (...)
     Saves:  softmax(logits) and w ⊙ q (rows, V)
@@ -94,9 +94,9 @@ def nll_loss(
     ignore_index: int = IGNORE_INDEX,
     reduction: str = "mean",
 ) -> Tensor:
-    """-w[t] ln p[t] for the class t of each row: what follows `log_softmax` in a cross-entropy. Units: nats.
+    """Negative log-likelihood -w[t] ln p[t] of each row's class t; on `log_softmax` it is cross-entropy. Units: nats.
 
-        dx[t] = -w[t] dz;  the mean divides by the sum of the weights of the classes that count
+        dx[t] = -w[t] dz;  the mean divides by the sum of the weights of the classes that are not ignored
 
     Shapes: log_probabilities (..., V), targets (...) integers, weight (V,) -> () or (...)
     Raises: as `cross_entropy`
@@ -170,8 +170,8 @@ def kl_div(log_q: TensorLike, p: TensorLike, reduction: str = "mean", log_target
     a, b = log_q.data, p.data
     q_shape, p_shape = wanted_shape(log_q), wanted_shape(p)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        chance, log_p = (np.exp(b), b) if log_target else (b, np.log(b))
-        terms = np.where(chance == 0, 0, chance * (log_p - a))
+        probability, log_p = (np.exp(b), b) if log_target else (b, np.log(b))
+        terms = np.where(probability == 0, 0, probability * (log_p - a))
         value, scale = _reduced(terms, "sum" if reduction == "batchmean" else reduction)
         if reduction == "batchmean":
             scale = np.asarray(1 / (terms.shape[0] if terms.ndim else 1), terms.dtype)
@@ -184,9 +184,9 @@ def kl_div(log_q: TensorLike, p: TensorLike, reduction: str = "mean", log_target
             if p_shape is not None:
                 slope = log_p - a + 1
                 if log_target:
-                    slope = np.where(chance == 0, 0, chance * slope)
+                    slope = np.where(probability == 0, 0, probability * slope)
                 dp = unbroadcast(dz * slope, p_shape)
-            return None if q_shape is None else unbroadcast(-chance * dz, q_shape), dp
+            return None if q_shape is None else unbroadcast(-probability * dz, q_shape), dp
 
     return record_operation(value, (log_q, p), backward)
 
@@ -236,7 +236,7 @@ def binary_cross_entropy_with_logits(
 
         dx = ((w y + 1 - y) σ(x) - w y) dz,  dy = (ln σ(-x) - w ln σ(x)) dz
 
-    A term whose factor is 0 is 0, also where its logarithm is -infinity.
+    A term whose factor is 0 is 0, even if its logarithm is -infinity.
 
     Shapes: x (...), target (...), weight (...), pos_weight (...) -> () or their shape, broadcast
     Raises: ShapeError if the shapes do not broadcast, ConfigError for an unknown reduction
@@ -270,7 +270,7 @@ def binary_cross_entropy_with_logits(
 
 
 def one_hot(ids: TensorLike, num_classes: int = -1) -> Tensor:
-    """1 at the class that each id names, 0 at the others, as int64; -1 makes as many classes as the largest id needs.
+    """One-hot vectors: 1 at each id's class, 0 elsewhere, as int64; -1 stands for the largest id plus 1 classes.
 
     >>> one_hot([0, 2]).tolist()
     [[1, 0, 0], [0, 0, 1]]
@@ -284,7 +284,7 @@ def one_hot(ids: TensorLike, num_classes: int = -1) -> Tensor:
         raise DTypeError(f"one_hot: ids must be integers; got {places.dtype}")
     if num_classes == -1:
         if not places.size:
-            raise ConfigError("one_hot: num_classes must be given where there are no ids; got -1")
+            raise ConfigError("one_hot: num_classes must be given if there are no ids; got -1")
         num_classes = int(places.max()) + 1
     if places.size and (places.min() < 0 or places.max() >= num_classes):
         wrong = places.min() if places.min() < 0 else places.max()
@@ -292,7 +292,7 @@ def one_hot(ids: TensorLike, num_classes: int = -1) -> Tensor:
     return Tensor((places[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
-# -- what they share
+# -- shared by the losses
 
 
 def _expect_reduction(name: str, reduction: str, *known: str) -> None:
@@ -301,7 +301,7 @@ def _expect_reduction(name: str, reduction: str, *known: str) -> None:
 
 
 def _reduced(terms: Array, reduction: str) -> tuple[Array, Array]:
-    """The terms reduced, and what each of them contributes to the result."""
+    """The reduced terms, and the derivative of the result by each term."""
     if reduction == "none":
         return terms, np.ones((), terms.dtype)
     if reduction == "sum":

@@ -74,9 +74,9 @@ def layer_norm(
     bias: TensorLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Mean 0 and variance 1 over the last axes together, then scale and shift where given (Ba et al. 2016).
+    """Mean 0 and variance 1 over the last axes together, then scale and shift if given (Ba et al. 2016).
 
-    The axes are made one, and the core's `layer_norm` normalises it: the formulas of its backward hold here.
+    The axes are flattened into one for the core's `layer_norm`, whose backward applies.
 
     Shapes: x (..., *normalized_shape), weight and bias normalized_shape -> as x
     Saves:  as the core's `layer_norm`

@@ -1,4 +1,4 @@
-"""Order: sorting, the k largest, and the positions of both. NaN counts as larger than every number, as in PyTorch."""
+"""Sorting: sort, argsort, topk and argmin. NaN counts as larger than every number, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tinygrad_llm.tensor import Tensor
 
 
 class Sorted(NamedTuple):
-    """The values in order, and where in x each of them stood."""
+    """The values in order, and the index in x of each."""
 
     values: Tensor
     indices: Tensor
 
 
 def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> Sorted:
-    """x in ascending (or descending) order along `axis`, and the positions; equal elements keep their order.
+    """x in ascending (or descending) order along `axis`, and their indices; stable: equal elements keep their order.
 
-    The gradient of each value goes back to the place that it came from.
+    Backward writes the gradient of each value to its index in x.
 
     Shapes: x (...) -> values (...), indices (...)
     Raises: ShapeError if x has no such axis
     """
     x = as_tensor(x)
-    return _chosen(x, axis, _order("sort", x, axis, descending))
+    return _gathered(x, axis, _order("sort", x, axis, descending))
 
 
 def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """The positions that put x in order along `axis`, as integers; equal elements keep their order.
+    """The indices that sort x along `axis`, as integers; stable: equal elements keep their order.
 
     Shapes: x (...) -> (...)
     Raises: ShapeError if x has no such axis
@@ -43,9 +43,9 @@ def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
 
 
 def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> Sorted:
-    """The k largest (or smallest) elements along `axis`, in order, and their positions; of equal ones, the first.
+    """The k largest (or smallest) elements along `axis`, in order, and their indices; of equal ones, the first.
 
-    The gradient of each value goes back to the place that it came from.
+    Backward writes the gradient of each value to its index in x.
 
     Shapes: x (..., n, ...) -> values and indices (..., k, ...)
     Raises: ConfigError unless 0 <= k <= n, ShapeError if x has no such axis
@@ -58,14 +58,14 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     if not x.ndim:
         if k != 1:
             raise ConfigError(f"topk: k must be 1 for a 0-d x; got {k}")
-        return _chosen(x, axis, order)
-    return _chosen(x, axis, np.take(order, np.arange(k), axis))
+        return _gathered(x, axis, order)
+    return _gathered(x, axis, np.take(order, np.arange(k), axis))
 
 
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The position of the (first) smallest element along `axis`, as integers; of the first NaN where there is one.
+    """The index of the (first) smallest element along `axis`, as integers; of the first NaN if there is one.
 
-    Shapes: x (...) -> (...) without `axis`, or with 1 there if `keepdims`; () where axis is None
+    Shapes: x (...) -> (...) without `axis`, or with 1 there if `keepdims`; () if axis is None
     Raises: ShapeError if there is nothing to choose from
     """
     x = as_tensor(x)
@@ -88,6 +88,6 @@ def _order(name: str, x: Tensor, axis: int, descending: bool) -> Array:
     return x.shape[axis] - 1 - np.flip(backwards, axis)
 
 
-def _chosen(x: Tensor, axis: int, order: Array) -> Sorted:
+def _gathered(x: Tensor, axis: int, order: Array) -> Sorted:
     values = take_along_axis(x, order, axis) if x.ndim else x.reshape(())
     return Sorted(values, Tensor(order))

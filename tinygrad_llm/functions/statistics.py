@@ -1,4 +1,4 @@
-"""Reductions beyond sum, mean and variance: products, standard deviations, norms, and rows of length 1."""
+"""Reductions beyond sum, mean and variance: products, standard deviations, norms, and normalisation to norm 1."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tinygrad_llm.tensor import Tensor
 
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """z = Π x along `axis` (all axes where None);  dxᵢ = dz · Π x over the others.
+    """z = Π x along `axis` (all axes if None);  dxᵢ = dz · Π x over the others.
 
-    The product of the others comes from running products from both ends, not from z / xᵢ, so that zeros are no
-    exception. The product of nothing is 1.
+    The product of the others comes from running products from both ends, not from z / xᵢ, so that zeros need no
+    special case. The product of nothing is 1.
 
     Shapes: x (...) -> (...) without `axis`, or with 1 there if `keepdims`
     Saves:  x (...)
@@ -78,9 +78,8 @@ def norm(x: TensorLike, p: float = 2.0, axis: Axis = None, keepdims: bool = Fals
     """z = (Σ |x|ᵖ)^(1/p) along `axis`: the p-norm;  dx = dz · sign(x) (|x| / z)^(p - 1).
 
     p = ±infinity is the largest (smallest) magnitude, whose ties share dz evenly; p = 0 counts the elements that are
-    not 0, with gradient 0. Where z is 0 so is the gradient,
-    and for p = 1 and ±infinity at a NaN too: PyTorch's choices. The
-    magnitudes are divided by the largest before they are raised to a power: no square overflows or vanishes.
+    not 0, with gradient 0. As in PyTorch, the gradient is 0 where z is 0 and, for p = 1 and ±infinity, at a NaN. The
+    magnitudes are divided by the largest before they are raised to a power: no square overflows or underflows.
 
     Shapes: x (...) -> (...) without `axis`, or with 1 there if `keepdims`
     Saves:  x (...), z
@@ -104,8 +103,8 @@ def norm(x: TensorLike, p: float = 2.0, axis: Axis = None, keepdims: bool = Fals
                 shares = dz / reached.sum(axis=axes, keepdims=True)
                 return (np.where(reached, signs * shares, 0),)
             slopes = signs if p == 1 else np.sign(a) * (sizes / z) ** (p - 1)
-            flat = (z == 0) | ((sizes == 0) & (p < 2))  # the kinks
-            return (np.where(flat, 0, dz * slopes),)
+            at_kink = (z == 0) | ((sizes == 0) & (p < 2))  # not differentiable
+            return (np.where(at_kink, 0, dz * slopes),)
 
     return record_operation(z if keepdims else z.squeeze(axes), (x,), backward)
 
@@ -124,7 +123,7 @@ def _norm(sizes: Array, p: float, axes: tuple[int, ...]) -> Array:
 
 
 def normalize(x: TensorLike, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> Tensor:
-    """y = x / max(‖x‖ₚ, eps) along `axis`: vectors of length 1. A vector of zeros stays one.
+    """y = x / max(‖x‖ₚ, eps) along `axis`: vectors of norm 1. A vector of zeros stays unchanged.
 
     Shapes: x (...) -> (...)
     Raises: as `norm`

@@ -1,4 +1,4 @@
-"""Other people's models: reading and writing Hugging Face folders, and downloading GPT-2's weights."""
+"""Reading and writing models in Hugging Face folders, and downloading GPT-2's weights."""
 
 from typing import TYPE_CHECKING
 

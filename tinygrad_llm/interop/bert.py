@@ -50,7 +50,7 @@ GELU_FORMS = {"gelu": "none", "gelu_python": "none", "gelu_new": "tanh", "gelu_p
 ACTIVATIONS = {"none": "gelu", "tanh": "gelu_new"}
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # in the first uploads
-# Options that change the output and are not computed here.
+# Options that change the output and are not supported.
 MUST_BE_UNSET = ("is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config")
 
 
@@ -99,7 +99,7 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_bert(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the BertConfig and the state dict of the Bert in a folder.
 
-    The arrays are read-only views of the file where its dtype allows that.
+    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
@@ -116,12 +116,13 @@ def read_bert(folder: str | os.PathLike[str], dropout: float | None = None) -> t
             tensors[original] = copy
         elif not np.array_equal(copy, tensors[original]):  # old versions saved both
             raise FormatError(
-                f"{folder}: {name!r} must be the numbers of {original!r}: a head of its own is not computed here"
+                f"{folder}: {name!r} must equal {original!r}: an output head with its own weights is not supported"
             )
     return settings, state_from(tensors, places(settings), folder, f"a BERT of {settings['num_layers']} layers")
 
 
 def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
+    """The tensors under their names without prefix, in today's spelling."""
     plain: Arrays = {}
     for name, array in tensors.items():
         short = name.removeprefix(PREFIX)
@@ -140,16 +141,18 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
 
     `dropout`, if given, replaces the two rates of the file.
 
-    Raises: FormatError, naming an option that is not computed here
+    Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path)
     if config.get("model_type") != "bert":
         raise FormatError(f"{path}: model_type must be 'bert'; got {shown(config.get('model_type'))}")
     config.expect_unset(*MUST_BE_UNSET)
     if config.get("position_embedding_type", "absolute") != "absolute":
-        raise config.refusal("position_embedding_type", "must be 'absolute': others are not computed here")
+        raise config.refusal("position_embedding_type", "must be 'absolute': others are not supported")
     if config.get("tie_word_embeddings", True) is not True:
-        raise config.refusal("tie_word_embeddings", "must be true: a head of its own is not computed here")
+        raise config.refusal(
+            "tie_word_embeddings", "must be true: an output head with its own weights is not supported"
+        )
     return {
         "vocab_size": config.size("vocab_size", 30522),
         "context_length": config.size("max_position_embeddings", 512),

@@ -9,7 +9,7 @@
     blocks.0.norm2                            transformer.h.0.ln_2
     blocks.0.feed_forward.up, down            transformer.h.0.mlp.c_fc, c_proj  transposed
     final_norm                                transformer.ln_f
-    head.weight                               lm_head.weight                    absent where tied to wte
+    head.weight                               lm_head.weight                    absent if tied to wte
 
 Our weight of a Linear is (out, in), theirs is (in, out), because OpenAI's code wrote a linear layer as a convolution of
 width 1. OpenAI's own uploads leave out `transformer.`.
@@ -55,7 +55,7 @@ GELU_FORMS = {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "none", "
 ACTIVATIONS = {"tanh": "gelu_new", "none": "gelu"}
 QKV = ("query", "key", "value")
 DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-# Options that change the output and are not computed here. (`reorder_and_upcast_attn` changes the rounding only.)
+# Options that change the output and are not supported. (`reorder_and_upcast_attn` changes the rounding only.)
 MUST_BE_UNSET = (
     "scale_attn_by_inverse_layer_idx",
     "add_cross_attention",
@@ -99,7 +99,7 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the GPTConfig and the state dict of the GPT in a folder.
 
-    The arrays are read-only views of the file where its dtype allows that.
+    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
@@ -111,6 +111,7 @@ def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> t
 
 
 def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
+    """The tensors under their names without prefix; saved causal masks are left out."""
     plain: Arrays = {}
     for name, array in tensors.items():
         short = name.removeprefix(PREFIX)
@@ -126,7 +127,7 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
 
     `dropout`, if given, replaces the three rates of the file.
 
-    Raises: FormatError, naming an option that is not computed here
+    Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path, OTHER_NAMES)
     if config.get("model_type") != "gpt2":

@@ -17,7 +17,7 @@ DAY = 86_400.0  # seconds
 
 @dataclass(frozen=True)
 class GPT2Download:
-    """The revision of one size, and the sha256 of its two files. Units: size_limit in bytes, a little above the size of
+    """The revision of one size, and the sha256 of its two files. Units: size_limit in bytes, slightly above the size of
     the weights."""
 
     revision: str

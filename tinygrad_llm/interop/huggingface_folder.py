@@ -64,8 +64,8 @@ def read_folder(
     """The model in a Hugging Face folder, in evaluation mode, and its tokenizer; `forms` by `model_type`, each with the
     class of the model. `dropout` as in `Pretrained.from_pretrained`.
 
-    Raises: FormatError for a file that is missing or damaged, or needs something that is not computed here, and where
-            the tokenizer has more tokens than the model
+    Raises: FormatError for a file that is missing or damaged, or needs something that is not supported, or if the
+            tokenizer has more tokens than the model
     """
     if not os.path.isdir(folder):
         found = "it is a file" if os.path.lexists(folder) else "there is none of that name"
@@ -87,8 +87,8 @@ def read_folder(
 
 
 def save_huggingface(folder: str | os.PathLike[str], model: Pretrained, tokenizer: Tokenizer) -> str | None:
-    """Write model and tokenizer into a new or empty folder; returns a warning where transformers cannot open all of
-    it, else None.
+    """Write model and tokenizer into a new or empty folder; returns a warning if transformers cannot open all of it,
+    else None.
 
     A tokenizer that Hugging Face's files cannot hold is saved in this package's own file.
 

@@ -1,7 +1,7 @@
 """Reading and writing config.json and the weights of a Hugging Face folder, for all models.
 
-The weights have other names there. Each model has a list of Places, one for each array in the file, which both reading
-and writing follow. "Theirs" is what the folder holds, "ours" what this package calls it.
+Hugging Face names the weights differently. Each model has a list of Places, one for each array in the file; reading and
+writing use the same list. "Theirs" is a name in the folder, "ours" a name in this package.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 class Place:
     """One array of a file: its name and shape, and the names of our arrays that it holds, joined along its first axis.
 
-    `transposed` says that the array in the file is the transpose of this.
+    With `transposed`, the file holds the transpose of the joined arrays.
     """
 
     theirs: str
@@ -46,8 +46,8 @@ class Place:
 def head_is_tied(tensors: Arrays, table: str, promised: bool) -> bool:
     """Whether the head's weight is tied to the embedding's `table`. If so, `tensors` afterwards holds the table only.
 
-    `promised` is what config.json says. As in transformers, a head in the file with other numbers than the table is
-    used even if config.json promises a tie; and the only copy of tied weights may have the head's name, as
+    `promised` is what config.json says. As in transformers, a head in the file that differs from the table is used
+    even if config.json promises a tie; and the only copy of tied weights may have the head's name, as
     `safetensors.torch.save_model` may write it.
     """
     if HEAD not in tensors or not promised:
@@ -69,7 +69,7 @@ def state_from(tensors: Arrays, places: Iterable[Place], folder: Path, model: st
     """
     state: Arrays = {}
     for place in places:  # `places` is not exhausted: config.json may promise any number of layers
-        state.update(_taken(tensors, place, folder))
+        state.update(_pop_arrays(tensors, place, folder))
     if tensors:
         names = ", ".join(shown(name) for name in sorted(tensors)[:5])
         raise FormatError(
@@ -78,7 +78,7 @@ def state_from(tensors: Arrays, places: Iterable[Place], folder: Path, model: st
     return state
 
 
-def _taken(tensors: Arrays, place: Place, folder: Path) -> Arrays:
+def _pop_arrays(tensors: Arrays, place: Place, folder: Path) -> Arrays:
     """The array of `place`, removed from `tensors`, as our arrays."""
     array = tensors.pop(place.theirs, None)
     if array is None:
@@ -86,7 +86,7 @@ def _taken(tensors: Arrays, place: Place, folder: Path) -> Arrays:
         raise FormatError(f"{folder}: the weights must hold {place.theirs!r} {place.shape}{why}; there is none")
     if array.shape != place.shape or array.dtype.kind != "f":
         raise FormatError(
-            f"{folder}: {place.theirs!r} must be {place.shape} numbers with a fraction, as {CONFIG} says; "
+            f"{folder}: {place.theirs!r} must be {place.shape} floating-point numbers, as {CONFIG} says; "
             f"got {array.dtype} {array.shape}"
         )
     whole = array.T if place.transposed else array
@@ -141,7 +141,7 @@ class HuggingFaceConfig:
     def choice(self, name: str, default: str, known: Mapping[str, str]) -> str:
         value = self.get(name, default)
         if not isinstance(value, str) or value not in known:
-            raise self.refusal(name, f"must be one of {', '.join(known)}: others are not computed here")
+            raise self.refusal(name, f"must be one of {', '.join(known)}: others are not supported")
         return known[value]
 
     def refusal(self, name: str, what: str) -> FormatError:
@@ -150,7 +150,7 @@ class HuggingFaceConfig:
     def expect_unset(self, *names: str) -> None:
         for name in names:
             if self.settings.get(name):
-                raise self.refusal(name, "must be unset or false: it is not computed here")
+                raise self.refusal(name, "must be unset or false: it is not supported")
 
 
 # Writing.

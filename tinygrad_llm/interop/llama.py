@@ -11,7 +11,7 @@ blocks.0.feed_forward.gate, up, down      model.layers.0.mlp.gate_proj, up_proj,
     or .router                            model.layers.0.block_sparse_moe.gate                  Mixtral
     and .experts.0.gate, up, down         model.layers.0.block_sparse_moe.experts.0.w1, w3, w2  Mixtral
 final_norm                                model.norm
-head.weight                               lm_head.weight              absent where tied to embed_tokens
+head.weight                               lm_head.weight              absent if tied to embed_tokens
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FREQUENCY_BUFFER = re.compile(r"(.*\.)?rotary_emb\.inv_freq")  # saved by old ve
 FORMS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 LLAMA3_NAMES = (*LLAMA3_SCALING[:3], "original_max_position_embeddings")
-# Options that change the output and are not computed here.
+# Options that change the output and are not supported.
 MUST_BE_UNSET = (
     "mlp_bias",
     "use_sliding_window",
@@ -134,7 +134,7 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_llama(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the LlamaConfig and the state dict of the Llama in a folder.
 
-    The arrays are read-only views of the file where its dtype allows that.
+    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
@@ -151,7 +151,7 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
 
     `dropout`, if given, replaces attention_dropout, which transformers applies to attention only.
 
-    Raises: FormatError, naming an option that is not computed here
+    Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path, {"num_local_experts": "num_experts"})
     model_type = config.get("model_type")
@@ -161,7 +161,7 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     config.expect_unset(*MUST_BE_UNSET)
     kinds = config.get("layer_types") or []
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
-        raise config.refusal("layer_types", "must be 'full_attention' for each: others are not computed here")
+        raise config.refusal("layer_types", "must be 'full_attention' for each: others are not supported")
     qkv_bias, output_bias = member.biases[0]
     if ALL in member.biases:
         qkv_bias = output_bias = config.flag("attention_bias", False)
@@ -217,11 +217,11 @@ def _rotation(config: HuggingFaceConfig, default_base: float) -> tuple[Any, dict
     base = rope.get("rope_theta", config.get("rope_theta", default_base))
     kind = rope.get("rope_type", rope.get("type", "default"))
     if rope.get("partial_rotary_factor", 1) != 1:
-        raise config.refusal(name, "must not have a partial_rotary_factor: it is not computed here")
+        raise config.refusal(name, "must not have a partial_rotary_factor: it is not supported")
     if kind == "default" or (kind == "linear" and rope.get("factor") == 1):  # positions divided by 1
         return base, None
     if kind != "llama3":
-        raise config.refusal(name, "must have rope_type 'default' or 'llama3': others are not computed here")
+        raise config.refusal(name, "must have rope_type 'default' or 'llama3': others are not supported")
     original = config.get(LLAMA3_NAMES[-1], config.get("max_position_embeddings"))  # the default, as in transformers
     rope = {LLAMA3_NAMES[-1]: original} | rope
     missing = [part for part in LLAMA3_NAMES if part not in rope]

@@ -43,14 +43,14 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
         raise FormatError(
             f"{path}: 'normalizer' must be null: text is not normalised; got {shown(content['normalizer'])}"
         )
-    splitter = content.get("pre_tokenizer")
-    if not isinstance(splitter, dict) or splitter.get("type") != "ByteLevel":
-        raise FormatError(f"{path}: 'pre_tokenizer' must be ByteLevel, as GPT-2 splits; got {shown(splitter)}")
-    if splitter.get("add_prefix_space") is not False or splitter.get("use_regex", True) is not True:
+    pre_tokenizer = content.get("pre_tokenizer")
+    if not isinstance(pre_tokenizer, dict) or pre_tokenizer.get("type") != "ByteLevel":
+        raise FormatError(f"{path}: 'pre_tokenizer' must be ByteLevel, as GPT-2 splits; got {shown(pre_tokenizer)}")
+    if pre_tokenizer.get("add_prefix_space") is not False or pre_tokenizer.get("use_regex", True) is not True:
         raise FormatError(f"{path}: the pre_tokenizer must have add_prefix_space false and use_regex true")
-    finisher = content.get("post_processor")
-    if not _adds_no_tokens(finisher):
-        raise FormatError(f"{path}: 'post_processor' must add no tokens to a text; got {shown(finisher)}")
+    post_processor = content.get("post_processor")
+    if not _adds_no_tokens(post_processor):
+        raise FormatError(f"{path}: 'post_processor' must add no tokens to a text; got {shown(post_processor)}")
     vocabulary, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocabulary, dict) or not isinstance(merges, list):
         raise FormatError(f"{path}: the model needs an object 'vocab' and a list 'merges'")
@@ -64,13 +64,13 @@ def read_tokenizer_json(path: PathLike) -> BPETokenizer:
     return tokenizer_of(ordinary, [_pair(merge, path) for merge in merges], special, str(path))
 
 
-def _adds_no_tokens(finisher: object) -> bool:
-    if not isinstance(finisher, dict):
-        return finisher is None
-    if finisher.get("type") == "TemplateProcessing":  # as transformers writes it: the text is left unchanged
-        single = finisher.get("single")
+def _adds_no_tokens(post_processor: object) -> bool:
+    if not isinstance(post_processor, dict):
+        return post_processor is None
+    if post_processor.get("type") == "TemplateProcessing":  # as transformers writes it: the text is left unchanged
+        single = post_processor.get("single")
         return isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict) and "Sequence" in single[0]
-    return finisher.get("type") == "ByteLevel"
+    return post_processor.get("type") == "ByteLevel"
 
 
 def special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
@@ -86,11 +86,9 @@ def special_tokens_of(added_tokens: object, path: PathLike) -> dict[str, int]:
             raise FormatError(f"{path}: an added token needs a 'content' and an integer 'id'; got {shown(added)}")
         for option in ("lstrip", "rstrip", "single_word"):
             if added.get(option, False) is not False:
-                raise FormatError(
-                    f"{path}: the added token {shown(name)} has {option!r} set, which is not computed here"
-                )
+                raise FormatError(f"{path}: the added token {shown(name)} has {option!r} set, which is not supported")
         if added.get("special") is not True:
-            raise FormatError(f"{path}: the added token {shown(name)} is not special; only special ones are known here")
+            raise FormatError(f"{path}: the added token {shown(name)} is not special; only special ones are supported")
         if name in special:
             raise FormatError(f"{path}: the added token {shown(name)} occurs twice")
         special[name] = number
@@ -151,7 +149,7 @@ def write_tokenizer_json(tokenizer: BPETokenizer, folder: PathLike, model_max_le
         },
     }
     config: dict[str, Any] = {
-        # The plain class: GPT2Tokenizer would add an <|endoftext|> to a vocabulary that has none.
+        # Not GPT2Tokenizer, which would add an <|endoftext|> to a vocabulary that has none.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
     }

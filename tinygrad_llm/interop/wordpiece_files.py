@@ -50,7 +50,9 @@ def read_vocab_txt(path: PathLike) -> WordPieceTokenizer:
         if (value.get("content") if isinstance(value, dict) else value) != expected:
             raise FormatError(f"{settings_path}: {name} must be {expected!r}, as BERT's; got {shown(value)}")
     if settings.get("do_basic_tokenize", True) is not True or settings.get("never_split"):
-        raise FormatError(f"{settings_path}: do_basic_tokenize must be true, and never_split empty: else ids differ")
+        raise FormatError(
+            f"{settings_path}: do_basic_tokenize must be true, and never_split empty; otherwise ids would differ"
+        )
     added = settings.get("added_tokens_decoder") or {}
     if not isinstance(added, dict) or not {str(number) for number in range(len(pieces))}.issuperset(added):
         raise FormatError(f"{settings_path}: added_tokens_decoder must add nothing to the {len(pieces)} pieces")
@@ -72,7 +74,7 @@ def _tokenizer_of(
 
 
 def write_vocab_txt(tokenizer: WordPieceTokenizer, folder: PathLike, model_max_length: int | None = None) -> list[Path]:
-    """Write `vocab.txt` and `tokenizer_config.json`, which transformers opens to the same ids; gives their paths.
+    """Write `vocab.txt` and `tokenizer_config.json`, from which transformers gets the same ids; returns their paths.
 
     Units: model_max_length in tokens, the model's context length
     Raises: TokenizerError for pieces that lines of text cannot hold or special tokens that are not BERT's,

@@ -62,7 +62,7 @@ def _linear_alone(product: Product) -> Callable[[], None]:
 
 
 def _attention_alone(product: Product) -> Callable[[], None]:
-    """The six products of attention, in blocks of queries and the keys that these may see, as the fused op has them.
+    """The six products of attention, in blocks of queries and their visible keys, as the fused op computes them.
 
     Blocks on the diagonal include pairs that the causal mask hides; the count of operations does not.
     """
@@ -71,18 +71,18 @@ def _attention_alone(product: Product) -> Callable[[], None]:
     count, sequences = key[-2], math.prod(batch)
     causal = product.factors[1] < sequences * heads * length * count
     rows_step = QUERY_ROWS if causal else length
-    sequences_at_once = max(1, TILE_SCORES // (heads * min(rows_step, length) * count))
+    sequences_per_block = max(1, TILE_SCORES // (heads * min(rows_step, length) * count))
     q, dq = (_heads(sequences, heads, length, width) for _ in range(2))
     k, dk = (_heads(sequences, heads, count, width) for _ in range(2))
     v, dv = (_heads(sequences, heads, count, value[-1]) for _ in range(2))
     k_t, v_t = (_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v))  # as the fused op transposes them, once per call
     o = _heads(sequences, heads, length, value[-1])
     blocks = []
-    for first in range(0, sequences, sequences_at_once):
+    for first in range(0, sequences, sequences_per_block):
         for stop in range(length, 0, -rows_step):
             rows = slice(max(stop - rows_step, 0), stop)
             seen = slice(0, stop + count - length if causal else count)
-            at = slice(first, min(first + sequences_at_once, sequences))
+            at = slice(first, min(first + sequences_per_block, sequences))
             scores = _numbers(at.stop - at.start, heads, rows.stop - rows.start, seen.stop)
             of_queries = (x[at, :, rows] for x in (q, dq, o))
             of_keys = (x[at, :, seen] for x in (k, dk, v, dv))

@@ -3,9 +3,9 @@
     for growth in measure_growth():
         print(growth.axis, growth.exponent)
 
-One size grows at a time, the others stay. Where a cost is c · sizeⁿ, its logarithm is a straight line of slope n over
+One size grows at a time, the others are fixed. If a cost is c · sizeⁿ, its logarithm is a straight line of slope n over
 the logarithm of the size; `exponent` is the slope of the least-squares line. The counted operations are the model's;
-time grows like them where matrix products are large enough to dominate.
+time grows like them if matrix products are large enough to dominate.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class TrainingStep:
 
 
 def arbitrary_tokens(workload: Workload) -> tuple[Array, Array]:
-    """Ids and targets all over the vocabulary: the cost of a step does not depend on the text.
+    """Ids and targets spread over the whole vocabulary: the cost of a step does not depend on the text.
 
     Shapes: -> ids (B, T), targets (B, T)
     """

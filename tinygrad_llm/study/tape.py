@@ -96,7 +96,7 @@ class Tape:
     # -- playing the backward
 
     def step(self) -> Entry:
-        """Play the next operation of the backward, and print its formula and gradients. Returns its entry.
+        """Run or replay the next operation of the backward, and print its formula and gradients. Returns its entry.
 
         A backward that ran while recording is replayed from its records. Otherwise this method performs it, starting
         from the last operation recorded; after the last step the parameters have the gradients of `loss.backward()`.
@@ -116,16 +116,16 @@ class Tape:
     def _advance(self) -> None:
         """Perform backward steps until one is observed: operations that no gradient reaches have none."""
         if self._walk is None:
-            self._walk = self._loss_to_walk_from().backward_steps()
+            self._walk = self._loss_to_start_from().backward_steps()
         before = len(self._recorder.backward_order)
         with self.observing():
             while len(self._recorder.backward_order) == before:
                 try:
                     next(self._walk)
                 except StopIteration:
-                    raise self._all_played() from None
+                    raise self._all_replayed() from None
 
-    def _loss_to_walk_from(self) -> Tensor:
+    def _loss_to_start_from(self) -> Tensor:
         last, output = self._recorder.last_differentiable, self._recorder.last_output
         if last is None or output is None:
             raise GraphError(
@@ -133,7 +133,7 @@ class Tape:
                 "run the model's forward inside `with record() as tape:`"
             )
         if last.backward is not None:
-            raise self._all_played()
+            raise self._all_replayed()
         loss = output()
         if loss is None or loss.node is None or loss.node.backward is None:
             raise GraphError(
@@ -147,7 +147,7 @@ class Tape:
             )
         return loss
 
-    def _all_played(self) -> GraphError:
+    def _all_replayed(self) -> GraphError:
         count = len(self._recorder.backward_order)
         return GraphError(f"step: all {count} operations of the backward are played; record another")
 
@@ -198,7 +198,7 @@ class Tape:
 def record(model: Module | None = None, keep_arrays: bool = False, array_budget: int = ARRAY_BUDGET) -> Iterator[Tape]:
     """Record every operation of this thread, forward and backward, on the tape that this yields.
 
-    Values and gradients stay the same to the bit. Paths of modules begin at `model`; unless it is given, at the
+    Recording changes no bit of values and gradients. Paths of modules begin at `model`; unless it is given, at the
     outermost module whose method is running (those of a second such model begin with its class: `GPT@2`).
 
     With `keep_arrays`, each entry's `arrays` maps names of the formula, such as x, y, dy and dx, to copies of its

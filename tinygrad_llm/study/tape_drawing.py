@@ -16,22 +16,23 @@ NAME, SMALL, HEADING = 12.0, 10.5, 14.0  # font sizes
 MARGIN = 20.0
 MIN_WIDTH = 660.0  # of the picture, for its heading and legend
 NODE_HEIGHT = 40.0
-LEGEND = (("node weighs", "reads parameters"), ("node", "reads none"), ("node view", "a view of its operand"))
+LEGEND = (("node parametric", "reads parameters"), ("node", "reads none"), ("node view", "a view of its operand"))
 TITLE_WIDTH = 120  # columns of a node's description, which is shown under the pointer
 
 STYLE = """
 svg { background: #ffffff; --ink: #1c2330; --faint: #566072; --line: #7b8698; --box: #bfc7d4; --fill: #4a6fa50d;
-  --node: #ffffff; --edge: #8a94a6; --weighs: #e3edff; --weighs-edge: #4d7bd6; }
+  --node: #ffffff; --edge: #8a94a6; --parametric: #e3edff; --parametric-edge: #4d7bd6; }
 @media (prefers-color-scheme: dark) {
   svg { background: #14181f; --ink: #e8ecf3; --faint: #a8b2c2; --line: #8794aa; --box: #455063; --fill: #8fb0e80d;
-    --node: #232b37; --edge: #6d7a90; --weighs: #1f3358; --weighs-edge: #6f9bf0; }
+    --node: #232b37; --edge: #6d7a90; --parametric: #1f3358; --parametric-edge: #6f9bf0; }
 }
 text { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 10.5px;
   fill: var(--faint); }
 .heading { font-size: 14px; font-weight: 600; fill: var(--ink); }
 .module > rect { fill: var(--fill); stroke: var(--box); }
 .node rect { fill: var(--node); stroke: var(--edge); } .node .name { font-size: 12px; fill: var(--ink); }
-.node.weighs rect { fill: var(--weighs); stroke: var(--weighs-edge); } .node.view rect { stroke-dasharray: 4 3; }
+.node.parametric rect { fill: var(--parametric); stroke: var(--parametric-edge); }
+.node.view rect { stroke-dasharray: 4 3; }
 .node:hover rect { stroke-width: 2.5; }
 .line path { fill: none; stroke: var(--line); stroke-width: 1.3; }
 .line:hover path { stroke: var(--ink); stroke-width: 2.5; } #head path { fill: var(--line); }
@@ -148,7 +149,7 @@ def _label(entry: Entry) -> str:
 
 def _kind(entry: Entry) -> str:
     if any(x.parameter for x in entry.operands):
-        return "node weighs"
+        return "node parametric"
     return "node" if entry.bytes_made else "node view"
 
 
@@ -183,9 +184,8 @@ def _line(line: Line, producer: Entry) -> str:
     (x1, y1), (_, y2), (x2, y3), (_, y4) = line.points
     bend = (y2 + y3) / 2
     first = "" if y1 == y2 else f" V{y2:.1f}"
-    last = (
-        "" if y3 == y4 else f" V{y4:.1f}"
-    )  # the arrowhead takes its direction from the last piece, which needs a length
+    # The arrowhead takes its direction from the last segment, which must not have length 0.
+    last = "" if y3 == y4 else f" V{y4:.1f}"
     curve = f" C{x1:.1f} {bend:.1f} {x2:.1f} {bend:.1f} {x2:.1f} {y3:.1f}"
     head = ' marker-end="url(#head)"' if line.arrives else ""
     return (

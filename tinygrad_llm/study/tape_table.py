@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinygrad_llm.study.formatting import format_bytes, format_shape, format_time, wrap
 from tinygrad_llm.study.tape_entry import Entry
 
-# In the order of the table. Of those that do not fit, the ones that come last in FIRST_TO_KEEP are left out.
+# In the order of the table. If they do not all fit, columns are left out from the end of COLUMN_PRIORITY.
 HEADINGS = (
     "#",
     "operation",
@@ -21,10 +21,10 @@ HEADINGS = (
     "backward",
     "|dy|",
     "|gradients out|",
-    "",  # a warning where elements are not finite
+    "",  # a warning if elements are not finite
 )
-FIRST_TO_KEEP = ("#", "operation", "in", "output", "", "|dy|", "kept", "forward", "backward", "reads", "mean±std")
-ALWAYS = 5  # of these
+COLUMN_PRIORITY = ("#", "operation", "in", "output", "", "|dy|", "kept", "forward", "backward", "reads", "mean±std")
+ALWAYS_SHOWN = 5  # of these, from the start
 RIGHT_ALIGNED = {"#", "forward", "kept", "backward"}
 LONGEST_NAME = 20
 
@@ -64,11 +64,11 @@ def as_table(entries: Sequence[Entry], root: str, title: str, width: int) -> str
 
 
 def _columns_that_fit(widths: dict[str, int], width: int) -> set[str]:
-    order = [*FIRST_TO_KEEP, *(name for name in HEADINGS if name not in FIRST_TO_KEEP)]
+    order = [*COLUMN_PRIORITY, *(name for name in HEADINGS if name not in COLUMN_PRIORITY)]
     shown: set[str] = set()
     used = -2  # columns are two spaces apart
     for place, name in enumerate(order):
-        if place >= ALWAYS and used + 2 + widths[name] > width:
+        if place >= ALWAYS_SHOWN and used + 2 + widths[name] > width:
             continue
         shown.add(name)
         used += 2 + widths[name] if widths[name] else 0

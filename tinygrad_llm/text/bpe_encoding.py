@@ -28,7 +28,7 @@ SPLIT_PATTERN = "|".join(
         r" ?[^\s\p{L}\p{N}]++",  # punctuation and everything else
         r"\s++$",  # whitespace at the end of the text
         r"\s+(?!\S)",  # whitespace without its last character, which may belong to the next word
-        r"\s",  # that last character where the next word does not take it: a line break
+        r"\s",  # that last character if the next word does not take it: a line break
     ]
 )
 

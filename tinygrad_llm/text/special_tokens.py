@@ -1,4 +1,4 @@
-"""Special tokens: markers such as `<|endoftext|>` that training puts between texts, each with an id of its own.
+"""Special tokens: markers such as `<|endoftext|>` that training puts between texts, each with its own id.
 
 Text from outside must not be able to forge a marker, so `encode` refuses one unless the caller allows it, as tiktoken
 does:
@@ -8,7 +8,7 @@ does:
 - names that the tokenizer does not know are ignored, so that one call works with every tokenizer;
 - `encode_ordinary` encodes a special token's text as ordinary text.
 
-Where two special tokens match at one position, the longest wins.
+If two special tokens match at one position, the longer one is taken.
 """
 
 import re

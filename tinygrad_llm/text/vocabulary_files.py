@@ -185,7 +185,7 @@ def read_encoder_and_merges(
 
 
 def write_encoder_and_merges(tokenizer: BPETokenizer, encoder_json: PathLike, vocab_bpe: PathLike) -> None:
-    """Write `encoder.json` (with special tokens, as in GPT-2's)  and `vocab.bpe`.
+    """Write `encoder.json` (with special tokens, as in GPT-2's) and `vocab.bpe`.
 
     Raises: TokenizerError if a token is made by no merge, CheckpointError if a file cannot be written
     """
