@@ -33,7 +33,7 @@ def read_labelled_texts(
     """Texts and labels from two columns of a CSV or TSV file with quoted fields.
 
     Either both columns are names, found in the first row, or both are numbers, counted from 0; then the first row is
-    data. `say` is told as by `read_rows`.
+    data. `say` receives the messages of `read_rows`.
 
     Raises: ConfigError for a name and a number together; DataError for a missing column, an empty text or label, and as
             `read_rows`

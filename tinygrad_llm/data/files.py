@@ -15,7 +15,7 @@ from tinygrad_llm.formats import open_regular, parse_json
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".rst"})
 BLOCK_BYTES = 1 << 20  # of a file, read at a time
-# A text may begin with a byte order mark, which tells its encoding and is not part of the text. The longest first.
+# A text may begin with a byte order mark, which names its encoding and is not part of the text. Longest first.
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -72,7 +72,7 @@ def read_blocks(path: AnyPath, size: int = BLOCK_BYTES) -> Iterator[str]:
 
 
 def _encoding(start: bytes) -> str:
-    """The encoding that a byte order mark tells, else UTF-8."""
+    """The encoding that the byte order mark names, else UTF-8."""
     return next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "UTF-8")
 
 
@@ -129,7 +129,7 @@ def read_rows(path: AnyPath, delimiter: str | None = None, say: Callable[[str], 
     """The rows of a CSV or TSV file with quoted fields (RFC 4180); blank lines are left out.
 
     The delimiter is a tab for .tsv and .tab files and a comma for others, unless given. A quoted field may hold line
-    ends, so that several lines become one row; `say` is told how many lines became how many rows.
+    ends, so that several lines become one row; `say` receives a message about how many lines became how many rows.
 
     Raises: DataError for what `read_text` refuses, a quote that is never closed, or a field of more than 131,072
             characters; ConfigError for a delimiter that is not one character
@@ -139,7 +139,7 @@ def read_rows(path: AnyPath, delimiter: str | None = None, say: Callable[[str], 
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n" \0':
         raise ConfigError(f"read_rows: delimiter must be one character such as ',' or a tab; got {delimiter!r}")
     text = read_text(path)
-    end = f"end{delimiter}end"  # a last line of our own: swallowed by a quote that is never closed
+    end = f"end{delimiter}end"  # an extra last line: it becomes part of a quoted field that is never closed
     reader = csv.reader(itertools.chain(io.StringIO(text, newline=""), ["\n", end]), delimiter=delimiter)
     rows, row, begin, start_of_last = [], [""], 1, 1
     try:

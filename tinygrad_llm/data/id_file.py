@@ -7,7 +7,7 @@
                                         bytes are encoded, and the sha256 of the ids and of the manifest itself
       run.lock                          held by the one process that writes
 
-Ids are appended to their file. From time to time they are flushed to disk, and only then a new manifest replaces the
+Ids are appended to their file. Every few seconds they are flushed to disk, and only then a new manifest replaces the
 old one: however the process ends, the manifest never lists ids that are not on disk, and ids that it does not list are
 overwritten when encoding resumes. Before ids are used, all of them are compared with the manifest.
 """
@@ -107,11 +107,11 @@ class IdFile:
             train, validation = Part(**found.pop("train")), Part(**found.pop("validation"))
             progress = Progress(train, validation, **found)
             numbers = [*dataclasses.astuple(train), *dataclasses.astuple(validation)]
-            genuine = all(type(number) is int and number >= 0 for number in numbers)
-            genuine = genuine and written == json_bytes(self._content(progress))
+            is_valid = all(type(number) is int and number >= 0 for number in numbers)
+            is_valid = is_valid and written == json_bytes(self._content(progress))
         except (FormatError, KeyError, TypeError, AttributeError, ValueError):
-            genuine = False
-        if not genuine:
+            is_valid = False
+        if not is_valid:
             raise FormatError(f"{self.manifest}: must be what was written for this text and tokenizer; it is not")
         needed = progress.all.ids * self.dtype.itemsize
         size = os.path.getsize(self.path) if self.path.is_file() else 0

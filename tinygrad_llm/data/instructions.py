@@ -115,8 +115,8 @@ def prompt_style(name: str) -> PromptStyle:
 
 def fitting_records(records: Sequence[Record], tokenizer: Encoder, style: str, context_length: int) -> list[Record]:
     """The records whose question leaves room for at least one token of an answer. Units: context_length in tokens."""
-    written = prompt_style(style)
-    return [record for record in records if len(tokenizer.encode_ordinary(written.question(record))) < context_length]
+    template = prompt_style(style)
+    return [record for record in records if len(tokenizer.encode_ordinary(template.question(record))) < context_length]
 
 
 class TokenizedRecord(NamedTuple):
@@ -134,11 +134,11 @@ class InstructionDataset:
     """
 
     def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
-        written = prompt_style(style)
+        template = prompt_style(style)
         self.items = []
         for record in records:
-            ids = tokenizer.encode_ordinary(written.answered(record))
-            rest = tokenizer.encode_ordinary(written.after_prompt(record))
+            ids = tokenizer.encode_ordinary(template.answered(record))
+            rest = tokenizer.encode_ordinary(template.after_prompt(record))
             self.items.append(TokenizedRecord(ids, max(len(ids) - len(rest), 0)))
 
     def __len__(self) -> int:

@@ -92,7 +92,7 @@ class DataLoader:
             places = epoch.order[first : first + self.batch_size]
             batch = self.collate_fn([self.dataset[int(place)] for place in places])
             epoch.batches += 1
-            if epoch.batches > whole:  # a short last batch: PyTorch has asked for one more item before it
+            if epoch.batches > whole:  # a short last batch: PyTorch asks for one more item before it yields the batch
                 self._draw_after_the_last_item(epoch)
             yield batch
         if count == whole:

@@ -40,7 +40,7 @@ class LongText:
     def of_files(cls, data: AnyPath) -> LongText:
         """The files of `data` (see `expand_paths`), sorted by path, with a blank line between two.
 
-        Among several files, empty ones are left out, which `notes` tell.
+        Among several files, empty ones are left out and counted in `notes`.
 
         Raises: DataError if there is no file
         """
@@ -64,7 +64,7 @@ class LongText:
 
     @functools.cached_property
     def survey(self) -> Survey:
-        """The length and sha256 of the text, which is read once for it.
+        """The length and sha256 of the text, for which it is read once.
 
         Raises: DataError if a file cannot be read or is not text, or if all of it is whitespace
         """

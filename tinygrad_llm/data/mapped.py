@@ -1,4 +1,4 @@
-"""Memory-mapped arrays: give their pages back to the operating system."""
+"""Memory-mapped arrays: release their pages to the operating system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def release_pages(array: NDArray[Any]) -> None:
     """Release the pages of a memory-mapped array that were read, so that they no longer count as this process's memory.
 
-    The system reads them again when they are needed. An array in memory is left alone.
+    The system reads them again when they are needed. An array that is not mapped stays unchanged.
     """
     base: Any = array
     while isinstance(base, np.ndarray):

@@ -29,15 +29,15 @@ class PreferenceDataset:
     """Records as pairs of token ids, of different lengths; `collate_preferences` makes batches of them."""
 
     def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
-        written = prompt_style(style)
+        template = prompt_style(style)
         self.items = []
         for record in records:
-            chosen = tokenizer.encode_ordinary(written.answered(record, record["chosen"]))
-            rest = tokenizer.encode_ordinary(written.after_prompt(record, record["chosen"]).lstrip("\n"))
+            chosen = tokenizer.encode_ordinary(template.answered(record, record["chosen"]))
+            rest = tokenizer.encode_ordinary(template.after_prompt(record, record["chosen"]).lstrip("\n"))
             self.items.append(
                 TokenizedPreference(
                     chosen,
-                    tokenizer.encode_ordinary(written.answered(record, record["rejected"])),
+                    tokenizer.encode_ordinary(template.answered(record, record["rejected"])),
                     max(len(chosen) - len(rest), 0),
                 )
             )

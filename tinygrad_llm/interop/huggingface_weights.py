@@ -104,6 +104,7 @@ class HuggingFaceConfig:
         self._other_names = other_names or {}
 
     def get(self, name: str, default: Any = None) -> Any:
+        """The setting as it is in the file, under either of its names."""
         other = self._other_names.get(name)
         found = [self.settings[known] for known in (name, other) if known in self.settings]
         if len(found) == 2 and found[0] != found[1]:
@@ -127,27 +128,32 @@ class HuggingFaceConfig:
         return dropout
 
     def size(self, name: str, default: int | None) -> int:
+        """A setting that is an integer of at least 1."""
         value = self.get(name, default)
         if type(value) is not int or value < 1:
             raise FormatError(f"{self.path}: {name} must be an integer of at least 1; got {shown(value)}")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
+        """A setting that is true or false."""
         value = self.get(name, default)
         if not isinstance(value, bool):
             raise self.refusal(name, "must be true or false")
         return value
 
     def choice(self, name: str, default: str, known: Mapping[str, str]) -> str:
+        """Our name, in `known`, of a setting that is one of several words."""
         value = self.get(name, default)
         if not isinstance(value, str) or value not in known:
             raise self.refusal(name, f"must be one of {', '.join(known)}: others are not supported")
         return known[value]
 
     def refusal(self, name: str, what: str) -> FormatError:
+        """The error for a setting that is not supported; `what` says what it must be."""
         return FormatError(f"{self.path}: {name} {what}; got {shown(self.settings.get(name))}")
 
     def expect_unset(self, *names: str) -> None:
+        """Raises: FormatError unless these settings are missing, null, false, 0 or empty"""
         for name in names:
             if self.settings.get(name):
                 raise self.refusal(name, "must be unset or false: it is not supported")

@@ -50,8 +50,8 @@ def products_alone(products: list[Product]) -> Iterator[Callable[[], None]]:
 def _linear_alone(product: Product) -> Callable[[], None]:
     """y = x Wᵀ, dx = dy W and dW = dyᵀ x."""
     _, rows, inner, columns = product.factors
-    x, dx, weight, dweight = (_numbers(n, inner) for n in (rows, rows, columns, columns))
-    y = _numbers(rows, columns)
+    x, dx, weight, dweight = (_small_numbers(n, inner) for n in (rows, rows, columns, columns))
+    y = _small_numbers(rows, columns)
 
     def multiply() -> None:
         np.matmul(x, weight.T, out=y)
@@ -75,7 +75,9 @@ def _attention_alone(product: Product) -> Callable[[], None]:
     q, dq = (_heads(sequences, heads, length, width) for _ in range(2))
     k, dk = (_heads(sequences, heads, count, width) for _ in range(2))
     v, dv = (_heads(sequences, heads, count, value[-1]) for _ in range(2))
-    k_t, v_t = (_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v))  # as the fused op transposes them, once per call
+    k_t, v_t = (
+        _small_numbers(*x.swapaxes(-1, -2).shape) for x in (k, v)
+    )  # as the fused op transposes them, once per call
     o = _heads(sequences, heads, length, value[-1])
     blocks = []
     for first in range(0, sequences, sequences_per_block):
@@ -83,7 +85,7 @@ def _attention_alone(product: Product) -> Callable[[], None]:
             rows = slice(max(stop - rows_step, 0), stop)
             seen = slice(0, stop + count - length if causal else count)
             at = slice(first, min(first + sequences_per_block, sequences))
-            scores = _numbers(at.stop - at.start, heads, rows.stop - rows.start, seen.stop)
+            scores = _small_numbers(at.stop - at.start, heads, rows.stop - rows.start, seen.stop)
             of_queries = (x[at, :, rows] for x in (q, dq, o))
             of_keys = (x[at, :, seen] for x in (k, dk, v, dv))
             blocks.append((*of_queries, *of_keys, k_t[at, :, :, seen], v_t[at, :, :, seen], scores))
@@ -100,11 +102,11 @@ def _attention_alone(product: Product) -> Callable[[], None]:
     return multiply
 
 
-def _numbers(*shape: int) -> Array:
+def _small_numbers(*shape: int) -> Array:
     """An array of small equal numbers, so that no product overflows."""
     return np.full(shape, 1e-3, np.float32)
 
 
 def _heads(sequences: int, heads: int, length: int, width: int) -> Array:
     """(B, H, T, D), in memory as the projections leave it: tokens before heads."""
-    return _numbers(sequences, length, heads, width).swapaxes(1, 2)
+    return _small_numbers(sequences, length, heads, width).swapaxes(1, 2)

@@ -74,8 +74,8 @@ class Trainer:
     inverse square root of time; weight decay on matrices only, not on biases and the scales of norms.
 
     Raises: ConfigError if nothing is trainable or the loader has no batch; AnomalyError, before the optimizer
-            changes anything, where a loss or gradient is not finite (`skip_bad_steps` counts and skips instead), and
-            where a validation loss is not; KeyboardInterrupt(signal number) after Ctrl-C, SIGTERM or SIGHUP, once the
+            changes anything, if a loss or gradient is not finite (`skip_bad_steps` counts and skips instead), and
+            if a validation loss is not; KeyboardInterrupt(signal number) after Ctrl-C, SIGTERM or SIGHUP, once the
             step is finished and the checkpoint saved
     """
 
