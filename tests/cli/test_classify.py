@@ -178,7 +178,7 @@ def test_misfitting_options_are_one_line_of_error(
             "--train-fraction must be a number in (0, 1)",
         ),
         (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
-        (["train", "--model", out, "--data", data, *new], "must be a GPT or a Llama or a BERT; "),
+        (["train", "--model", out, "--data", data, *new], " or a BERT; "),
         (["train", "--resume", "--out", base], "was imported, and has none"),
         (["train", "--resume", "--out", out, "--trainable", "all"], "--trainable was last_block, got all"),
         (["predict", "--model", base, "x"], "must be a classifier"),

@@ -85,7 +85,7 @@ def test_a_run_keeps_its_architecture(train: list[Any], tmp_path: Path, capsys: 
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
     code, _, errors = call(capsys, "train", "--resume", "--out", tmp_path / "run")
-    assert (code, len(errors)) == (1, 1) and "model_type must be one of gpt, llama; got bert" in errors[0]
+    assert (code, len(errors)) == (1, 1) and errors[0].endswith("; got bert")
 
 
 def test_a_llama_is_taught_asked_and_evaluated_like_a_gpt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -254,7 +254,7 @@ def test_a_bert_is_never_causal_and_no_other_body_is_known() -> None:
         bert_classifier(causal=True)
     with pytest.raises(ConfigError, match="needs body, body_type"):
         RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body": None})
-    with pytest.raises(ConfigError, match="the body must be one of gpt, llama, bert; got 'encoder-decoder'"):
+    with pytest.raises(ConfigError, match=r"the body must be one of gpt, .*bert; got 'encoder-decoder'"):
         RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body_type": "encoder-decoder"})
 
 

@@ -117,7 +117,7 @@ class Conversation:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_argument(parser, "a GPT or Llama")
+    add_model_argument(parser, "a language model")
     parser.add_argument("--style", choices=STYLES, help="the prompt style, if not that of the run")
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="maximum tokens of an answer")
     add_sampling_flags(parser, DEFAULTS)

@@ -1,6 +1,6 @@
 """Protocols of models that can be decoded: generation depends on them, and on no model class.
 
-Every `LanguageModel` (GPT, Llama) is decodable, and so is an encoder-decoder together with its source texts.
+Every `LanguageModel`, such as a GPT, is decodable, and so is an encoder-decoder together with its source texts.
 """
 
 from __future__ import annotations

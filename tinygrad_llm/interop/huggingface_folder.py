@@ -1,6 +1,6 @@
 """Models in Hugging Face folders, with and without their tokenizers.
 
-config.json, model.safetensors      see gpt2.py, llama.py and bert.py
+config.json, model.safetensors      see the file of each model, such as gpt2.py
 the tokenizer's files               see huggingface_tokenizer.py
 """
 
