@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.interop import bert, gpt2, llama
+from tinygrad_llm.interop import bert, gpt2, llama, opt
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_folder import read_folder, read_model, write_model
 from tinygrad_llm.models import (
     GPT,
+    OPT,
     Bert,
     BertConfig,
     Classifier,
@@ -33,8 +34,10 @@ from tinygrad_llm.models import (
     GPTConfig,
     Llama,
     LlamaConfig,
+    OPTConfig,
 )
 from tinygrad_llm.models.gpt import PRESETS
+from tinygrad_llm.models.opt import PRESETS as OPT_PRESETS
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import Module
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -164,7 +167,7 @@ def load_huggingface(folder: str | os.PathLike[str], dropout: float | None = Non
 # The number of parameters of a model, without biases and norms, which are few.
 
 
-def _gpt_parameters(config: GPTConfig) -> int:
+def _gpt_parameters(config: GPTConfig | OPTConfig) -> int:
     width = config.embedding_dim
     layer = 4 * width * width + 2 * width * (config.feed_forward_dim or 4 * width)
     tables = config.vocab_size * (1 if config.tie_weights else 2) + config.context_length
@@ -248,6 +251,19 @@ register(
             for name, preset in PRESETS.items()
         },
         huggingface=llama.FORM,
+    )
+)
+register(
+    Architecture(
+        "opt",
+        "an OPT",
+        OPT,
+        OPTConfig,
+        command="train --architecture opt",
+        parameters=_gpt_parameters,
+        begin=OPT,
+        presets=OPT_PRESETS,
+        huggingface=opt.FORM,
     )
 )
 register(

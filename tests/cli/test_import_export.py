@@ -12,7 +12,7 @@ import tinygrad_llm
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
 from tinygrad_llm.interop import can_compare, gpt2_download, save_huggingface
-from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
+from tinygrad_llm.models import GPT, OPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig, OPTConfig
 from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
 from tinygrad_llm.train import load
 
@@ -56,14 +56,23 @@ def test_import_then_export_gives_the_same_files(
     assert capsys.readouterr().out.startswith("to")
 
 
-def test_a_llama_is_imported_exported_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, feed_forward_dim=24, qk_norm=True)), "a Llama"),
+        (lambda: OPT(OPTConfig(262, 16, 8, 2, 1, feed_forward_dim=24)), "an OPT"),
+    ],
+)
+def test_another_model_is_imported_exported_and_writes(
+    make: Callable[[], Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manual_seed(0)
-    model = Llama(LlamaConfig(262, 16, 8, 2, 1, num_kv_heads=1, feed_forward_dim=24, qk_norm=True))
+    model = make()
     save_huggingface(tmp_path / "theirs", model, TOKENIZER)
     assert main(["import", "--from", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")]) == 0
-    assert capsys.readouterr().out.startswith("a Llama of")
+    assert capsys.readouterr().out.startswith(f"{words} of")
     read, _ = tinygrad_llm.load(tmp_path / "run")
-    assert isinstance(read, Llama) and read.config == model.config
+    assert type(read) is type(model) and read.config == model.config
     assert main(["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
     for file in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes()

@@ -8,14 +8,21 @@ import pytest
 
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.interop import load_huggingface
-from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinygrad_llm.models import GPT, OPT, GPTConfig, Llama, LlamaConfig, OPTConfig
 from tinygrad_llm.text import BPETokenizer
 
 WRONG = [5, "x", [1], {}, None, -1, 1e30, True, [], "a" * 6000, [[1]], {"a": 1}, ["x"], 10**30]
 OTHER_SETTINGS = ["layer_types", "sliding_window", "rope_scaling", "head_dim", "torch_dtype", "quantization_config"]
 
 
-@pytest.mark.parametrize("model", [Llama(LlamaConfig(257, 32, 16, 2, 2, 1)), GPT(GPTConfig(257, 32, 16, 2, 2))])
+@pytest.mark.parametrize(
+    "model",
+    [
+        Llama(LlamaConfig(257, 32, 16, 2, 2, 1)),
+        GPT(GPTConfig(257, 32, 16, 2, 2)),
+        OPT(OPTConfig(257, 32, 16, 2, 2)),
+    ],
+)
 def test_any_wrong_value_is_one_short_error(model: Any, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path, BPETokenizer.train("", 257))
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):

@@ -7,7 +7,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs.model_size import sizes_for
 
 
-@pytest.mark.parametrize("name", ["gpt", "llama"])
+@pytest.mark.parametrize("name", ["gpt", "llama", "opt"])
 @pytest.mark.parametrize("parameters", [300_000, 1_000_000, 5_000_000, 30_000_000, 160_000_000])
 def test_the_model_has_about_the_wanted_number_of_parameters(name: str, parameters: int) -> None:
     architecture = ARCHITECTURES[name]
