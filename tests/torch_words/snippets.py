@@ -232,6 +232,42 @@ torch.nn.init.eye_(torch.empty(2, 3))
 torch.nn.init.constant_(torch.empty(2), 0.3)
 torch.nn.init.ones_(torch.empty(2))
 torch.nn.init.zeros_(torch.empty(2))
+torch.tensor([[3.0, 1.0], [2.0, 4.0]]).amin(dim=1)
+torch.ceil(torch.tensor([-1.5, 0.2]))
+torch.floor(torch.tensor([-1.5, 0.2]))
+torch.floor_divide(torch.tensor([7.0, -7.0]), 2)
+torch.tensor([1.0, 4.0]).div_(2)
+torch.tensor([1.0, 4.0]).sub_(torch.tensor([1.0, 1.0]), alpha=2)
+torch.tensor([1.5]).double()
+torch.tensor([1.0]).element_size()
+torch.iinfo(torch.int32).max
+torch.index_select(torch.arange(6).reshape(2, 3), 1, torch.tensor([2, 0]))
+torch.masked_select(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, True]))
+torch.ones(2, 3).T.is_contiguous()
+torch.is_tensor(torch.ones(1)), torch.is_tensor(1.0)
+torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]))
+torch.log_softmax(torch.tensor([[1.0, 2.0, 3.0]]), dim=-1)
+torch.ones_like(torch.tensor([[1, 2]]))
+torch.arange(4).reshape(2, 2).ravel()
+torch.reciprocal(torch.tensor([2.0, 4.0]))
+torch.sign(torch.tensor([-2.0, 0.0, 3.0]))
+torch.arange(4).reshape(2, 2).unbind(1)
+torch.tensor([1.0]).requires_grad_()
+torch.as_tensor([1.0, 2.0])
+torch.nn.init.calculate_gain("relu")
+torch.nn.init.calculate_gain("leaky_relu", 0.2)
+torch.nn.BCELoss()(torch.tensor([0.25, 0.5]), torch.tensor([0.0, 1.0]))
+torch.nn.BCEWithLogitsLoss()(torch.tensor([-1.0, 2.0]), torch.tensor([0.0, 1.0]))
+torch.nn.NLLLoss()(torch.tensor([[-0.5, -1.0], [-2.0, -0.25]]), torch.tensor([1, 0]))
+torch.nn.Flatten()(torch.ones(2, 3, 4)).shape
+torch.nn.Sigmoid()(torch.tensor([0.0, 1.0]))
+torch.nn.Tanh()(torch.tensor([0.0, 1.0]))
+torch.nn.ModuleDict({"a": torch.nn.Linear(1, 2), "b": torch.nn.ReLU()})
+float(torch.finfo(torch.float32).eps)
+torch.tensor([7, -7]) // 2.0
+torch.tensor([7], dtype=torch.int32) // 2
+7 // torch.tensor([2.0, -2.0])
+torch.floor_divide(torch.tensor([7]), torch.tensor([2.0]))
 """
 
 PROGRAMS = """
@@ -462,6 +498,14 @@ data = torch.utils.data
 subset = data.Subset(data.TensorDataset(torch.arange(10)), [7, 2, 5])
 print(len(subset), subset[1], subset.indices)
 print([batch for batch in data.DataLoader(subset, batch_size=2)])
+---
+torch.manual_seed(3)
+x = torch.empty(2, 3)
+print(x.uniform_(-1, 1))
+print(torch.rand_like(x), torch.randn_like(x))
+---
+q = torch.arange(12.0).reshape(1, 2, 3, 2) / 10
+print(torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True))
 """
 
 

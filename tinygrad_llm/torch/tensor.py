@@ -375,11 +375,16 @@ class Tensor(EngineTensor, metaclass=TensorType):
         return as_torch(1 / self)
 
     def floor_divide(self, other: Any) -> Tensor:
-        """⌊x / y⌋; it has no gradient."""
-        return Tensor(np.asarray(np.floor_divide(self.data, _plain(other))))
+        """⌊x / y⌋, in the dtype of x · y; it has no gradient."""
+        common = (self.detach() * other).data.dtype
+        return Tensor(np.asarray(np.floor_divide(self.data.astype(common), _plain(other).astype(common))))
 
     def __floordiv__(self, other: Any) -> Tensor:
         return self.floor_divide(other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        common = (self.detach() * other).data.dtype
+        return Tensor(np.asarray(np.floor_divide(np.asarray(other, common), self.data.astype(common))))
 
     def softmax(self, dim: int, dtype: Any = None) -> Tensor:
         return as_torch(ops.softmax(self if dtype is None else self.to(dtype), dim))
