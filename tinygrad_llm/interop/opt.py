@@ -9,7 +9,7 @@
     blocks.0.norm2                            model.decoder.layers.0.final_layer_norm
     blocks.0.feed_forward.up, down            model.decoder.layers.0.fc1, fc2
     final_norm                                model.decoder.final_layer_norm
-    head.weight                               lm_head.weight                             absent where tied
+    head.weight                               lm_head.weight                             absent if tied
 
 A model that was saved without its head has these names without `model.`.
 """
@@ -44,7 +44,7 @@ from tinygrad_llm.text import Tokenizer
 PREFIX = "model."
 TABLE = "decoder.embed_tokens.weight"
 VERSION_BUFFER = "decoder.version"  # which old versions saved
-# Options that change the output or the training and are not computed here. OPT-350M has the norm after each part.
+# Options that change the output or the training and are not supported. OPT-350M has the norm after each part.
 MUST_BE_TRUE = ("do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine")
 MUST_BE_UNSET = ("_remove_final_layer_norm", "layerdrop", "quantization_config")
 OPT_VOCAB_SIZE, OPT_END_OF_TEXT = 50272, 2
@@ -89,7 +89,7 @@ def _inner_dim(settings: Mapping[str, Any]) -> int:
 def read_opt(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the OPTConfig and the state dict of the OPT in a folder.
 
-    The arrays are read-only views of the file where its dtype allows that.
+    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
@@ -101,6 +101,7 @@ def read_opt(folder: str | os.PathLike[str], dropout: float | None = None) -> tu
 
 
 def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
+    """The tensors under their names without prefix; the version that old files hold is left out."""
     plain: Arrays = {}
     for name, array in tensors.items():
         short = name.removeprefix(PREFIX)
@@ -116,7 +117,7 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
 
     `dropout`, if given, replaces the two rates of the file.
 
-    Raises: FormatError, naming an option that is not computed here
+    Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path)
     if config.get("model_type") != "opt":
@@ -124,11 +125,11 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     config.expect_unset(*MUST_BE_UNSET)
     for name in MUST_BE_TRUE:
         if config.get(name, True) is not True:
-            raise config.refusal(name, "must be true: an OPT without it is not computed here")
+            raise config.refusal(name, "must be true: an OPT without it is not supported")
     width = config.size("hidden_size", 768)
     if config.get("word_embed_proj_dim") not in (None, width):
         raise config.refusal(
-            "word_embed_proj_dim", f"must be hidden_size, {width}: projected embeddings are not computed here"
+            "word_embed_proj_dim", f"must be hidden_size, {width}: projected embeddings are not supported"
         )
     config.choice("activation_function", "relu", {"relu": "relu"})
     return {
