@@ -221,6 +221,11 @@ def test_pipes_devices_and_broken_links_are_not_read(
     assert code == 2 and "it is a pipe, a device or a broken link" in line
 
 
+def test_a_value_of_two_dashes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = expect_one_line(capsys, "train", "--resume", "--out=--")
+    assert code == 2 and "--out must have a value; got --" in line
+
+
 def test_misuse_of_flags_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (["train", "--steps", "x"], ["fly"], ["classify"], ["generate", "--model", "x", "--unheard-of"]):
         code, line = expect_one_line(capsys, *argv)

@@ -85,6 +85,9 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
     """Run one command and return its exit code. `loaded` is called when the command is imported and about to run."""
     words = sys.argv[1:] if argv is None else [str(word) for word in argv]
     parser = build_parser([word for word in words if not word.startswith("-")][:1])
+    for word in words:
+        if word.startswith("--") and word.endswith("=--"):  # argparse makes an empty list of this value
+            parser.error(f"{word[:-3]} must have a value; got --")
     arguments = parser.parse_args(words)
     accept_all_characters()
     if arguments.command is None:
