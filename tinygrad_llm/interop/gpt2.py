@@ -39,6 +39,7 @@ from tinygrad_llm.interop.huggingface_weights import (
     head_is_tied,
     state_from,
     tensors_from,
+    without_prefix,
     write_folder,
 )
 from tinygrad_llm.text import Tokenizer
@@ -105,21 +106,14 @@ def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> t
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = _plain_names(read_sharded_safetensors(folder, as_float32=True), folder)
+    tensors = without_prefix(
+        read_sharded_safetensors(folder, as_float32=True),
+        PREFIX,
+        lambda name: bool(MASK_BUFFER.fullmatch(name)),
+        folder,
+    )
     settings["tie_weights"] = head_is_tied(tensors, "wte.weight", settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"a GPT-2 of {settings['num_layers']} layers")
-
-
-def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
-    """The tensors under their names without prefix; saved causal masks are left out."""
-    plain: Arrays = {}
-    for name, array in tensors.items():
-        short = name.removeprefix(PREFIX)
-        if short in plain:
-            raise FormatError(f"{folder}: holds {shown(short)} twice, with and without {PREFIX!r}; remove one")
-        if not MASK_BUFFER.fullmatch(short):
-            plain[short] = array
-    return plain
 
 
 def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:

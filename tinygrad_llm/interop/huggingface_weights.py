@@ -7,7 +7,7 @@ writing use the same list. "Theirs" is a name in the folder, "ours" a name in th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,23 @@ class Place:
 
 
 # Reading.
+
+
+def without_prefix(
+    tensors: Mapping[str, NDArray[Any]], prefix: str, is_left_out: Callable[[str], bool], folder: Path
+) -> Arrays:
+    """The tensors under their names without `prefix`, apart from buffers that old files hold (`is_left_out(name)`).
+
+    Raises: FormatError for a tensor that is there both with and without the prefix
+    """
+    plain: Arrays = {}
+    for name, array in tensors.items():
+        short = name.removeprefix(prefix)
+        if short in plain:
+            raise FormatError(f"{folder}: holds {shown(short)} twice, with and without {prefix!r}; remove one")
+        if not is_left_out(short):
+            plain[short] = array
+    return plain
 
 
 def head_is_tied(tensors: Arrays, table: str, promised: bool) -> bool:

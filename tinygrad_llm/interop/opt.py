@@ -36,6 +36,7 @@ from tinygrad_llm.interop.huggingface_weights import (
     head_is_tied,
     state_from,
     tensors_from,
+    without_prefix,
     write_folder,
 )
 from tinygrad_llm.models.opt import POSITION_OFFSET
@@ -95,21 +96,11 @@ def read_opt(folder: str | os.PathLike[str], dropout: float | None = None) -> tu
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = _plain_names(read_sharded_safetensors(folder, as_float32=True), folder)
+    tensors = without_prefix(
+        read_sharded_safetensors(folder, as_float32=True), PREFIX, lambda name: name == VERSION_BUFFER, folder
+    )
     settings["tie_weights"] = head_is_tied(tensors, TABLE, settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"an OPT of {settings['num_layers']} layers")
-
-
-def _plain_names(tensors: Mapping[str, NDArray[Any]], folder: Path) -> Arrays:
-    """The tensors under their names without prefix; the version that old files hold is left out."""
-    plain: Arrays = {}
-    for name, array in tensors.items():
-        short = name.removeprefix(PREFIX)
-        if short in plain:
-            raise FormatError(f"{folder}: holds {shown(short)} twice, with and without {PREFIX!r}; remove one")
-        if short != VERSION_BUFFER:
-            plain[short] = array
-    return plain
 
 
 def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
