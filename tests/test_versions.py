@@ -72,13 +72,40 @@ def by_the_plain_operand(w: Tensor, x: Tensor, y: Tensor) -> None:
     x[0] = 100.0
 
 
+def by_numpy_into_out(w: Tensor, x: Tensor, y: Tensor) -> None:
+    assert np.add(x, 1.0, out=x) is x
+
+
+def by_numpy_sum_into_out(w: Tensor, x: Tensor, y: Tensor) -> None:
+    assert np.sum(np.ones((3, 2)), axis=0, out=x) is x
+
+
+def by_numpy_copyto(w: Tensor, x: Tensor, y: Tensor) -> None:
+    np.copyto(x, 0.0)
+
+
+def by_numpy_put(w: Tensor, x: Tensor, y: Tensor) -> None:
+    np.put(x, [0], 5.0)
+
+
+def by_numpy_add_at(w: Tensor, x: Tensor, y: Tensor) -> None:
+    np.add.at(x, [0, 0], 1.0)
+
+
+def by_remainder_in_place(w: Tensor, x: Tensor, y: Tensor) -> None:
+    x %= 2.0
+
+
+BY_NUMPY = [by_numpy_into_out, by_numpy_sum_into_out, by_numpy_copyto, by_numpy_put, by_numpy_add_at]
+
+
 def by_the_result(w: Any, x: Any, y: Any) -> None:
     d = y.detach()
     d -= 1
 
 
 SAVED = {
-    "mul": (lambda w, x: w * x + x * w, [by_the_plain_operand]),
+    "mul": (lambda w, x: w * x + x * w, [by_the_plain_operand, by_remainder_in_place, *BY_NUMPY]),
     "div": (lambda w, x: x / w, [by_item, by_detach, by_view, by_another_tensor_over_the_array, by_optimizer]),
     "square": (lambda w, x: w * w, [by_adamw, by_a_tensor_of_a_tensor, by_item]),
     "exp": (lambda w, x: w.exp(), [by_the_result]),

@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad_llm import primitives
 from tinygrad_llm.arrays import Array, as_array
@@ -29,7 +30,7 @@ from tinygrad_llm.variable import Variable
 
 
 @class_of_results
-class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape):
+class Tensor(Arithmetic, Comparison, Elementwise, Joining, Matmul, Reduction, Shape, NDArrayOperatorsMixin):
     """An n-dimensional array that remembers how it was computed.
 
     `Tensor(data, requires_grad=False, dtype=None)` wraps `data` without copying a NumPy array. Python floats become

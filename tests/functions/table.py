@@ -357,6 +357,13 @@ TABLE: dict[str, Row] = {
     "remainder": Row(
         F.remainder, np.remainder, two(t.positive).filter(_away_from_whole_ratios), lambda torch: torch.remainder
     ),
+    "floor_divide": Row(
+        F.floor_divide,
+        np.floor_divide,
+        two(t.positive).filter(_away_from_whole_ratios),
+        lambda torch: torch.floor_divide,
+        False,
+    ),
     # PyTorch divides the product by each element, which is NaN at infinity; products of the others are not.
     "prod": Row(F.prod, np.prod, reduced(), _prod, special=False),
     "std": Row(

@@ -67,7 +67,7 @@ def test_zero_infinity_and_nan_go_by_pytorchs_rules(name: str) -> None:
 
 
 def takes_two(name: Any) -> Any:
-    return name in {"logaddexp", "remainder", "mse_loss", "bitwise_and", "bitwise_or", "bitwise_xor"}
+    return name in {"logaddexp", "remainder", "floor_divide", "mse_loss", "bitwise_and", "bitwise_or", "bitwise_xor"}
 
 
 def compare_with_torch(torch: Any, row: Any, arrays: Any, options: Any) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Tensor, no_grad
-from tinygrad_llm.errors import GraphError
+from tinygrad_llm.errors import AnomalyError, DTypeError, GraphError
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]])
 
@@ -108,3 +108,45 @@ def test_transpose_takes_the_axes_by_name_by_position_or_none() -> None:
     x = Tensor(np.zeros((2, 3, 4)))
     shapes = [np.transpose(x).shape, np.transpose(x, (0, 2, 1)).shape, np.transpose(x, axes=(0, 2, 1)).shape]
     assert shapes == [(4, 3, 2), (2, 4, 3), (2, 4, 3)]
+
+
+OPERATORS = {
+    "and": (lambda x, y: x & y, [12, 5]),
+    "or": (lambda x, y: x | y, [12, 5]),
+    "xor": (lambda x, y: x ^ y, [12, 5]),
+    "remainder": (lambda x, y: x % y, [12, 5]),
+    "floor division": (lambda x, y: x // y, [12, 5]),
+    "shift": (lambda x, y: x << y, [12, 5]),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_without_a_method_of_their_own_give_tensors(name: str) -> None:
+    operator, numbers = OPERATORS[name]
+    x, y = np.array(numbers), np.array([2, 3])
+    for left, right in ((Tensor(x), Tensor(y)), (Tensor(x), y), (x, Tensor(y)), (Tensor(x), 3), (12, Tensor(y))):
+        z = operator(left, right)
+        plain = [value.data if isinstance(value, Tensor) else value for value in (left, right)]
+        assert isinstance(z, Tensor) and z.tolist() == operator(*plain).tolist()
+
+
+def test_masks_are_combined_in_place() -> None:
+    mask = both = Tensor([True, False, True])
+    both &= Tensor([True, True, False])
+    assert both is mask and mask.tolist() == [True, False, False]
+
+
+def test_the_remainder_differentiates_as_an_operator_too() -> None:
+    x = Tensor([5.5, -1.0], requires_grad=True)
+    (x % 2.0 * Tensor([1.0, 3.0])).sum().backward()
+    assert x.grad.tolist() == [1.0, 3.0]
+
+
+def test_operators_refuse_with_errors_of_ours() -> None:
+    with pytest.raises(DTypeError, match="&: both sides must be booleans or integers; got float32"):
+        Tensor([1.0]) & Tensor([2.0])
+    with pytest.raises(DTypeError, match=r"numpy\.left_shift: NumPy has no form of it"):
+        Tensor([1.0]) << 2
+    with pytest.raises(AnomalyError, match="floor_divide: integers must not be divided by 0"):
+        Tensor([1]) // 0
+    assert (Tensor([1.0]) // 0.0).tolist() == [np.inf]

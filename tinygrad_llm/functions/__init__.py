@@ -8,7 +8,8 @@ A family's file must not have the name of one of its functions, because both are
     sorting          sort, argsort, topk, argmin
     contraction      einsum, outer
     rearranging      repeat_interleave, expand, chunk, flip, roll, diagonal
-    logic            isnan, isfinite, isinf, any, all, bitwise_and, bitwise_or, bitwise_xor, remainder
+    logic            isnan, isfinite, isinf, any, all, bitwise_and, bitwise_or, bitwise_xor, remainder,
+                     floor_divide
     losses           cross_entropy (class weights, probabilities), nll_loss, mse_loss, kl_div, binary_cross_entropy,
                      binary_cross_entropy_with_logits, one_hot
     normalization    rms_norm; layer_norm without weight and over several axes
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         bitwise_and,
         bitwise_or,
         bitwise_xor,
+        floor_divide,
         isfinite,
         isinf,
         isnan,
@@ -72,7 +74,19 @@ if TYPE_CHECKING:
 
 __all__ = ["all", "any", "argmin", "argsort", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
 __all__ += ["bitwise_and", "bitwise_or", "bitwise_xor", "chunk", "cos", "cross_entropy", "diagonal", "einsum"]
-__all__ += ["embedding", "expand", "expm1", "flip", "gather", "isfinite", "isinf", "isnan", "kl_div", "layer_norm"]
+__all__ += [
+    "embedding",
+    "expand",
+    "expm1",
+    "flip",
+    "floor_divide",
+    "gather",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "kl_div",
+    "layer_norm",
+]
 __all__ += ["log1p", "logaddexp", "logsigmoid", "mse_loss", "nll_loss", "norm", "normalize", "one_hot", "outer"]
 __all__ += ["prod", "remainder", "repeat_interleave", "rms_norm", "roll", "rotate", "rsqrt", "scatter_add", "silu"]
 __all__ += ["sin", "softplus", "sort", "square", "std", "take_along_axis", "topk"]

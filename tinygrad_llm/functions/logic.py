@@ -1,4 +1,4 @@
-"""Predicates of elements, logical and bitwise operations, none with a gradient; and the remainder, which has one."""
+"""Predicates of elements, logical and bitwise operations, floor division; and the remainder, which has a gradient."""
 
 from __future__ import annotations
 
@@ -99,9 +99,8 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
     Raises: ShapeError if the shapes do not broadcast, AnomalyError for integers and y = 0
     """
     x, y = operands("remainder", x, y)
+    _refuse_integer_zero("remainder", y)
     a, b = x.data, y.data
-    if b.dtype.kind in "biu" and not np.all(b):
-        raise AnomalyError("remainder: integers must not be divided by 0; got a divisor with a 0; use floats for NaN")
     x_shape, y_shape = wanted_shape(x), wanted_shape(y)
 
     def backward(dz: Array) -> Gradients:
@@ -113,3 +112,20 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         return record_operation(np.remainder(a, b), (x, y), backward)
+
+
+def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
+    """⌊x / y⌋, as Python's x // y. The result requires no gradient: between its steps it is constant.
+
+    Shapes: x (...), y (...) -> (...), broadcast
+    Raises: ShapeError if the shapes do not broadcast, AnomalyError for integers and y = 0
+    """
+    x, y = operands("floor_divide", x, y)
+    _refuse_integer_zero("floor_divide", y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Tensor(np.asarray(np.floor_divide(x.data, y.data)))
+
+
+def _refuse_integer_zero(name: str, divisor: Tensor) -> None:
+    if divisor.dtype.kind in "biu" and not np.all(divisor.data):
+        raise AnomalyError(f"{name}: integers must not be divided by 0; got a divisor with a 0; use floats for NaN")

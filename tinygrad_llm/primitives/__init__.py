@@ -19,6 +19,7 @@ from tinygrad_llm.primitives.shape import Shape
 
 if TYPE_CHECKING:  # loaded on first use
     from tinygrad_llm.functions import error_function as error_function
+    from tinygrad_llm.functions import logic as logic
     from tinygrad_llm.primitives import numpy_functions as numpy_functions
     from tinygrad_llm.primitives.functions import cat, maximum, minimum, pad, split, stack, where
 

@@ -551,8 +551,14 @@ _ALIASES |= {"add": "__add__", "sub": "__sub__", "mul": "__mul__", "div": "__tru
 _ALIASES |= {name: f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
 _FUNCTIONS = ["sin", "cos", "square", "rsqrt", "log1p", "expm1", "prod", "std", "norm", "gather", "scatter_add"]
 _FUNCTIONS += ["sort", "argsort", "topk", "argmin", "outer", "repeat_interleave", "expand", "chunk", "flip", "roll"]
-_FUNCTIONS += ["diagonal", "isnan", "isfinite", "isinf", "any", "all", "logaddexp", "remainder"]
-_SYMBOLS = {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "mod": "remainder"}
+_FUNCTIONS += ["diagonal", "isnan", "isfinite", "isinf", "any", "all", "logaddexp", "remainder", "floor_divide"]
+_SYMBOLS = {
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "mod": "remainder",
+    "floordiv": "floor_divide",
+}
 _RENAMED_ARGUMENTS = RENAMED | {
     "dim0": "first",
     "dim1": "second",
