@@ -1,4 +1,4 @@
-"""Files, independent of models: strict JSON, safetensors, atomic writes, snapshots, logs, locks and downloads."""
+"""Files, independent of models: strict JSON, safetensors, GGUF, atomic writes, snapshots, logs, locks and downloads."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.formats.atomic import atomic_write, remove_leftovers
     from tinygrad_llm.formats.download import fetch
+    from tinygrad_llm.formats.gguf import GGUF, read_gguf
     from tinygrad_llm.formats.lock import RunLock
     from tinygrad_llm.formats.manifest import (
         check_published,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
 
 __all__ = [
+    "GGUF",
     "Header",
     "MetricsLog",
     "RunLock",
@@ -40,7 +42,7 @@ __all__ = [
     "fetch",
 ]
 __all__ += ["json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files"]
-__all__ += ["read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors"]
+__all__ += ["read_gguf", "read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors"]
 __all__ += ["read_sharded_safetensors", "remove_leftovers", "verify_snapshot", "write_json", "write_safetensors"]
 __all__ += ["write_snapshot"]
 
