@@ -36,6 +36,7 @@ CHAIN = [
     ["runs"],
     ["study"],
     ["verify", "measure"],
+    ["lab"],
     ["cli"],
     ["__main__"],
 ]

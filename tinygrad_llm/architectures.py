@@ -46,7 +46,7 @@ M = TypeVar("M", bound=Pretrained)
 
 # Commands that take any model that predicts the next token.
 LANGUAGE_MODEL = frozenset(
-    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "instruct", "prefer", "classify", "bench")
+    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "lab", "instruct", "prefer", "classify", "bench")
 )
 DEFAULT_PRESET = "micro"
 

@@ -1,0 +1,56 @@
+"""Requests that look at a model with a prompt: tokens, heads, one head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.lab import heads
+from tinygrad_llm.lab.body import Body
+from tinygrad_llm.lab.session import LIVE, Session
+from tinygrad_llm.lab.views import View, tokens_of
+
+Head = dict[str, Any]
+MOST_OFF = 2_000  # heads that one look may switch off
+
+
+def look(session: Session, body: Body) -> Head:
+    return heads.look(view_of(session, body), body.text("prompt"), heads_off(body))
+
+
+def one_head(session: Session, body: Body) -> Head:
+    layer, head = body.integer("layer"), body.integer("head")
+    return heads.look_at_head(view_of(session, body), body.text("prompt"), layer, head, heads_off(body))
+
+
+def ablate(session: Session, body: Body) -> Head:
+    return heads.ablate(view_of(session, body), body.text("prompt"))
+
+
+def vocabulary(session: Session, body: Body) -> Head:
+    tokenizer = view_of(session, body).tokenizer
+    every = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+    return {
+        "texts": [raw.decode("utf-8", errors="replace") for raw in every],
+        "bytes": "|".join(raw.hex(" ") for raw in every),
+    }
+
+
+def tokenize(session: Session, body: Body) -> Head:
+    tokenizer = view_of(session, body).tokenizer
+    return {"tokens": tokens_of(tokenizer, tokenizer.encode(body.text("text"), allowed_special="all"))}
+
+
+def view_of(session: Session, body: Body) -> View:
+    return session.view(body.text("at", LIVE, longest=200))
+
+
+def heads_off(body: Body) -> list[tuple[int, int]]:
+    """The heads of the field `off`: texts such as "0.1", layer and head. Raises: ConfigError"""
+    heads_named = []
+    for entry in body.list("off", [], longest=MOST_OFF):
+        layer, _, head = entry.partition(".") if isinstance(entry, str) else ("", "", "")
+        if not (layer.isascii() and layer.isdigit() and head.isascii() and head.isdigit() and len(entry) < 12):
+            raise ConfigError(f'off: a head is LAYER.HEAD, such as "0.1"; got {ascii(entry)[:50]}')
+        heads_named.append((int(layer), int(head)))
+    return heads_named

@@ -1,0 +1,64 @@
+"""The requests that the page may make, by name, and how one is answered.
+
+A function that answers one gets the session and the body, on the owner's thread. It returns the head of its answer,
+None for the status of the lab, or a Future after which the status is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.lab import look_requests, training_requests
+from tinygrad_llm.lab.body import Body
+from tinygrad_llm.lab.packing import pack
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.status import status
+
+Work: TypeAlias = "Callable[[Session, Body], Any]"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request: the fields of its body, and the function that answers it on the owner's thread."""
+
+    fields: tuple[str, ...]
+    work: Work
+
+
+REQUESTS: dict[str, Request] = {
+    "status": Request((), training_requests.read_status),
+    # training
+    "play": Request(("until",), training_requests.play),
+    "pause": Request((), training_requests.pause),
+    "step": Request(("count",), training_requests.step),
+    "goto": Request(("at", "edits"), training_requests.go_to),
+    "branch": Request(("name",), training_requests.go_on_with_branch),
+    "rate": Request(("rate", "name"), training_requests.change_rate),
+    "set_weight": Request(("name", "index", "value", "branch"), training_requests.set_weight),
+    "sample_every": Request(("steps",), training_requests.sample_every),
+    "twin": Request(("fault",), training_requests.begin_twin),
+    "history": Request(("branch",), training_requests.history),
+    "batch": Request(("at",), training_requests.batch),
+    # the forward of a prompt
+    "vocabulary": Request(("at",), look_requests.vocabulary),
+    "tokenize": Request(("text", "at"), look_requests.tokenize),
+    "look": Request(("prompt", "at", "off"), look_requests.look),
+    "head": Request(("prompt", "at", "layer", "head", "off"), look_requests.one_head),
+    "ablate": Request(("prompt", "at"), look_requests.ablate),
+}
+
+
+def answer(session: Session, name: str, fields: Any) -> bytes:
+    """The packed answer to a request; called on any thread but the owner's.
+
+    Raises: ConfigError for a request that there is not, or a field that is wrong; NotPossible; Ended
+    """
+    if name not in REQUESTS:
+        raise ConfigError(f"the requests are {', '.join(sorted(REQUESTS))}; got {name[:50]!r}")
+    known = REQUESTS[name]
+    body = Body(name, known.fields, fields)
+    head = session.ask(lambda: known.work(session, body))
+    return pack(session.ask(lambda: status(session)) if head is None else head)

@@ -1,0 +1,59 @@
+"""An optimizer under watch: the size of each layer's update, and the gradients that the update was made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.optim.optimizer import Optimizer
+from tinygrad_llm.tensor import Tensor
+
+
+class WatchedOptimizer:
+    """Has the methods of `optimizer`, and sees each of its steps; it changes no bit of them.
+
+    After a step inside `keeping_gradients`, `gradients` are the gradients it used (after clipping), by parameter. Where
+    `measured` maps layers to parameters, `updates` and `weights` are the norms of each layer's update and weights.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self.gradients: dict[Tensor, Array] = {}
+        self.measured: Mapping[str, Sequence[Tensor]] = {}
+        self.updates: list[float] = []
+        self.weights: list[float] = []
+        self._keeps_gradients = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
+
+    @contextmanager
+    def keeping_gradients(self) -> Iterator[None]:
+        """Copy the gradients of each step inside the block."""
+        self._keeps_gradients, self.gradients = True, {}
+        try:
+            yield
+        finally:
+            self._keeps_gradients = False
+
+    def step(self) -> None:
+        if self._keeps_gradients:
+            self.gradients = {p: np.array(p.grad) for p in self._optimizer.parameters() if p.grad is not None}
+        before = [[np.array(p.data) for p in layer] for layer in self.measured.values()]
+        self._optimizer.step()
+        self.updates, self.weights = [], []
+        for layer, copies in zip(self.measured.values(), before, strict=True):
+            self.weights.append(math.sqrt(sum(_square(p.data) for p in layer)))
+            for p, copy in zip(layer, copies, strict=True):
+                np.subtract(p.data, copy, out=copy)
+            self.updates.append(math.sqrt(sum(map(_square, copies))))
+
+
+def _square(x: Array) -> float:
+    flat = x.ravel()
+    return float(flat @ flat)
