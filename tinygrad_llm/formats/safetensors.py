@@ -119,19 +119,21 @@ def read_safetensors(
     """Read every tensor of a safetensors file, by name, in the order of the file's data.
 
     The arrays are read-only views of the memory-mapped file: data is read when it is used, and the file may be replaced
-    or deleted meanwhile, but not shortened in place. With `copy=True` they are writable copies. With
-    `as_float32=True`, BF16 and F16 become (new, writable) float32 arrays, exactly: a BF16 number is the upper half of a
-    float32, with sign, the same 8 bits of exponent, and the first 7 bits of the fraction.
+    or deleted meanwhile, but not shortened in place. With `copy=True` they are writable, and the file stays as it is:
+    the system copies a page of the file when it is first written. With `as_float32=True`, BF16 and F16 become (new,
+    writable) float32 arrays, exactly: a BF16 number is the upper half of a float32, with sign, the same 8 bits of
+    exponent, and the first 7 bits of the fraction.
 
     Raises: FormatError for a file that violates the format, and for BF16 (without `as_float32`), FP8 and other types
             that NumPy lacks
     """
     with open_regular(path) as file:
         header = _read_header(file, os.fspath(path))
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # stays mapped as long as an array uses it
+        access = mmap.ACCESS_COPY if copy else mmap.ACCESS_READ
+        mapped = mmap.mmap(file.fileno(), 0, access=access)  # stays mapped as long as an array uses it
     source = os.fspath(path)
     return {
-        name: _read_tensor(mapped, header.data_start, info, f"{source}: tensor {shown(name)}", as_float32, copy)
+        name: _read_tensor(mapped, header.data_start, info, f"{source}: tensor {shown(name)}", as_float32)
         for name, info in header.tensors.items()
     }
 
@@ -246,9 +248,7 @@ def _is_list_of_sizes(value: object) -> bool:
     return isinstance(value, list) and all(type(size) is int and 0 <= size <= LARGEST for size in value)
 
 
-def _read_tensor(
-    mapped: mmap.mmap, data_start: int, info: TensorInfo, source: str, as_float32: bool, copy: bool
-) -> NDArray[Any]:
+def _read_tensor(mapped: mmap.mmap, data_start: int, info: TensorInfo, source: str, as_float32: bool) -> NDArray[Any]:
     if info.dtype == "BF16" and not as_float32:
         raise FormatError(f"{source}: NumPy has no BF16; read it with as_float32=True")
     if info.dtype != "BF16" and info.dtype not in NUMPY_DTYPES:
@@ -264,7 +264,7 @@ def _read_tensor(
         raise FormatError(f"{source}: a BOOL must be the byte 0 or 1; got {view.view(np.uint8).max()}")
     if info.dtype == "F16" and as_float32:
         return view.astype(np.float32)
-    return view.astype(stored.newbyteorder("="), copy=True) if copy else view
+    return view
 
 
 def _plan(

@@ -99,13 +99,13 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_bert(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the BertConfig and the state dict of the Bert in a folder.
 
-    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
+    The arrays are views of the file, copied when they are written; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = _plain_names(read_sharded_safetensors(folder, as_float32=True), folder)
+    tensors = _plain_names(read_sharded_safetensors(folder, as_float32=True, copy=True), folder)
     settings["pooler"] = any(name.startswith("pooler.") for name in tensors)
     settings["masked_word_head"] = any(name.startswith("cls.predictions.") for name in tensors)
     for name, original in ((f"{DECODER}.weight", TABLE), (f"{DECODER}.bias", "cls.predictions.bias")):

@@ -100,14 +100,14 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the GPTConfig and the state dict of the GPT in a folder.
 
-    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
+    The arrays are views of the file, copied when they are written; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
     tensors = without_prefix(
-        read_sharded_safetensors(folder, as_float32=True),
+        read_sharded_safetensors(folder, as_float32=True, copy=True),
         PREFIX,
         lambda name: bool(MASK_BUFFER.fullmatch(name)),
         folder,

@@ -22,6 +22,7 @@ from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokeni
 from tinygrad_llm.interop.huggingface_weights import CONFIG
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.nn.loading import adopt_state_dict
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE
 
@@ -38,8 +39,7 @@ def read_model(
             model = model_class(model_class.config_class.from_dict(settings))
     except ConfigError as error:
         raise FormatError(f"{os.fspath(folder)}: config.json does not fit a {model_class.__name__}: {error}") from None
-    model.to(np.result_type(*state.values()))
-    model.load_state_dict(state)
+    adopt_state_dict(model, state, np.result_type(*state.values()))
     return model.eval()
 
 

@@ -134,13 +134,13 @@ def places(settings: Mapping[str, Any]) -> Iterator[Place]:
 def read_llama(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the LlamaConfig and the state dict of the Llama in a folder.
 
-    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
+    The arrays are views of the file, copied when they are written; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = read_sharded_safetensors(folder, as_float32=True)
+    tensors = read_sharded_safetensors(folder, as_float32=True, copy=True)
     tensors = {name: array for name, array in tensors.items() if not FREQUENCY_BUFFER.fullmatch(name)}
     settings["tie_weights"] = head_is_tied(tensors, "model.embed_tokens.weight", settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"a Llama of {settings['num_layers']} layers")

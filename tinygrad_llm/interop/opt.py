@@ -90,14 +90,17 @@ def _inner_dim(settings: Mapping[str, Any]) -> int:
 def read_opt(folder: str | os.PathLike[str], dropout: float | None = None) -> tuple[dict[str, Any], Arrays]:
     """The settings of the OPTConfig and the state dict of the OPT in a folder.
 
-    The arrays are read-only views of the file; BF16 and F16 become float32 copies.
+    The arrays are views of the file, copied when they are written; BF16 and F16 become float32 copies.
 
     Raises: FormatError, naming the file, for one that is missing, damaged or of another model
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
     tensors = without_prefix(
-        read_sharded_safetensors(folder, as_float32=True), PREFIX, lambda name: name == VERSION_BUFFER, folder
+        read_sharded_safetensors(folder, as_float32=True, copy=True),
+        PREFIX,
+        lambda name: name == VERSION_BUFFER,
+        folder,
     )
     settings["tie_weights"] = head_is_tied(tensors, TABLE, settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"an OPT of {settings['num_layers']} layers")

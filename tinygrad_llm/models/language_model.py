@@ -45,10 +45,10 @@ class LanguageModel(Pretrained):
         residual_std = 0.02 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                parameter.data[...] = 0
+                parameter.data = np.zeros_like(parameter.data)
             elif parameter.ndim == 2:
                 into_residual = name.endswith(("attention.output.weight", "down.weight"))
-                parameter.data[...] = normal(parameter.shape, residual_std if into_residual else 0.02)
+                parameter.data = normal(parameter.shape, residual_std if into_residual else 0.02)
 
     def _embed(self, ids: Array, positions: Any) -> Tensor:
         """The input of the first block. Shapes: ids (B, T), positions (T,) or (B, T) -> (B, T, C)"""

@@ -9,34 +9,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
-
+from tinygrad_llm import nn
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.random import default_generator
 
-_drawing = True
+_generator: Any = default_generator
 
 
 @contextmanager
 def no_initial_values() -> Iterator[None]:
-    """Inside, layers are built with zeros and nothing is drawn: for a model whose weights are about to be loaded."""
-    global _drawing
-    before, _drawing = _drawing, False
+    """Inside, nothing is drawn: weights are zeros, which take no memory until they are written or a state is loaded."""
+    global _generator
+    before, _generator = _generator, nn.loading.NoValues
     try:
         yield
     finally:
-        _drawing = before
+        _generator = before
 
 
 def uniform(bound: float, shape: tuple[int, ...]) -> Array:
     """Uniform in [-bound, bound), float32. Shapes: -> shape"""
-    return default_generator().uniform(-bound, bound, shape) if _drawing else np.zeros(shape, np.float32)
+    return _generator().uniform(-bound, bound, shape)
 
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> Array:
     """Normal with mean 0 and standard deviation `std`, float32. Shapes: -> shape"""
-    return default_generator().normal(0.0, std, shape) if _drawing else np.zeros(shape, np.float32)
+    return _generator().normal(0.0, std, shape)
 
 
 def fan_in_bound(fan_in: int) -> float:

@@ -1,7 +1,9 @@
-"""Loading a state into a module, with its checks: the body of `Module.load_state_dict`, loaded on first use."""
+"""Loading a state into a module: `load_state_dict`, and what opens a large model without copying its weights."""
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +16,26 @@ from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.versions import mark_written
 
 
+class NoValues:
+    """In place of a Generator, inside `no_initial_values`: zeros that nobody writes, so that they take no memory."""
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Array:
+        """Zeros in a mapping of their own: the system gives memory to one of its pages when it is written.
+
+        `np.zeros` may use freed memory again, and fill it.
+        """
+        size = 4 * math.prod(shape)
+        if size < mmap.PAGESIZE:
+            return np.zeros(shape, np.float32)
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+        try:
+            return np.ndarray(shape, np.float32, mmap.mmap(-1, size, **private))
+        except (OSError, OverflowError):
+            raise MemoryError(f"a weight of shape {shape} takes more memory than a process can have") from None
+
+    normal = uniform
+
+
 class LoadResult(NamedTuple):
     """The names that `load_state_dict(strict=False)` could not match."""
 
@@ -23,6 +45,31 @@ class LoadResult(NamedTuple):
 
 def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool) -> LoadResult:
     """Copy `state` into the parameters and buffers of `module`; see `Module.load_state_dict`."""
+    matched, result = _matched(module, state, strict)
+    for tensor, value in matched:
+        tensor.data[...] = value
+        mark_written(tensor.data)
+    return result
+
+
+def adopt_state_dict(module: Module, state: dict[str, Array], dtype: Any = None) -> None:
+    """Make the arrays of `state` the parameters and buffers of `module`; `state` is empty afterwards.
+
+    An array that is writable, contiguous and of the right dtype, by default the module's, is not copied, and one that
+    is copied is freed before the next: a model is never in memory twice. Training writes into these arrays.
+
+    Raises: StateDictError, DTypeError as `load_state_dict`
+    """
+    matched, _ = _matched(module, state, strict=True)
+    state.clear()
+    while matched:
+        tensor, value = matched.pop()
+        wanted: Any = tensor.dtype if dtype is None else dtype
+        tensor.data = np.require(value, wanted, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
+
+
+def _matched(module: Module, state: Mapping[str, Any], strict: bool) -> tuple[list[tuple[Tensor, Array]], LoadResult]:
+    """Each tensor of `module` with its value in `state`, and the names that have no partner."""
     by_name: dict[str, Tensor] = {}
     by_name |= module.named_tensors(Parameter)
     by_name |= module.named_tensors(Buffer)
@@ -44,10 +91,7 @@ def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool) -> L
         problems += [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected]
     if problems:
         raise StateDictError(f"load_state_dict into {type(module).__name__}: " + "; ".join(problems))
-    for tensor, value in matched.values():
-        tensor.data[...] = value
-        mark_written(tensor.data)
-    return LoadResult(missing, unexpected)
+    return list(matched.values()), LoadResult(missing, unexpected)
 
 
 def _as_array(value: Any) -> Array:

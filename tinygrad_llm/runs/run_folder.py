@@ -50,6 +50,7 @@ from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.nn.loading import adopt_state_dict
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.runs.not_a_run import import_hint, is_huggingface, why_no_run
@@ -290,7 +291,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     if not weights.exists():
         raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
     check_published(weights, folder / "checkpoints")
-    arrays = read_safetensors(weights)
+    arrays = read_safetensors(weights, copy=True)
     try:
         sizes = architecture.config_from(config["model"])
         layers = getattr(sizes, "num_layers", 0)
@@ -301,7 +302,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     try:
-        model.load_state_dict(arrays)
+        adopt_state_dict(model, arrays)
     except StateDictError as error:
         raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
     tokenizer = load_tokenizer(folder)
