@@ -164,9 +164,11 @@ def _operation(entry: Entry) -> dict[str, Any]:
 
 
 def _statistics(x: Summary) -> dict[str, Any]:
+    """Statistics in four digits; shares of zeros and of what is not finite only where there are any."""
     figures = {"mean": x.mean, "std": x.std, "min": x.min, "max": x.max, "norm": x.norm}
-    shown = {name: float(f"{value:.5g}") if math.isfinite(value) else None for name, value in figures.items()}
-    return {**shown, "zeros": round(x.zeros, 4), "notFinite": round(x.not_finite, 4)}
+    shown = {name: float(f"{value:.4g}") if math.isfinite(value) else None for name, value in figures.items()}
+    shares = {"zeros": round(x.zeros, 4), "notFinite": round(x.not_finite, 4)}
+    return {**shown, **{name: share for name, share in shares.items() if share}}
 
 
 def _source(place: Place | None) -> dict[str, Any] | None:
