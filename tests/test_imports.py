@@ -67,8 +67,8 @@ BELOW |= {room: set.union(*BELOW.values(), tinygrad_llm.__all__) for room in ("t
 # Classes that stand above the graph and the primitives, whose annotations name them.
 NAMED_FOR_TYPES = {"tinygrad_llm.tensor", "tinygrad_llm.variable"}
 
-THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py"}
-LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py"}
+THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py", "jinja2"}
+LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py", "jinja2"}
 MADE_OF_HYPOTHESIS = "testing/strategies.py"  # the one file that loads it; the room offers its names lazily
 
 
@@ -263,7 +263,7 @@ def test_lazily_imported_names_are_available() -> None:
             "import tinygrad_llm; assert set(tinygrad_llm.__all__) <= set(dir(tinygrad_llm)); "
             "print(tinygrad_llm.load.__module__, tinygrad_llm.models.GPT.__name__, hasattr(tinygrad_llm, 'nothing'))"
         )
-        == "tinygrad_llm.runs.run_folder GPT False"
+        == "tinygrad_llm.runs.open_model GPT False"
     )
     names = "Tensor, no_grad, manual_seed, gradcheck, nn, optim, composed_ops, detect_anomaly"
     assert run(f"from tinygrad_llm import {names}; import tinygrad_llm.study; print(callable(gradcheck))") == "True"

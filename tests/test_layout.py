@@ -22,6 +22,7 @@ ABOUT_MORE_THAN_ONE_FILE = {
     "cli/test_help.py": "the help of all commands",
     "cli/test_hostile_arguments.py": "any argument of any command",
     "cli/test_import_export.py": "import and export",
+    "cli/test_other_models.py": "commands on Hugging Face folders",
     "cli/test_train_llama.py": "training another architecture",
     "demos/test_every_demo.py": "all demos",
     "demos/test_figures.py": "the book's figures in all demos",

@@ -10,6 +10,7 @@ from tiny_base import call, make_base, save_base
 
 from tinygrad_llm.cli import chat
 from tinygrad_llm.cli.chat import Conversation
+from tinygrad_llm.data import prompt_style
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.models import GPT, GPTConfig
@@ -81,11 +82,15 @@ def test_invalid_commands_are_answered_and_the_chat_continues(
 @pytest.mark.parametrize("style", [None, "phi3"])
 def test_history_stays_within_the_context_and_forgets_the_oldest_turns(base: Path, style: str | None) -> None:
     model, tokenizer = load(base)
-    talk = chat.Conversation(model, tokenizer, style, Sampling(temperature=1.0), 0)
+    form = None if style is None else prompt_style(style)
+    talk = chat.Conversation(model, tokenizer, form, (256,), Sampling(temperature=1.0), 0)
+    forgotten = 0
     for number in range(8):
         "".join(talk.answer(f"line {number}", 20))
-        assert sum(map(len, talk.turns)) <= model.config.context_length + 1
-    assert 1 < len(talk.turns) < 8 and "line 7" in tokenizer.decode(talk.turns[-1])
+        forgotten += talk.forgotten
+        *before, last = talk.turns
+        assert len(talk._prompt(before, last.question)) + len(last.answer) <= model.config.context_length
+    assert 1 < len(talk.turns) < 8 and forgotten == 8 - len(talk.turns) and talk.turns[-1].question == "line 7"
     with pytest.raises(ConfigError, match="shorter than the context"):
         next(talk.answer("x" * 200, 5))
 
@@ -140,7 +145,7 @@ def test_a_backslash_continues_a_message_and_a_truncated_answer_is_reported(
 
 def test_an_answer_is_cut_where_it_reaches_its_limit(base: Path) -> None:
     model, tokenizer = load(base)
-    talk = chat.Conversation(model, tokenizer, None, Sampling(temperature=1.0), 0)
+    talk = chat.Conversation(model, tokenizer, None, (), Sampling(temperature=1.0), 0)
     assert "".join(talk.answer("Hello", 3)) and talk.was_cut
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_llm.errors import DataError
-from tinygrad_llm.runs import load
+from tinygrad_llm.runs.run_folder import read_config
 
 
 def test_each_kind_of_path_has_its_own_answer(tmp_path: Path) -> None:
@@ -24,5 +24,5 @@ def test_each_kind_of_path_has_its_own_answer(tmp_path: Path) -> None:
         (tmp_path / "gpt2", f"`tinygrad-llm import --from {tmp_path / 'gpt2'} --out runs/gpt2`"),
     ):
         with pytest.raises(DataError, match="is no run folder") as refused:
-            load(path)
+            read_config(path)
         assert answer in str(refused.value)

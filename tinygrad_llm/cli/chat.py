@@ -6,27 +6,31 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.cli.instruct import STYLES, style_of
+from tinygrad_llm.cli.prompt_forms import STYLES, SYSTEM_HELP, ends_of, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
-from tinygrad_llm.data import prompt_style
+from tinygrad_llm.data import PromptForm
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import Sampling, stream
 from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.generate.streaming import whole_characters
+from tinygrad_llm.interop.chat_form import ChatForm
 from tinygrad_llm.random import Generator
+from tinygrad_llm.runs.open_model import conventions_of
 from tinygrad_llm.settings import SettingError
 from tinygrad_llm.terminal import for_terminal, is_terminal
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 
 DEFAULTS = Sampling(temperature=0.7)
+USUAL_LENGTH, LONG_ANSWER = 100, 512  # maximum tokens of an answer
 HELP = """/reset            forget the conversation
 /temperature X    0: always the most likely token; higher: more random
 /seed N           restart the random numbers: the same seed gives the same answers
@@ -37,19 +41,35 @@ A backslash at the end of a line continues it on the next line.
 Ctrl-C stops an answer."""
 
 
-class Conversation:
-    """The conversation so far as token ids, one list per turn, and the model's next answer.
+@dataclass
+class Turn:
+    """A question, and the ids of its answer so far."""
 
-    A turn is a question in the run's prompt style, its answer, and the token that ends it. With a model that was not
-    trained to follow instructions, a turn is a line of text and the model's continuation.
+    question: str
+    answer: list[int] = field(default_factory=list)
+
+
+class Conversation:
+    """The turns so far, and the model's next answer.
+
+    With a `form`, a turn is a question and its answer, in that form: the model's chat template, or the prompt style
+    that it was trained with. With None it is a line of text and the model's continuation. `ends` are the ids that end
+    an answer, the usual one first.
     """
 
     def __init__(
-        self, model: Decodable, tokenizer: Tokenizer, style: str | None, sampling: Sampling, seed: int
+        self,
+        model: Decodable,
+        tokenizer: Tokenizer,
+        form: PromptForm | None,
+        ends: tuple[int, ...],
+        sampling: Sampling,
+        seed: int,
     ) -> None:
-        self.model, self.tokenizer, self.style, self.sampling = model, tokenizer, style, sampling
-        self.turns: list[list[int]] = []
+        self.model, self.tokenizer, self.form, self.ends, self.sampling = model, tokenizer, form, ends, sampling
+        self.turns: list[Turn] = []
         self.was_cut = False  # whether the last answer ended at its maximum length
+        self.forgotten = 0  # turns that the last answer could not see, for they no longer fit
         self.transcript: list[str] = []
         self.set_seed(seed)
 
@@ -71,25 +91,25 @@ class Conversation:
         Raises: ConfigError for a text that leaves no room for an answer
         """
         context = self.model.config.context_length
-        question = self._question(text)
-        if len(question) >= context:
-            raise ConfigError(
-                f"a message must be shorter than the context, {context} tokens; got {len(question)}: shorten it"
-            )
-        room = context - min(max_new_tokens, context - len(question))
-        while sum(map(len, self.turns)) + len(question) > room:
+        alone = len(self._prompt([], text))
+        if alone >= context:
+            raise ConfigError(f"a message must be shorter than the context, {context} tokens; got {alone}: shorten it")
+        room = context - min(max_new_tokens, context - alone)
+        told = len(self.turns)
+        while len(prompt := self._prompt(self.turns, text)) > room and self.turns:
             del self.turns[0]
-        prompt = np.array([token for turn in (*self.turns, question) for token in turn])
-        turn, end = list(question), self.tokenizer.end_of_text
+        self.forgotten = told - len(self.turns)
+        turn = Turn(text)
         self.turns.append(turn)
         allowed = min(max_new_tokens, context - len(prompt))
         self.was_cut = False
+        ids = np.array(prompt)
 
         def remembered() -> Iterator[int]:
-            for token in stream(self.model, prompt, allowed, self.sampling, eos_id=end, generator=self.generator):
-                turn.append(token)
+            for token in stream(self.model, ids, allowed, self.sampling, eos_id=self.ends, generator=self.generator):
+                turn.answer.append(token)
                 yield token
-            self.was_cut = len(turn) - len(question) == allowed
+            self.was_cut = len(turn.answer) == allowed
 
         said: list[str] = []
         try:
@@ -98,13 +118,23 @@ class Conversation:
                 yield piece
         finally:
             self.transcript += [f"> {text}", "".join(said), ""]
-            if self.style is not None and end is not None:
-                turn.append(end)
 
-    def _question(self, text: str) -> list[int]:
-        if self.style is not None:
-            return self.tokenizer.encode_ordinary(prompt_style(self.style).question({"instruction": text, "input": ""}))
-        newline = ids_if_known(self.tokenizer, "\n") if self.turns else []
+    def _prompt(self, turns: list[Turn], text: str) -> list[int]:
+        """The ids of the turns and of a new question."""
+        if isinstance(self.form, ChatForm):  # written anew each time: a template may write earlier answers otherwise
+            told = [(turn.question, self.tokenizer.decode(turn.answer)) for turn in turns]
+            return self.form.encode(self.form.conversation(told, text))
+        ids: list[int] = []
+        for turn in turns:
+            ids += self._question(turn.question, first=not ids) + turn.answer
+            if self.form is not None:
+                ids += self.ends[:1]
+        return ids + self._question(text, first=not ids)
+
+    def _question(self, text: str, first: bool) -> list[int]:
+        if self.form is not None:
+            return self.form.question_ids(self.tokenizer, {"instruction": text, "input": ""})
+        newline = [] if first else ids_if_known(self.tokenizer, "\n")
         return self.tokenizer.encode_ordinary(f"\n{text}" if newline else text)
 
     def save(self, path: str) -> None:
@@ -118,19 +148,38 @@ class Conversation:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, "a language model")
-    parser.add_argument("--style", choices=STYLES, help="the prompt style, if not that of the run")
-    parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="maximum tokens of an answer")
+    parser.add_argument("--style", choices=STYLES, help="the form of questions (default: that of the model)")
+    parser.add_argument("--system", metavar="TEXT", help=SYSTEM_HELP)
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        help=f"maximum tokens of an answer (default: {USUAL_LENGTH}; with a chat template {LONG_ANSWER}, but at most a "
+        "quarter of the context)",
+    )
     add_sampling_flags(parser, DEFAULTS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    expect_count("chat", "--max-new-tokens", arguments.max_new_tokens, at_least=1)
+    longest = arguments.max_new_tokens
+    if longest is not None:
+        expect_count("chat", "--max-new-tokens", longest, at_least=1)
     sampling = sampling_of(arguments, DEFAULTS)
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
     model, tokenizer = open_chosen_run(arguments, "chat")
+    conventions = conventions_of(arguments.model, tokenizer)
     style = arguments.style or style_of(arguments.model)
-    talk = Conversation(model, tokenizer, style, sampling, seed)
-    manner = "it continues your text" if style is None else f"it answers questions, in the {style} style"
+    if style is None and arguments.system is not None:
+        raise ConfigError("--system needs a model with a chat template; this one continues any text")
+    form = None if style is None else form_of(style, tokenizer, conventions, arguments.system)
+    talk = Conversation(model, tokenizer, form, ends_of(conventions, form), sampling, seed)
+    manner = "it continues your text"
+    if isinstance(form, ChatForm):
+        form.encode(form.conversation((), "Hello"))  # a template that cannot be rendered is refused before the greeting
+        manner = "it answers in the form of its chat template"
+        longest = longest or max(1, min(LONG_ANSWER, model.config.context_length // 4))
+    elif form is not None:
+        manner = f"it answers questions, in the {style} style"
     print(f"{arguments.model}: {model.num_parameters():,} parameters; {manner}.")
     print(f"/help lists the commands, /quit ends. Seed: {seed}.")
     prepare_line_editing()
@@ -144,8 +193,11 @@ def run(arguments: argparse.Namespace) -> int:
                     return 0
                 print(for_terminal(obey(talk, line)))
             elif line:
-                for piece in talk.answer(line, arguments.max_new_tokens):
+                for piece in talk.answer(line, longest or USUAL_LENGTH):
                     print(for_terminal(piece), end="", flush=True)
+                if talk.forgotten:
+                    oldest = "question no longer fits" if talk.forgotten == 1 else f"{talk.forgotten} no longer fit"
+                    print(f"\n(the oldest {oldest} the context of {model.config.context_length:,} tokens)", end="")
                 print("\n(cut after --max-new-tokens)" if talk.was_cut else "", flush=True)
         except KeyboardInterrupt:
             print("\n(stopped; /quit ends)", flush=True)

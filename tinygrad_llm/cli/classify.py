@@ -23,7 +23,7 @@ from tinygrad_llm.finetune import Classifier, classify, evaluate_classifier
 from tinygrad_llm.finetune.accuracy import CountingLoss
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
-from tinygrad_llm.runs.fine_tuning import REPORT, FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import REPORT, Base, FineTuning, Job
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
@@ -57,12 +57,13 @@ class Options(Settings):
 
 
 def prepare_job(
-    base: Any, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: Base, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """A classifier on the body of `base`, with training, validation and test set."""
     if not options.data:
         raise ConfigError("--data must name a CSV or TSV file with a text and a label in each row")
-    context = base.config.context_length
+    body: Any = base.model
+    context = body.config.context_length
     if not 0 <= options.max_length <= context:
         raise ConfigError(f"--max-length must be 0 to {context}, the model's context; got {options.max_length}")
     texts = read_labelled_texts(
@@ -98,8 +99,8 @@ def prepare_job(
         name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
         for name, dataset in zip(names, datasets, strict=True)
     }
-    causal = options.causal and bool(base.blocks[0].attention.causal)
-    model = Classifier(base, labels, options.pooling, options.trainable, causal)
+    causal = options.causal and bool(body.blocks[0].attention.causal)
+    model = Classifier(body, labels, options.pooling, options.trainable, causal)
     return Job(
         model,
         DataLoader(

@@ -8,15 +8,15 @@ from pathlib import Path
 from textwrap import shorten
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.cli.instruct import STYLES, style_of
+from tinygrad_llm.cli.prompt_forms import STYLES, end_id, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
-from tinygrad_llm.data import PROMPT_STYLES
 from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune.multiple_choice import ScoredQuestion, evaluate_choices
 from tinygrad_llm.formats import atomic_write, json_bytes
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.open_model import conventions_of, recorded_config
 from tinygrad_llm.study.formatting import format_count
 
 PLAIN = "plain"
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--style",
         choices=(PLAIN, *STYLES),
-        help="form of a question: plain (`Question: ... Answer:`), or an instruction template (default: the template "
-        "that the model was fine-tuned with, else plain)",
+        help="form of a question: plain (`Question: ... Answer:`), an instruction template, or chat, the model's own "
+        "chat template (default: the template that the model was fine-tuned with, else plain)",
     )
     parser.add_argument("--verbose", action="store_true", help="print a line for each question")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write a JSON line for each question to FILE")
@@ -65,7 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     expect_file_can_be_made("--log", arguments.log)
     model, tokenizer = open_chosen_run(arguments, "evaluate")
-    style = arguments.style or style_of(arguments.model) or PLAIN
+    conventions = conventions_of(arguments.model, tokenizer)
+    style = arguments.style or _trained_style(arguments.model)
+    form = None if style == PLAIN else form_of(style, tokenizer, conventions)
+    end = None if form is None else end_id(tokenizer, conventions, form)
     order = Generator(arguments.seed).randperm(len(questions))
     shots = [questions[place] for place in order[: arguments.shots]]
     rest = [questions[place] for place in sorted(order[arguments.shots :])]
@@ -82,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.verbose and not arguments.json:
             status.say(line_of(question))
 
-    report = evaluate_choices(model, tokenizer, rest, shots, show, PROMPT_STYLES.get(style), keep)
+    report = evaluate_choices(model, tokenizer, rest, shots, show, form, keep, end)
     if arguments.log is not None:
         with atomic_write(arguments.log) as file:
             file.writelines(json_bytes(question.to_dict(), indent=None) for question in scored)
@@ -100,6 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
     if report.skipped:
         print(f"skipped, longer than the context: {format_count(report.skipped, 'question')}")
     return 0
+
+
+def _trained_style(folder: Path) -> str:
+    """The template that a run was fine-tuned with, else plain: also for a model of other people that can chat."""
+    return (style_of(folder) or PLAIN) if recorded_config(folder).get("task") else PLAIN
 
 
 def line_of(scored: ScoredQuestion) -> str:

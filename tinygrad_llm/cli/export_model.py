@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_llm.architectures import ARCHITECTURES, architecture_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
+from tinygrad_llm.interop.conventions import read_conventions, write_huggingface_conventions
 from tinygrad_llm.runs import StatusLine, load
 
 
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--model must be {known}, which Hugging Face's folders can hold; this run is {held.words}")
     with status.working(f"writing {arguments.out}"):
         missing = save_huggingface(arguments.out, model, tokenizer)
+        if conventions := read_conventions(arguments.model):
+            write_huggingface_conventions(arguments.out, conventions)
     print(f"{held.words} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:
         print(missing)

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_llm.generate.starting import start_ids
     from tinygrad_llm.generate.streaming import expect_stops, whole_characters
     from tinygrad_llm.random import Generator
+    from tinygrad_llm.runs.open_model import conventions_of
     from tinygrad_llm.text import StreamDecoder
 
     if arguments.text is not None and arguments.prompt is not None:
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             np.array(prompt),
             arguments.max_new_tokens,
             sampling,
-            eos_id=tokenizer.end_of_text,
+            eos_id=conventions_of(arguments.model, tokenizer).end_ids,
             generator=Generator(seed),
         )
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_llm.architectures import architecture_of, load_huggingface
 from tinygrad_llm.formats import write_safetensors
+from tinygrad_llm.interop.conventions import huggingface_conventions
 from tinygrad_llm.runs import RunFolder, StatusLine
 
 
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_safetensors(arguments.out / "model.safetensors", model.state_dict())
         architecture = architecture_of(model)
         plan = {"model_type": architecture.name, "model": architecture.settings_of(model)}
-        folder.begin({**plan, "imported_from": str(arguments.source)}, tokenizer)
+        conventions = huggingface_conventions(arguments.source, tokenizer)
+        folder.begin({**plan, "imported_from": str(arguments.source)}, tokenizer, conventions)
     what = f"{architecture.words} of {model.num_parameters():,} parameters"
     print(f"{what} with {tokenizer.vocab_size:,} tokens, in {arguments.out}")
     return 0

@@ -13,13 +13,24 @@ from typing import Any
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.cli.run_argument import open_chosen_run
+from tinygrad_llm.cli.prompt_forms import (
+    CHAT,
+    STYLES,
+    SYSTEM_HELP,
+    end_id,
+    ends_of,
+    form_of,
+    style_of,
+    style_that_suits,
+)
+from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import (
     PROMPT_STYLES,
     TASKS,
     DataLoader,
     InstructionDataset,
+    PromptForm,
     collate_instructions,
     fitting_records,
     instruction_tasks,
@@ -39,17 +50,18 @@ from tinygrad_llm.finetune import (
 from tinygrad_llm.finetune.lora import LORA_SCALINGS, SCALING_OF_OLD_FILES, LoRAScaling
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
-from tinygrad_llm.runs import RunFolder, StatusLine
-from tinygrad_llm.runs.fine_tuning import FineTuning, Job
+from tinygrad_llm.runs import StatusLine
+from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
+from tinygrad_llm.runs.open_model import conventions_of, recorded_config
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.terminal import for_terminal
-from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
+from tinygrad_llm.text import BPETokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
-STYLES = tuple(PROMPT_STYLES)
 # Kinds that a model learns in minutes, and whose answers depend on the instruction.
 LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,count_words,count_numbers,plural,past_tense"
 # The model without a base: small enough to read some hundred thousand records in that time.
@@ -76,7 +88,11 @@ class Options(Settings):
     )
     records: int = setting(8000, "number of records to generate for training", least=1)
     kinds: str = setting(LEARNED_IN_MINUTES, KINDS_HELP, metavar="NAMES")
-    style: str = setting("phi3", "prompt template; a --model trained with one keeps it", choices=STYLES)
+    style: str = setting(
+        "phi3",
+        "prompt template; chat: the model's own chat template. A --model that has or was trained with one keeps it",
+        choices=STYLES,
+    )
     mask_instructions: bool = setting(True, "loss on the answers only, not on the instructions")
     test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
     max_new_tokens: int = setting(64, "maximum length of an answer in that evaluation, in tokens", least=1)
@@ -97,14 +113,16 @@ class Options(Settings):
 
 
 def prepare_job(
-    base: LanguageModel | None,
+    base: Base | None,
     tokenizer: Tokenizer | None,
     options: Options,
     settings: TrainingSettings,
     status: StatusLine,
 ) -> Job:
     """The base or a new model, with LoRA if asked for, and its training, validation and test records."""
-    width = FROM_NOTHING["embedding_dim"] if base is None else base.config.embedding_dim
+    if base is None and options.style == CHAT:
+        raise ConfigError(f"--style {CHAT} needs a --model with a chat template; a new model has none")
+    width = FROM_NOTHING["embedding_dim"] if base is None else base.model.config.embedding_dim
     if options.lora_rank > width:
         raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
     if not options.data:
@@ -114,25 +132,30 @@ def prepare_job(
     if tokenizer is None:
         texts = [PROMPT_STYLES[options.style].answered(record) for record in parts["train"]]
         tokenizer = BPETokenizer.train(texts, VOCAB_SIZE)
+    model: LanguageModel
     if base is None:
-        base = GPT(GPTConfig.from_dict({**FROM_NOTHING, "vocab_size": tokenizer.vocab_size}), "gpt2")
-        status.say(f"no --model: a new GPT of {base.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")
-    end, context = end_id(tokenizer), base.config.context_length
-    parts = {
-        name: _fitting(name, records, tokenizer, options.style, context, status) for name, records in parts.items()
-    }
+        model, conventions = (
+            GPT(GPTConfig.from_dict({**FROM_NOTHING, "vocab_size": tokenizer.vocab_size}), "gpt2"),
+            Conventions.of_tokenizer(tokenizer),
+        )
+        status.say(f"no --model: a new GPT of {model.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")
+    else:
+        model, conventions = base.model, base.conventions
+    form = form_of(options.style, tokenizer, conventions)
+    end, context = end_id(tokenizer, conventions, form), model.config.context_length
+    parts = {name: _fitting(name, records, tokenizer, form, context, status) for name, records in parts.items()}
     collate = partial(
         collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
     )
-    datasets = {name: InstructionDataset(parts[name], tokenizer, options.style) for name in ("train", "validation")}
+    datasets = {name: InstructionDataset(parts[name], tokenizer, form) for name in ("train", "validation")}
     if options.lora_rank:
-        layers = [name for name, layer in base.named_modules() if isinstance(layer, Linear)]
+        layers = [name for name, layer in model.named_modules() if isinstance(layer, Linear)]
         # Without the head: it may be tied to the embedding, and merging would untie it.
         targets = [name for name in layers if name != "head"]
-        apply_lora(base, options.lora_rank, options.lora_alpha, targets, options.lora_scaling)
+        apply_lora(model, options.lora_rank, options.lora_alpha, targets, options.lora_scaling)
     asked = parts["test"][: options.test_records]
     constant = constant_answers(parts["train"], asked).to_dict()
-    model, words = base, tokenizer
+    words, ends = tokenizer, ends_of(conventions, form)
     return Job(
         model,
         DataLoader(
@@ -144,7 +167,7 @@ def prepare_job(
         ),
         list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
         lambda: evaluate_instructions(
-            model, words, asked, options.style, options.max_new_tokens, end, progress=_progress(status)
+            model, words, asked, form, options.max_new_tokens, (end, *ends), progress=_progress(status)
         ).to_dict(),
         partial(describe, constant),
         next_command="instruct generate --model {model} " + _as_arguments(asked[0]),
@@ -155,10 +178,10 @@ def prepare_job(
 
 
 def _fitting(
-    name: str, records: Sequence[Record], tokenizer: Tokenizer, style: str, context: int, status: StatusLine
+    name: str, records: Sequence[Record], tokenizer: Tokenizer, form: PromptForm, context: int, status: StatusLine
 ) -> Sequence[Record]:
     """The records whose prompt fits the context. Raises: DataError if none is left"""
-    fitting = fitting_records(records, tokenizer, style, context)
+    fitting = fitting_records(records, tokenizer, form, context)
     skipped = len(records) - len(fitting)
     status.say(
         f"{len(fitting):,} records for {name}"
@@ -204,37 +227,13 @@ def kinds_of(names: str) -> list[str]:
     return kinds
 
 
-def end_id(tokenizer: Tokenizer) -> int:
-    """The id that ends an answer. Raises ConfigError for a tokenizer that has none."""
-    if tokenizer.end_of_text is None:
-        raise ConfigError(
-            f"--model must have a tokenizer with {END_OF_TEXT}, which ends an answer; this one has none: train the "
-            "base with `--tokenizer bpe`"
-        )
-    return tokenizer.end_of_text
-
-
-def style_of(folder: Path) -> str | None:
-    """The prompt style that a run was trained with, None for a run that was not trained on instructions."""
-    config = RunFolder.open(folder).config
-    options = config.get("options")
-    style = options.get("style") if config.get("task") in ("instruct", "prefer") and isinstance(options, dict) else None
-    return style if isinstance(style, str) and style in PROMPT_STYLES else None
-
-
 def kinds_learned(folder: Path) -> str:
     """The kinds of generated records that a run was trained on, empty for all where it was trained on none."""
-    config = RunFolder.open(folder).config
+    config = recorded_config(folder)
     options = config.get("options")
     if config.get("task") != "instruct" or not isinstance(options, dict) or options.get("data"):
         return ""
     return str(options.get("kinds", ""))
-
-
-def style_that_suits(base: Path) -> dict[str, str]:
-    """The prompt style of a base that was trained with one, as an option."""
-    style = style_of(base)
-    return {} if style is None else {"style": style}
 
 
 def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -291,14 +290,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated records")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers to this JSON file")
     for action in (generate, evaluate):
-        action.add_argument(
-            "--model",
-            required=True,
-            type=Path,
-            metavar="DIR",
-            help="run folder of a model fine-tuned on instructions (required)",
-        )
-        action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the run)")
+        add_model_argument(action, "a language model")
+        action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the model)")
+        action.add_argument("--system", metavar="TEXT", help=SYSTEM_HELP)
         action.add_argument(
             "--max-new-tokens", type=int, default=64, metavar="N", help="maximum length of an answer, in tokens"
         )
@@ -308,30 +302,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
     model, tokenizer = open_chosen_run(arguments, "instruct")
+    conventions = conventions_of(arguments.model, tokenizer)
     style = arguments.style or style_of(arguments.model) or Options().style
-    return (generate if arguments.action == "generate" else evaluate)(arguments, model, tokenizer, style)
+    form = form_of(style, tokenizer, conventions, arguments.system)
+    answering = generate if arguments.action == "generate" else evaluate
+    return answering(arguments, model, tokenizer, form, ends_of(conventions, form))
 
 
-def generate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
+def generate(
+    arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, form: PromptForm, ends: tuple[int, ...]
+) -> int:
     sampling = sampling_of(arguments, Sampling())
     seed = seed_of(arguments, sampling)
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
-        (answer,) = respond(
-            model,
-            tokenizer,
-            [record],
-            style,
-            arguments.max_new_tokens,
-            tokenizer.end_of_text,
-            sampling,
-            Generator(seed),
-        )
+        (answer,) = respond(model, tokenizer, [record], form, arguments.max_new_tokens, ends, sampling, Generator(seed))
         print(for_terminal(answer), flush=True)
     return 0
 
 
-def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, style: str) -> int:
+def evaluate(
+    arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, form: PromptForm, ends: tuple[int, ...]
+) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
     expect_file_can_be_made("--report", arguments.report)
@@ -345,16 +337,16 @@ def evaluate(arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tok
         records = instruction_tasks(arguments.records, source, kinds_of(kinds), True, True)
     status = StatusLine()
     context = model.config.context_length
-    fitting = fitting_records(records, tokenizer, style, context)
+    fitting = fitting_records(records, tokenizer, form, context)
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
     report: InstructionReport = evaluate_instructions(
         model,
         tokenizer,
         fitting[: arguments.records],
-        style,
+        form,
         arguments.max_new_tokens,
-        tokenizer.end_of_text,
+        ends,
         progress=_progress(status),
     )
     width = max(len("kind"), *map(len, report.by_kind()))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
-from tinygrad_llm.cli.instruct import STYLES, end_id, style_that_suits
+from tinygrad_llm.cli.prompt_forms import STYLES, end_id, form_of, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
     PreferenceDataset,
@@ -19,10 +19,9 @@ from tinygrad_llm.data import (
 )
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
-from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
-from tinygrad_llm.runs.fine_tuning import FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -35,27 +34,32 @@ class Options(Settings):
         "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",
         metavar="FILE",
     )
-    style: str = setting("phi3", "prompt template; a --model trained with one keeps it", choices=STYLES)
+    style: str = setting(
+        "phi3",
+        "prompt template; chat: the model's own chat template. A --model that has or was trained with one keeps it",
+        choices=STYLES,
+    )
     beta: float = setting(0.1, "DPO's beta: a larger one keeps the model nearer to the reference", above=0)
     average: bool = setting(True, "log-probabilities averaged over tokens, so that length does not count")
 
 
 def prepare_job(
-    base: LanguageModel, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
+    base: Base, tokenizer: Tokenizer, options: Options, settings: TrainingSettings, status: StatusLine
 ) -> Job:
     """The base, a frozen copy as the reference model, and training, validation and test pairs."""
     if not options.data:
         raise ConfigError(
             "--data must name a JSON or JSON Lines file of records with instruction, input, chosen and rejected"
         )
-    end, context = end_id(tokenizer), base.config.context_length
-    dpo = DPO(frozen_copy(base), options.beta, options.average)
+    model, form = base.model, form_of(options.style, tokenizer, base.conventions)
+    end, context = end_id(tokenizer, base.conventions, form), model.config.context_length
+    dpo = DPO(frozen_copy(model), options.beta, options.average)
     collate = partial(collate_preferences, pad_id=end, allowed_max_length=context)
     datasets = {}
     for name, records in zip(
         ("train", "test", "validation"), split_records(read_preferences(options.data)), strict=True
     ):
-        fitting = fitting_records(records, tokenizer, options.style, context)
+        fitting = fitting_records(records, tokenizer, form, context)
         skipped = len(records) - len(fitting)
         status.say(
             f"{len(fitting):,} pairs for {name}"
@@ -66,13 +70,13 @@ def prepare_job(
                 f"at least one pair must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
                 f"context of {context} tokens: give more pairs, --style phi3, or a model with a longer context"
             )
-        datasets[name] = PreferenceDataset(fitting, tokenizer, options.style)
+        datasets[name] = PreferenceDataset(fitting, tokenizer, form)
     held_out = {
         name: list(DataLoader(datasets[name], settings.batch_size, generator=Generator(0), collate_fn=collate))
         for name in ("validation", "test")
     }
     return Job(
-        base,
+        model,
         DataLoader(
             datasets["train"],
             settings.batch_size,
@@ -82,7 +86,7 @@ def prepare_job(
         ),
         held_out["validation"],
         lambda: {
-            name: evaluate_preferences(base, dpo, status.track(batches, f"evaluating {name}")).to_dict()
+            name: evaluate_preferences(model, dpo, status.track(batches, f"evaluating {name}")).to_dict()
             for name, batches in held_out.items()
         },
         describe,

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 def add_model_argument(parser: argparse.ArgumentParser, words: str) -> None:
     """`--model DIR`; `words` say of which model."""
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help=f"run folder of {words} (default: the newest such run in runs/)"
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help=f"run folder, or Hugging Face folder, of {words} (default: the newest run)",
     )
 
 

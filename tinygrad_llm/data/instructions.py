@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,31 @@ def split_records(
     return list(records[:first]), list(records[first:second]), list(records[second:])
 
 
+class TokenizedRecord(NamedTuple):
+    """A record's whole text as token ids, and how many of them are its prompt."""
+
+    ids: list[int]
+    prompt_length: int
+
+
+class PromptForm(Protocol):
+    """How records become token ids: a style of this package (`PromptStyle`), or a model's own chat template."""
+
+    def question_ids(
+        self,
+        tokenizer: Encoder,
+        record: Record,
+        shots: Sequence[tuple[Record, str]] = (),
+        end_id: int | None = None,
+    ) -> list[int]:
+        """The ids that a trained model continues with the answer; the answered `shots` come before, each with `end_id`
+        after it.
+        """
+
+    def answered_ids(self, tokenizer: Encoder, record: Record, answer: str) -> TokenizedRecord:
+        """The ids of the record with an answer, without the id that ends it."""
+
+
 @dataclass(frozen=True)
 class PromptStyle:
     """A template that writes a record as one text: the parts before its instruction, its input and its answer."""
@@ -92,6 +117,29 @@ class PromptStyle:
         """The answer in a text that a model wrote after the record's prompt or question."""
         return text.removeprefix(self.prompt(record)).strip().removeprefix(self.before_response.strip()).strip()
 
+    def question_ids(
+        self,
+        tokenizer: Encoder,
+        record: Record,
+        shots: Sequence[tuple[Record, str]] = (),
+        end_id: int | None = None,
+    ) -> list[int]:
+        """The ids of the answered `shots`, each with `end_id` after it, and of the question."""
+        ids = []
+        for shot, answer in shots:
+            ids += tokenizer.encode_ordinary(self.answered(shot, answer)) + ([] if end_id is None else [end_id])
+        return ids + tokenizer.encode_ordinary(self.question(record))
+
+    def answered_ids(self, tokenizer: Encoder, record: Record, answer: str) -> TokenizedRecord:
+        """The ids of the whole text.
+
+        A token with characters of both the prompt and the template after it ("\\n\\n" where the input ends in a
+        newline) does not count as prompt.
+        """
+        ids = tokenizer.encode_ordinary(self.answered(record, answer))
+        rest = tokenizer.encode_ordinary(self.after_prompt(record, answer))
+        return TokenizedRecord(ids, max(len(ids) - len(rest), 0))
+
 
 PROMPT_STYLES = {
     # Taori et al. 2023, https://github.com/tatsu-lab/stanford_alpaca
@@ -113,33 +161,28 @@ def prompt_style(name: str) -> PromptStyle:
     return PROMPT_STYLES[name]
 
 
-def fitting_records(records: Sequence[Record], tokenizer: Encoder, style: str, context_length: int) -> list[Record]:
+def prompt_form(style: str | PromptForm) -> PromptForm:
+    """The style of this name, or the form itself. Raises ConfigError for an unknown name."""
+    return prompt_style(style) if isinstance(style, str) else style
+
+
+def fitting_records(
+    records: Sequence[Record], tokenizer: Encoder, style: str | PromptForm, context_length: int
+) -> list[Record]:
     """The records whose question leaves room for at least one token of an answer. Units: context_length in tokens."""
-    template = prompt_style(style)
-    return [record for record in records if len(tokenizer.encode_ordinary(template.question(record))) < context_length]
-
-
-class TokenizedRecord(NamedTuple):
-    """A record's whole text as token ids, and how many of them are its prompt."""
-
-    ids: list[int]
-    prompt_length: int
+    form = prompt_form(style)
+    return [record for record in records if len(form.question_ids(tokenizer, record)) < context_length]
 
 
 class InstructionDataset:
     """Records as token ids, of different lengths; `collate_instructions` makes batches of them.
 
-    Special tokens in a record are encoded as ordinary text, since records come from outside. A token with characters of
-    both the prompt and the template after it ("\\n\\n" where the input ends in a newline) does not count as prompt.
+    Special tokens in a record are encoded as ordinary text, since records come from outside.
     """
 
-    def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
-        template = prompt_style(style)
-        self.items = []
-        for record in records:
-            ids = tokenizer.encode_ordinary(template.answered(record))
-            rest = tokenizer.encode_ordinary(template.after_prompt(record))
-            self.items.append(TokenizedRecord(ids, max(len(ids) - len(rest), 0)))
+    def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str | PromptForm = "alpaca") -> None:
+        form = prompt_form(style)
+        self.items = [form.answered_ids(tokenizer, record, record["output"]) for record in records]
 
     def __len__(self) -> int:
         return len(self.items)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinygrad_llm.data.files import read_json, read_jsonl
-from tinygrad_llm.data.instructions import PromptStyle
+from tinygrad_llm.data.instructions import PromptForm
 from tinygrad_llm.data.padding import Encoder
 from tinygrad_llm.errors import DataError
 
@@ -82,21 +82,18 @@ def question_ids(
     tokenizer: Encoder,
     shots: Sequence[Question],
     question: Question,
-    style: PromptStyle | None = None,
+    form: PromptForm | None = None,
     end_id: int | None = None,
 ) -> tuple[list[int], list[list[int]]]:
     """The ids of the prompt, and for each choice the ids that follow it.
 
-    With a `style`, each question is an instruction and each answer ends with `end_id`, as in instruction fine-tuning:
+    With a `form`, each question is an instruction and each answer ends with `end_id`, as in instruction fine-tuning:
     a choice then does not count as the answer because the answer begins like it.
     """
-    if style is None:
+    if form is None:
         start = tokenizer.encode_ordinary(few_shot_prompt(shots, question))
         return start, [tokenizer.encode_ordinary(f" {choice}") for choice in question.choices]
+    answered = [({"instruction": shot.text}, shot.choices[shot.answer]) for shot in shots]
+    start = form.question_ids(tokenizer, {"instruction": question.text}, answered, end_id)
     end = [] if end_id is None else [end_id]
-    start = []
-    for shot in shots:
-        answered = style.answered({"instruction": shot.text}, shot.choices[shot.answer])
-        start += tokenizer.encode_ordinary(answered) + end
-    start += tokenizer.encode_ordinary(style.question({"instruction": question.text}))
     return start, [tokenizer.encode_ordinary(choice) + end for choice in question.choices]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.data.instructions import Record, prompt_style, read_instructions
+from tinygrad_llm.data.instructions import PromptForm, PromptStyle, Record, prompt_form, read_instructions
 from tinygrad_llm.data.padding import END_OF_TEXT_ID, Encoder, pad_right
 
 
@@ -28,19 +28,16 @@ class TokenizedPreference(NamedTuple):
 class PreferenceDataset:
     """Records as pairs of token ids, of different lengths; `collate_preferences` makes batches of them."""
 
-    def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str = "alpaca") -> None:
-        template = prompt_style(style)
+    def __init__(self, records: Sequence[Record], tokenizer: Encoder, style: str | PromptForm = "alpaca") -> None:
+        form = prompt_form(style)
         self.items = []
         for record in records:
-            chosen = tokenizer.encode_ordinary(template.answered(record, record["chosen"]))
-            rest = tokenizer.encode_ordinary(template.after_prompt(record, record["chosen"]).lstrip("\n"))
-            self.items.append(
-                TokenizedPreference(
-                    chosen,
-                    tokenizer.encode_ordinary(template.answered(record, record["rejected"])),
-                    max(len(chosen) - len(rest), 0),
-                )
-            )
+            chosen, rejected = (form.answered_ids(tokenizer, record, record[name]) for name in ("chosen", "rejected"))
+            length = chosen.prompt_length
+            if isinstance(form, PromptStyle):
+                rest = tokenizer.encode_ordinary(form.after_prompt(record, record["chosen"]).lstrip("\n"))
+                length = max(len(chosen.ids) - len(rest), 0)
+            self.items.append(TokenizedPreference(chosen.ids, rejected.ids, length))
 
     def __len__(self) -> int:
         return len(self.items)

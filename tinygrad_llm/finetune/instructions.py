@@ -12,11 +12,12 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from tinygrad_llm.data.instructions import Record, prompt_style
+from tinygrad_llm.data.instructions import PromptForm, Record, prompt_form
 from tinygrad_llm.data.padding import END_OF_TEXT_ID
 from tinygrad_llm.errors import DataError, ShapeError
 from tinygrad_llm.finetune.metrics import exact_match, token_f1
 from tinygrad_llm.generate import Sampling, generate
+from tinygrad_llm.generate.ending import EndOfText
 from tinygrad_llm.generate.sampling import SamplingKeywords
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import Generator
@@ -27,24 +28,25 @@ def respond(
     model: Any,
     tokenizer: Tokenizer,
     records: Sequence[Record],
-    style: str = "alpaca",
+    style: str | PromptForm = "alpaca",
     max_new_tokens: int = 256,
-    end_id: int | None = END_OF_TEXT_ID,
+    end_id: EndOfText = END_OF_TEXT_ID,
     sampling: Sampling | None = None,
     generator: Generator | None = None,
     **keywords: Unpack[SamplingKeywords],
 ) -> list[str]:
-    """The model's answer to each record, written as a prompt of the template `style`.
+    """The model's answer to each record, written as a prompt in the form `style`.
 
-    An answer ends before `end_id`, the id that pads the answers in training, or after `max_new_tokens`, at most one
-    context: after that the model no longer sees the question. Decoding is greedy without `sampling` (see `generate`).
+    An answer ends before `end_id`, the id that pads the answers in training (or one of several), or after
+    `max_new_tokens`, at most one context: after that the model no longer sees the question. Decoding is greedy without
+    `sampling` (see `generate`).
 
     Units:  max_new_tokens in tokens
     Raises: ShapeError for a prompt that leaves no room for an answer in the model's context; ConfigError for an unknown
             style; else as `generate`
     """
-    written = prompt_style(style)
-    questions = [np.array(tokenizer.encode_ordinary(written.question(record))) for record in records]
+    form = prompt_form(style)
+    questions = [np.array(form.question_ids(tokenizer, record)) for record in records]
     longest = max(map(len, questions), default=0)
     if longest >= model.config.context_length:
         raise ShapeError(
@@ -142,9 +144,9 @@ def evaluate_instructions(
     model: Module,
     tokenizer: Tokenizer,
     records: Sequence[Record],
-    style: str = "alpaca",
+    style: str | PromptForm = "alpaca",
     max_new_tokens: int = 256,
-    end_id: int | None = END_OF_TEXT_ID,
+    end_id: EndOfText = END_OF_TEXT_ID,
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> InstructionReport:

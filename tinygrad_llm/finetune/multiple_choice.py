@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.data.instructions import PromptStyle
+from tinygrad_llm.data.instructions import PromptForm
 from tinygrad_llm.data.multiple_choice import Question, question_ids
 from tinygrad_llm.data.padding import pad_right
 from tinygrad_llm.errors import AnomalyError, DataError
@@ -107,21 +107,23 @@ def evaluate_choices(
     questions: Sequence[Question],
     shots: Sequence[Question] = (),
     progress: Callable[[int, int], None] | None = None,
-    style: PromptStyle | None = None,
+    style: PromptForm | None = None,
     log: Callable[[ScoredQuestion], None] | None = None,
+    end_id: int | None = None,
 ) -> ChoiceReport:
     """Score the choices of each question, with the answered `shots` before it.
 
     Where the context is too short, the first shots are left out. `progress(done, total)` and `log(scored)` are
-    called after each question; for `style` see `question_ids`.
+    called after each question; for `style` and `end_id`, by default the tokenizer's, see `question_ids`.
 
     Raises: DataError if there is no question, or none fits the context
     """
+    end = tokenizer.end_of_text if end_id is None else end_id
     right_by_sum = right_by_byte = skipped = shortened = 0
     chances = []
     for done, question in enumerate(questions, start=1):
         for left_out in range(len(shots) + 1):
-            start, ends = question_ids(tokenizer, shots[left_out:], question, style, tokenizer.end_of_text)
+            start, ends = question_ids(tokenizer, shots[left_out:], question, style, end)
             found = choice_log_likelihoods(model, start, ends)
             if found is not None:
                 break

@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar
 
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_json_object, write_json
+from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.runs.hints import program
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
-from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.runs.open_model import conventions_of, open_model, weight_files
 from tinygrad_llm.runs.plan import RunPlan, absolute
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.settings import Settings
@@ -54,11 +55,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The pretrained model that a fine-tuning starts from, and what its files say of its texts."""
+
+    model: Any
+    conventions: Conventions
+
+
+@dataclass(frozen=True)
 class FineTuning(Generic[Options]):
     """The task of a command that fine-tunes: the defaults of its `options` and training `settings`, and `prepare_job`,
     which returns the `Job` for (base, tokenizer, options, settings, status).
 
-    The base is a pretrained model of an architecture that the command takes. With `from_base` false there is no base.
+    The `Base` is a pretrained model of an architecture that the command takes. With `from_base` false there is no base.
     Without a base, a new model is trained with the settings `from_nothing`, if the command has them. `suits(DIR)`
     returns options that suit the base in DIR better than the defaults. The tokenizer is the base's, or that of the
     resumed run.
@@ -78,7 +87,8 @@ class FineTuning(Generic[Options]):
         if self.from_base and base is None:
             if self.from_nothing is None:
                 raise ConfigError(
-                    f"--model must name the run folder of a pretrained model; `{program()} train` makes one"
+                    "--model must name a pretrained model: a run folder, or a Hugging Face folder; "
+                    f"`{program()} train` makes a run"
                 )
             settings = self.from_nothing
         suiting = {} if base is None else self.suits(Path(base))
@@ -96,11 +106,12 @@ class FineTuning(Generic[Options]):
         """Model, data and report. Raises: ConfigError, DataError"""
         base = None
         if plan.base is not None:
-            base, tokenizer = open_model(plan.base, self.name)
-            sha256 = _expect_unchanged("base", Path(plan.base) / "model.safetensors", plan.base_sha256)
+            model, tokenizer = open_model(plan.base, self.name)
+            base = Base(model, conventions_of(plan.base, tokenizer))
+            sha256 = _expect_unchanged("base", weight_files(plan.base), plan.base_sha256)
             plan = dataclasses.replace(plan, base_sha256=sha256)
         if data := getattr(plan.options, "data", ""):
-            plan = dataclasses.replace(plan, data_sha256=_expect_unchanged("data", Path(data), plan.data_sha256))
+            plan = dataclasses.replace(plan, data_sha256=_expect_unchanged("data", [Path(data)], plan.data_sha256))
         job = self.prepare_job(base, tokenizer, plan.options, plan.training, status)
         return Training(
             with_model(plan, job.model),
@@ -111,6 +122,7 @@ class FineTuning(Generic[Options]):
             job.tokenizer or tokenizer,
             job.loss,
             finished_weights=job.finished_weights,
+            conventions=None if base is None else base.conventions,
         )
 
 
@@ -169,13 +181,16 @@ def _given_settings(settings: Settings, given: Mapping[str, Any]) -> dict[str, A
     return {name: given[name] for name in names if name in given}
 
 
-def _expect_unchanged(name: str, path: Path, recorded: str | None) -> str:
-    """The sha256 of a file that a run depends on. Raises: ConfigError if the run recorded another one"""
-    with open_regular(path, error=DataError) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _expect_unchanged(name: str, paths: Sequence[Path], recorded: str | None) -> str:
+    """The sha256 of the files that a run depends on. Raises: ConfigError if the run recorded another one"""
+    digests = []
+    for path in paths:
+        with open_regular(path, error=DataError) as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     if recorded not in (None, digest):
         raise ConfigError(
-            f"--resume needs the {name} that the run began with; {path} has changed: restore it, or start a new run in "
-            "another --out"
+            f"--resume needs the {name} that the run began with; {paths[0]} has changed: restore it, or start "
+            "a new run in another --out"
         )
     return digest

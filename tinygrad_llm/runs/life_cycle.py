@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from tinygrad_llm.architectures import architecture_of, architecture_of_config
 from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs.hints import command
@@ -95,6 +96,7 @@ class Training:
     loss: Loss = language_model_loss
     callbacks: Sequence[Callback] = ()
     finished_weights: Callable[[Any], Mapping[str, Any]] | None = None  # see RunFolder
+    conventions: Conventions | None = None  # of the model that it starts from
 
 
 class Task(Protocol):
@@ -137,7 +139,7 @@ class LifeCycle:
             training, trainer = self._prepare(plan, None, folder)
             training.report.before(trainer)
         with folder:
-            folder.begin(training.plan.to_config(), training.tokenizer)
+            folder.begin(training.plan.to_config(), training.tokenizer, training.conventions)
             return self._train(training, trainer)
 
     def _resume(self) -> int:

@@ -1,25 +1,77 @@
-"""Open a run folder for a command that accepts only some architectures."""
+"""Open a model for a command: that of a run folder, or one of other people in a Hugging Face folder."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.architectures import architecture_of, taken_by
+from tinygrad_llm.architectures import architecture_of, load_huggingface, taken_by
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.runs import load
+from tinygrad_llm.formats import read_json
+from tinygrad_llm.interop.chat_template import ChatTemplate
+from tinygrad_llm.interop.conventions import (
+    Conventions,
+    huggingface_conventions,
+    huggingface_template,
+    read_conventions,
+)
 from tinygrad_llm.runs.hints import command as command_line
+from tinygrad_llm.runs.not_a_run import is_huggingface
+from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, load_run, read_config
 from tinygrad_llm.text import Tokenizer
 
 
-def open_model(path: str | Path, command: str) -> tuple[Any, Tokenizer]:
-    """The model of a run folder and its tokenizer.
+def load(path: str | os.PathLike[str]) -> tuple[Any, Tokenizer]:
+    """The model of a run folder (its newest) or of a Hugging Face folder, in evaluation mode, and its tokenizer.
 
-    Raises: ConfigError for a model that `command` does not take, and as `runs.load`
+    Raises: DataError if `path` is neither; CheckpointError or FormatError, naming the file, if one is missing or
+            damaged, or does not fit the others
+    """
+    return load_huggingface(path) if is_huggingface_folder(path) else load_run(path)
+
+
+def open_model(path: str | Path, command: str) -> tuple[Any, Tokenizer]:
+    """As `load`, for a command that accepts only some architectures.
+
+    Raises: ConfigError for a model that `command` does not take, and as `load`
     """
     model, tokenizer = load(path)
     expect_taken(model, command, path)
     return model, tokenizer
+
+
+def conventions_of(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Conventions:
+    """Which ids end the texts of the model in `path`, and its chat template, if it has one. Raises: FormatError"""
+    if is_huggingface_folder(path):
+        return huggingface_conventions(path, tokenizer)
+    return read_conventions(path) or Conventions.of_tokenizer(tokenizer)
+
+
+def chat_template_of(path: str | os.PathLike[str]) -> ChatTemplate | None:
+    """The chat template of the model in `path`, if it has one. Raises: FormatError"""
+    if is_huggingface_folder(path):
+        return huggingface_template(path)
+    recorded = read_conventions(path)
+    return None if recorded is None else recorded.template
+
+
+def recorded_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The config of the run in `path`; an empty one for a model that no run made. Raises: as `read_config`"""
+    return {} if is_huggingface_folder(path) else read_config(Path(path))
+
+
+def is_huggingface_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a folder with the config.json of a Hugging Face model. Raises: FormatError for a damaged one"""
+    config = Path(path) / CONFIG
+    return os.path.isfile(config) and is_huggingface(read_json(config))
+
+
+def weight_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files with the weights of a model: one, or the parts of a large Hugging Face model."""
+    whole = Path(path) / WEIGHTS
+    parts = sorted(Path(path).glob("*.safetensors")) if is_huggingface_folder(path) else []
+    return [whole] if whole.exists() or not parts else parts
 
 
 def expect_taken(model: Any, command: str, path: str | Path) -> None:

@@ -3,6 +3,7 @@
     runs/gpt/
       config.json                the plan: model, training settings, data, tokenizer (runs/plan.py)
       tinygrad_tokenizer.json    the tokenizer
+      conventions.json           ids that end a text, and the chat template, if the model came with them
       model.safetensors          the weights of the newest checkpoint
       ids/                       the text as ids, unless they are kept elsewhere for several runs (data/id_file.py)
       metrics.jsonl              one flat record per optimizer step; losses in nats per token
@@ -48,6 +49,7 @@ from tinygrad_llm.formats import (
 )
 from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.interop.conventions import Conventions, write_conventions
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.nn.loading import adopt_state_dict
@@ -125,11 +127,18 @@ class RunFolder(Callback):
     ) -> None:
         self._lock.release()
 
-    def begin(self, config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
-        """Write config and tokenizer, before the first step. Raises: ConfigError if another run has begun there"""
+    def begin(
+        self, config: Mapping[str, Any], tokenizer: Tokenizer | None, conventions: Conventions | None = None
+    ) -> None:
+        """Write config, tokenizer and conventions, before the first step.
+
+        Raises: ConfigError if another run has begun there
+        """
         self._expect_no_run(self.path)
         if tokenizer is not None:
             tokenizer.save(self.path)
+        if conventions is not None:
+            write_conventions(self.path, conventions)
         self.update_config(config)
 
     def update_config(self, config: Mapping[str, Any]) -> None:
@@ -278,7 +287,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
+def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     """The newest model of a run folder, in evaluation mode, and its tokenizer.
 
     Raises: DataError if `path` is no run folder; CheckpointError or FormatError, naming the file, if one is

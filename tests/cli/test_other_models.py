@@ -1,0 +1,140 @@
+"""Models of other people, straight from their Hugging Face folder: every command that takes a language model."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_base import call, make_base
+from tiny_chat import CHATML, save_chat_model
+
+from tinygrad_llm.formats import read_json, read_safetensors
+from tinygrad_llm.interop.conventions import read_conventions
+from tinygrad_llm.runs import load
+
+STEPS = ["--steps", "3", "--eval-interval", "3", "--warmup-steps", "1"]
+RECORDS = [{"instruction": f"Say {n}.", "input": "", "output": str(n)} for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_chat_model(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.mark.parametrize("end", [256, 258, 259, 65])
+def test_a_text_ends_at_every_id_that_a_file_names(
+    end: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for named, length in ((True, 0), (False, 5)):
+        settings = {"eos_token_id": [259, 65]} if named or end in (256, 258) else {}
+        model = save_chat_model(tmp_path / str(named), always=end, **settings)
+        code, printed, _ = call(capsys, "generate", "--model", model, "a", "--max-new-tokens", 5, "--json")
+        report = json.loads(printed)
+        expected = 0 if end in (256, 258) else length
+        assert (code, report["new_tokens"]) == (0, expected) and report["ended_by"] == (
+            "length" if expected else "stop"
+        )
+        code, printed, _ = call(capsys, "instruct", "generate", "--model", model, "a", "--max-new-tokens", 5)
+        assert (
+            code == 0
+            and len(printed.strip()) in (0, 5 * len("A" if end == 65 else "<|stop|>"))
+            and (bool(printed.strip()) == bool(expected))
+        )
+        monkeypatch.setattr("sys.stdin", io.StringIO("a\n"))
+        code, printed, _ = call(capsys, "chat", "--model", model, "--max-new-tokens", 5)
+        assert ("(cut after" in printed) == bool(expected)
+
+
+def test_chat_speaks_the_template_and_says_what_it_forgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_chat_model(tmp_path / "model", always=258)
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n" + "two two two two\n" * 3))
+    code, printed, errors = call(capsys, "chat", "--model", model, "--system", "Be brief.", "--max-new-tokens", 20)
+    assert (code, errors) == (0, []) and "in the form of its chat template" in printed
+    assert printed.count("(the oldest question no longer fits the context of 128 tokens)") == 2
+
+
+def test_a_system_prompt_needs_a_template(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_base(tmp_path / "base")
+    plain = save_chat_model(tmp_path / "plain", template=None)
+    for command, model, options, said in (
+        (["chat"], base, (), "continues any text"),
+        (["chat"], folder, ("--style", "phi3"), "--style chat"),
+        (["instruct", "generate", "a"], base, (), "in the style phi3"),
+        (["chat"], plain, ("--style", "chat"), "must have a chat template"),
+    ):
+        code, _, errors = call(capsys, *command, "--model", model, "--system", "S", *options)
+        assert code == 2 and len(errors) == 1 and said in errors[0]
+    gemma = CHATML.replace("{% for", "{{ raise_exception('no system') }}{% for", 1)
+    code, _, errors = call(capsys, "chat", "--model", save_chat_model(tmp_path / "refusing", gemma))
+    assert code == 2 and len(errors) == 1 and ("no system" in errors[0] or ".[hub]" in errors[0])
+
+
+def test_lora_tuning_in_the_chat_form_and_its_run(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tmp_path / "records.json", tmp_path / "run"
+    data.write_text(json.dumps(RECORDS))
+    argv = ["instruct", "train", "--model", folder, "--data", data, "--lora-rank", 2, "--out", out, *STEPS]
+    code, _, errors = call(capsys, *argv, "--max-new-tokens", 3, "--stop-at", 1)
+    assert (code, errors) == (0, [])
+    assert call(capsys, "instruct", "train", "--resume", "--out", out)[::2] == (0, [])
+    assert read_json(out / "config.json")["options"]["style"] == "chat"
+    conventions = read_conventions(out)
+    assert conventions is not None and conventions.template is not None and conventions.template.source == CHATML
+    before, after = (read_safetensors(path / "model.safetensors") for path in (folder, out))
+    assert len(before) == len(after)
+    tuned, _ = load(out)
+    assert not np.array_equal(tuned(np.arange(9)).data, load(folder)[0](np.arange(9)).data)
+    code, _, errors = call(
+        capsys, "instruct", "generate", "--model", out, "--system", "S", "Say 3.", "--max-new-tokens", 3
+    )
+    assert (code, errors) == (0, [])
+    code, _, _ = call(capsys, "export", "--model", out, "--out", tmp_path / "exported")
+    assert code == 0 and (tmp_path / "exported" / "chat_template.jinja").read_text() == CHATML
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+    assert "chat template" in call(capsys, "chat", "--model", tmp_path / "exported", "--max-new-tokens", 2)[1]
+
+
+def test_the_other_tunings_begin_from_a_folder(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, texts = tmp_path / "pairs.json", tmp_path / "texts.csv"
+    pairs.write_text(json.dumps([{**record, "chosen": record["output"], "rejected": "no"} for record in RECORDS]))
+    with texts.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["text", "label"], *([f"{n} is {n % 2}", "odd" if n % 2 else "even"] for n in range(40))]
+        )
+    for command, data in (("prefer", pairs), ("classify", texts)):
+        out = tmp_path / command
+        code, _, errors = call(capsys, command, "train", "--model", folder, "--data", data, "--out", out, *STEPS)
+        assert (code, errors) == (0, [])
+    assert read_json(tmp_path / "prefer" / "config.json")["options"]["style"] == "chat"
+    assert call(capsys, "classify", "predict", "--model", tmp_path / "classify", "3 is 1")[0] == 0
+
+
+def test_evaluation_and_inspection(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps([{"question": f"{n}?", "choices": ["a", "b"], "answer": 0} for n in range(4)]))
+    argv: list[Any] = ["evaluate", "--model", folder, "--task", task, "--shots", 1, "--json"]
+    for style, shown in (((), "plain"), (("--style", "chat"), "chat")):
+        code, printed, errors = call(capsys, *argv, *style)
+        assert (code, errors) == (0, []) and json.loads(printed)["style"] == shown and json.loads(printed)["count"] == 3
+    code, printed, _ = call(capsys, "inspect", "--model", folder, "--prompt", "Hello", "--out", tmp_path / "lens.html")
+    assert code == 0 and "5 tokens" in printed
+    code, _, errors = call(capsys, "instruct", "evaluate", "--model", folder, "--records", 3, "--max-new-tokens", 2)
+    assert (code, errors) == (0, [])
+
+
+def test_without_a_model_the_newest_run_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_base(Path("runs/base"))
+    for action in (["generate", "a"], ["evaluate", "--records", "2"]):
+        code, _, errors = call(capsys, "instruct", *action, "--max-new-tokens", 2)
+        assert code == 0 and errors[0].endswith("runs/base (the newest run)")
