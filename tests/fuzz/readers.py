@@ -45,8 +45,8 @@ from tinygrad_llm.formats import (
     write_snapshot,
 )
 from tinygrad_llm.interop import load_huggingface
-from tinygrad_llm.interop.tokenizer_json import read_tokenizer_json
-from tinygrad_llm.interop.wordpiece_files import read_vocab_txt, read_wordpiece_json
+from tinygrad_llm.interop.tokenizer_json import tokenizer_from_json
+from tinygrad_llm.interop.wordpiece_files import read_vocab_txt
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.text import (
     BPETokenizer,
@@ -182,7 +182,13 @@ def _tokenizers(root: Path) -> list[Reader]:
     tokenizers = [CharTokenizer.train("abc"), SimpleTokenizerV1({"a": 0, "b": 1}), bpe, wordpiece]
     own = [save_tokenizer(one, root / f"own{number}").read_bytes() for number, one in enumerate(tokenizers)]
     special = [{"id": number, "content": piece, "special": True} for number, piece in enumerate(PIECES[:5])]
-    normalizer = {"type": "BertNormalizer", "lowercase": True, "strip_accents": None, "handle_chinese_chars": True}
+    normalizer = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,
+        "lowercase": True,
+    }
     model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
     vocabulary = {piece: number for number, piece in enumerate(PIECES)}
     wordpiece_json = {
@@ -197,14 +203,14 @@ def _tokenizers(root: Path) -> list[Reader]:
             root,
             "tokenizer_json",
             "tokenizer.json",
-            lambda folder: read_tokenizer_json(folder / "tokenizer.json"),
+            lambda folder: tokenizer_from_json(folder / "tokenizer.json"),
             like=gpt,
         ),
         _reader(
             root,
             "wordpiece_json",
             "tokenizer.json",
-            lambda folder: read_wordpiece_json(folder / "tokenizer.json"),
+            lambda folder: tokenizer_from_json(folder / "tokenizer.json"),
             json.dumps(wordpiece_json).encode(),
         ),
         _reader(root, "vocab_txt", "vocab.txt", lambda folder: read_vocab_txt(folder / "vocab.txt"), like=bert),

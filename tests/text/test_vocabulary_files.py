@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import FormatError, TokenizerError
 from tinygrad_llm.formats import read_json_object
-from tinygrad_llm.interop.tokenizer_json import read_tokenizer_json, write_tokenizer_json
+from tinygrad_llm.interop.tokenizer_json import write_tokenizer_json
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.text.vocabulary_files import (
     from_printable,
@@ -28,14 +28,12 @@ TOKENIZER = BPETokenizer.train("the cat, the hat: naïve 漢字 漢字 'tis the\
 def write_all(folder: Path) -> None:
     write_encoder_and_merges(TOKENIZER, folder / "encoder.json", folder / "vocab.bpe")
     write_tiktoken(TOKENIZER, folder / "ranks.tiktoken")
-    write_tokenizer_json(TOKENIZER, folder, model_max_length=64)
 
 
 READERS = {
     "encoder.json": lambda folder: read_encoder_and_merges(folder / "encoder.json", folder / "vocab.bpe", SPECIAL),
     "vocab.bpe": lambda folder: read_encoder_and_merges(folder / "encoder.json", folder / "vocab.bpe", SPECIAL),
     "ranks.tiktoken": lambda folder: read_tiktoken(folder / "ranks.tiktoken", TOKENIZER.special_tokens),
-    "tokenizer.json": lambda folder: read_tokenizer_json(folder / "tokenizer.json"),
 }
 
 

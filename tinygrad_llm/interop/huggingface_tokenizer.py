@@ -1,6 +1,6 @@
 """Reading and writing the tokenizer of a Hugging Face folder.
 
-tokenizer.json, tokenizer_config.json      byte-level BPE, or WordPiece (read only), or
+tokenizer.json, tokenizer_config.json      any kind, or
 vocab.txt, tokenizer_config.json           WordPiece, or
 vocab.json, merges.txt                     byte-level BPE in GPT-2's older files (read only), or
 tinygrad_tokenizer.json                    tokenizers that Hugging Face's files cannot hold: characters, words
@@ -10,16 +10,15 @@ import os
 from pathlib import Path
 
 from tinygrad_llm.errors import FormatError, TokenizerError
-from tinygrad_llm.formats import read_json_object
-from tinygrad_llm.interop.tokenizer_json import expect_merges, read_tokenizer_json, write_tokenizer_json
-from tinygrad_llm.interop.wordpiece_files import (
-    VOCABULARY,
-    expect_lines,
-    read_vocab_txt,
-    read_wordpiece_json,
-    write_vocab_txt,
+from tinygrad_llm.interop.tokenizer_json import (
+    TOKENIZER_JSON,
+    definition_of,
+    read_folder_tokenizer,
+    write_tokenizer_json,
 )
+from tinygrad_llm.interop.wordpiece_files import VOCABULARY, expect_lines, read_vocab_txt, write_vocab_txt
 from tinygrad_llm.text.bpe import BPETokenizer
+from tinygrad_llm.text.pipeline import PipelineTokenizer
 from tinygrad_llm.text.saved import load_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
 from tinygrad_llm.text.vocabulary_files import read_encoder_and_merges
@@ -29,16 +28,13 @@ from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer in a folder.
 
-    Raises: FormatError for a folder without a tokenizer, or with one that is neither byte-level BPE nor WordPiece
+    Raises: FormatError for a folder without a tokenizer, or with one that is not supported
     """
     folder = Path(folder)
     if os.path.lexists(folder / TOKENIZER_FILE):
         return load_tokenizer(folder)
-    path = folder / "tokenizer.json"
-    if os.path.lexists(path):
-        model = read_json_object(path).get("model")
-        is_wordpiece = isinstance(model, dict) and model.get("type") == "WordPiece"
-        return read_wordpiece_json(path) if is_wordpiece else read_tokenizer_json(path)
+    if os.path.lexists(folder / TOKENIZER_JSON):
+        return read_folder_tokenizer(folder / TOKENIZER_JSON)
     if os.path.lexists(folder / VOCABULARY):
         return read_vocab_txt(folder / VOCABULARY)
     if os.path.lexists(folder / "vocab.json"):
@@ -49,16 +45,16 @@ def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     )
 
 
-def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer | WordPieceTokenizer:
+def expect_huggingface_tokenizer(tokenizer: Tokenizer) -> BPETokenizer | PipelineTokenizer | WordPieceTokenizer:
     """The tokenizer itself. Raises: TokenizerError for one that `write_huggingface_tokenizer` cannot write"""
     if isinstance(tokenizer, WordPieceTokenizer):
         expect_lines(tokenizer)
         return tokenizer
-    if isinstance(tokenizer, BPETokenizer):
-        expect_merges(tokenizer)
+    if isinstance(tokenizer, BPETokenizer | PipelineTokenizer):
+        definition_of(tokenizer)
         return tokenizer
     raise TokenizerError(
-        f"Hugging Face's files hold byte-level BPE or WordPiece; save a {type(tokenizer).__name__} with its own save()"
+        f"Hugging Face's files hold BPE, Unigram or WordPiece; save a {type(tokenizer).__name__} with its own save()"
     )
 
 

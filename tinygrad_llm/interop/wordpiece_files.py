@@ -1,8 +1,9 @@
 """Hugging Face's files of a WordPiece vocabulary.
 
 - `vocab.txt`, BERT's own: one piece per line; the line number, from 0, is its id;
-- `tokenizer_config.json` in the same folder: whether text becomes lower case, and the names of special tokens;
-- `tokenizer.json`: all of this in one JSON object.
+- `tokenizer_config.json` in the same folder: whether text becomes lower case, and the names of special tokens.
+
+tokenizer_json.py reads all of this from one JSON object.
 
 A setting that would change ids and is not supported is refused by name, as FormatError.
 """
@@ -16,9 +17,8 @@ from typing import Any
 from tinygrad_llm.errors import FormatError, TokenizerError
 from tinygrad_llm.formats import open_regular, read_json_object
 from tinygrad_llm.formats.strict_json import shown
-from tinygrad_llm.interop.tokenizer_json import special_tokens_of
 from tinygrad_llm.text.vocabulary_files import write_file
-from tinygrad_llm.text.wordpiece import CONTINUES, LONGEST_WORD, SPECIAL_TOKENS, UNKNOWN_WORD, WordPieceTokenizer
+from tinygrad_llm.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 PathLike = str | os.PathLike[str]
 
@@ -102,41 +102,3 @@ def expect_lines(tokenizer: WordPieceTokenizer) -> None:
     missing = [name for name in SPECIAL_TOKENS if name not in tokenizer.special_tokens]
     if missing:  # transformers would add them, but the model has no embedding rows for them
         raise TokenizerError(f"{VOCABULARY} must have BERT's special tokens; {', '.join(missing)} is missing")
-
-
-# tokenizer.json
-
-
-def read_wordpiece_json(path: PathLike) -> WordPieceTokenizer:
-    """The tokenizer of a `tokenizer.json` of type WordPiece, if it splits text into words as BERT does.
-
-    Raises: FormatError
-    """
-    path = Path(path)
-    content = read_json_object(path)
-    model, normalizer = _part(content, "model", "WordPiece", path), _part(content, "normalizer", "BertNormalizer", path)
-    _part(content, "pre_tokenizer", "BertPreTokenizer", path)
-    for settings, name, value in (
-        (model, "unk_token", UNKNOWN_WORD),
-        (model, "continuing_subword_prefix", CONTINUES),
-        (model, "max_input_chars_per_word", LONGEST_WORD),
-        (normalizer, "clean_text", True),
-    ):
-        if settings.get(name, value) != value:
-            raise FormatError(f"{path}: {name} must be {value!r}, as BERT's; got {shown(settings[name])}")
-    vocabulary = model.get("vocab")
-    if not isinstance(vocabulary, dict):
-        raise FormatError(f"{path}: the model needs an object 'vocab'; got {shown(vocabulary)}")
-    special = special_tokens_of(content.get("added_tokens", []), path)
-    ids = {**vocabulary, **special}
-    if any(type(number) is not int for number in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
-        raise FormatError(f"{path}: the ids of {len(ids)} pieces must be 0..{len(ids) - 1}, each once")
-    flags = {name: normalizer.get(theirs, default) for name, (_, theirs, default) in FLAGS.items()}
-    return _tokenizer_of(sorted(ids, key=ids.__getitem__), flags, special, path)
-
-
-def _part(content: dict[str, Any], name: str, kind: str, path: Path) -> dict[str, Any]:
-    part = content.get(name)
-    if not isinstance(part, dict) or part.get("type") != kind:
-        raise FormatError(f"{path}: {name!r} must be of type {kind}; got {shown(part)}")
-    return part

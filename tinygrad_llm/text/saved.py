@@ -10,6 +10,7 @@ from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.gpt2 import GPT2Tokenizer
+from tinygrad_llm.text.pipeline.tokenizer import PipelineTokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
 from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 from tinygrad_llm.text.words import SimpleTokenizerV1, SimpleTokenizerV2
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Tokenizer]] = {
         BPETokenizer,
         GPT2Tokenizer,
         WordPieceTokenizer,
+        PipelineTokenizer,
     )
 }
 

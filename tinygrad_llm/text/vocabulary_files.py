@@ -35,15 +35,16 @@ PathLike = str | os.PathLike[str]
 
 
 @functools.cache
-def _character_of_byte() -> list[str]:
+def character_of_byte() -> list[str]:
     """Printable Latin-1 characters encode themselves; the 68 other bytes use the characters from U+0100 on."""
     spare = iter(range(256, 512))
     return [chr(byte) if chr(byte).isprintable() and byte != 32 else chr(next(spare)) for byte in range(256)]
 
 
 @functools.cache
-def _byte_of_character() -> dict[str, int]:
-    return {character: byte for byte, character in enumerate(_character_of_byte())}
+def byte_of_character() -> dict[str, int]:
+    """The byte that each of these characters stands for."""
+    return {character: byte for byte, character in enumerate(character_of_byte())}
 
 
 def printable(token: bytes) -> str:
@@ -52,7 +53,7 @@ def printable(token: bytes) -> str:
     >>> printable(" né".encode())
     'ĠnÃ©'
     """
-    return "".join([_character_of_byte()[byte] for byte in token])
+    return "".join([character_of_byte()[byte] for byte in token])
 
 
 def from_printable(token: str) -> bytes:
@@ -61,7 +62,7 @@ def from_printable(token: str) -> bytes:
     Raises: FormatError for a character that encodes no byte
     """
     try:
-        return bytes([_byte_of_character()[character] for character in token])
+        return bytes([byte_of_character()[character] for character in token])
     except KeyError as error:
         raise FormatError(f"a token is written in 256 characters, one per byte; {shown(token)} has {error}") from None
 
