@@ -1,21 +1,16 @@
-"""The lens: the numbers of one forward and backward of a language model on a text, as a page.
+"""The lens: what one forward and backward of a language model on a text gives, beside attention.
 
     gathered = look(model, tokenizer, "Once upon a time")
-    page = as_page(gathered)
 
-`look` collects plain lists and numbers: attention, gradients, predictions of each layer, parameters, costs. `as_page`
-puts them into `lens.html`, a page that needs no network and no packages.
+`look` collects plain lists and numbers: predictions of each layer, the residual stream, parameters, costs.
 """
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,61 +20,21 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.nn import Module
-from tinygrad_llm.ops.attention import repeat_heads
 from tinygrad_llm.ops.cross_entropy import cross_entropy
-from tinygrad_llm.ops.dispatch import intercept
-from tinygrad_llm.study.attention_weights import watch_attention_weights
 from tinygrad_llm.study.counting import ATTENTION, Product, watch_operations
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 
 MAX_TOKENS = 128
-MAX_PAGE_BYTES = 5_000_000
 MAX_PROMPT = 20_000  # characters of the prompt that are read: far more than MAX_TOKENS tokens need
 TOP_TOKENS = 5  # of each prediction
 BINS = 24  # of each histogram
-WEIGHT_STEPS = 9999  # an attention weight is stored as an integer number of 1 / WEIGHT_STEPS
 REPEATS = 3  # timings, of which the shortest counts
 NO_PRODUCTS = "no products: a few passes over the elements"
 
 
-@dataclass
-class _AttentionCall:
-    """One layer's attention: the products q · k before scaling, the scale, and the weights with their gradient.
-
-    Shapes: products and weights (B, H, T, S), or (H, T, S)
-    """
-
-    products: Array
-    scale: float
-    weights: Tensor
-
-
-@contextmanager
-def _recorded_attention() -> Iterator[list[_AttentionCall]]:
-    """Record the weights of every attention, and the products q · k that they come from, layer by layer."""
-    calls: list[_AttentionCall] = []
-    products: list[tuple[Array, float]] = []
-
-    def keep_products(op_name: str, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        if op_name == "scaled_dot_product_attention":
-            query, key, scale = args[0], args[1], kwargs.get("scale")
-            q_times_k = query.data @ repeat_heads(key, query.shape[-3]).data.swapaxes(-1, -2)
-            products.append((q_times_k, 1 / math.sqrt(query.shape[-1]) if scale is None else scale))
-        return call(*args, **kwargs)
-
-    def keep(weights: Tensor) -> Tensor:
-        if weights.requires_grad:
-            weights.retain_grad()
-        calls.append(_AttentionCall(*products.pop(), weights))
-        return weights
-
-    with intercept(keep_products), watch_attention_weights(keep):
-        yield calls
-
-
 def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
-    """The numbers of `model` on the first MAX_TOKENS tokens of `prompt`, in evaluation mode.
+    """The numbers of `model` on the last MAX_TOKENS tokens of `prompt`, in evaluation mode.
 
     Gradients are those of the mean loss of predicting each next token of the prompt. The model is left unchanged,
     except that its parameters' gradients are set to None.
@@ -93,12 +48,12 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
         )
     left_out = []
     if len(prompt) > MAX_PROMPT:
-        left_out.append(f"the prompt after its first {MAX_PROMPT:,} characters")
-    ids = np.array(tokenizer.encode(prompt[:MAX_PROMPT], allowed_special="all"), np.int64)
+        left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
+    ids = np.array(tokenizer.encode(prompt[-MAX_PROMPT:], allowed_special="all"), np.int64)
     longest = min(MAX_TOKENS, model.config.context_length)
     if len(ids) > longest:
-        left_out.append(f"the tokens after the first {longest}, of {len(ids)}")
-        ids = ids[:longest]
+        left_out.append(f"the tokens before the last {longest}, of {len(ids)}")
+        ids = ids[-longest:]
     if len(ids) < 2:
         raise ConfigError(f"a prompt needs at least two tokens, for a loss; got {len(ids)}")
     mode = [(module, module.training) for module in model.modules()]
@@ -114,7 +69,7 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
 def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, left_out: list[str]) -> dict[str, Any]:
     calls: dict[str, tuple[Module, Any]] = {}
     streams: list[Tensor] = []
-    with _hooks(model, calls, streams), enable_grad(), _recorded_attention() as attention:
+    with _hooks(model, calls, streams), enable_grad():
         logits = model(ids)
         losses = cross_entropy(logits[:-1], ids[1:], reduction="none")
         losses.mean().backward()
@@ -123,7 +78,7 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
     predictions.append(_top_tokens(model, None, logits))
     named = {token for layer in predictions for row in layer for token, _ in row}
     return {
-        "prompt": prompt[:MAX_PROMPT],
+        "prompt": prompt[-MAX_PROMPT:],
         "model": {
             "kind": type(model).__name__,
             "parameters": model.num_parameters(),
@@ -138,10 +93,6 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
             for i, one in enumerate(ids)
         ],
         "loss": _short(loss_of_token.mean()),
-        "layers": [
-            {"heads": [_head(call, head) for head in range(call.weights.shape[-3])], "allHeads": call.weights.shape[-3]}
-            for call in attention
-        ],
         "streams": [_norms(number, stream) for number, stream in enumerate(streams)],
         "predictions": predictions,
         "vocabulary": {str(one): _text_and_bytes(tokenizer, one)["text"] for one in sorted(named)},
@@ -228,26 +179,6 @@ def _top_tokens(model: LanguageModel, stream: Tensor | None, logits: Tensor | No
     ]
 
 
-def _head(call: _AttentionCall, head: int) -> dict[str, Any]:
-    """The lower triangle of a head, row by row: weights and gradients as integer multiples of a step."""
-    weights = call.weights.data[head] if call.weights.ndim == 3 else call.weights.data[0, head]
-    gradient = _gradient(call.weights).reshape(-1, *weights.shape)[head]
-    products = call.products.reshape(-1, *weights.shape)[head]
-    step = float(np.abs(gradient).max()) / WEIGHT_STEPS or 1.0
-    lower = np.tril_indices(len(weights))
-    hidden = weights[lower] == 0  # by a window; or the weight is too small for its dtype
-    digits = max(0, 3 - math.ceil(math.log10(max(float(np.abs(products[lower]).max()), 1e-9))) + 1)
-    return {
-        "shares": np.rint(weights[lower] * WEIGHT_STEPS).astype(int).tolist(),
-        "gradients": np.rint(gradient[lower] / step).astype(int).tolist(),
-        "step": _short(step),
-        "products": [
-            None if is_hidden else round(float(x), digits) for x, is_hidden in zip(products[lower], hidden, strict=True)
-        ],
-        "scale": _short(call.scale),
-    }
-
-
 def _histograms(name: str, parameter: Tensor) -> dict[str, Any]:
     return {
         "name": name,
@@ -306,30 +237,3 @@ def _formula(product: Product) -> str:
         else factors
     )
 
-
-# -- the page
-
-
-def as_page(gathered: dict[str, Any]) -> str:
-    """The page of what `look` returned. Heads are left out until it has at most MAX_PAGE_BYTES; the page names them.
-
-    Raises: ConfigError if it does not fit without any head
-    """
-    template = importlib.resources.files("tinygrad_llm.study").joinpath("lens.html").read_text("utf-8")
-    heads = max((len(layer["heads"]) for layer in gathered["layers"]), default=0)
-    for kept in range(heads, -1, -1):
-        left_out = list(gathered["leftOut"])
-        if kept < heads:
-            left_out.append(f"attention: of each layer's {heads} heads, the first {kept}")
-        layers = [{**layer, "heads": layer["heads"][:kept]} for layer in gathered["layers"]]
-        data = _embedded({**gathered, "layers": layers, "leftOut": left_out})
-        page = template.replace("{{DATA}}", data)
-        if len(page.encode()) <= MAX_PAGE_BYTES:
-            return page
-    raise ConfigError(f"the page must stay below {MAX_PAGE_BYTES:,} bytes; this model has too many layers for it")
-
-
-def _embedded(data: Any) -> str:
-    """JSON for the inside of a <script>: ASCII, without characters that have a meaning in HTML."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,0 +1,121 @@
+// Requests to the lab, and their answers: a small JSON head, and packed arrays behind it. A saved page holds its answers.
+
+import { fragment } from "./state.js";
+
+const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
+const KEPT = 60; // answers that are remembered; those about fixed weights do not change
+const CHANGING = new Set(["play", "pause", "step", "goto", "rate", "set_weight", "branch", "twin", "sample_every", "hunt", "guess", "seen", "save", "status", "history"]);
+
+const element = document.getElementById("saved");
+/** What a saved page holds: fragment, leftOut, kind, title, answers; null in the living lab. */
+export const saved = element ? JSON.parse(element.textContent) : null;
+
+/** An array of an answer: numbers in C order and their shape. */
+class Packed {
+  constructor(data, shape, scale) {
+    Object.assign(this, { data, shape, scale });
+  }
+
+  at(i) {
+    return this.data[i] * this.scale;
+  }
+
+  get length() {
+    return this.data.length;
+  }
+
+  /** All numbers, scaled. */
+  get values() {
+    return this.scale === 1 ? this.data : Float64Array.from(this.data, (x) => x * this.scale);
+  }
+}
+
+/** The head of an answer, with its arrays in place. */
+export function unpack(buffer) {
+  const size = new DataView(buffer).getUint32(4, true), start = 8 + size;
+  const head = new TextDecoder().decode(new Uint8Array(buffer, 8, size));
+  return JSON.parse(head, (_, value) => {
+    if (!value?.$array) return value;
+    const [offset, type, shape] = value.$array;
+    const count = shape.reduce((product, n) => product * n, 1);
+    return new Packed(new TYPES[type](buffer, start + offset, count), shape, value.scale ?? 1);
+  });
+}
+
+async function inflate(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+}
+
+async function fetched(name, body) {
+  if (saved) {
+    const answer = saved.answers[`${name} ${body}`];
+    if (answer === undefined) throw new Error("This part is not in the saved page.");
+    return unpack(await inflate(answer));
+  }
+  let response;
+  try {
+    response = await fetch(`api/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  } catch {
+    throw new Error("The lab does not answer: its process has ended, or the address is an old one.");
+  }
+  if (response.ok) return unpack(await response.arrayBuffer());
+  const answer = await response.json().catch(() => ({}));
+  throw new Error(answer.error ?? `The lab answered with status ${response.status}.`);
+}
+
+const answers = new Map();
+let seen = new Map(), lastReport = "";
+
+/** The answer to a request. Keys of `body` whose value is undefined are left out; the rest is sent in the given order. */
+export function ask(name, body = {}) {
+  const sent = JSON.stringify(body), key = `${name} ${sent}`;
+  if (name !== "seen") seen.set(key, [name, sent]);
+  if (CHANGING.has(name) || body.at === "live" || body.at === "twin") return fetched(name, sent);
+  if (!answers.has(key)) {
+    const answer = fetched(name, sent);
+    answers.set(key, answer);
+    answer.catch(() => answers.delete(key));
+    if (answers.size > KEPT) answers.delete(answers.keys().next().value);
+  } else {
+    const answer = answers.get(key);
+    answers.delete(key);
+    answers.set(key, answer); // the most recent last
+  }
+  return answers.get(key);
+}
+
+/** Begin a new list of the requests that the screen stands on. */
+export function forgetSeen() {
+  seen = new Map();
+}
+
+/** The requests that the screen stands on, for saving. */
+export function seenRequests() {
+  return [...seen.values()].filter(([name]) => !CHANGING.has(name) || name === "status" || name === "history");
+}
+
+/** Tell the lab what is on the screen, so that it can be saved at any moment. */
+export function reportSeen() {
+  if (saved) return;
+  const report = { fragment: fragment(), requests: seenRequests() };
+  if (JSON.stringify(report) === lastReport) return;
+  lastReport = JSON.stringify(report);
+  ask("seen", report).catch(() => {});
+}
+
+/** A text that arrives in pieces: calls `each` with every message until the answer ends. */
+export async function stream(name, body, each, signal) {
+  const response = await fetch(`api/${name}`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
+  });
+  if (!response.ok) throw new Error((await response.json().catch(() => ({}))).error ?? `The lab answered with status ${response.status}.`);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) if (part.startsWith("data: ")) each(JSON.parse(part.slice(6)));
+  }
+}

@@ -1,0 +1,147 @@
+// The lab as the page knows it: where training stands, its history, and the commands that change it.
+
+import { ask, saved } from "./api.js";
+import { set, text } from "./state.js";
+
+const PER_LAYER = ["updates", "weights"];
+const listeners = new Set();
+const histories = new Map(); // branch -> Map from step to record
+let vocabularyAnswer = null;
+
+/** The newest status; see `status` of the server. */
+export const status = {};
+
+/** Call `listener(what)` when the status ("status") or the records ("records") change. */
+export function onLab(listener) {
+  listeners.add(listener);
+}
+
+function tell(what) {
+  for (const listener of listeners) listener(what);
+}
+
+export function complain(error) {
+  const notice = document.getElementById("notice");
+  notice.textContent = error ? error.message ?? String(error) : "";
+  notice.hidden = !error;
+}
+
+/** Run `task(isCurrent)`; its errors are shown, unless a later run has begun. */
+export function newest(task) {
+  let turn = 0;
+  return async (...args) => {
+    const mine = ++turn, isCurrent = () => mine === turn;
+    try {
+      await task(isCurrent, ...args);
+    } catch (error) {
+      if (isCurrent()) complain(error);
+    }
+  };
+}
+
+function take(changes) {
+  Object.assign(status, changes);
+  if (status.canTrain && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
+  tell("status");
+}
+
+export function branch() {
+  return status.branches?.find(({ name }) => name === status.branch);
+}
+
+/** The weights that a view shows: those of the fragment in a saved page or of an opened model, else where training stands. */
+export function where() {
+  return status.canTrain ? status.playing ? "live" : status.at : text("at") || status.at;
+}
+
+/** Send a command that changes training. */
+export async function command(name, body = {}) {
+  complain(null);
+  try {
+    const answer = await ask(name, body);
+    take(answer);
+    return answer;
+  } catch (error) {
+    complain(error);
+    return null;
+  }
+}
+
+export const togglePlay = () => command(status.playing ? "pause" : "play");
+export const goTo = (step) => command("goto", { at: `${status.branch}@${Math.max(0, step)}` });
+export const stepBy = (count) => count > 0 ? command("step", { count }) : status.step > 0 ? goTo(status.step + count) : null;
+
+/** {texts, bytes} of all tokens. */
+export function vocabulary() {
+  vocabularyAnswer ??= ask("vocabulary").then((answer) => ({ texts: answer.texts, bytes: answer.bytes.split("|") }));
+  return vocabularyAnswer;
+}
+
+// -- the history of a branch
+
+/** Records of a branch in the order of steps: {step, trainLoss, ..., valLoss, sample}. */
+export function records(name) {
+  const known = histories.get(name);
+  return known ? [...known.values()].sort((a, b) => a.step - b.step) : [];
+}
+
+function record(name, step) {
+  if (!histories.has(name)) histories.set(name, new Map());
+  const known = histories.get(name);
+  if (!known.has(step)) known.set(step, { step });
+  return known.get(step);
+}
+
+/** Load what happened before the events began. */
+export async function loadHistory(name) {
+  const answer = await ask("history", { branch: name });
+  const layers = answer.updates.shape[1] ?? 0;
+  for (let i = 0; i < answer.steps.length; i++) {
+    const one = record(answer.branch, answer.steps.data[i]);
+    for (const key of ["trainLoss", "learningRate", "gradNorm", "seconds"]) one[key] = answer[key].data[i];
+    for (const key of PER_LAYER) one[key] = answer[key].data.slice(i * layers, (i + 1) * layers);
+  }
+  for (let i = 0; i < answer.valSteps.length; i++) record(answer.branch, answer.valSteps.data[i]).valLoss = answer.valLoss.data[i];
+  for (const { step, text: sample } of answer.samples) record(answer.branch, step).sample = sample;
+  tell("records");
+}
+
+function listen() {
+  const events = new EventSource("api/events");
+  events.addEventListener("open", () => {
+    complain(null);
+    if (status.canTrain) for (const name of new Set([status.branch, ...status.twin ? ["twin"] : []])) loadHistory(name).catch(complain);
+  });
+  events.addEventListener("status", (event) => take(JSON.parse(event.data)));
+  events.addEventListener("records", (event) => {
+    const { branch: name, records: newest } = JSON.parse(event.data);
+    for (const one of newest) Object.assign(record(name, one.step), one);
+    tell("records");
+  });
+  events.addEventListener("bye", (event) => {
+    events.close();
+    complain(`The lab has ended. ${JSON.parse(event.data).why ?? ""}`);
+  });
+  events.addEventListener("error", () => {
+    if (events.readyState === EventSource.CLOSED) complain("The lab does not answer: its process has ended, or the address is an old one.");
+  });
+}
+
+/** Forget the curve of the twin, which begins anew. */
+export function forgetTwin() {
+  histories.delete("twin");
+}
+
+/** Ask for the status, go where the fragment says, and listen to what happens. */
+export async function start() {
+  const wanted = text("at"), edits = text("edits");
+  Object.assign(status, await ask("status"));
+  if (saved) {
+    status.canTrain = false;
+    if (saved.answers[`history ${JSON.stringify({ branch: status.branch })}`]) await loadHistory(status.branch);
+    return;
+  }
+  listen();
+  if (status.canTrain && wanted && wanted !== status.at) await command("goto", edits ? { at: wanted, edits } : { at: wanted });
+  else take({});
+}
