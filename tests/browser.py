@@ -1,9 +1,9 @@
 """A headless Chromium that is driven through its debugging port, with the standard library alone.
 
-    with browser(folder) as page:
-        page.open("file:///tmp/page.html")
-        page.press("Tab")
-        assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+with browser(folder) as page:
+    page.open("file:///tmp/page.html")
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ class Page:
         find = f"document.querySelector({json.dumps(selector)})"
         self.wait_for(f"{find} && {find}.checkVisibility()")
         box = self.evaluate(
-            f"(() => {{ const one = {find}; one.scrollIntoView({{block: 'center'}}); const b = one.getBoundingClientRect();"
-            "return [b.left, b.top, b.width, b.height]; })()"
+            f"(one => {{ one.scrollIntoView({{block: 'center'}}); const {{left, top, width, height}} = "
+            f"one.getBoundingClientRect(); return [left, top, width, height]; }})({find})"
         )
         return box[0] + at[0] * box[2], box[1] + at[1] * box[3]
 

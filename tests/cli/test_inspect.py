@@ -10,8 +10,8 @@ from tiny_base import call, make_base
 HOSTILE = "</script><b>\"'&\u2028\0\x1b<!--"
 
 
-def embedded(page: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))
+def saved(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="saved">(.*?)</script>', page, re.S).group(1))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +19,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, said, errors = call(capsys, "inspect", "--model", folder, "--prompt", hostile, "--out", out)
     assert (code, errors) == (0, [])
     assert "open it in a browser" in said
-    assert embedded(out.read_text("utf-8"))["prompt"] == hostile
+    page = saved(out.read_text("utf-8"))
+    assert page["kind"] == "inspect" and str(folder) in page["title"]
+    assert (
+        "look " + json.dumps({"prompt": hostile, "at": "live"}, ensure_ascii=False, separators=(",", ":"))
+        in page["answers"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,4 +60,4 @@ def test_an_invalid_byte_in_the_prompt_is_refused_in_one_line(
 def test_a_long_prompt_is_shortened_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_base(tmp_path / "run"), tmp_path / "page.html"
     code, printed, _ = call(capsys, "inspect", "--model", folder, "--prompt", "abc " * 200, "--out", out)
-    assert code == 0 and "left out: the tokens after the first" in printed
+    assert code == 0 and "left out: the tokens before the last" in printed

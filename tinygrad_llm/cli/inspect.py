@@ -9,9 +9,9 @@ from pathlib import Path
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.formats.atomic import atomic_write
+from tinygrad_llm.lab.inspection import inspected_page
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.study.formatting import format_bytes
-from tinygrad_llm.study.lens import as_page, look
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--out", arguments.out)
     model, tokenizer = open_chosen_run(arguments, "inspect")
     with StatusLine(sys.stderr).working("computing attention, gradients and costs"):
-        gathered = look(model, tokenizer, arguments.prompt)
-    page = as_page(gathered).encode("utf-8")
+        page, look, left_out = inspected_page(model, tokenizer, arguments.prompt, str(arguments.model))
     with atomic_write(arguments.out) as file:
         file.write(page)
-    print(f"{len(gathered['tokens'])} tokens, mean loss {gathered['loss']} nats")
-    for part in gathered["leftOut"]:
+    print(f"{len(look['tokens'])} tokens, mean loss {look['loss']:.5g} nats")
+    for part in left_out:
         print(f"left out: {part}")
     print(f"{format_bytes(len(page))} in {arguments.out}: open it in a browser")
     return 0

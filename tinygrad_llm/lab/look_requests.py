@@ -9,6 +9,7 @@ from tinygrad_llm.lab import heads
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.session import LIVE, Session
 from tinygrad_llm.lab.views import View, tokens_of
+from tinygrad_llm.study.lens import look as gather
 
 Head = dict[str, Any]
 MOST_OFF = 2_000  # heads that one look may switch off
@@ -21,6 +22,13 @@ def look(session: Session, body: Body) -> Head:
 def one_head(session: Session, body: Body) -> Head:
     layer, head = body.integer("layer"), body.integer("head")
     return heads.look_at_head(view_of(session, body), body.text("prompt"), layer, head, heads_off(body))
+
+
+def lens(session: Session, body: Body) -> Head:
+    view = view_of(session, body)
+    with view.looking():
+        gathered = gather(view.model, view.tokenizer, body.text("prompt"))
+    return {**view.describe(), **gathered}
 
 
 def ablate(session: Session, body: Body) -> Head:

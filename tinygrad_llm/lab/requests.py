@@ -47,6 +47,7 @@ REQUESTS: dict[str, Request] = {
     "tokenize": Request(("text", "at"), look_requests.tokenize),
     "look": Request(("prompt", "at", "off"), look_requests.look),
     "head": Request(("prompt", "at", "layer", "head", "off"), look_requests.one_head),
+    "lens": Request(("prompt", "at"), look_requests.lens),
     "ablate": Request(("prompt", "at"), look_requests.ablate),
 }
 

@@ -31,7 +31,7 @@ class Packed {
 }
 
 /** The head of an answer, with its arrays in place. */
-export function unpack(buffer) {
+function unpack(buffer) {
   const size = new DataView(buffer).getUint32(4, true), start = 8 + size;
   const head = new TextDecoder().decode(new Uint8Array(buffer, 8, size));
   return JSON.parse(head, (_, value) => {
@@ -42,9 +42,18 @@ export function unpack(buffer) {
   });
 }
 
-async function inflate(base64) {
-  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+/** The bytes of a saved answer: base64 of deflated bytes; after "2:", all even bytes come before the odd ones. */
+async function inflate(text) {
+  const isSplit = text.startsWith("2:");
+  const deflated = Uint8Array.from(atob(isSplit ? text.slice(2) : text), (letter) => letter.charCodeAt(0));
+  const buffer = await new Response(new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+  if (!isSplit) return buffer;
+  const from = new Uint8Array(buffer), to = from.slice(), half = from.length >> 1;
+  for (let i = 0; i < half; i++) {
+    to[2 * i] = from[i];
+    to[2 * i + 1] = from[half + i];
+  }
+  return to.buffer;
 }
 
 async function fetched(name, body) {
@@ -71,7 +80,7 @@ let seen = new Map(), lastReport = "";
 export function ask(name, body = {}) {
   const sent = JSON.stringify(body), key = `${name} ${sent}`;
   if (name !== "seen") seen.set(key, [name, sent]);
-  if (CHANGING.has(name) || body.at === "live" || body.at === "twin") return fetched(name, sent);
+  if (CHANGING.has(name) || (!saved && (body.at === "live" || body.at === "twin"))) return fetched(name, sent);
   if (!answers.has(key)) {
     const answer = fetched(name, sent);
     answers.set(key, answer);
@@ -91,7 +100,7 @@ export function forgetSeen() {
 }
 
 /** The requests that the screen stands on, for saving. */
-export function seenRequests() {
+function seenRequests() {
   return [...seen.values()].filter(([name]) => !CHANGING.has(name) || name === "status" || name === "history");
 }
 

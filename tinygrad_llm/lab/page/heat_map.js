@@ -6,7 +6,9 @@ import { number } from "./format.js";
 import { Picture, redrawn } from "./picture.js";
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const SMALLEST_MARK = 7; // pixels
 const MAX_CELL = 34; // pixels; a small matrix does not fill the whole width
+const LONGEST = 12, LONGEST_ROW = 16; // letters of a label
 const LABEL = 11; // pixels between two labels, at least
 
 /**
@@ -96,8 +98,8 @@ export class HeatMap extends Picture {
     const width = this.body.clientWidth;
     const rows = this.rows.length, columns = this.columns.length;
     if (!width || !rows || !columns || this.body.hidden) return;
-    const longest = (labels) => Math.min(12, Math.max(...labels.map((label) => label.length)));
-    const margin = longest(this.rows) * 7.2 + 4;
+    const longest = (labels, most = LONGEST) => Math.min(most, Math.max(...labels.map((label) => label.length)));
+    const margin = longest(this.rows, LONGEST_ROW) * 7.2 + 4;
     const room = Math.max(40, Math.min(width, 704) - margin - 6);
     const cell = Math.max(1, Math.min(MAX_CELL, room / columns));
     const high = this.square ? cell : Math.max(8, Math.min(26, 340 / rows));
@@ -109,18 +111,18 @@ export class HeatMap extends Picture {
     const isFlat = longest(this.columns) * 7.4 < Math.max(cell, LABEL);
     this.top.classList.toggle("flat", isFlat);
     this.top.style.height = `${isFlat ? 16 : longest(this.columns) * 6.2 + 14}px`;
-    this.label(this.top, this.columns, cell, "left", this.chosen[1]);
-    this.label(this.left, this.rows, high, "top", this.chosen[0]);
+    this.label(this.top, this.columns, cell, "left", this.chosen[1], LONGEST);
+    this.label(this.left, this.rows, high, "top", this.chosen[0], LONGEST_ROW);
     this.paint(size, cell, high);
     this.drawLegend();
   }
 
-  label(axis, labels, step, side, chosen) {
+  label(axis, labels, step, side, chosen, longest) {
     const every = Math.ceil(LABEL / step);
     axis.replaceChildren(...labels.flatMap((label, i) => {
       if (i % every && i !== chosen) return [];
       if (i !== chosen && Math.abs(i - chosen) < every && every > 1) return [];
-      const mark = make("span", i === chosen ? { class: "chosen" } : {}, label.length > 12 ? `${label.slice(0, 11)}…` : label);
+      const mark = make("span", i === chosen ? { class: "chosen" } : {}, label.length > longest ? `${label.slice(0, longest - 1)}…` : label);
       mark.style[side] = `${(i + .5) * step}px`;
       return [mark];
     }));
@@ -143,8 +145,8 @@ export class HeatMap extends Picture {
     }
     pen.strokeStyle = isDark() ? "#ffc54d" : "#e08a00"; // --mark
     pen.lineWidth = Math.max(1.5, Math.min(3, cell / 6));
-    const inset = pen.lineWidth / 2;
-    pen.strokeRect(this.chosen[1] * cell + inset - .5, this.chosen[0] * high + inset - .5, Math.max(2, cell - pen.lineWidth), Math.max(2, high - pen.lineWidth));
+    const room = (size) => Math.max(SMALLEST_MARK, size - pen.lineWidth); // a mark around a tiny cell is larger than the cell
+    pen.strokeRect((this.chosen[1] + .5) * cell - room(cell) / 2 - .5, (this.chosen[0] + .5) * high - room(high) / 2 - .5, room(cell), room(high));
   }
 
   drawLegend() {
@@ -161,15 +163,17 @@ export class HeatMap extends Picture {
   }
 }
 
+const WIDTH = 200; // of a legend's bar, in steps of colour
+
 /** A bar of a scale's colours with the numbers that they stand for. */
 export function legendBar(scale) {
-  const bar = make("canvas", { width: 176, height: 1, "aria-hidden": "true" });
+  const bar = make("canvas", { width: WIDTH, height: 1, "aria-hidden": "true" });
   const pen = bar.getContext("2d");
-  for (let x = 0; x < 176; x++) {
-    pen.fillStyle = `rgb(${scale.colourAt(scale.start + (1 - scale.start) * (x + .5) / 176).map(Math.round).join(" ")})`;
+  for (let x = 0; x < WIDTH; x++) {
+    pen.fillStyle = `rgb(${scale.colourAt(scale.start + (1 - scale.start) * (x + .5) / WIDTH).map(Math.round).join(" ")})`;
     pen.fillRect(x, 0, 1, 1);
   }
-  const ticks = scale.signed ? [-1, -.5, 0, .5, 1] : [0, .5, 1];
+  const ticks = scale.signed ? [-1, -.6, 0, .6, 1] : [0, .5, 1];
   return make("span", { role: "img", "aria-label": `Colours from ${number(scale.at(scale.start), 3)} to ${number(scale.high, 3)} ${scale.unit}` },
     bar, make("span", { class: "ticks" }, ticks.map((t) => make("span", {}, number(scale.at(t), 2)))), scale.unit ? make("span", {}, scale.unit) : null);
 }

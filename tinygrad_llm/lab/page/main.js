@@ -28,6 +28,8 @@ const INSPECT = {
   prompt: ["Prompt", promptView], heads: ["Heads", headsView], stream: ["Residual stream", streamView], backward: ["Backward", backwardView],
   parameters: ["Parameters", parametersView], costs: ["Costs", costsView],
 };
+// What is missing where the answer to a request was left out of a saved page.
+const MISSING = { look: "heads", lens: "predictions of each layer, parameters and costs", vocabulary: "the texts of all tokens", backward: "the operations of the backward pass", operation: "the arrays of some operations", history: "the loss curves" };
 const at = (id) => document.getElementById(id);
 const views = saved?.kind === "inspect" ? INSPECT : LAB;
 const built = new Map();
@@ -136,7 +138,7 @@ async function main() {
   }
   at("title").textContent = saved?.kind === "inspect" ? "Inside the model" : "The lab";
   at("summary").textContent = status.title;
-  if (saved?.leftOut?.length) complain(`Left out of this page: ${saved.leftOut.join("; ")}.`);
+  if (saved?.leftOut?.length) complain(`Left out of this page, which holds at most 5 MB: ${[...new Set(saved.leftOut.map((key) => MISSING[key.split(" ")[0]] ?? key))].join("; ")}.`);
   let shownAt = null, shownView = null;
   const renew = (keys) => {
     if (viewName() !== shownView) {

@@ -1,7 +1,7 @@
 // From logits to the distribution that is sampled from: temperature, top-k, top-p, min-p, in the order of `generate`.
 
 /** ln Σ exp(x), without overflow. */
-export function logSumExp(logits) {
+function logSumExp(logits) {
   let largest = -Infinity;
   for (const x of logits) if (x > largest) largest = x;
   let sum = 0;

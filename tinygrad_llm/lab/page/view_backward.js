@@ -80,7 +80,7 @@ export function backwardView() {
   function drawAbout() {
     const one = answer.operations[chosen()];
     const from = (x) => x.parameter ?? (x.madeBy === null ? "an input" : make("button", { type: "button", class: "quiet", "data-key": `made:${x.madeBy}`, onclick: () => select(x.madeBy) }, `${x.madeBy} ${answer.operations[x.madeBy].name}`));
-    show(about, make("h3", {}, `${one.index} ${one.name}${one.module ? `, in ${one.module}` : ""}`), make("pre", { class: "working" }, one.formula || "no formula"),
+    show(about, make("h3", {}, `${one.index} ${one.name}${one.module ? `, in ${one.module}` : ""}`), make("pre", { class: "working" }, answer.formulas[one.formula] || "no formula"),
       facts([...one.operands.map((x) => [x.name, [`${shape(x.shape)}, from `, from(x)]]), ["output", shape(one.shape)],
         ["forward", `${number(1e3 * one.seconds, 3)} ms, ${bytes(one.bytesMade)} made, ${bytes(one.bytesKept)} kept for backward`],
         ...one.backward ? [["backward", `${number(1e3 * one.backward.seconds, 3)} ms`], [`${one.backward.incoming}, incoming`, `norm ${number(one.backward.dy.norm)}`],

@@ -7,6 +7,8 @@ import { newest, where } from "./lab.js";
 import { promptText } from "./view_prompt.js";
 import { numeric, set } from "./state.js";
 
+const COLUMNS = ["operations", "share", "weights", "output", "ms", "share", "GFLOP/s"];
+
 export function costsView() {
   const body = make("div", { "data-part": "" }), about = make("div", { class: "panel", "aria-live": "polite" });
   const element = make("section", { class: "view" }, heading("What does each part cost?",
@@ -19,10 +21,10 @@ export function costsView() {
     const chosen = Math.max(0, Math.min(costs.length - 1, numeric("cost", 0)));
     const rate = (cost) => cost.flops && cost.seconds ? number(cost.flops / cost.seconds / 1e9, 3) : "–";
     const cells = (cost) => [integer(cost.flops), flops ? percent(cost.flops / flops) : "–", bytes(cost.weightBytes), bytes(cost.outputBytes), number(1e3 * cost.seconds, 3), percent(cost.seconds / seconds), rate(cost)];
-    show(body, make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ["part", "operations", "share", "weights", "output", "ms", "share", "GFLOP/s"].map((name) => make("th", { scope: "col" }, name)))),
-      make("tbody", {}, costs.map((cost, i) => make("tr", { "aria-selected": String(i === chosen) }, make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", "data-key": `cost:${i}`, onclick: () => set({ cost: i }), onfocus: () => set({ cost: i }) }, cost.name)), cells(cost).map((cell) => make("td", {}, cell))))))));
+    show(body, make("div", { class: "scroll" }, make("table", { class: "stacked" }, make("thead", {}, make("tr", {}, ["part", ...COLUMNS].map((name) => make("th", { scope: "col" }, name)))),
+      make("tbody", {}, costs.map((cost, i) => make("tr", { "aria-selected": String(i === chosen) }, make("th", { scope: "row" }, make("button", { type: "button", class: "quiet", "data-key": `cost:${i}`, onclick: () => set({ cost: i }), onfocus: () => set({ cost: i }) }, cost.name)), cells(cost).map((cell, column) => make("td", { "data-name": COLUMNS[column] }, cell))))))));
     const cost = costs[chosen];
-    show(about, make("h3", {}, cost.name), facts([["operations", `${cost.formula} = ${integer(cost.flops)}`], ["weights", `${integer(cost.weightBytes)} bytes`], ["output", `${integer(cost.outputBytes)} bytes`], ["time", `${number(1e3 * cost.seconds)} ms, ${rate(cost)} billion operations per second`]]));
+    show(about, make("h3", {}, cost.name), facts([["operations", cost.flops ? `${cost.formula} = ${integer(cost.flops)}` : cost.formula], ["weights", `${integer(cost.weightBytes)} bytes`], ["output", `${integer(cost.outputBytes)} bytes`], ["time", `${number(1e3 * cost.seconds)} ms${cost.flops ? `, ${rate(cost)} billion operations per second` : ""}`]]));
   });
   return { element, update: renew };
 }

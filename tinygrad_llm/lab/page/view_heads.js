@@ -31,7 +31,7 @@ export function headsView() {
 
   const thumbnails = new Thumbnails({
     title: "All heads", counts: [], tokens: 0, scale: new Scale(SHARES), isOff, columns: ["entropy (nats)", "largest gradient", "change promised if off", "change measured if off"],
-    note: "One scale for all. Choose a head to see it large; x switches it off or on.",
+    note: `One scale for all. Choose a head to see it large${saved ? "" : "; x switches it off or on"}.`,
     describe: (layer, head) => attention ? `Layer ${layer}, head ${head}${isOff(layer, head) ? ", off" : ""}: mean entropy ${number(attention.entropy(layer, head), 3)} nats, largest gradient ${number(attention.largestGradient(layer, head), 3)}, promised change if off ${promisedOf(layer, head) === null ? "unknown" : signed(promisedOf(layer, head), 3)}` : "",
     cells: (layer, head) => [number(attention.entropy(layer, head), 3), number(attention.largestGradient(layer, head), 3), promisedOf(layer, head) === null ? "–" : signed(promisedOf(layer, head), 3), measuredAlone ? signed(measuredAlone.data[attention.head(layer, head)], 3) : "–"],
     select: (layer, head) => set({ layer, head }), toggle: saved ? undefined : toggle, value,
@@ -74,15 +74,15 @@ export function headsView() {
 
   function drawOff() {
     const [layer, head] = chosen(), switched = list("off"), answer = look.off;
-    const button = make("button", { type: "button", "data-key": "off", "aria-pressed": String(isOff(layer, head)), disabled: Boolean(saved), onclick: () => toggle(layer, head) }, isOff(layer, head) ? `Switch layer ${layer}, head ${head} on again` : `Switch layer ${layer}, head ${head} off`);
+    const button = make("button", { type: "button", "data-key": "off", "aria-pressed": String(isOff(layer, head)), hidden: Boolean(saved), onclick: () => toggle(layer, head) }, isOff(layer, head) ? `Switch layer ${layer}, head ${head} on again` : `Switch layer ${layer}, head ${head} off`);
     const promised = promisedOf(layer, head);
     show(off, make("h3", {}, "Switch heads off: what was promised, and what happens"),
       make("p", { class: "note" }, "Off means that the head's attention weights A are all set to 0, so that the head adds nothing. The gradient promises a change of the loss of −Σ A ⊙ ∂L/∂A, as if the loss were a straight line; the measured change is that of a forward with the head off."),
       make("div", { class: "row" }, button, switched.length ? make("button", { type: "button", "data-key": "all-on", onclick: () => set({ off: null }) }, "All on") : null,
         saved ? null : make("button", { type: "button", "data-key": "ablate", onclick: measureAll }, "Measure every head alone")),
       answer ? [facts([["off", answer.heads.map((name) => `layer ${name.replace(".", ", head ")}`).join("; ")], ["loss", `${number(answer.baseline)} → ${number(answer.loss)} nats`]]),
-        make("div", { class: "row" }, make("p", {}, "promised ", make("span", { class: "big" }, signed(answer.promised, 3))), make("p", {}, "measured ", make("span", { class: "big" }, signed(answer.measured, 3)), " nats")), make("p", { class: "note" }, answer.intervention)]
-        : promised === null ? null : make("p", {}, `For layer ${layer}, head ${head} the gradient promises a change of `, make("b", {}, signed(promised, 3)), ` nats, from a loss of ${number(look.loss)}. Predict what will be measured, then switch it off.`),
+        make("div", { class: "row" }, make("p", {}, "promised ", make("span", { class: "big" }, signed(answer.promised, 3))), make("p", {}, "measured ", make("span", { class: "big" }, signed(answer.measured, 3)), " nats"))]
+        : promised === null ? null : make("p", {}, `For layer ${layer}, head ${head} the gradient promises a change of `, make("b", {}, signed(promised, 3)), ` nats, from a loss of ${number(look.loss)}. ${saved ? "A living lab measures it, too." : "Predict what will be measured, then switch it off."}`),
       measuredAlone ? comparison() : null);
   }
 

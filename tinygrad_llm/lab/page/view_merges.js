@@ -22,7 +22,7 @@ export function cut({ bytes, merges }, rank) {
 }
 
 /** All merges that the text uses: {rank, left, right}, in the order of their ranks. */
-export function mergesOf(pieces) {
+function mergesOf(pieces) {
   const used = new Map();
   for (const piece of pieces) {
     const tokens = piece.bytes.match(/../g) ?? [];

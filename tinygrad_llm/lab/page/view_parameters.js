@@ -22,7 +22,7 @@ export function parametersView() {
     }) });
     const about = (one) => `${one.name}, ${shape(one.shape)}: weights ${number(one.weights.mean, 3)} ± ${number(one.weights.deviation, 3)}, gradients ${number(one.gradients.mean, 3)} ± ${number(one.gradients.deviation, 3)} (mean ± standard deviation)`;
     group.body.append(make("div", { class: "cards" }, parameters.map((one) => make("button", { type: "button", class: "card", "data-key": one.name, onclick: () => group.say(about(one)), onfocus: () => group.say(about(one)), onpointerenter: () => group.say(about(one)) },
-      make("b", {}, one.name.replace(/^blocks\.\d+\./, "")), " ", make("span", { class: "faint" }, shape(one.shape)), histogram("weights", one.weights, ""), histogram("gradients", one.gradients, "second")))));
+      make("b", {}, one.name.replace(/^blocks\.\d+\./, "").replaceAll(".", ".\u200b")), " ", make("span", { class: "faint" }, shape(one.shape)), histogram("weights", one.weights, ""), histogram("gradients", one.gradients, "second")))));
     group.say(about(parameters[0]));
     return group.element;
   }

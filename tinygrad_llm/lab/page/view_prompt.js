@@ -17,8 +17,9 @@ export const promptText = () => text("prompt", status.prompt ?? "");
 
 /** The text that the model reads, as a field that every view about a prompt shows. */
 export function promptField(rows = 2) {
+  if (saved) return { element: make("div", { class: "quoted", "data-part": "", tabindex: "-1", "data-stop": "", role: "region", "aria-label": "The text" }, promptText()), update() {} };
   let wait;
-  const area = make("textarea", { rows, "data-key": "prompt", "aria-label": "Text that the model reads", spellcheck: "false", readonly: Boolean(saved), oninput: () => {
+  const area = make("textarea", { rows, "data-key": "prompt", "aria-label": "Text that the model reads", spellcheck: "false", oninput: () => {
     clearTimeout(wait);
     wait = setTimeout(() => set({ prompt: area.value }), DELAY);
   } });
@@ -38,12 +39,12 @@ export function promptField(rows = 2) {
 export function promptView() {
   const field = promptField(3);
   const tokens = new Tokens({ title: "Tokens", note: "Text, id, bytes, and the loss: −ln of the probability that the model gave to this token.", tokens: [], select: (token) => set({ token }) });
-  const bars = new Bars({ title: "The next token", choose: (item) => item.text === null ? null : field.put(promptText() + item.text) });
+  const bars = new Bars({ title: "The next token", choose: saved ? undefined : (item) => field.put(promptText() + item.text) });
   const lens = new Picture({ title: "Predictions of each layer (logit lens)", note: "The most probable next tokens if the head read the residual stream of this layer. The token that follows in the text is in bold.", table: () => lensTable });
   let lensTable = { columns: [], rows: [] };
   const knobs = make("div", { class: "panel stack", "data-part": "" }), chat = make("div", {});
   const element = make("section", { class: "view" },
-    heading("What comes next?", "A language model answers with one number for every token of its vocabulary. Type, and see what it expects; choose a candidate to go on with it."),
+    heading("What comes next?", "A language model answers with one number for every token of its vocabulary: how probable it is that this token comes next.", saved ? null : " Type, and see what it expects; choose a candidate to go on with it."),
     field.element, tokens.element, make("div", { class: "columns" }, bars.element, knobs), lens.element, chat);
   let look = null, known = null;
 
@@ -60,7 +61,7 @@ export function promptView() {
       make("div", { class: "row" }, make("button", { type: "button", class: "primary", "data-key": "draw", onclick: () => {
         const { after } = distribution(look.logits.data, settings());
         field.put(promptText() + known.texts[drawn(after, Math.random())]);
-      }, disabled: Boolean(saved) }, "Draw one token"), make("button", { type: "button", "data-key": "reset", onclick: () => {
+      }, hidden: Boolean(saved) }, "Draw one token"), make("button", { type: "button", "data-key": "reset", onclick: () => {
         set({ temperature: null, k: null, p: null, minp: null });
         drawKnobs();
         drawBars();
@@ -75,7 +76,7 @@ export function promptView() {
     const item = (id) => ({ key: id, id, text: known.texts[id], probability: after[id], before: isBent ? before[id] : undefined, cut: after[id] === 0 });
     bars.show({
       items: ids.slice(0, SHOWN).map(item),
-      describe: ({ id, text: token, probability }) => `“${visible(token)}”, id ${id}: logit ${number(look.logits.at(id))}, p = ${percent(before[id])}${isBent ? `, sampled with ${percent(probability)}` : ""}. Enter goes on with it.`,
+      describe: ({ id, text: token, probability }) => `“${visible(token)}”, id ${id}: logit ${number(look.logits.at(id))}, p = ${percent(before[id])}${isBent ? `, sampled with ${percent(probability)}` : ""}${saved ? "" : "; Enter goes on with it"}`,
     });
     const entropy = (ps) => ps.reduce((sum, x) => x > 0 ? sum - x * Math.log(x) : sum, 0), kept = after.reduce((sum, x) => sum + (x > 0), 0);
     const rest = ids.slice(SHOWN).reduce((sum, id) => sum + after[id], 0);
