@@ -24,9 +24,6 @@ class HasShape(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-# -- numbers
-
-
 def is_number(value: Any) -> bool:
     """Whether `value` is one real number of Python's or NumPy's; True and False are not numbers here."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
@@ -51,6 +48,13 @@ def expect_sizes(owner: str, **sizes: int) -> None:
         expect_count(owner, name, size)
 
 
+def expect_multiple(owner: str, **sizes: int) -> None:
+    """Raises ConfigError unless the first of two sizes is a multiple of the second."""
+    (name, size), (other, step) = sizes.items()
+    if size % step:
+        raise ConfigError(f"{owner}: {name} must be a multiple of {other}; got {size} and {step}")
+
+
 def expect_probability(owner: str, name: str, value: Any) -> None:
     """Raises ConfigError unless `value` is a number in [0, 1]."""
     if not is_number(value) or not 0 <= value <= 1:
@@ -63,9 +67,6 @@ def expect_choice(owner: str, name: str, value: Any, choices: Collection[str]) -
         *others, last = (f'"{choice}"' for choice in choices)
         listed = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(f"{owner}: {name} must be {listed}; got {value!r}")
-
-
-# -- arrays
 
 
 def expect_shape(op: str, x: HasShape, shape: tuple[int, ...], **operands: HasShape | None) -> None:

@@ -22,17 +22,19 @@ def experts(count: int = 4, used: int = 2, **options: Any) -> Any:
 
 
 @settings(deadline=None)
-@given(count=st.integers(1, 5), data=st.data(), tokens=st.integers(0, 6))
-def test_every_token_is_the_mixture_of_its_experts(count: int, data: Any, tokens: int) -> None:
+@given(
+    count=st.integers(1, 5), data=st.data(), tokens=st.integers(0, 6), normalize=st.sampled_from([None, True, False])
+)
+def test_every_token_is_the_mixture_of_its_experts(count: int, data: Any, tokens: int, normalize: Any) -> None:
     used = data.draw(st.integers(1, count))
-    layer, x = experts(count, used), randn(2, tokens, 3)
+    layer, x = experts(count, used, normalize_gates=normalize), randn(2, tokens, 3)
     y = layer(x).data
     assert y.shape == x.shape
     for token, got in zip(x.reshape(-1, 3), y.reshape(-1, 3), strict=True):
         scores = np.exp(layer.router.weight.data @ token)
         p = scores / scores.sum()
         best = np.argsort(-p)[:used]
-        gates = p[best] / (p[best].sum() if used > 1 else 1)
+        gates = p[best] / (p[best].sum() if normalize or (used > 1 and normalize is None) else 1)
         expected = sum(gate * layer.experts[int(e)](token).data for gate, e in zip(gates, best, strict=True))
         np.testing.assert_allclose(got, expected, atol=1e-12)
 

@@ -69,6 +69,16 @@ def test_the_mask_is_combined_with_the_causal_one() -> None:
     np.testing.assert_allclose(layer(x, mask=np.where(visible, 0.0, -1e30)[:, None]).data, expected, atol=1e-12)
 
 
+def test_scale_and_softcap_are_those_of_the_op() -> None:
+    manual_seed(5)
+    layer = nn.MultiHeadAttention(8, 2, causal=True, scale=0.9, softcap=0.4).to(np.float64)
+    x = Tensor(Generator(1).randn(2, 4, 8, dtype=np.float64))
+    heads = [part(x).reshape(2, 4, 2, 4).transpose(1, 2) for part in (layer.query, layer.key, layer.value)]
+    attended = F.scaled_dot_product_attention(*heads, is_causal=True, scale=0.9, softcap=0.4)
+    expected = layer.output(attended.transpose(1, 2).reshape(2, 4, 8))
+    np.testing.assert_allclose(layer(x).data, expected.data, rtol=1e-12)
+
+
 def test_attention_gradients() -> None:
     manual_seed(5)
     layer = nn.MultiHeadAttention(4, 2, causal=True, qkv_bias=True, num_kv_heads=1, input_dim=3)

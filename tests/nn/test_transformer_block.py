@@ -37,6 +37,23 @@ def test_dropout_applies_to_the_outputs_of_attention_and_feed_forward() -> None:
     np.testing.assert_array_equal(y.data, ((x + dropped[0][1]) + dropped[1][1]).data)
 
 
+def test_norms_after_the_parts_apply_to_what_they_add() -> None:
+    manual_seed(3)
+    attention, feed_forward = nn.MultiHeadAttention(4, 2, causal=True), nn.FeedForward(4)
+    block = nn.TransformerBlock(
+        attention, feed_forward, lambda: nn.LayerNorm(4), norm_after=lambda: nn.RMSNorm(4, around_one=True)
+    )
+    assert {name.split(".")[0] for name, _ in block.named_parameters() if "after" in name} == {
+        "norm1_after",
+        "norm2_after",
+    }
+    x = Tensor(Generator(0).randn(2, 3, 4), requires_grad=True)
+    middle = x + block.norm1_after(attention(block.norm1(x)))
+    expected = middle + block.norm2_after(feed_forward(block.norm2(middle)))
+    np.testing.assert_array_equal(block(x).data, expected.data)
+    gradcheck(block, [x], parameters=dict(block.named_parameters()))
+
+
 def test_block_gradients() -> None:
     manual_seed(5)
     block = block_of_gpt()

@@ -71,6 +71,24 @@ def test_against_plain_loops(side: str) -> None:
     np.testing.assert_allclose(op(*tensors, attn_mask=bias).data, straight(q, k, v, None, bias), rtol=1e-12)
 
 
+@both_sides
+def test_a_softcap_bounds_the_scores_before_the_mask(side: str) -> None:
+    op = getattr(FUSED[OP], side)
+    q, k, v = 3 * normal(2, 3, 5), 3 * normal(2, 6, 5), normal(2, 6, 2)
+    bias = 9 * normal(3, 6)
+    scores = 2.0 * np.tanh(q @ k.swapaxes(1, 2) * 0.7 / 2.0)
+    powers = np.exp(scores + bias)
+    weights = powers / powers.sum(-1, keepdims=True)
+    tensors = [Tensor(x) for x in (q, k, v)]
+    capped = op(*tensors, attn_mask=bias, scale=0.7, softcap=2.0).data
+    np.testing.assert_allclose(capped, weights @ v, rtol=1e-12)
+    np.testing.assert_allclose(attention_weights(*tensors[:2], bias, scale=0.7, softcap=2.0).data, weights, rtol=1e-12)
+    assert np.abs(op(*tensors, attn_mask=bias, scale=0.7).data - capped).max() > 0.1
+    for wrong in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ConfigError, match="softcap must be a finite number above 0; got"):
+            op(*tensors, softcap=wrong)
+
+
 def test_the_weights_are_those_that_are_used() -> None:
     q, k, v = (Tensor(normal(2, 4, 5)) for _ in range(3))
     used = scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -165,7 +165,7 @@ def test_activations_die_as_the_walk_passes(case: Case, side: str, no_collector:
 
 
 DEFAULTS = {
-    "scaled_dot_product_attention": (None, 0.0, False, None, None),
+    "scaled_dot_product_attention": (None, 0.0, False, None, None, None),
     "cross_entropy": (-100, 0.0, "mean"),
     "linear_cross_entropy": (-100, 0.0),
     "dropout": (0.5, True, None),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         split_records,
     )
     from tinygrad_llm.data.loader import DataLoader, collate
+    from tinygrad_llm.data.loader_state import expect_state_of
     from tinygrad_llm.data.long_text import LongText
     from tinygrad_llm.data.masking import MASK, MaskedLoader, framed, mask_tokens
     from tinygrad_llm.data.number_words import NumberPairs, english_words, french_words
@@ -70,8 +71,8 @@ __all__ += [
 ]
 __all__ += ["TokenizedRecord", "TranslationBatch", "TranslationDataset", "WindowBatches", "WindowLoader", "balance"]
 __all__ += ["collate", "collate_instructions", "collate_padded", "collate_preferences", "collate_shifted"]
-__all__ += ["collate_translation", "count_rows", "english_words", "expand_paths", "fitting_records", "framed"]
-__all__ += ["french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style"]
+__all__ += ["collate_translation", "count_rows", "english_words", "expand_paths", "expect_state_of", "fitting_records"]
+__all__ += ["framed", "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style"]
 __all__ += ["random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs"]
 __all__ += ["read_preferences", "read_rows", "read_text", "split_records", "take_rows", "train_validation_split"]
 

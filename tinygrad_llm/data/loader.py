@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.checks import expect_count
+from tinygrad_llm.data.loader_state import expect_state_of
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
 from tinygrad_llm.random import Generator, default_generator
 
@@ -137,25 +138,16 @@ class DataLoader:
         Raises: ConfigError for a value that is not a state, or a state of another number of items, another batch_size
                 or another shuffle
         """
-        current = self.state()
-        try:
-            for name in ("items", "batch_size", "shuffle"):
-                if state[name] != current[name]:
-                    raise ConfigError(
-                        f"DataLoader.set_state: {name} must be what it was, {state[name]}; got {current[name]}: "
-                        "resume with the same data and settings"
-                    )
-            start, batches, generator_state = state["epoch_start"], state["batches"], state["generator"]
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"DataLoader.set_state: needs what state() gave; {error!r}") from error
-        if not isinstance(batches, int) or not 0 <= batches <= len(self):
+        expect_state_of("DataLoader", state, self.state(), ("items", "batch_size", "shuffle"))
+        start, batches = state["epoch_start"], state["batches"]
+        if batches > len(self):
             raise ConfigError(f"DataLoader.set_state: batches must be in 0..{len(self)}; got {batches!r}")
         resumed = None
         if start is not None:
             replay = Generator()  # draws the order again; the stream itself has advanced since
             replay.set_state(start)
             resumed = _Epoch(dict(start), self._draw_order(replay), batches)
-        self._source().set_state(generator_state)
+        self._source().set_state(state["generator"])
         self._epoch, self._resumed = None, resumed
 
 

@@ -12,7 +12,6 @@ from tinygrad_llm import data
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.mapped import release_pages
 from tinygrad_llm.data.windows import SlidingWindows
-from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator, default_generator
 
 LONGEST_LIST = 1 << 18  # windows; shuffling a list of this length needs about 14 MB
@@ -102,16 +101,6 @@ class WindowLoader:
 
         Raises: ConfigError for a state of other data or another batch_size, or for a value that is not a state
         """
-        try:
-            for name, now in (("tokens", self.windows.ids.size), ("batch_size", self.batch_size)):
-                if state[name] != now:
-                    raise ConfigError(
-                        f"WindowLoader.set_state: {name} must be what it was, {state[name]}; got {now}: "
-                        "resume with the same text, tokenizer and settings"
-                    )
-            self.generator.set_state(state["epoch_start"])
-            self._epoch_start, self._batches, self._resumed = state["epoch_start"], int(state["batches"]), True
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(f"WindowLoader.set_state: needs what state() gave; {error!r}") from error
+        data.expect_state_of("WindowLoader", state, self.state(), ("tokens", "batch_size"))
+        self.generator.set_state(state["epoch_start"])
+        self._epoch_start, self._batches, self._resumed = state["epoch_start"], state["batches"], True

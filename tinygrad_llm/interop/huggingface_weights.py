@@ -6,15 +6,18 @@ writing use the same list. "Theirs" is a name in the folder, "ours" a name in th
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_llm.checks import is_number
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError
 from tinygrad_llm.formats import read_json_object, write_json, write_safetensors
 from tinygrad_llm.formats.strict_json import shown
@@ -117,11 +120,24 @@ class HuggingFaceConfig:
     """
 
     def __init__(self, path: Path, other_names: Mapping[str, str] | None = None) -> None:
-        self.path, self.settings = path, read_json_object(path)
+        self.path, self.settings = str(path), read_json_object(path)
+        self.model_type: Any = self.settings.get("model_type")
+        self.defaults: Mapping[str, Any] = {}  # of this model, before those of the family
         self._other_names = other_names or {}
+
+    def section(self, name: str, model_type: str) -> Self:
+        """The config inside this one under `name`; `model_type` is its type if it does not say it."""
+        part = copy.copy(self)
+        inner = self.settings.get(name)
+        if not isinstance(inner, dict):
+            raise self.refusal(name, "must be an object")
+        part.path, part.settings = f"{self.path}: {name}", inner
+        part.model_type = part.settings.get("model_type", model_type)
+        return part
 
     def get(self, name: str, default: Any = None) -> Any:
         """The setting as it is in the file, under either of its names."""
+        default = self.defaults.get(name, default)
         other = self._other_names.get(name)
         found = [self.settings[known] for known in (name, other) if known in self.settings]
         if len(found) == 2 and found[0] != found[1]:
@@ -144,11 +160,18 @@ class HuggingFaceConfig:
             )
         return dropout
 
-    def size(self, name: str, default: int | None) -> int:
-        """A setting that is an integer of at least 1."""
+    def size(self, name: str, default: int | None = None, least: int = 1) -> int:
+        """A setting that is an integer of at least `least`."""
         value = self.get(name, default)
-        if type(value) is not int or value < 1:
-            raise FormatError(f"{self.path}: {name} must be an integer of at least 1; got {shown(value)}")
+        if type(value) is not int or value < least:
+            raise FormatError(f"{self.path}: {name} must be an integer of at least {least}; got {shown(value)}")
+        return value
+
+    def positive(self, name: str) -> float | None:
+        """A setting that is a number above 0, or null."""
+        value = self.get(name)
+        if value is not None and not (is_number(value) and 0 < value < math.inf):
+            raise FormatError(f"{self.path}: {name} must be a finite number above 0, or null; got {shown(value)}")
         return value
 
     def flag(self, name: str, default: bool) -> bool:

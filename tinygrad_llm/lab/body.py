@@ -49,6 +49,13 @@ class Body:
             raise self._wrong(field, "a finite number", value)
         return float(value)
 
+    def flag(self, field: str) -> bool:
+        """True or False, which is the default."""
+        value = self._value(field, False)
+        if not isinstance(value, bool):
+            raise self._wrong(field, "true or false", value)
+        return value
+
     def index(self, field: str) -> tuple[int, ...]:
         """The index of an element: a list of integers, one per axis."""
         value = self.list(field)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.lab import heads
+from tinygrad_llm.lab import heads, weights
+from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.body import Body
-from tinygrad_llm.lab.session import LIVE, Session
+from tinygrad_llm.lab.measuring import measure
+from tinygrad_llm.lab.merges import describe_merges
+from tinygrad_llm.lab.session import LIVE, OTHER_MODEL, Session
 from tinygrad_llm.lab.views import View, tokens_of
 from tinygrad_llm.study.lens import look as gather
 
 Head = dict[str, Any]
+DENSE_STEPS, MOST_DENSE_STEPS = 40, 500  # of one weight, taken again
 MOST_OFF = 2_000  # heads that one look may switch off
 
 
@@ -47,6 +51,45 @@ def vocabulary(session: Session, body: Body) -> Head:
 def tokenize(session: Session, body: Body) -> Head:
     tokenizer = view_of(session, body).tokenizer
     return {"tokens": tokens_of(tokenizer, tokenizer.encode(body.text("text"), allowed_special="all"))}
+
+
+def backward(session: Session, body: Body) -> Head:
+    return recording_of(session, body).describe()
+
+
+def operation(session: Session, body: Body) -> Head:
+    return recording_of(session, body).describe_operation(body.integer("index"), body.mapping("corners"))
+
+
+def measure_element(session: Session, body: Body) -> Head:
+    name, element = body.text("name"), body.index("element")
+    return measure(recording_of(session, body), body.integer("index"), name, element)
+
+
+def parameters(session: Session, body: Body) -> Head:
+    return weights.parameters(view_of(session, body))
+
+
+def array(session: Session, body: Body) -> Head:
+    """A window of a parameter; in a training also its gradient in the step that led to this moment."""
+    at = body.text("at", LIVE)
+    in_training = session.main is not None and not at.startswith(OTHER_MODEL)
+    corner = body.list("corner") if body.has("corner") else None
+    return weights.parameter_window(session.view(at, take_the_step=in_training), body.text("name"), corner)
+
+
+def weight(session: Session, body: Body) -> Head:
+    timeline, branch, step = session.place(body.text("at", LIVE))
+    count = body.integer("steps", DENSE_STEPS, low=1, high=MOST_DENSE_STEPS)
+    return weights.one_weight(timeline, branch, step, body.text("name"), body.index("index"), count)
+
+
+def merges(session: Session, body: Body) -> Head:
+    return describe_merges(*session.merging_tokenizer(), body.text("text"))
+
+
+def recording_of(session: Session, body: Body) -> Recording:
+    return session.recording(body.text("at", LIVE), body.text("prompt"))
 
 
 def view_of(session: Session, body: Body) -> View:

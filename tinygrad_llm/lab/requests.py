@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.lab import look_requests, training_requests
+from tinygrad_llm.lab import fault_hunt, look_requests, training_requests
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import pack
 from tinygrad_llm.lab.session import Session
@@ -49,6 +49,21 @@ REQUESTS: dict[str, Request] = {
     "head": Request(("prompt", "at", "layer", "head", "off"), look_requests.one_head),
     "lens": Request(("prompt", "at"), look_requests.lens),
     "ablate": Request(("prompt", "at"), look_requests.ablate),
+    "merges": Request(("text",), look_requests.merges),
+    # its backward
+    "backward": Request(("prompt", "at"), look_requests.backward),
+    "operation": Request(("prompt", "at", "index", "corners"), look_requests.operation),
+    "measure": Request(("prompt", "at", "index", "name", "element"), look_requests.measure_element),
+    # weights
+    "parameters": Request(("at",), look_requests.parameters),
+    "array": Request(("name", "at", "corner"), look_requests.array),
+    "weight": Request(("name", "index", "at", "steps"), look_requests.weight),
+    # faults
+    "checks": Request((), fault_hunt.list_checks),
+    "check": Request(("fault", "hidden", "check"), fault_hunt.check),
+    "hunt": Request(("seed",), fault_hunt.begin_hunt),
+    "hint": Request(("number",), fault_hunt.hint),
+    "guess": Request(("fault",), fault_hunt.guess),
 }
 
 

@@ -18,20 +18,26 @@ import numpy as np
 from tinygrad_llm.errors import AnomalyError, ConfigError, TinygradLLMError
 from tinygrad_llm.generate import Sampling, generate
 from tinygrad_llm.generate.starting import ids_if_known
+from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.beginnings import Beginning
 from tinygrad_llm.lab.edits import Edit, Edits, text_of
+from tinygrad_llm.lab.merges import learned_tokenizer
 from tinygrad_llm.lab.owner import Ended, Owner
 from tinygrad_llm.lab.timeline import Branch, Timeline
 from tinygrad_llm.lab.twin import Twin
 from tinygrad_llm.lab.views import View
 from tinygrad_llm.random import Generator
+from tinygrad_llm.text import BPETokenizer, Tokenizer
+from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
 from tinygrad_llm.train import Callback, Trainer
+from tinygrad_llm.verify.fault import Fault
 
 T = TypeVar("T")
 
 SAMPLE_EVERY = 50  # steps
 SAMPLE_TOKENS = 60
 SAMPLING = Sampling(temperature=0.8, top_k=50)
+LEARNED_FROM = 200_000  # characters, for a byte pair encoding where the model has none
 MOST_REPLAYED = 200  # steps that a look may take again
 LIVE, TWIN, OTHER_MODEL = "live", "twin", "model:"
 
@@ -57,6 +63,8 @@ class Session:
         self.save_to: Path | None = None  # the file of the static page
         self._target: int | None = None  # the step at which moving ends
         self._arrivals: list[Future[Any]] = []  # of the requests that wait for it
+        self._recording: tuple[tuple[str, str], Recording] | None = None  # the last, by moment and prompt
+        self._bpe: BPETokenizer | None = None
         self._opened: tuple[str, Any, Any] | None = None  # the last of `models` that was opened
 
     # -- the owner's thread
@@ -180,6 +188,13 @@ class Session:
         self.training().edit(edit, name)
         self.problem = ""
 
+    def begin_twin(self, fault: Fault | None, is_hidden: bool = False) -> None:
+        """A twin with this fault, in place of the one before; None: no twin. Raises: NotPossible"""
+        self.training()
+        start = self.beginning.start
+        self.twin = None if fault is None or start is None else Twin(start, fault, is_hidden)
+        self.publish()
+
     def branch_with(self, name: str, edits: Edits) -> Branch:
         """The branch with these edits: one that exists, else a new one called `name`. Raises: ConfigError"""
         branches = self.training().branches
@@ -197,6 +212,25 @@ class Session:
             return self._other_model(at.removeprefix(OTHER_MODEL))
         if self.main is None and at == LIVE:
             return View(LIVE, None, self.beginning.model, self.beginning.tokenizer)
+        timeline, branch, number = self.place(at)
+        far = number - timeline.nearest_step(branch, number)
+        if far > MOST_REPLAYED:
+            raise NotPossible(f"{at} is {far} steps from the nearest snapshot; go there first")
+        moment = timeline.moment(branch, number, take_the_step)
+        label = moment.label if timeline is self.main else f"{TWIN}@{number}"
+        return View(
+            label,
+            number,
+            moment.trainer.model,
+            self.beginning.tokenizer,
+            moment.optimizer,
+            moment.optimizer.gradients if take_the_step else {},
+            timeline.mistaken,
+            moment.batch,
+        )
+
+    def place(self, at: str) -> tuple[Timeline, Branch, int]:
+        """The timeline, branch and step that `at` names. Raises: ConfigError, NotPossible"""
         name, _, step = at.partition("@")
         if name == TWIN:
             if self.twin is None:
@@ -208,22 +242,29 @@ class Session:
             branch = timeline.branch if at == LIVE else self.branch(name)
         if step and not (step.isascii() and step.isdigit() and len(step) < 10):
             raise ConfigError(f"at: a step is a number, as in main@50; got {at[:100]!r}")
-        number = int(step) if step else timeline.step if branch is timeline.branch else timeline.last_step(branch)
-        far = number - timeline.nearest_step(branch, number)
-        if far > MOST_REPLAYED:
-            raise NotPossible(f"{at} is {far} steps from the nearest snapshot; go there first")
-        moment = timeline.moment(branch, number, take_the_step)
-        label = f"{TWIN}@{number}" if name == TWIN else moment.label
-        return View(
-            label,
-            number,
-            moment.trainer.model,
-            self.beginning.tokenizer,
-            moment.optimizer,
-            moment.optimizer.gradients if take_the_step else {},
-            timeline.mistaken,
-            moment.batch,
-        )
+        if not step:
+            return timeline, branch, timeline.step if branch is timeline.branch else timeline.last_step(branch)
+        if int(step) < timeline.first_step:
+            raise ConfigError(f"at: steps begin at {timeline.first_step}; got {at[:100]!r}")
+        return timeline, branch, int(step)
+
+    def recording(self, at: str, prompt: str) -> Recording:
+        """The forward and backward of a prompt, on a tape; the last one is kept. Raises: as `view`, and ConfigError"""
+        view = self.view(at)
+        key = view.label, prompt
+        if self._recording is None or self._recording[0] != key:
+            self._recording = None  # its memory is free before the next is made
+            self._recording = key, Recording.of(view, prompt)
+        return self._recording[1].seen_from(view)
+
+    def merging_tokenizer(self) -> tuple[Tokenizer, str]:
+        """A tokenizer with merges, and a description: the model's own, or one learned from the text."""
+        own, text = self.beginning.tokenizer, self.beginning.text
+        if hasattr(own, "ranks"):
+            return own, "the model's own"
+        if self._bpe is None:
+            self._bpe = learned_tokenizer(load_text(PYTHON_DOCS)[:LEARNED_FROM] if text is None else text().beginning)
+        return self._bpe, f"a byte pair encoding of {len(self._bpe.ranks) - 256} merges, learned from the lab's text"
 
     def branch(self, name: str) -> Branch:
         """Raises: ConfigError if there is no such branch"""

@@ -92,17 +92,8 @@ class Ring:
         return next((one for one in self.snapshots if one.step == step and one.applied == applied), None)
 
     def nearest(self, edits: Edits, step: int) -> Snapshot | None:
-        """The last snapshot on the way to `step` of the branch with these edits.
-
-        It has applied the first of them, and none of the others was due before it.
-        """
-        on_the_way = [
-            one
-            for one in self.snapshots
-            if one.step <= step
-            and one.applied == edits[: len(one.applied)]
-            and all(edit.step >= one.step for edit in edits[len(one.applied) :])
-        ]
+        """The last snapshot on the way to `step` of the branch with these edits."""
+        on_the_way = [one for one in self.snapshots if is_on_the_way(one.step, one.applied, edits, step)]
         return max(on_the_way, key=lambda one: (one.step, len(one.applied)), default=None)
 
     def _least_useful(self) -> Snapshot:
@@ -116,6 +107,15 @@ class Ring:
             if id(one) not in kept:
                 gaps[stop - start, len(gaps)] = one
         return gaps[min(gaps)] if gaps else self.snapshots[-1]
+
+
+def is_on_the_way(at: int, applied: Edits, edits: Edits, step: int) -> bool:
+    """Whether a training at step `at` with these edits `applied` comes to `step` of the branch with `edits`.
+
+    It has applied the first of them, and none of the others was due before it.
+    """
+    count = len(applied)
+    return at <= step and applied == edits[:count] and all(edit.step >= at for edit in edits[count:])
 
 
 def _copied(value: Any) -> Any:

@@ -8,6 +8,7 @@ Given start, data, seeds and edits, every step is the same to the last bit, so r
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +17,7 @@ from typing import Any
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab.edits import Edit, Edits, RateEdit, text_of
-from tinygrad_llm.lab.snapshots import INTERVAL, Ring, Snapshot
+from tinygrad_llm.lab.snapshots import INTERVAL, Ring, Snapshot, is_on_the_way
 from tinygrad_llm.lab.watched_optimizer import WatchedOptimizer
 from tinygrad_llm.train import Callback, Trainer
 from tinygrad_llm.train.batch_loss import language_model_loss
@@ -211,12 +212,7 @@ class Timeline:
         return max([*steps, *([] if snapshot is None else [snapshot.step])], default=self.first_step)
 
     def _is_on_the_way(self, edits: Edits, step: int) -> bool:
-        count = len(self.applied)
-        return (
-            self.step <= step
-            and self.applied == edits[:count]
-            and all(edit.step >= self.step for edit in edits[count:])
-        )
+        return is_on_the_way(self.step, self.applied, edits, step)
 
     def moment(self, branch: Branch, step: int, take_the_step: bool = False) -> Moment:
         """The model after `step` of a branch; computed in a second trainer, if this one is elsewhere.
@@ -242,6 +238,37 @@ class Timeline:
             if is_first:
                 replica.rewind(own, step)
         return Moment(label, replica.trainer, replica.optimizer, replica.batch.batch)
+
+    def follow_weight(
+        self, branch: Branch, step: int, name: str, index: tuple[int, ...], count: int
+    ) -> list[dict[str, float]]:
+        """One element through the last `count` steps before `step`: what AdamW got, kept and made of it at each."""
+        replica = self.replica()
+        start = max(step - count, self.first_step)
+        replica.rewind(Branch(branch.name, branch.edits), start)
+        replica.train_to(start)
+        parameter = dict(replica.trainer.model.named_parameters())[name]
+        rows = []
+        with replica.optimizer.keeping_gradients(), replica.mistaken():
+            while replica.step < step:
+                before = float(parameter.data[index])
+                rate = replica.trainer.learning_rate(replica.step)
+                replica.trainer.train(replica.step + 1)
+                update = float(parameter.data[index]) - before
+                replica.apply_edits()
+                gradient = replica.optimizer.gradients.get(parameter)
+                state = replica.optimizer.state.get(parameter, {})
+                rows.append(
+                    {
+                        "value": float(parameter.data[index]),
+                        "gradient": math.nan if gradient is None else float(gradient[index]),
+                        "m": float(state["exp_avg"][index]) if "exp_avg" in state else 0.0,
+                        "v": float(state["exp_avg_sq"][index]) if "exp_avg_sq" in state else 0.0,
+                        "update": update,
+                        "rate": rate,
+                    }
+                )
+        return rows
 
     def replica(self) -> Timeline:
         """A second training of the same start, which shares the snapshots of this one."""

@@ -12,12 +12,11 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import no_grad
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.edits import RateEdit, WeightEdit, edits_of, expect_finite, expect_rate
+from tinygrad_llm.lab.fault_hunt import fault_named
 from tinygrad_llm.lab.session import LIVE, TWIN, NotPossible, Session
 from tinygrad_llm.lab.status import status
 from tinygrad_llm.lab.timeline import MAIN, Timeline
-from tinygrad_llm.lab.twin import Twin
 from tinygrad_llm.ops.cross_entropy import cross_entropy
-from tinygrad_llm.verify.faults import FAULTS
 
 Head = dict[str, Any]
 BRANCH_NAME = re.compile(r"[a-z0-9-]{1,40}")
@@ -81,13 +80,8 @@ def sample_every(session: Session, body: Body) -> None:
 
 
 def begin_twin(session: Session, body: Body) -> None:
-    fault = body.text("fault") if body.has("fault") else None
-    if fault is not None and fault not in FAULTS:
-        raise ConfigError(f"twin: the faults are {', '.join(FAULTS)}; got {fault[:100]!r}")
-    session.training()
-    if session.beginning.start is not None:
-        session.twin = None if fault is None else Twin(session.beginning.start, FAULTS[fault])
-    session.publish()
+    fault = fault_named(body.text("fault")) if body.has("fault") else None
+    session.begin_twin(fault)
 
 
 def history(session: Session, body: Body) -> Head:

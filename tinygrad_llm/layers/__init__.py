@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
-    from tinygrad_llm.layers.rms_norm import RMSNorm
+    from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
+    from tinygrad_llm.layers.softcap import SoftcappedHead
     from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache, tokens_held
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["DecoderCache", "KVCache", "LayerCache", "MemoryCache", "MixtureOfExperts", "MultiHeadLatentAttention"]
-__all__ += ["RMSNorm", "ReLU", "RotaryPositions", "SiLU", "SinusoidalPositions", "WindowCache", "checkpoint"]
+__all__ = ["DecoderCache", "HeadsRMSNorm", "KVCache", "LayerCache", "MemoryCache", "MixtureOfExperts"]
+__all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "SiLU", "SinusoidalPositions"]
+__all__ += ["SoftcappedHead", "WindowCache", "checkpoint"]
 __all__ += ["checkpoint_activations", "rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

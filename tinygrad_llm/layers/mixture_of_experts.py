@@ -32,7 +32,8 @@ class MixtureOfExperts(Module):
 
     With one expert per token its gate g is p itself, as in the Switch Transformer (Fedus et al. 2021,
     arXiv:2101.03961): through it the router has a gradient. With more, the k gates are scaled to sum to 1, as in
-    Mixtral (Jiang et al. 2024, arXiv:2401.04088). The choice itself has no gradient. An expert has no capacity limit.
+    Mixtral (Jiang et al. 2024, arXiv:2401.04088). `normalize_gates` says for any k whether they are. The choice itself
+    has no gradient. An expert has no capacity limit.
 
     `expert` is called once per expert and makes it. `balance` is the weight of `balance_loss`, which a language model
     adds to its loss in training.
@@ -48,6 +49,8 @@ class MixtureOfExperts(Module):
         experts_per_token: int,
         expert: Callable[[], Module],
         balance: float = 0.01,
+        *,
+        normalize_gates: bool | None = None,
     ) -> None:
         expect_sizes("MixtureOfExperts", num_experts=num_experts, experts_per_token=experts_per_token)
         if experts_per_token > num_experts:
@@ -56,6 +59,7 @@ class MixtureOfExperts(Module):
                 f"got {experts_per_token}"
             )
         self.num_experts, self.experts_per_token, self.balance = num_experts, experts_per_token, balance
+        self.normalize_gates = experts_per_token > 1 if normalize_gates is None else normalize_gates
         self.router = Linear(embedding_dim, num_experts, bias=False)
         self.experts = ModuleList(expert() for _ in range(num_experts))
         self._routed: tuple[Tensor, Array] | None = None
@@ -66,7 +70,7 @@ class MixtureOfExperts(Module):
         probabilities = softmax(self.router(tokens))
         chosen = np.argsort(-probabilities.data.real, axis=-1, kind="stable")[:, : self.experts_per_token]
         gates = probabilities[np.arange(len(chosen))[:, None], chosen]
-        if self.experts_per_token > 1:
+        if self.normalize_gates:
             gates = gates / gates.sum(axis=-1, keepdims=True)
 
         order = np.argsort(chosen.reshape(-1), kind="stable")  # the (token, choice) pairs, expert by expert

@@ -1,4 +1,4 @@
-"""RMSNorm with its learned scale."""
+"""RMSNorm with its learned scale, over the features of a vector or over all heads of a token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.functions.normalization import rms_norm
 from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.module import Module, Parameter
+from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.tensor import Tensor
 
 
@@ -33,3 +34,16 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}"
+
+
+class HeadsRMSNorm(RMSNorm):
+    """RMSNorm over all heads of a token together, as OLMo 2 normalises queries and keys (OLMo Team 2025,
+    arXiv:2501.00656).
+
+    Shapes: x (..., H, T, D) -> the same; weight (H · D,), where H · D = normalized_dim
+    """
+
+    def forward(self, x: TensorLike) -> Tensor:
+        tokens_first = as_tensor(x).transpose(-3, -2)
+        joined = tokens_first.reshape(*tokens_first.shape[:-2], len(self.weight))
+        return super().forward(joined).reshape(tokens_first.shape).transpose(-3, -2)

@@ -34,7 +34,7 @@ class LanguageModel(Pretrained):
     token_embedding: Embedding
     blocks: ModuleList
     final_norm: Module
-    head: Linear
+    head: Any  # a Linear, or a layer around one
 
     def initialize_as_gpt2(self) -> None:
         """Draw all weights again as GPT-2's code does: normal with standard deviation 0.02, biases 0, norms unchanged.

@@ -10,7 +10,8 @@ Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783
     target          the text itself, one token later
 
 Mistral adds a window, Mixtral experts, Qwen2 biases, Qwen3 norms of queries and keys, Gemma scaled embeddings and norms
-around one: each is a setting here. Shape letters as in `language_model`.
+around one, Gemma 2 norms after each part and softcaps, OLMo 2 norms after each part only: each is a setting here, as
+are layers that differ (with and without a window, or experts). Shape letters as in `language_model`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tinygrad_llm.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    HeadsRMSNorm,
     Linear,
     MixtureOfExperts,
     Module,
@@ -35,7 +37,9 @@ from tinygrad_llm.nn import (
     MultiHeadAttention,
     RMSNorm,
     RotaryPositions,
+    Sequential,
     SiLU,
+    SoftcappedHead,
     TransformerBlock,
 )
 from tinygrad_llm.settings import Settings, setting, setting_of
@@ -48,7 +52,8 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {"silu": SiLU, "gelu": GELU, "gel
 class LlamaConfig(Settings):
     """The sizes and options of a Llama; the defaults have the width and depth of the smallest Llama 2.
 
-    `rope_base` and `rope_scaling` are those of `rotary_frequencies`.
+    `rope_base` and `rope_scaling` are those of `rotary_frequencies`. Layers that differ are listed by number, from 0:
+    `full_attention_layers` attend to all tokens in spite of `window`, `dense_layers` have no experts.
 
     Raises: ConfigError naming the setting that is out of range
     """
@@ -74,7 +79,7 @@ class LlamaConfig(Settings):
     rope_base: float = setting(
         10000.0, "base of the rotary frequencies (theta); larger: slower rotation", above=0, metavar="X"
     )
-    rope_scaling: Mapping[str, float] | None = None
+    rope_scaling: Mapping[str, Any] | None = None
     activation: str = setting("silu", "activation of the gated feed-forward layers", choices=tuple(ACTIVATIONS))
     tie_weights: bool = setting_of(GPTConfig, "tie_weights", False)
     qkv_bias: bool = setting_of(GPTConfig, "qkv_bias", False)
@@ -94,11 +99,62 @@ class LlamaConfig(Settings):
     )
     experts_per_token: int = setting(2, "experts that process each token", least=1, most="num_experts")
     balance: float = setting(0.01, "weight of the load-balancing loss over experts", least=0)
+    normalize_gates: bool | None = setting(
+        None, "scale the gates of a token's experts to sum to 1 (default: if a token has several)"
+    )
+    expert_dim: int | None = setting(None, "hidden size of an expert (default: that of a feed-forward layer)", least=1)
+    dense_layers: tuple[int, ...] = setting((), least=0)
+    full_attention_layers: tuple[int, ...] = setting((), least=0)
+    window_rope_base: float | None = setting(
+        None,
+        "base of the rotary frequencies in layers with a window, as in Gemma 3 (default: that of all, and its scaling)",
+        above=0,
+        metavar="X",
+    )
+    norm_place: str = setting(
+        "before",
+        "place of the norms: before attention and feed-forward, after them as in OLMo 2, or both as in Gemma 2",
+        choices=("before", "after", "both"),
+    )
+    joint_qk_norm: bool = setting(False, "normalise queries and keys over all heads together, as OLMo 2 does")
+    query_pre_attention_scalar: float | None = setting(
+        None, "attention scores are divided by the square root of this (default: the size of a head)", above=0
+    )
+    attention_softcap: float | None = setting(
+        None, "bound attention scores smoothly by this number, as Gemma 2 does (default: no bound)", above=0
+    )
+    logit_softcap: float | None = setting(
+        None, "bound logits smoothly by this number, as Gemma 2 does (default: no bound)", above=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, count in (("full_attention_layers", "num_layers"), ("dense_layers", "num_layers")):
+            if any(layer >= getattr(self, count) for layer in getattr(self, name)):
+                raise self.refusal(f"{{{name}}} must be numbers of layers, below {{{count}}}", f"{getattr(self, name)}")
+        for name, needed in (
+            ("full_attention_layers", "window"),
+            ("window_rope_base", "window"),
+            ("dense_layers", "num_experts"),
+            ("expert_dim", "num_experts"),
+        ):
+            if getattr(self, name) and getattr(self, needed) is None:
+                raise self.refusal(f"{{{name}}} needs {{{needed}}}", f"{getattr(self, name)} without it")
+        if self.qk_norm and self.joint_qk_norm:
+            raise self.refusal("{qk_norm} and {joint_qk_norm} exclude each other", "both")
+
+    def window_of(self, layer: int) -> int | None:
+        """The window of a layer, from 0; None where it attends to all tokens."""
+        return None if layer in self.full_attention_layers else self.window
+
+    def experts_of(self, layer: int) -> int | None:
+        """The number of experts in a layer, from 0; None where it is dense."""
+        return None if layer in self.dense_layers else self.num_experts
 
 
 class Llama(LanguageModel):
-    """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3, Gemma
-    (Touvron et al. 2023, arXiv:2302.13971).
+    """Token ids to the logits of each next token; `from_pretrained` also reads Mistral, Mixtral, Qwen2, Qwen3 (also
+    with experts), Gemma 1 to 3, OLMo 2 and 3 (Touvron et al. 2023, arXiv:2302.13971).
 
     Initial weights as GPT-2's; see `initialize_as_gpt2`.
 
@@ -112,16 +168,23 @@ class Llama(LanguageModel):
         self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
         self.dropout = Dropout(config.dropout)
         head_dim = config.head_dim or config.embedding_dim // config.num_heads
-        rotary = RotaryPositions(head_dim, config.rope_base, config.rope_scaling)
-        self.blocks = ModuleList(self._block(rotary) for _ in range(config.num_layers))
+        everywhere = RotaryPositions(head_dim, config.rope_base, config.rope_scaling)
+        base = config.window_rope_base
+        in_windows = everywhere if base is None else RotaryPositions(head_dim, base)
+        self.blocks = ModuleList(
+            self._block(layer, everywhere if config.window_of(layer) is None else in_windows)
+            for layer in range(config.num_layers)
+        )
         self.final_norm = self._norm()
-        self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
+        head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
-            self.head.weight = self.token_embedding.weight
+            head.weight = self.token_embedding.weight
+        self.head = head if config.logit_softcap is None else SoftcappedHead(head, config.logit_softcap)
         self.initialize_as_gpt2()
 
-    def _block(self, rotary: RotaryPositions) -> TransformerBlock:
-        config = self.config
+    def _block(self, layer: int, rotary: RotaryPositions) -> TransformerBlock:
+        config, experts = self.config, self.config.experts_of(layer)
+        scale = config.query_pre_attention_scalar
         return TransformerBlock(
             attention=MultiHeadAttention(
                 config.embedding_dim,
@@ -133,28 +196,43 @@ class Llama(LanguageModel):
                 head_dim=rotary.head_dim,
                 output_bias=config.output_bias,
                 rotary=rotary,
-                head_norm=(lambda: self._norm(rotary.head_dim)) if config.qk_norm else None,
-                window=config.window,
+                head_norm=self._head_norms(rotary.head_dim),
+                window=config.window_of(layer),
+                scale=None if scale is None else scale**-0.5,
+                softcap=config.attention_softcap,
             ),
-            feed_forward=self._feed_forward() if config.num_experts is None else self._experts(config.num_experts),
-            norm=self._norm,
+            feed_forward=self._feed_forward(config.feed_forward_dim) if experts is None else self._experts(experts),
+            norm=Sequential if config.norm_place == "after" else self._norm,  # an empty Sequential changes nothing
             dropout=config.dropout,
             norm_first=True,
+            norm_after=None if config.norm_place == "before" else self._norm,
         )
+
+    def _head_norms(self, head_dim: int) -> Callable[[], Module] | None:
+        """Makes the norm of the queries when it is called first, that of the keys when it is called next."""
+        config = self.config
+        if config.joint_qk_norm:
+            heads = iter((config.num_heads, config.num_kv_heads or config.num_heads))
+            return lambda: HeadsRMSNorm(next(heads) * head_dim, config.norm_eps, around_one=config.norm_around_one)
+        return (lambda: self._norm(head_dim)) if config.qk_norm else None
 
     def _norm(self, width: int | None = None) -> RMSNorm:
         config = self.config
         return RMSNorm(width or config.embedding_dim, config.norm_eps, around_one=config.norm_around_one)
 
-    def _feed_forward(self) -> FeedForward:
-        config = self.config
-        activation = ACTIVATIONS[config.activation]()
-        return FeedForward(config.embedding_dim, config.feed_forward_dim, activation, bias=False, gated=True)
+    def _feed_forward(self, hidden_dim: int | None) -> FeedForward:
+        activation = ACTIVATIONS[self.config.activation]()
+        return FeedForward(self.config.embedding_dim, hidden_dim, activation, bias=False, gated=True)
 
     def _experts(self, count: int) -> MixtureOfExperts:
         config = self.config
         return MixtureOfExperts(
-            config.embedding_dim, count, config.experts_per_token, self._feed_forward, config.balance
+            config.embedding_dim,
+            count,
+            config.experts_per_token,
+            lambda: self._feed_forward(config.expert_dim or config.feed_forward_dim),
+            config.balance,
+            normalize_gates=config.normalize_gates,
         )
 
     def _embed(self, ids: Array, positions: Any) -> Tensor:

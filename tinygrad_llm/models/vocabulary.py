@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_llm.checks import expect_sizes
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.language_model import LanguageModel
-from tinygrad_llm.nn import Linear
+from tinygrad_llm.nn import Linear, SoftcappedHead
 from tinygrad_llm.random import Generator, default_generator
 
 
@@ -24,7 +24,8 @@ def resize_token_embeddings(model: LanguageModel, new_size: int, generator: Gene
     Raises: ConfigError for a size that is not an integer of at least 1, or a head that no longer predicts tokens
     """
     expect_sizes("resize_token_embeddings", new_size=new_size)
-    embedding, head, rows = model.token_embedding, model.head, model.config.vocab_size
+    embedding, rows = model.token_embedding, model.config.vocab_size
+    head = model.head.linear if isinstance(model.head, SoftcappedHead) else model.head
     if not isinstance(head, Linear) or head.out_features != rows:
         raise ConfigError(f"resize_token_embeddings: the head must be the Linear to {rows} logits; it was replaced")
     generator = default_generator() if generator is None else generator

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
-    from tinygrad_llm.layers.rms_norm import RMSNorm
+    from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
+    from tinygrad_llm.layers.softcap import SoftcappedHead
     from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache
     from tinygrad_llm.nn import functional
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerCache"]
-__all__ += ["LayerNorm", "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList", "MultiHeadAttention"]
-__all__ += ["MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
-__all__ += ["SinusoidalPositions", "TransformerBlock", "WindowCache", "checkpoint", "checkpoint_activations"]
+__all__ = ["GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "HeadsRMSNorm", "KVCache"]
+__all__ += ["LayerCache", "LayerNorm", "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList"]
+__all__ += ["MultiHeadAttention", "MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions"]
+__all__ += ["Sequential", "SiLU", "SinusoidalPositions", "SoftcappedHead", "TransformerBlock", "WindowCache"]
+__all__ += ["checkpoint", "checkpoint_activations"]
 __all__ += ["draw_dropout_from", "functional", "init", "rotary_frequencies", "sinusoidal_positions", "within_window"]

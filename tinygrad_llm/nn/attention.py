@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import nn
-from tinygrad_llm.checks import expect_sizes
+from tinygrad_llm.checks import expect_multiple, expect_sizes
 from tinygrad_llm.errors import ConfigError, GraphError
 from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.nn.dropout import Dropout
@@ -38,7 +38,8 @@ class MultiHeadAttention(Module):
 
     `rotary` rotates queries and keys by their positions. Before that, `head_norm`, called twice, makes a norm for every
     head's queries and one for its keys (Henry et al. 2020, arXiv:2010.04245). With `window` a token attends to itself
-    and the window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150); a `WindowCache` keeps no more.
+    and the window - 1 tokens before it (Beltagy et al. 2020, arXiv:2004.05150); a `WindowCache` keeps no more. `scale`
+    and `softcap` are those of `scaled_dot_product_attention`.
 
     Shapes: x (B, T, input_dim), memory (B, S, input_dim) -> (B, T, embedding_dim); H = num_heads, D = head_dim
     Raises: ConfigError for sizes that do not divide, a rotary for another head_dim, or a window without `causal`
@@ -59,19 +60,15 @@ class MultiHeadAttention(Module):
         rotary: Rotary | None = None,
         head_norm: Callable[[], Module] | None = None,
         window: int | None = None,
+        scale: float | None = None,
+        softcap: float | None = None,
     ) -> None:
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         input_dim = embedding_dim if input_dim is None else input_dim
         expect_sizes("MultiHeadAttention", embedding_dim=embedding_dim, num_heads=num_heads, num_kv_heads=num_kv_heads)
-        if head_dim is None and embedding_dim % num_heads:
-            raise ConfigError(
-                "MultiHeadAttention: embedding_dim must be a multiple of num_heads; "
-                f"got {embedding_dim} and {num_heads}"
-            )
-        if num_heads % num_kv_heads:
-            raise ConfigError(
-                f"MultiHeadAttention: num_heads must be a multiple of num_kv_heads; got {num_heads} and {num_kv_heads}"
-            )
+        if head_dim is None:
+            expect_multiple("MultiHeadAttention", embedding_dim=embedding_dim, num_heads=num_heads)
+        expect_multiple("MultiHeadAttention", num_heads=num_heads, num_kv_heads=num_kv_heads)
         head_dim = embedding_dim // num_heads if head_dim is None else head_dim
         expect_sizes("MultiHeadAttention", head_dim=head_dim, window=1 if window is None else window)
         if rotary is not None and rotary.head_dim != head_dim:
@@ -83,7 +80,7 @@ class MultiHeadAttention(Module):
                 "MultiHeadAttention: causal must be True with a window, which covers past tokens; got False"
             )
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
-        self.causal, self.window = causal, window
+        self.causal, self.window, self.scale, self.softcap = causal, window, scale, softcap
         self.query = Linear(input_dim, head_dim * num_heads, bias=qkv_bias)
         self.key = Linear(input_dim, head_dim * num_kv_heads, bias=qkv_bias)
         self.value = Linear(input_dim, head_dim * num_kv_heads, bias=qkv_bias)
@@ -146,7 +143,9 @@ class MultiHeadAttention(Module):
             attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
             is_causal=self.causal and memory is None,
+            scale=self.scale,
             generator=self.dropout.generator,
+            softcap=self.softcap,
         )
         return self.output(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim))
 

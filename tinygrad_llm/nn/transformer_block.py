@@ -24,9 +24,10 @@ class TransformerBlock(Module):
 
     This is the pre-norm form of GPT-2 (Radford et al. 2019): the residual stream is only ever added to, so gradients
     reach every depth. With `norm_first=False` each sum is normalised instead, x = norm1(x + attention(x)): the
-    post-norm form of the first Transformer (Vaswani et al. 2017, arXiv:1706.03762) and of BERT.
+    post-norm form of the first Transformer (Vaswani et al. 2017, arXiv:1706.03762) and of BERT. With `norm_after`, what
+    the two parts compute is normalised too before it is added, as in Gemma 2 (arXiv:2408.00118).
 
-    `norm` is called once for each norm that the block needs. Dropout applies to what is added to x.
+    `norm` and `norm_after` are called once for each norm that the block needs. Dropout applies to what is added to x.
 
     Shapes: x (B, T, C), memory (B, S, C) -> (B, T, C)
     """
@@ -43,10 +44,13 @@ class TransformerBlock(Module):
         *,
         cross_attention: Module | None = None,
         norm_first: bool = True,
+        norm_after: Callable[[], Module] | None = None,
     ) -> None:
         self.attention = attention
         self.feed_forward = feed_forward
         self.norm1, self.norm2 = norm(), norm()
+        self.norm1_after = None if norm_after is None else norm_after()
+        self.norm2_after = None if norm_after is None else norm_after()
         if cross_attention is not None:
             self.cross_attention = cross_attention
             self.norm_memory = norm()
@@ -72,22 +76,16 @@ class TransformerBlock(Module):
             return self.recompute(self, self._all_parts, x, memory, memory_mask, memory_cache, **options)
         return self._all_parts(x, memory, memory_mask, memory_cache, **options)
 
-    def _all_parts(
-        self,
-        x: TensorLike,
-        memory: TensorLike | None,
-        memory_mask: TensorLike | None,
-        memory_cache: AttentionCache | None,
-        **options: Any,
-    ) -> Tensor:
-        x = self._residual(as_tensor(x), self.norm1, self.attention, **options)
-        if memory is not None:
-            cross_options = {"memory": memory, "mask": memory_mask, "cache": memory_cache}
+    def _all_parts(self, x: TensorLike, *of_memory: Any, **options: Any) -> Tensor:
+        x = self._residual(as_tensor(x), self.norm1, self.attention, self.norm1_after, **options)
+        if of_memory[0] is not None:
+            cross_options = dict(zip(("memory", "mask", "cache"), of_memory, strict=True))
             x = self._residual(x, self.norm_memory, self.cross_attention, **cross_options)
-        return self._residual(x, self.norm2, self.feed_forward)
+        return self._residual(x, self.norm2, self.feed_forward, self.norm2_after)
 
-    def _residual(self, x: Tensor, norm: Module, part: Module, **options: Any) -> Tensor:
+    def _residual(self, x: Tensor, norm: Module, part: Module, after: Module | None = None, **options: Any) -> Tensor:
         """x plus what `part` computes from it, normalised before or after."""
-        if self.norm_first:
-            return x + self.dropout(part(norm(x), **options))
-        return norm(x + self.dropout(part(x, **options)))
+        if not self.norm_first:
+            return norm(x + self.dropout(part(x, **options)))
+        y = part(norm(x), **options)
+        return x + self.dropout(y if after is None else after(y))

@@ -26,13 +26,16 @@ def attention_weights(
     attn_mask: TensorLike | None = None,
     is_causal: bool = False,
     scale: float | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """softmax(q kᵀ · scale), masked: the weights of `scaled_dot_product_attention`, which never stores them as a whole.
 
     A query that may see no key has weights 0. Shapes: query (B, H, T, D), key (B, G, S, D) -> (B, H, T, S)
     """
-    queries, keys, mask, scale = _operands(query, key, key, attn_mask, scale)
+    queries, keys, mask, scale = _operands(query, key, key, attn_mask, scale, softcap)
     scores = (queries * scale) @ keys.transpose(-2, -1)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if mask is not None and mask.dtype.kind != "b":
         scores = scores + mask
     visible = visible_keys(queries.shape[-2], keys.shape[-2], mask, is_causal)
@@ -67,12 +70,13 @@ def scaled_dot_product_attention_composed(
     is_causal: bool = False,
     scale: float | None = None,
     generator: Generator | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """The definition: what `scaled_dot_product_attention` must equal, gradients included."""
     query, key, value = as_float(query), as_float(key), as_float(value)
-    _operands(query, key, value, attn_mask, scale)
+    _operands(query, key, value, attn_mask, scale, softcap)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
-    weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    weights = attention_weights(query, key, attn_mask, is_causal, scale, softcap)
     if dropout_p:
         keep = (generator or default_generator()).dropout_mask(weights.shape, dropout_p)
         weights = weights * (keep * dropout_scale(dropout_p, weights.dtype))
@@ -89,6 +93,7 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     generator: Generator | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """o = softmax(q kᵀ / √D + mask) v (Vaswani et al. 2017, arXiv:1706.03762).
 
@@ -99,7 +104,8 @@ def scaled_dot_product_attention(
 
     `attn_mask` is boolean (True: may look) or is added to the scores; it broadcasts to (B, H, T, S). `is_causal` hides
     the future: the last query sees every key (see `visible_keys`). Fewer key heads than query heads are shared by
-    groups of neighbouring queries (Ainslie et al. 2023, arXiv:2305.13245). `scale` is 1/√D unless given.
+    groups of neighbouring queries (Ainslie et al. 2023, arXiv:2305.13245). `scale` is 1/√D unless given. `softcap`
+    bounds each score s before the mask, as softcap · tanh(s / softcap) (Gemma Team 2024, arXiv:2408.00118).
 
     Shapes: query (..., H, T, D), key (..., G, S, D), value (..., G, S, E), H a multiple of G -> (..., H, T, E)
     Saves:  q, k, v, and p of the visible keys
@@ -107,11 +113,11 @@ def scaled_dot_product_attention(
             no probability
     """
     query, key, value = as_float(query), as_float(key), as_float(value)
-    queries, keys, mask, scale = _operands(query, key, value, attn_mask, scale)
+    queries, keys, mask, scale = _operands(query, key, value, attn_mask, scale, softcap)
     expect_probability("scaled_dot_product_attention", "dropout_p", dropout_p)
     if mask is not None and mask.requires_grad:  # the tiles have no gradient for a learned mask
         return scaled_dot_product_attention_composed(
-            query, key, value, attn_mask, dropout_p, is_causal, scale, generator
+            query, key, value, attn_mask, dropout_p, is_causal, scale, generator, softcap
         )
     values = repeat_heads(value, queries.shape[-3] if queries.ndim > 2 else 1)
     heads = np.broadcast_shapes(queries.shape[:-2], keys.shape[:-2], values.shape[:-2])
@@ -122,7 +128,7 @@ def scaled_dot_product_attention(
         keep = (generator or default_generator()).dropout_mask(weights_shape, dropout_p)
         keep = _as_sequences_of_heads(keep, heads)
     given = None if mask is None else _as_sequences_of_heads(np.broadcast_to(mask.data, weights_shape), heads)
-    inputs = TiledAttention(q, k, v, scale, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
+    inputs = TiledAttention(q, k, v, scale, softcap, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
     wants_gradient = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     o, saved = forward_tiles(inputs, wants_gradient)
     inputs = inputs._replace(mask=None)  # backward uses the weights, not the mask
@@ -140,7 +146,7 @@ def scaled_dot_product_attention(
 
 
 def _operands(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, scale: float | None
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: TensorLike | None, scale: float | None, softcap: float | None
 ) -> tuple[Tensor, Tensor, Tensor | None, float]:
     """The query, the key with as many heads as the query, the mask and the scale, once every shape is checked."""
     op = "scaled_dot_product_attention"
@@ -174,6 +180,8 @@ def _operands(
             raise ShapeError(f"{op}: attn_mask must broadcast to {weights}; got {mask.shape}")
     if scale is not None and not math.isfinite(scale):
         raise ConfigError(f"{op}: scale must be a finite number; got {scale}")
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ConfigError(f"{op}: softcap must be a finite number above 0; got {softcap}")
     return query, repeat_heads(key, heads), mask, 1 / math.sqrt(query.shape[-1]) if scale is None else scale
 
 

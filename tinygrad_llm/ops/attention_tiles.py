@@ -37,6 +37,7 @@ class TiledAttention(NamedTuple):
     k: Array
     v: Array
     scale: float
+    softcap: float | None
     is_causal: bool
     mask: Array | None  # booleans (True: visible), or numbers that are added to the scores
     keep: Array | None  # the weights that dropout keeps
@@ -75,6 +76,8 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
         at, rows, seen = tile
         np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
         p *= x.scale
+        if x.softcap is not None:
+            np.multiply(np.tanh(p / x.softcap, out=p), x.softcap, out=p)
         _mask_scores(p, x, tile)
         if shift:
             largest = np.maximum.reduce(p, axis=-1, keepdims=True, initial=-np.inf)
@@ -107,6 +110,8 @@ def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array
             ds *= x.kept_scale
         ds -= np.vecdot(ds, p)[..., None]
         ds *= p
+        if x.softcap is not None:  # times 1 - tanh²; computing the scores again takes less than keeping them
+            ds *= 1 - np.tanh(q[*at, rows] @ k[*at, seen].swapaxes(2, 3) * (x.scale / x.softcap)) ** 2
         ds *= x.scale
         np.matmul(ds, k[*at, seen], out=dq[*at, rows])
         if rows.stop == q.shape[2]:  # a head's first tile, whose last query sees every key

@@ -151,12 +151,7 @@ class Optimizer:
         A position counts the parameters through all groups. The arrays are the optimizer's own, not copies: write
         them out, or copy them, before the next step.
         """
-        positions = {parameter: position for position, parameter in enumerate(self.parameters())}
-        groups = [
-            {**group, "params": [positions[parameter] for parameter in group["params"]]} for group in self.param_groups
-        ]
-        state = {positions[parameter]: dict(entry) for parameter, entry in self.state.items()}
-        return {"state": dict(sorted(state.items())), "param_groups": groups}
+        return optim.optimizer_state.state_dict(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the hyper-parameters and a copy of the state, bit for bit, or raise and change nothing.

@@ -1,6 +1,6 @@
-"""An optimizer's state: loading a saved one, with its checks, and naming what does not fit a parameter.
+"""An optimizer's state: as a dict, loading a saved one with its checks, and naming what does not fit a parameter.
 
-Loaded on first use, since a training step needs neither.
+Loaded on first use, since a training step needs none of it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,16 @@ from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
+
+
+def state_dict(optimizer: Optimizer) -> dict[str, Any]:
+    """The body of `Optimizer.state_dict`."""
+    positions = {parameter: position for position, parameter in enumerate(optimizer.parameters())}
+    groups = [
+        {**group, "params": [positions[parameter] for parameter in group["params"]]} for group in optimizer.param_groups
+    ]
+    state = {positions[parameter]: dict(entry) for parameter, entry in optimizer.state.items()}
+    return {"state": dict(sorted(state.items())), "param_groups": groups}
 
 
 def load_state_dict(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:

@@ -95,10 +95,10 @@ def _module_of(frame: FrameType) -> Module | None:
     return module if isinstance(module, Module) else None
 
 
-def source_line(frame: FrameType | None) -> str:
-    """The line of code outside the engine that called the operation in `frame`, as file:line.
+def caller_of(frame: FrameType | None) -> FrameType | None:
+    """The frame outside the engine that called the operation in `frame`.
 
-    Where that line is in a layer without sublayers, such as Linear, it is the line that called the layer.
+    Where that is a layer without sublayers, such as Linear, it is the frame that called the layer.
     """
     while frame is not None and frame.f_code.co_filename.startswith(ENGINE):
         frame = frame.f_back
@@ -107,6 +107,11 @@ def source_line(frame: FrameType | None) -> str:
         if not is_layer or any(True for _ in module.children()):
             break
         frame = frame.f_back
+    return frame
+
+
+def source_line(frame: FrameType | None) -> str:
+    """The line that a frame is at, as file:line."""
     if frame is None:
         return "?"
     path = Path(frame.f_code.co_filename)

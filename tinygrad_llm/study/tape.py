@@ -89,6 +89,21 @@ class Tape:
         refused = f", {store.refused} arrays beyond the budget not kept" if store.refused else ""
         return [f"arrays of {format_bytes(store.bytes)} copied{refused}"]
 
+    @property
+    def bytes_kept(self) -> int:
+        """The bytes of arrays that `keep_arrays` has copied."""
+        return self._recorder.store.bytes
+
+    @property
+    def arrays_refused(self) -> int:
+        """How many arrays did not fit the budget of `keep_arrays`."""
+        return self._recorder.store.refused
+
+    @property
+    def backward_order(self) -> list[Entry]:
+        """The operations whose backward ran, in the order in which it visited them."""
+        return list(self._recorder.backward_order)
+
     def root(self) -> str:
         """The class of the outermost module: the heading of the model's own operations."""
         return self._paths.root_name

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.study.formatting import format_bytes, format_time, terminal_width, wrap
+from tinygrad_llm.study.operation_source import OperationCode
 
 
 class Summary(NamedTuple):
@@ -91,7 +92,7 @@ class Entry:
     its backward keeps and no earlier backward does, without parameters.
 
     `backward` is the last call of its backward, or None. `arrays` are copies of operands, output and gradients by
-    name, where the tape keeps arrays.
+    name, where the tape keeps arrays; `code` is where its source is.
     """
 
     index: int
@@ -108,6 +109,7 @@ class Entry:
     formula: str
     backward: BackwardCall | None = None
     arrays: dict[str, Array] = field(default_factory=dict, repr=False)
+    code: OperationCode | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,9 +14,10 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.graph import Gradients, Node
-from tinygrad_llm.study.call_stack import ModulePaths, operand_names, source_line
+from tinygrad_llm.study.call_stack import ModulePaths, caller_of, operand_names, source_line
 from tinygrad_llm.study.formulas import formula_of, operation_behind
 from tinygrad_llm.study.held_arrays import arrays_held
+from tinygrad_llm.study.operation_source import OperationCode, Place
 from tinygrad_llm.study.tape_entry import BackwardCall, Entry, Operand, Summary, summarize
 from tinygrad_llm.tensor import Tensor
 
@@ -85,12 +86,18 @@ class Recorder:
         backward = None if node is None else node.backward
         names = operand_names(frame, parents)
         arrays = [*zip(names, (x.data for x in parents), strict=True), (_output_name(backward), output.data)]
+        caller = caller_of(frame)
         entry = Entry(
             index=len(self.entries),
             name=frame.f_code.co_name.strip("_") if node is None else node.name,
             module=modules[-1] if modules else None,
             modules=modules,
-            source=source_line(frame),
+            source=source_line(caller),
+            code=OperationCode(
+                Place(frame.f_code, frame.f_lineno),
+                None if backward is None else Place(backward.__code__, None),
+                None if caller is None else Place(caller.f_code, caller.f_lineno),
+            ),
             operands=tuple(self._operand(name, x) for name, x in zip(names, parents, strict=True)),
             output=summarize(output.data),
             differentiable=node is not None,

@@ -43,6 +43,8 @@ LAYERS: dict[str, list[ModuleCase]] = {
     "Embedding": [ModuleCase(lambda: nn.Embedding(6, 4), (), lambda layer: layer(ids(6, 3, 5)))],
     "LayerNorm": [ModuleCase(lambda: nn.LayerNorm(8), (X,)), ModuleCase(lambda: nn.LayerNorm(8, bias=False), (X,))],
     "RMSNorm": [ModuleCase(lambda: nn.RMSNorm(8), (X,)), ModuleCase(lambda: nn.RMSNorm(8, around_one=True), (X,))],
+    "HeadsRMSNorm": [ModuleCase(lambda: nn.HeadsRMSNorm(8), (normal(2, 2, 3, 4),))],
+    "SoftcappedHead": [ModuleCase(lambda: nn.SoftcappedHead(nn.Linear(8, 5), 0.7), (X,))],
     "GELU": [ModuleCase(nn.GELU, (X,)), ModuleCase(lambda: nn.GELU("tanh"), (X,))],
     "SiLU": [ModuleCase(nn.SiLU, (X,))],
     "ReLU": [ModuleCase(nn.ReLU, (X,))],
@@ -55,12 +57,14 @@ LAYERS: dict[str, list[ModuleCase]] = {
     "MixtureOfExperts": [
         ModuleCase(lambda: nn.MixtureOfExperts(8, 4, 1, lambda: nn.FeedForward(8, 6)), (X,)),
         ModuleCase(lambda: nn.MixtureOfExperts(8, 4, 2, lambda: nn.FeedForward(8, 6)), (X,)),
+        ModuleCase(lambda: nn.MixtureOfExperts(8, 4, 2, lambda: nn.FeedForward(8, 6), normalize_gates=False), (X,)),
     ],
     "MultiHeadAttention": [
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, qkv_bias=True), (X,)),
         ModuleCase(lambda: nn.MultiHeadAttention(8, 4, causal=True, num_kv_heads=2), (X,)),
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, window=2), (X,)),
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2, rotary=nn.RotaryPositions(4), causal=True), (X,)),
+        ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, scale=0.7, softcap=0.5), (X,)),
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2), (X, MEMORY)),
     ],
     "MultiHeadLatentAttention": [
@@ -74,6 +78,7 @@ LAYERS: dict[str, list[ModuleCase]] = {
     ],
     "TransformerBlock": [
         ModuleCase(lambda: _block(causal=True), (X,)),
+        ModuleCase(lambda: _block(causal=True, norm_after=lambda: nn.RMSNorm(8)), (X,)),
         ModuleCase(lambda: _block(norm_first=False, cross_attention=nn.MultiHeadAttention(8, 2)), (X, MEMORY)),
     ],
 }
