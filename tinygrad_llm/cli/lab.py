@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
+import threading
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import ConfigError, TinygradLLMError
 from tinygrad_llm.lab.opening import open_lab
+from tinygrad_llm.lab.requests import answer
+from tinygrad_llm.lab.saving import save_page
 from tinygrad_llm.lab.server import LabServer, serving
 from tinygrad_llm.runs.status_line import StatusLine
+from tinygrad_llm.study.formatting import format_bytes
+from tinygrad_llm.train.trainer import INTERRUPTIONS
 
 HIGHEST_PORT = 65_535
+SECONDS_TO_PAUSE, SECONDS_TO_SAVE = 0.2, 0.4  # when the lab ends
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_argument_group("what to look at (default: a small GPT that learns Python's documentation)")
-    source.add_argument(
-        "--model", type=Path, metavar="DIR", help="run folder of a language model, or a checkpoint in it"
+    parser.description = (
+        "Train a small GPT in the browser: play, pause, go back to any step, edit it, and look inside it. The lab "
+        "listens on 127.0.0.1 alone, and its address holds a random token. Ctrl-C ends it."
     )
-    source.add_argument("--data", metavar="PATH", help="a UTF-8 text file, folder or glob to train on")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="run folder of a language model (default: a new GPT of 30,000 parameters)",
+    )
+    parser.add_argument(
+        "--data", metavar="PATH", help="a UTF-8 text file, folder or glob to train on (default: Python's documentation)"
+    )
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port of 127.0.0.1 (default: 0, a free one)")
     parser.add_argument("--no-open", action="store_true", help="do not open the address in a browser")
     parser.add_argument(
@@ -41,11 +58,38 @@ def run(arguments: argparse.Namespace) -> int:
         server = LabServer(session, arguments.port)
     except OSError as error:
         raise ConfigError(f"--port {arguments.port} of 127.0.0.1 cannot be used: {error.strerror}") from None
-    with serving(server) as owner:
+    with _interruption() as interrupted, serving(server) as owner:
         print(server.address, flush=True)
         if not arguments.no_open:
             with contextlib.suppress(webbrowser.Error):
                 webbrowser.open(server.address)
-        with contextlib.suppress(KeyboardInterrupt):
-            owner.join()
+        while owner.is_alive() and not interrupted.wait(0.2):
+            pass
+        with contextlib.suppress(TinygradLLMError, TimeoutError):
+            session.ask(session.stand_still, SECONDS_TO_PAUSE)
+        if arguments.save is not None:
+            saved = save_page(session, answer, arguments.save, SECONDS_TO_SAVE)
+            left_out = f"; {len(saved['leftOut'])} answers did not fit" if saved["leftOut"] else ""
+            print(f"saved {format_bytes(saved['bytes'])} in {arguments.save}{left_out}", file=sys.stderr)
+    if session.failure is not None:
+        raise session.failure
     return 0
+
+
+@contextlib.contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets; a second one acts at once."""
+    interrupted, before = threading.Event(), dict[int, Any]()
+
+    def note(signum: int, frame: Any) -> None:
+        interrupted.set()
+        signal.signal(signum, before[signum])
+
+    try:
+        for sign in INTERRUPTIONS:
+            if signal.getsignal(sign) is not signal.SIG_IGN:
+                before[sign] = signal.signal(sign, note)
+        yield interrupted
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -18,8 +18,8 @@ from tinygrad_llm.versions import mark_written
 
 MOST_EDITS = 100
 MAX_TEXT = 10_000  # characters
-_RATE = re.compile(r"(\d{1,9}):rate=([-+.\deE]{1,32})")
-_WEIGHT = re.compile(r"(\d{1,9}):weight=([\w.]{1,200})\[([\d,]{0,100})\]=([-+.\deE]{1,32})")
+_RATE = re.compile(r"(\d{1,9}):rate=([-+.\deE]{1,32})", re.ASCII)
+_WEIGHT = re.compile(r"(\d{1,9}):weight=([\w.]{1,200})\[([\d,]{0,100})\]=([-+.\deE]{1,32})", re.ASCII)
 
 
 @dataclass(frozen=True)

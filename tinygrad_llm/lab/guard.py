@@ -7,11 +7,13 @@ a name that was rebound to 127.0.0.1 (DNS rebinding) stands in Host. Each of the
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}  # on any port: a tunnel may use another than ours
+# Names of this machine, on any port: a tunnel may use another than ours.
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{0,5})?", re.ASCII | re.IGNORECASE)
+OWN_ORIGIN = re.compile(rf"http://{LOOPBACK.pattern}", re.ASCII | re.IGNORECASE)
 TOKEN_BYTES = 24
 HEADERS = {
     "Content-Security-Policy": (
@@ -35,27 +37,11 @@ def refusal(token: str, path: str, hosts: Sequence[str], origins: Sequence[str])
 
     `path` is that of the request line, `hosts` and `origins` are all values of these headers.
     """
-    if len(hosts) != 1 or _host_name(f"//{hosts[0]}") not in LOOPBACK:
+    if len(hosts) != 1 or not LOOPBACK.fullmatch(hosts[0]):
         return "Host must be a name of this machine, such as 127.0.0.1 or localhost"
-    if len(origins) > 1 or (origins and not _is_own_origin(origins[0])):
+    if len(origins) > 1 or (origins and not OWN_ORIGIN.fullmatch(origins[0])):
         return "requests of pages from elsewhere are refused: Origin must be this machine, or absent"
     first = path.lstrip("/").split("/", 1)[0].split("?", 1)[0]
     if not hmac.compare_digest(first.encode("utf-8", "replace"), token.encode()):
         return "the address must hold the token that the lab printed when it began"
     return ""
-
-
-def _is_own_origin(origin: str) -> bool:
-    return origin.startswith("http://") and _host_name(origin) in LOOPBACK and not urlsplit(origin).path
-
-
-def _host_name(address: str) -> str | None:
-    """The host of an address, None unless it is exactly host and port."""
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # raises for a port that is no number
-    except ValueError:
-        return None
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        return None
-    return parts.hostname

@@ -163,10 +163,14 @@ def _promised(call: AttentionCall) -> Array:
 
 
 def _log_sums(call: AttentionCall) -> Array:
-    """ln of each row's sum of exp(score) over the keys that it sees: score = ln share + this. Shapes: -> (H, T)"""
+    """ln of each row's sum of exp(score) over the keys that it sees: score = ln share + this. Shapes: -> (H, T)
+
+    -inf for a row without shares, as those of a head that is switched off.
+    """
     scores = np.where(call.shares > 0, call.scores.astype(np.float64), -np.inf)
     largest = np.nan_to_num(scores.max(axis=-1, keepdims=True), neginf=0.0)
-    sums: Array = np.log(np.exp(scores - largest).sum(axis=-1)) + largest[..., 0]
+    with np.errstate(divide="ignore"):
+        sums: Array = np.log(np.exp(scores - largest).sum(axis=-1)) + largest[..., 0]
     return sums
 
 

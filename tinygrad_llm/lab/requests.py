@@ -14,18 +14,22 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab import fault_hunt, look_requests, training_requests
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import pack
-from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.saving import save_page
+from tinygrad_llm.lab.session import NotPossible, Session
 from tinygrad_llm.lab.status import status
+
+SECONDS_TO_SAVE = 60.0
 
 Work: TypeAlias = "Callable[[Session, Body], Any]"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request: the fields of its body, and the function that answers it on the owner's thread."""
+    """A request: the fields of its body, and the function that answers it, on the owner's thread unless it need not."""
 
     fields: tuple[str, ...]
     work: Work
+    on_owner: bool = True
 
 
 REQUESTS: dict[str, Request] = {
@@ -67,14 +71,32 @@ REQUESTS: dict[str, Request] = {
 }
 
 
-def answer(session: Session, name: str, fields: Any) -> bytes:
+def answer(session: Session, name: str, fields: Any, timeout: float | None = None) -> bytes:
     """The packed answer to a request; called on any thread but the owner's.
 
-    Raises: ConfigError for a request that there is not, or a field that is wrong; NotPossible; Ended
+    Raises: ConfigError for a request that there is not, or a field that is wrong; NotPossible; Ended; TimeoutError
     """
     if name not in REQUESTS:
         raise ConfigError(f"the requests are {', '.join(sorted(REQUESTS))}; got {name[:50]!r}")
     known = REQUESTS[name]
     body = Body(name, known.fields, fields)
-    head = session.ask(lambda: known.work(session, body))
-    return pack(session.ask(lambda: status(session)) if head is None else head)
+    if not known.on_owner:
+        return pack(known.work(session, body))
+    head = session.ask(lambda: known.work(session, body), timeout)
+    return pack(session.ask(lambda: status(session), timeout) if head is None else head)
+
+
+def _note_seen(session: Session, body: Body) -> dict[str, Any]:
+    session.seen.note(body)
+    return {}
+
+
+def _save(session: Session, body: Body) -> dict[str, Any]:
+    if session.save_to is None:
+        raise NotPossible("this lab was started without --save FILE")
+    session.seen.note(body)
+    return save_page(session, answer, session.save_to, SECONDS_TO_SAVE)
+
+
+REQUESTS["seen"] = Request(("fragment", "requests"), _note_seen, on_owner=False)
+REQUESTS["save"] = Request(("fragment", "requests"), _save, on_owner=False)

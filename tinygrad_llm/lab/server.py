@@ -118,8 +118,9 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(404, "the lab has no such request")
             return
         try:
-            fields = parse_json(body, name)
-            self._send(200, "application/octet-stream", answer(self.server.session, name, fields))
+            found = answer(self.server.session, name, parse_json(body, name))
+            self.server.session.seen.remember(name, body.decode(), found)
+            self._send(200, "application/octet-stream", found)
         except NotPossible as error:
             self._refuse(409, str(error))
         except Ended as error:

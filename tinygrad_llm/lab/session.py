@@ -23,6 +23,7 @@ from tinygrad_llm.lab.beginnings import Beginning
 from tinygrad_llm.lab.edits import Edit, Edits, text_of
 from tinygrad_llm.lab.merges import learned_tokenizer
 from tinygrad_llm.lab.owner import Ended, Owner
+from tinygrad_llm.lab.saving import Seen
 from tinygrad_llm.lab.timeline import Branch, Timeline
 from tinygrad_llm.lab.twin import Twin
 from tinygrad_llm.lab.views import View
@@ -61,6 +62,8 @@ class Session:
         self.problem = ""  # why the training stopped by itself
         self.sample_every = SAMPLE_EVERY
         self.save_to: Path | None = None  # the file of the static page
+        self.seen = Seen()
+        self.failure: BaseException | None = None  # an error that ended the owner's thread
         self._target: int | None = None  # the step at which moving ends
         self._arrivals: list[Future[Any]] = []  # of the requests that wait for it
         self._recording: tuple[tuple[str, str], Recording] | None = None  # the last, by moment and prompt
@@ -71,6 +74,10 @@ class Session:
 
     def run(self) -> None:
         """Train and answer until `owner.end()`."""
+        with np.errstate(all="ignore"):  # NaN and infinity are shown as they are
+            self._run()
+
+    def _run(self) -> None:
         try:
             if self.beginning.starts_at_once:
                 self.training()
@@ -82,6 +89,8 @@ class Session:
                     self._train(self.main)
         except Ended:
             pass
+        except BaseException as error:  # an error of this package, for the main thread to report
+            self.failure = error
         finally:
             self.owner.ending = True
             self.owner.refuse_pending()
