@@ -30,8 +30,10 @@ from tinygrad_llm.graph import Backward, Gradients, Node, observe
 from tinygrad_llm.tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent)
-ENGINE = tuple(
-    str(Path(PACKAGE, part)) for part in ("primitives", "ops", "functions", "graph.py", "tensor.py", "anomaly.py")
+NUMPY = str(Path(np.__file__).parent)  # its errstate decorates operations
+ENGINE = (
+    NUMPY,
+    *(str(Path(PACKAGE, part)) for part in ("primitives", "ops", "functions", "graph.py", "tensor.py", "anomaly.py")),
 )
 
 # Operations that insert a value given by the caller: the -infinity of a mask is intended.
@@ -172,7 +174,7 @@ def _checksum(array: Array) -> int:
 def _place(frame: FrameType | None) -> str:
     """The line that called the operation, and the line outside the package that led there."""
     inside = ""
-    while frame is not None and (file := frame.f_code.co_filename).startswith(PACKAGE):
+    while frame is not None and (file := frame.f_code.co_filename).startswith((PACKAGE, NUMPY)):
         if not inside and not file.startswith(ENGINE):
             inside = f"{_line(frame)}, "
         frame = frame.f_back

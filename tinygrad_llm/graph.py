@@ -70,43 +70,43 @@ class _Mode(threading.local):
     observers: tuple[Observer, ...] = ()
 
 
-_mode = _Mode()
+mode = _Mode()
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Record nothing inside: no graph, no activations kept. Also a decorator: `@no_grad()`."""
-    before, _mode.recording = _mode.recording, False
+    before, mode.recording = mode.recording, False
     try:
         yield
     finally:
-        _mode.recording = before
+        mode.recording = before
 
 
 @contextmanager
 def enable_grad() -> Iterator[None]:
     """Record again inside a `no_grad` block, as a recomputed forward must."""
-    before, _mode.recording = _mode.recording, True
+    before, mode.recording = mode.recording, True
     try:
         yield
     finally:
-        _mode.recording = before
+        mode.recording = before
 
 
 def is_grad_enabled() -> bool:
     """Whether operations on this thread are being recorded."""
-    return _mode.recording
+    return mode.recording
 
 
 @contextmanager
 def observe(observer: Observer) -> Iterator[None]:
     """Show `observer` every operation of this thread, forward and backward."""
-    before = _mode.observers
-    _mode.observers = (*before, observer)
+    before = mode.observers
+    mode.observers = (*before, observer)
     try:
         yield
     finally:
-        _mode.observers = before
+        mode.observers = before
 
 
 # -- recording
@@ -121,16 +121,16 @@ class Node:
 
     __slots__ = ("arrays", "backward", "dtype", "grad", "grad_is_ours", "order", "parents", "retained", "shape")
 
-    def __init__(self, data: Array, parents: tuple[Node | Variable | None, ...], backward: Backward) -> None:
+    def __init__(self, data: Array, operands: Sequence[Variable], backward: Backward) -> None:
         self.backward: Backward | None = backward  # None once the walk has passed
-        self.parents = parents
+        self.parents: Sequence[Any] = [x.node or (x if x.collects_gradient else None) for x in operands]
         self.order = versions.next_time()
         self.shape = data.shape
         self.dtype = data.dtype
         self.grad: Array | None = None  # dL/d(output), while it is being collected
         self.grad_is_ours = False  # whether the walk may add to it in place
         self.retained: weakref.ref[Variable] | None = None  # the Tensor that asked for retain_grad
-        self.arrays: tuple[int, ...] = ()  # the ids of the operands' arrays and of the result's, to name them in errors
+        self.arrays = [id(x.data) for x in operands] + [id(data)]  # ids, to name them in errors
 
     @property
     def name(self) -> str:
@@ -161,14 +161,12 @@ def record_operation(data: Array, parents: Sequence[Variable], backward: Backwar
     parent needs a gradient, the result is a plain Tensor and `backward` is dropped with all it holds.
     """
     output = plain_tensor(data)
-    if _mode.recording:
+    if mode.recording:
         for parent in parents:
             if parent.node is not None or parent.collects_gradient:
-                sources = tuple([p.node or (p if p.collects_gradient else None) for p in parents])
-                output.node = Node(output.data, sources, backward)
-                output.node.arrays = (*[id(p.data) for p in parents], id(output.data))
+                output.node = Node(output.data, parents, backward)
                 break
-    for observer in _mode.observers:
+    for observer in mode.observers:
         observer.recorded(output, parents)  # type: ignore[arg-type]  # every Variable is a Tensor
     return output
 
@@ -240,10 +238,10 @@ def _go_back(node: Node, retain_graph: bool) -> None:
         dy.flags.writeable = False
         if node.retained is not None and (tensor := node.retained()) is not None:
             tensor.collect(dy)
-        for observer in _mode.observers:
+        for observer in mode.observers:
             observer.before_backward(node, dy)
         gradients = backward(dy)
-        for observer in _mode.observers:
+        for observer in mode.observers:
             observer.after_backward(node, gradients)
     if not retain_graph:
         node.backward, node.parents = None, ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def written_since(array: Array, time: int) -> bool:
     return any(then > time and start < high and low < stop for (start, stop), then in writes.parts.items())
 
 
-def expect_unchanged(backward: Callable[..., Any], time: int, operation: str, ids: tuple[int, ...]) -> None:
+def expect_unchanged(backward: Callable[..., Any], time: int, operation: str, ids: Sequence[int]) -> None:
     """Raises GraphError if an array that `backward` saved was written into after `time`, when it was recorded.
 
     `ids` are those of the arrays of the operands, and last of the result, so that the message can name the array.

@@ -29,7 +29,7 @@ def silu(x: TensorLike) -> Tensor:
     Saves:  dy/dx (...)
     """
     x = as_float(x)
-    y, slope = value_and_slope(_silu_block, x)
+    y, slope = value_and_slope(silu_block, x)
 
     def backward(dy: Array) -> Gradients:
         return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)
@@ -37,7 +37,7 @@ def silu(x: TensorLike) -> Tensor:
     return record_operation(y, (x,), backward)
 
 
-def _silu_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
+def silu_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
     gate = np.negative(x, out=scratch[0])
     np.exp(gate, out=gate)
     gate += 1  # 1 / σ(x)

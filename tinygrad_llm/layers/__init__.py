@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
+    from tinygrad_llm.layers.sequential import Sequential
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
     from tinygrad_llm.layers.softcap import SoftcappedHead
     from tinygrad_llm.layers.window import within_window
@@ -21,6 +22,6 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_imports(__name__)
 
 __all__ = ["DecoderCache", "HeadsRMSNorm", "KVCache", "LayerCache", "MemoryCache", "MixtureOfExperts"]
-__all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "SiLU", "SinusoidalPositions"]
-__all__ += ["SoftcappedHead", "WindowCache", "checkpoint"]
-__all__ += ["checkpoint_activations", "rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]
+__all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
+__all__ += ["SinusoidalPositions", "SoftcappedHead", "WindowCache", "checkpoint", "checkpoint_activations"]
+__all__ += ["rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

@@ -14,7 +14,7 @@ from tinygrad_llm.nn.dropout import Dropout, draw_dropout_from
 from tinygrad_llm.nn.embedding import Embedding
 from tinygrad_llm.nn.feed_forward import FeedForward
 from tinygrad_llm.nn.linear import Linear
-from tinygrad_llm.nn.module import Buffer, Module, ModuleList, Parameter, Sequential
+from tinygrad_llm.nn.module import Buffer, Module, ModuleList, Parameter
 from tinygrad_llm.nn.normalization import LayerNorm
 from tinygrad_llm.nn.transformer_block import TransformerBlock
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
+    from tinygrad_llm.layers.sequential import Sequential
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
     from tinygrad_llm.layers.softcap import SoftcappedHead
     from tinygrad_llm.layers.window import within_window

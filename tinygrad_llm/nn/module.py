@@ -87,15 +87,15 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all submodules, each once, with dotted names; the module's own name is `prefix`."""
-        return self._named_modules(prefix, set())
+        found: dict[Module, str] = {}
+        self._add_to(found, prefix)
+        return ((name, module) for module, name in found.items())
 
-    def _named_modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
-        if id(self) in seen:
-            return
-        seen.add(id(self))
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
+    def _add_to(self, found: dict[Module, str], prefix: str) -> None:
+        if self not in found:
+            found[self] = prefix
+            for name, child in self.named_children():
+                child._add_to(found, f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
         """This module and all submodules, each once."""
@@ -246,15 +246,3 @@ class ModuleList(Module):
 
     def __getitem__(self, index: int) -> Any:
         return list(self.children())[index]
-
-
-class Sequential(ModuleList):
-    """Modules applied one after the other, each to the output of the one before."""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
-
-    def forward(self, x: Any) -> Any:
-        for module in self.children():
-            x = module(x)
-        return x

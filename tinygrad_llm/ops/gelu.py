@@ -49,7 +49,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     """
     expect_choice("gelu", "approximate", approximate, ("none", "tanh"))
     x = as_float(x)
-    fill = _gelu_tanh_block if approximate == "tanh" else primitives.error_function.gelu_exact_block
+    fill = gelu_tanh_block if approximate == "tanh" else primitives.error_function.gelu_exact_block
     y, slope = value_and_slope(fill, x)
 
     def backward(dy: Array) -> Gradients:
@@ -58,7 +58,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     return record_operation(y, (x,), backward)
 
 
-def _gelu_tanh_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
+def gelu_tanh_block(x: Array, y: Array, slope: Array, scratch: Array) -> None:
     square, gate = scratch
     np.multiply(x, x, out=square)
     np.multiply(square, -2 * TANH_SCALE * TANH_CUBIC, out=gate)

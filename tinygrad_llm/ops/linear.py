@@ -41,7 +41,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = as_rows(x.data)
     x_shape = x.shape
     table, out_features, has_bias = weight.data, weight.shape[0], bias is not None
-    y = buffers.matmul(rows, table.T) if len(rows) > FEW_ROWS else np.ascontiguousarray((table @ rows.T).T)
+    y = times_table(rows, table)
     if bias is not None:
         y += bias.data
     saved_rows = rows if weight.requires_grad else None  # kept only if a gradient needs it
@@ -55,3 +55,12 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     parents = (x, weight) if bias is None else (x, weight, bias)
     return record_operation(y.reshape(*x_shape[:-1], out_features), parents, backward)
+
+
+def times_table(rows: Array, table: Array) -> Array:
+    """rows @ table.T, for few rows by another road. Shapes: rows (N, I), table (O, I) -> (N, O)"""
+    if len(rows) > FEW_ROWS:
+        return buffers.matmul(rows, table.T)
+    if len(rows) == 1 and table.dtype.kind == "f" and table.flags.c_contiguous:
+        return np.vecdot(table, rows)[None]  # one thread: with more, BLAS's wait for each other takes longer
+    return np.ascontiguousarray((table @ rows.T).T)

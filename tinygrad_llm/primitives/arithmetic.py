@@ -24,6 +24,7 @@ class Arithmetic(Variable):
 
     __slots__ = ()
 
+    @np.errstate(all="ignore")
     def add(self, other: TensorLike) -> Tensor:
         """z = x + y;  dx = dz, dy = dz."""
         x, y = operands("add", self, other)
@@ -35,11 +36,11 @@ class Arithmetic(Variable):
                 None if y_shape is None else unbroadcast(dz, y_shape),
             )
 
-        with np.errstate(all="ignore"):
-            return record_operation(buffers.add(x.data, y.data), (x, y), backward)
+        return record_operation(buffers.add(x.data, y.data), (x, y), backward)
 
     __add__ = add
 
+    @np.errstate(all="ignore")
     def sub(self, other: TensorLike) -> Tensor:
         """z = x - y;  dx = dz, dy = -dz."""
         x, y = operands("sub", self, other)
@@ -53,11 +54,11 @@ class Arithmetic(Variable):
                 None if y_shape is None else unbroadcast(np.negative(dz), y_shape),
             )
 
-        with np.errstate(all="ignore"):
-            return record_operation(x.data - y.data, (x, y), backward)
+        return record_operation(x.data - y.data, (x, y), backward)
 
     __sub__ = sub
 
+    @np.errstate(all="ignore")
     def mul(self, other: TensorLike) -> Tensor:
         """z = x ⊙ y;  dx = dz ⊙ y, dy = dz ⊙ x."""
         x, y = operands("mul", self, other)
@@ -71,11 +72,11 @@ class Arithmetic(Variable):
                 None if y_shape is None or a is None else unbroadcast(dz * a, y_shape),
             )
 
-        with np.errstate(all="ignore"):
-            return record_operation(x.data * y.data, (x, y), backward)
+        return record_operation(x.data * y.data, (x, y), backward)
 
     __mul__ = mul
 
+    @np.errstate(all="ignore")
     def div(self, other: TensorLike) -> Tensor:
         """z = x / y;  dx = dz / y, dy = -dz ⊙ x / y². Division by zero follows IEEE 754: infinity or NaN."""
         x, y = operands("div", self, other, to_float=True)
@@ -88,8 +89,7 @@ class Arithmetic(Variable):
                 None if y_shape is None or a is None else unbroadcast(-dz * (a / b / b), y_shape),
             )
 
-        with np.errstate(all="ignore"):
-            return record_operation(x.data / b, (x, y), backward)
+        return record_operation(x.data / b, (x, y), backward)
 
     __truediv__ = div
 
@@ -105,6 +105,7 @@ class Arithmetic(Variable):
 
     __neg__ = neg
 
+    @np.errstate(all="ignore")
     def pow(self, exponent: TensorLike) -> Tensor:
         """z = xʸ;  dx = dz ⊙ y xʸ⁻¹, dy = dz ⊙ z ln x.
 
@@ -125,8 +126,7 @@ class Arithmetic(Variable):
                 dy = unbroadcast(np.where((a == 0) & (b.real >= 0), 0, dz * a**b * np.log(a)), y_shape)
             return dx, dy
 
-        with np.errstate(all="ignore"):
-            return record_operation(a**b, (base, power), backward)
+        return record_operation(a**b, (base, power), backward)
 
     __pow__ = pow
 

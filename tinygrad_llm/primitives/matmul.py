@@ -21,6 +21,7 @@ class Matmul(Variable):
 
     __slots__ = ()
 
+    @np.errstate(all="ignore")
     def matmul(self, other: TensorLike) -> Tensor:
         """z = x y;  dx = dz yᵀ, dy = xᵀ dz.
 
@@ -58,8 +59,7 @@ class Matmul(Variable):
                 dy = unbroadcast(saved_rows.swapaxes(-1, -2) @ dz, columns_shape).reshape(y_shape)
             return dx, dy
 
-        with np.errstate(all="ignore"):
-            return record_operation(a @ b, (x, y), backward)
+        return record_operation(a @ b, (x, y), backward)
 
     __matmul__ = matmul
 

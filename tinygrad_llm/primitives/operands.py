@@ -7,7 +7,7 @@ copies.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def as_tensor(value: TensorLike) -> Tensor:
     """`value` itself if it is a Tensor, else wrapped as one."""
-    return cast("Tensor", value) if isinstance(value, Variable) else plain_tensor(as_array(value))
+    return value if isinstance(value, Variable) else plain_tensor(as_array(value))  # type: ignore[return-value]
 
 
 def operands_of_one_dtype(x: TensorLike, y: TensorLike, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,8 @@ def operands_of_one_dtype(x: TensorLike, y: TensorLike, *, to_float: bool = Fals
 
 def operands(name: str, x: TensorLike, y: TensorLike, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
     """Both operands as Tensors of one kind of number whose shapes broadcast. Raises ShapeError if they do not."""
-    x, y = operands_of_one_dtype(x, y, to_float=to_float)
+    if not (isinstance(x, Variable) and isinstance(y, Variable) and x.data.dtype is y.data.dtype) or to_float:
+        x, y = operands_of_one_dtype(x, y, to_float=to_float)
     if x.data.shape != y.data.shape:
         try:
             np.broadcast_shapes(x.shape, y.shape)
@@ -53,13 +54,13 @@ def operands(name: str, x: TensorLike, y: TensorLike, *, to_float: bool = False)
                 f"{name}: shapes must be equal or broadcast (aligned from the right, axes equal or 1); "
                 f"got {x.shape} and {y.shape}"
             ) from None
-    return x, y
+    return x, y  # type: ignore[return-value]  # every Variable is a Tensor
 
 
 def beside(value: TensorLike, other: TensorLike) -> Tensor:
     """`value` as a Tensor; a bare number in the dtype of `other`, where that can hold it."""
     if isinstance(value, Variable):
-        return cast("Tensor", value)
+        return value  # type: ignore[return-value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float) and isinstance(other, Variable):
@@ -79,12 +80,12 @@ def beside(value: TensorLike, other: TensorLike) -> Tensor:
 def as_float(x: TensorLike) -> Tensor:
     """`x` as a Tensor of real numbers: integers and booleans become float32."""
     x = as_tensor(x)
-    return plain_tensor(x.data.astype(np.float32)) if x.dtype.kind in "biu" else x
+    return plain_tensor(x.data.astype(np.float32)) if x.data.dtype.kind in "biu" else x
 
 
 def wanted_shape(x: Variable) -> tuple[int, ...] | None:
     """The shape of the gradient of `x`, or None if it needs none, so that the work can be saved."""
-    return x.data.shape if x.requires_grad else None
+    return x.data.shape if x.collects_gradient or x.node is not None else None
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
