@@ -67,8 +67,8 @@ BELOW |= {room: set.union(*BELOW.values(), tinygrad_llm.__all__) for room in ("t
 # Classes that stand above the graph and the primitives, whose annotations name them.
 NAMED_FOR_TYPES = {"tinygrad_llm.tensor", "tinygrad_llm.variable"}
 
-THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py", "jinja2"}
-LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py", "jinja2"}
+THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py", "jinja2", "threadpoolctl"}
+LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py", "jinja2", "threadpoolctl"}
 MADE_OF_HYPOTHESIS = "testing/strategies.py"  # the one file that loads it; the room offers its names lazily
 
 

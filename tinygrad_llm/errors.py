@@ -65,6 +65,10 @@ class CheckpointError(TinygradLLMError, RuntimeError):
     """A run folder that cannot be opened, verified or written."""
 
 
+class WorkerError(TinygradLLMError, RuntimeError):
+    """A worker process of a training that was killed, or failed."""
+
+
 class DownloadError(TinygradLLMError, OSError):
     """A file that could not be fetched, or came with the wrong size or hash."""
 

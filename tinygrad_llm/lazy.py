@@ -35,9 +35,8 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         import ast  # these take longer to import than some packages that they are needed for
         import inspect
 
-        tree = ast.parse(
-            inspect.getsource(sys.modules[package])
-        )  # also where the loader has no get_source, as pytest's
+        # inspect finds the source also where the loader has no get_source, as pytest's
+        tree = ast.parse(inspect.getsource(sys.modules[package]))
         blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
         return {name.name: str(node.module) for node in imports for name in node.names}

@@ -109,8 +109,9 @@ def declaration(field: dataclasses.Field[Any]) -> Declaration:
 class Settings:
     """Base class of settings: every field is checked against its type and its `setting` when the object is made.
 
-    Fields are of type int, float, bool, str, tuple[X, ...] or Mapping, or of one of these `| None`; other types are
-    not checked. A field holds exactly its type afterwards: NumPy's numbers become Python's, lists become tuples.
+    Fields are of type int, int | str (a number or one of the choices), float, bool, str, tuple[X, ...] or Mapping, or
+    one of these `| None`; others are not checked. A field holds exactly its type afterwards: NumPy's numbers become
+    Python's, lists become tuples.
 
     Raises: SettingError, a ConfigError, naming the setting
     """
@@ -149,9 +150,8 @@ class Settings:
     def _checked(cls, field: dataclasses.Field[Any], value: Any) -> Any:
         if value is None and _is_nullable(cls, field.name):
             return None
-        declared = declaration(field)
         try:
-            return _converted(kind_of(cls, field.name), declared, value)
+            return _converted(kind_of(cls, field.name), declaration(field), value)
         except _Unfit as unfit:
             raise cls.refusal(f"{{{field.name}}} must be {unfit}", _briefly(value)) from None
 
@@ -182,7 +182,9 @@ def _converted(kind: Any, declared: Declaration, value: Any) -> Any:
         if not isinstance(value, tuple | list):
             raise _Unfit("a tuple or a list")
         return tuple(_converted(typing.get_args(kind)[0], declared, element) for element in value)
-    if declared.choices:
+    if kind == int | str and isinstance(value, str) and value in declared.choices:  # a word in place of a number
+        return value
+    if declared.choices and kind is str:
         if not isinstance(value, str) or value not in declared.choices:
             raise _Unfit(f"one of {', '.join(declared.choices)}")
         return value
@@ -190,9 +192,9 @@ def _converted(kind: Any, declared: Declaration, value: Any) -> Any:
         raise _Unfit("true or false")
     if kind is str and not isinstance(value, str):
         raise _Unfit("text")
-    if kind is int:
+    if kind in (int, int | str):
         if not isinstance(value, Integral) or isinstance(value, bool) or not declared.contains(value):
-            raise _Unfit(" ".join(["an integer", declared.interval()]).rstrip())
+            raise _Unfit(f"an integer {' or '.join([declared.interval(), *declared.choices])}".rstrip())
         return int(value)
     if kind is float:
         if not isinstance(value, Real) or isinstance(value, bool) or not _finite(value) or not declared.contains(value):

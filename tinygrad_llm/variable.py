@@ -16,10 +16,11 @@ from tinygrad_llm.graph import Node, TensorLike, walk_back
 class Variable:
     """The base of Tensor, which adds the operations, one class for each file of primitives/, and conversions."""
 
-    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "node")
+    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "grad_memory", "node")
 
     data: Array
     grad: Array | None  # dL/d(data), of the same shape, once a backward has reached it
+    grad_memory: Array  # where a leaf's gradient must lie, if it is set: memory that other processes read
     node: Node | None  # the operation that made it, or None for a leaf
     collects_gradient: bool  # a leaf whose `grad` a backward adds to
 
@@ -105,6 +106,9 @@ class Variable:
         """Add `gradient` to this leaf's own."""
         if self.grad is not None:
             self.grad += gradient
+        elif (memory := getattr(self, "grad_memory", None)) is not None:
+            memory[...] = gradient
+            self.grad = memory
         elif gradient.flags.writeable and not buffers.is_view(gradient):
             self.grad = gradient
         else:  # shared with another branch: a leaf's own gradient may be clipped or added to in place

@@ -259,13 +259,9 @@ def test_a_gradient_that_no_process_has_stays_none() -> None:
 
 
 def test_shares_are_neighbours_and_differ_by_one_at_most() -> None:
-    class Rank(SingleProcess):
-        def __init__(self, rank: int, size: int) -> None:
-            self.rank, self.size = rank, size
-
     for size in (1, 2, 3, 7):
         for count in (0, 1, 6, 7, 20):
-            shares = [share_of(count, Rank(rank, size)) for rank in range(size)]
+            shares = [share_of(count, rank, size) for rank in range(size)]
             assert [i for share in shares for i in range(share.start, share.stop)] == list(range(count))
             lengths = [share.stop - share.start for share in shares]
             assert max(lengths) - min(lengths) <= 1 and lengths == sorted(lengths, reverse=True)

@@ -26,6 +26,7 @@ from tinygrad_llm.cli.parser import (
     discard_unread_output,
     is_secondary_process,
 )
+from tinygrad_llm.cli.threads import limit_blas_threads
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.runs.hints import program
 from tinygrad_llm.train.parallel.launch import find_launch
@@ -85,6 +86,7 @@ def build_parser(described: Container[str] | None = COMMANDS) -> Parser:
 def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambda: None) -> int:
     """Run one command and return its exit code. `loaded` is called when the command is imported and about to run."""
     words = sys.argv[1:] if argv is None else [str(word) for word in argv]
+    limit_blas_threads(words)
     parser = build_parser([word for word in words if not word.startswith("-")][:1])
     for word in words:
         if word.startswith("--") and word.endswith("=--"):  # argparse makes an empty list of this value

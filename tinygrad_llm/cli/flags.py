@@ -54,12 +54,16 @@ def add_flags(
         how: dict[str, Any]
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
-        elif declared.choices:  # which the settings check, in their own words
+        elif declared.choices and kind is str:  # which the settings check, in their own words
             how = {"metavar": f"{{{','.join(declared.choices)}}}"}
         else:
-            metavar = declared.metavar or {int: "N", float: "X"}.get(kind, "NAME")
-            how = {"type": kind if kind in (int, float) else str, "metavar": metavar}
+            metavar = declared.metavar or {int: "N", float: "X", int | str: "N"}.get(kind, "NAME")
+            how = {"type": {int: int, float: float, int | str: _number_or_word}.get(kind, str), "metavar": metavar}
         group.add_argument(flag_of(field.name), help=argparse.SUPPRESS if hidden else note.replace("%", "%%"), **how)
+
+
+def _number_or_word(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def expect_file_can_be_made(flag: str, path: Path | None) -> None:

@@ -36,6 +36,8 @@ class Adam(AdamW):
     Raises: as `AdamW`
     """
 
+    unit_of_update = "element"
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -40,6 +40,7 @@ class AdamW(Optimizer):
 
     state_arrays = ("exp_avg", "exp_avg_sq")
     counts_steps = True
+    unit_of_update = "element"
 
     def __init__(
         self,

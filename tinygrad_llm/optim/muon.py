@@ -66,6 +66,7 @@ class Muon(Optimizer):
     """
 
     state_arrays = ("momentum_buffer",)
+    unit_of_update = "parameter"
 
     def __init__(
         self,

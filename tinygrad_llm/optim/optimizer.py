@@ -27,7 +27,8 @@ class Optimizer:
     `state` maps each parameter that was ever updated to what the next update needs.
 
     A subclass names its state in `state_arrays` (arrays of the parameter's shape) and `counts_steps`, checks
-    hyper-parameters in `check_hyperparameters`, and updates in `step`.
+    hyper-parameters in `check_hyperparameters`, and updates in `step`. Beside its `step` it says in `unit_of_update`
+    what workers may divide: "element" or "parameter", if one is updated without regard to the others.
 
     Raises: ConfigError for no parameters, for what is not a leaf Tensor, for a Tensor in two groups, and for a
     hyper-parameter that is unknown or outside its range; DTypeError for parameters other than float32 and float64.
@@ -35,6 +36,7 @@ class Optimizer:
 
     state_arrays: ClassVar[tuple[str, ...]] = ()
     counts_steps: ClassVar[bool] = False
+    unit_of_update: ClassVar[str] = "all"
 
     param_groups: list[dict[str, Any]]
     state: dict[Tensor, dict[str, Any]]

@@ -36,6 +36,7 @@ class SGD(Optimizer):
     """
 
     state_arrays = ("momentum_buffer",)
+    unit_of_update = "element"
 
     def __init__(
         self,

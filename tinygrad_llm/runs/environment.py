@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment
 from tinygrad_llm.train.parallel.launch import available_cores
-
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def arithmetic_environment(processes: int = 1) -> dict[str, str]:
     """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they are known."""
     build: Any = np.show_config(mode="dicts")
     blas = build["Build Dependencies"]["blas"]
-    asked = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
+    asked = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     return {
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
@@ -47,7 +46,7 @@ def crowding(processes: int, cores: int) -> str | None:
 
     Threads that share a core wait for each other at every matrix product, which is far slower than fewer threads.
     """
-    threads = _blas_threads(cores)
+    threads = threads_by_environment(cores)
     if processes * threads <= cores:
         return None
     advice = f"set OPENBLAS_NUM_THREADS={max(1, cores // processes)}"
@@ -57,14 +56,6 @@ def crowding(processes: int, cores: int) -> str | None:
         f"{processes} processes of {threads} BLAS thread{'s' * (threads > 1)} share {cores} "
         f"core{'s' * (cores > 1)} and will slow each other down: {advice}"
     )
-
-
-def _blas_threads(cores: int) -> int:
-    """The number of BLAS threads of a process: the first variable that BLAS reads, else the number of cores."""
-    for name in THREAD_VARIABLES:
-        if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
-            return min(int(value), cores)
-    return min(len(available_cores()), cores)
 
 
 def _processor_name() -> str:

@@ -15,6 +15,7 @@ import dataclasses
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from tinygrad_llm.runs.progress import ProgressLog, StatusLine, duration
 from tinygrad_llm.runs.run_folder import RunFolder
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.batch_loss import Batches, Loss, language_model_loss
+from tinygrad_llm.train.parallel import workers
 from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
 from tinygrad_llm.train.parallel.trainer import ParallelTrainer
 from tinygrad_llm.train.settings import TrainingSettings
@@ -179,27 +181,39 @@ class LifeCycle:
             [ProgressLog(self.status), folder, *training.callbacks],
             self.communicator,
         )
+        # "auto" becomes the number that it chose, which a resumed run keeps: its last bits depend on it
+        chosen = dataclasses.replace(training.plan.training, workers=trainer.workers)
+        training.plan = dataclasses.replace(training.plan, training=chosen)
         return training, trainer
 
     def _train(self, training: Training, trainer: Trainer) -> int:
         request, settings, say = self.request, trainer.settings, self.status.say
         training.report.introduce(trainer)
         self.communicator.broadcast((training.model.config, settings, request.stop_at))
-        try:
-            trainer.train(request.stop_at)
-        except KeyboardInterrupt as interruption:
-            say(f"interrupted; saved after step {trainer.step}")
-            self.status.hint("continue", self._resume_command())
-            return exit_code(interruption)
-        if trainer.step < settings.steps:
-            say(f"stopped after step {trainer.step} of {settings.steps}")
-            self.status.hint("continue", self._resume_command())
-            return 0
-        training.report.after(trainer)
+        with self._warnings_as_notices(), workers.started(trainer):
+            try:
+                trainer.train(request.stop_at)
+            except KeyboardInterrupt as interruption:
+                say(f"interrupted; saved after step {trainer.step}")
+                self.status.hint("continue", self._resume_command())
+                return exit_code(interruption)
+            if trainer.step < settings.steps:
+                say(f"stopped after step {trainer.step} of {settings.steps}")
+                self.status.hint("continue", self._resume_command())
+                return 0
+            training.report.after(trainer)
         say(f"{duration(time.monotonic() - self.started)} in all, saved in {request.out}")
         self.status.hint("continue", self._resume_command("--steps", str(2 * settings.steps)))
         training.report.suggest()
         return 0
+
+    @contextmanager
+    def _warnings_as_notices(self) -> Iterator[None]:
+        """Print a warning of the workers as a notice of the run."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda message, *where, **more: self.status.say(f"warning: {message}")
+            yield
 
     def _resume_command(self, *more: str) -> str:
         words = [*command_of(self.task.name).split(), "--resume", "--out", self.request.out, *more]

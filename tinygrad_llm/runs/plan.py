@@ -14,7 +14,10 @@ from tinygrad_llm.settings import SettingError, Settings
 from tinygrad_llm.train.settings import TrainingSettings
 
 # Settings that may change when a run is resumed: its length and its evaluation, but nothing that the weights depend on.
-CHANGEABLE = ("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps")
+CHANGEABLE = (
+    *("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps"),
+    "workers",  # which changes last bits only, as a notice says
+)
 PATHS = ("data", "ids", "model")  # settings that are compared as paths
 FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pretraining, which has no "options"
 
@@ -75,6 +78,9 @@ class RunPlan:
         if not task:  # pretraining writes its options at the top level
             names = {name.name: FLAT_NAMES.get(name.name, name.name) for name in dataclasses.fields(options)}
             found = {name: config[written] for name, written in names.items() if written in config}
+        training: Any = config["training"]
+        if isinstance(training, dict):
+            training = {"workers": 1, **training}  # runs from before there were workers had one process
         sums = {name: config.get(name) for name in ("base", "base_sha256", "data_sha256")}
         model = config.get("model")
         for name, value in sums.items():
@@ -85,7 +91,7 @@ class RunPlan:
         return cls(
             task,
             _settings(type(options), found, task, "options"),
-            _settings(TrainingSettings, config["training"], task, "training"),
+            _settings(TrainingSettings, training, task, "training"),
             str(config.get("model_type")),
             model,
             **sums,

@@ -174,6 +174,14 @@ def _model_settings(architecture: Architecture, given: Mapping[str, Any], option
     return architecture.settings_from(settings)
 
 
+def in_words(trainer: Trainer) -> str:
+    """The processes that share each batch: `2 workers`, or `2 processes of 4 workers each`."""
+    processes = trainer.processes // trainer.workers
+    if processes == 1:
+        return f"{trainer.workers} workers"
+    return f"{processes} processes" + (f" of {trainer.workers} workers each" if trainer.workers > 1 else "")
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + "s" * (count != 1)
 
@@ -294,7 +302,7 @@ class PretrainingReport(Report):
         if rows < settings.batch_size:
             self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
         if trainer.processes > 1:
-            self.status.say(f"{trainer.processes} processes share each batch of {rows} rows")
+            self.status.say(f"{in_words(trainer)} share each batch of {rows} rows")
         if trainer.step:
             self.status.say(f"continuing after step {trainer.step}")
 

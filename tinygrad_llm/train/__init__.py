@@ -9,6 +9,9 @@ from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.runs import EncodedText, ProgressLog, RunFolder, StatusLine, duration, encode_once, load
+    from tinygrad_llm.train import bad_steps as bad_steps
+    from tinygrad_llm.train import evaluation as evaluation
+    from tinygrad_llm.train import parallel as parallel
     from tinygrad_llm.train import resuming as resuming
     from tinygrad_llm.train.batch_loss import Loss, count_targets, language_model_loss
     from tinygrad_llm.train.evaluation import bits_per_byte, evaluate, evaluating, evenly_spaced, perplexity

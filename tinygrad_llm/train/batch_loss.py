@@ -31,3 +31,11 @@ def count_targets(batch: Any) -> int:
     if hasattr(batch, "num_targets"):
         return int(batch.num_targets)
     return int(np.count_nonzero(np.asarray(batch[1]) != IGNORE_INDEX))
+
+
+def add_gradient(model: Any, batch: Any, targets: int, loss: Loss) -> float:
+    """Add the gradient of a batch to the parameters' gradients; returns its part of the mean loss over `targets`."""
+    part = loss(model, batch) * (count_targets(batch) / targets)
+    value: float = part.item()
+    part.backward()  # its graph is freed here, before the next batch needs the memory
+    return value

@@ -13,6 +13,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import no_grad
 from tinygrad_llm.nn import Module
 from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
+from tinygrad_llm.train.trainer import Trainer
 
 
 @contextmanager
@@ -44,6 +45,13 @@ def evenly_spaced(batches: Batches, count: int) -> list[Any]:
     """`count` of the batches, spread over all of them; always the same, so that evaluations compare."""
     chosen = np.linspace(0, len(batches) - 1, min(count, len(batches))).round().astype(int)
     return [batches[int(i)] for i in chosen]
+
+
+def batches_of(trainer: Trainer, count: int | None) -> list[Any]:
+    """The validation batches of an evaluation: `count` of them, by default `eval_batches`. Raises: ConfigError"""
+    if not trainer.validation:
+        raise ConfigError("evaluate: this trainer was given no validation batches")
+    return evenly_spaced(trainer.validation, trainer.settings.eval_batches if count is None else count)
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, text_bytes: int) -> float:

@@ -35,6 +35,12 @@ class TrainingSettings(Settings):
     eval_interval: int = setting(250, "evaluate on the validation data every N steps; 0: only after the last", least=0)
     eval_batches: int = setting(20, "batches per evaluation", least=1)
     sample_interval: int = setting(0, "print a sample of generated text every N steps; 0: only after the last", least=0)
+    workers: int | str = setting(
+        "auto",
+        "processes of this machine that share each step; auto: one per core, one in all for the smallest models",
+        least=1,
+        choices=("auto",),
+    )
     seed: int = setting(
         0, "seed of all random numbers: the same seed and settings give the same run", least=0, below=2**32
     )

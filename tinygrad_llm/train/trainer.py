@@ -5,11 +5,12 @@
 
 One step, in `_take_step`: the learning rate, the batches, the loss and its gradient, clipping, AdamW.
 
-Given the same model, settings, data and number of BLAS threads, a run is the same to the last bit, whether it is
-interrupted and resumed or not, and however often it is evaluated: the shuffling of a WindowLoader (unless it was given
-a generator), dropout, evaluation and sampling each draw from a generator of their own, derived from the seed.
+Given the same model, settings, data and numbers of workers and BLAS threads, a run is the same to the last bit,
+whether it is interrupted and resumed or not, and however often it is evaluated: the shuffling of a WindowLoader (unless
+it was given a generator), dropout, evaluation and sampling each draw from a generator of their own, derived from the
+seed.
 
-`parallel.ParallelTrainer` shares the work of each step among processes.
+`parallel.Workers` share each step among the cores, `parallel.ParallelTrainer` among machines.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import numpy as np
-
 from tinygrad_llm import nn, train
 from tinygrad_llm.data.window_loader import WindowLoader
-from tinygrad_llm.errors import AnomalyError, ConfigError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm, schedules
 from tinygrad_llm.optim.schedules import Schedule, warmup_cosine
 from tinygrad_llm.random import Generator
-from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
+from tinygrad_llm.train.batch_loss import Batches, Loss, add_gradient, count_targets, language_model_loss
 from tinygrad_llm.train.settings import TrainingSettings
+
+SMALLEST_SHARED = 100_000  # parameters of a model whose steps "auto" workers share: below, messages cost too much
 
 # Ctrl-C, a system that shuts down or wants the machine for others, and a lost connection.
 INTERRUPTIONS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -79,7 +80,7 @@ class Trainer:
             step is finished and the checkpoint saved
     """
 
-    processes = 1  # that share the work
+    processes_here = 1  # trainers that share the cores of this machine
 
     def __init__(
         self,
@@ -99,8 +100,7 @@ class Trainer:
         self.stopping = False  # whether this call of `train` is about to return
         self._batches: Iterator[Any] | None = None
         root = Generator(self.settings.seed)
-        self.generators = {name: root.spawn(name) for name in ("evaluation", "sampling")}
-        self.generators["dropout"] = self._dropout_generator(root.spawn("dropout"))
+        self.generators = {name: root.spawn(name) for name in ("evaluation", "sampling", "dropout")}
         draw_dropout_from(model, self.generators["dropout"])
         if isinstance(loader, WindowLoader):
             loader.default_to(root.spawn("shuffling"))
@@ -108,9 +108,8 @@ class Trainer:
             nn.checkpoint_activations(model)
         self.optimizer = self._new_optimizer()
         self.learning_rate = self._new_schedule()
-
-    def _dropout_generator(self, generator: Generator) -> Generator:
-        return generator
+        self.workers = self.processes = self._number_of_workers()  # that share each step
+        self.team: Any = None  # these workers, while they run
 
     def _new_optimizer(self) -> AdamW:
         trainable = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
@@ -129,10 +128,20 @@ class Trainer:
             return schedules.inverse_square_root(s.learning_rate, max(s.warmup_steps, 1))
         return warmup_cosine(s.learning_rate, min(s.warmup_steps, s.steps), s.steps, s.min_learning_rate)
 
+    def _number_of_workers(self) -> int:
+        wanted = self.settings.workers
+        if isinstance(wanted, int) or self.model.num_parameters() < SMALLEST_SHARED:
+            return wanted if isinstance(wanted, int) else 1
+        return train.parallel.workers.one_per_core(self)
+
     # -- the loop
 
     def train(self, until: int | None = None) -> None:
         """Train to step `until`, by default to `settings.steps`, the end of the schedule."""
+        if self.workers > 1 and self.team is None:
+            with train.parallel.workers.started(self):
+                self.train(until)
+            return
         last = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()
         self.stopping = False
@@ -157,14 +166,13 @@ class Trainer:
         batches = self._next_batches()
         targets = sum(count_targets(batch) for batch in batches)
         loss = self._sum_over_processes(sum([self._backward(batch, max(targets, 1)) for batch in batches], 0.0))
-        parameters = list(self.model.parameters())
-        norm = clip_grad_norm_(parameters, clip) if (clip := self.settings.grad_clip) else grad_norm(parameters)
+        norm = self._clip_gradients()
         if math.isfinite(loss) and math.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self.optimizer.step()
+            (self.team or self.optimizer).step()
         else:
-            self._skip_or_raise(loss)
+            train.bad_steps.skip_or_raise(self, loss)
         self.optimizer.zero_grad()
         self.step += 1
         speed = targets / (time.perf_counter() - started)
@@ -186,32 +194,26 @@ class Trainer:
 
     def _backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch to the parameters' gradients; returns its part of the mean over `targets`."""
-        loss = self.loss(self.model, batch) * (count_targets(batch) / targets)
-        value = loss.item()
-        loss.backward()  # its graph is freed here, before the next batch needs the memory
-        return value
+        if self.team:
+            return self.team.backward(batch, targets)
+        return add_gradient(self.model, batch, targets, self.loss)
 
     def _sum_over_processes(self, loss: float) -> float:
-        """The loss of the whole step; one process has computed all of it."""
+        """The loss of the whole step, whose gradients are then complete."""
+        if self.team:
+            self.team.sum_gradients()
         return loss
+
+    def _clip_gradients(self) -> float:
+        """Clip the gradients by their global norm, which is returned."""
+        clip, parameters = self.settings.grad_clip, list(self.model.parameters())
+        if self.team:
+            return self.team.clip_gradients(clip)
+        return clip_grad_norm_(parameters, clip) if clip else grad_norm(parameters)
 
     def _interruptions(self, signals: list[int]) -> list[int]:
         """The signals that ask this training to stop."""
         return list(signals)
-
-    def _skip_or_raise(self, loss: float) -> None:
-        """A step whose loss or gradient is not finite: raise before the weights change, or count it and go on."""
-        if self.settings.skip_bad_steps:
-            self.bad_steps += 1
-            return
-        broken = (name for name, p in self.model.named_parameters() if p.grad is not None and not _is_finite(p.grad))
-        name = next(broken, None)
-        where = "" if name is None else f"; the first parameter whose gradient is not finite is {name}"
-        raise AnomalyError(
-            f"step {self.step + 1}: loss and gradients must be finite; got loss {loss}{where}. The weights are those "
-            "after the step before. Usual causes: a learning rate too high, no warm-up, no clipping, broken data; "
-            "--skip-bad-steps goes on without this batch; in Python, detect_anomaly() names the operation"
-        )
 
     # -- evaluation and callbacks
 
@@ -220,35 +222,20 @@ class Trainer:
         record, interval = {"step": self.step, **figures}, self.settings.eval_interval
         due = self.step == self.settings.steps or (interval and self.step % interval == 0)
         if due and self._has_validation():
-            record["val_loss"] = self._finite_val_loss(self.evaluate())
+            record["val_loss"] = train.bad_steps.finite_val_loss(self, self.evaluate())
         for callback in self.callbacks:
             callback.step_finished(self, record)
         if due:
             self._checkpoint_due()
 
-    def _finite_val_loss(self, loss: float) -> float | None:
-        if math.isfinite(loss):
-            return loss
-        self.val_loss = None
-        if self.settings.skip_bad_steps:
-            return None
-        raise AnomalyError(
-            f"step {self.step}: the validation loss must be finite; got {loss}. These weights are not saved. Usual "
-            "causes: a learning rate too high, no warm-up, no clipping; --skip-bad-steps goes on"
-        )
-
     def evaluate(self, batches: int | None = None) -> float:
         """The loss on `batches` evenly spaced batches of the validation part. Units: nats per target."""
-        self.val_loss = train.evaluate(self.model, self._validation_batches(batches), self.loss)
+        evaluate = self.team.evaluate if self.team else train.evaluate
+        self.val_loss = evaluate(self.model, train.evaluation.batches_of(self, batches), self.loss)
         return self.val_loss
 
     def _has_validation(self) -> bool:
         return self.validation is not None
-
-    def _validation_batches(self, count: int | None) -> list[Any]:
-        if not self.validation:
-            raise ConfigError("evaluate: this trainer was given no validation batches")
-        return train.evenly_spaced(self.validation, self.settings.eval_batches if count is None else count)
 
     def _checkpoint_due(self) -> None:
         for callback in self.callbacks:
@@ -264,10 +251,6 @@ class Trainer:
         """Continue from where `state()` was taken. Raises: ConfigError if it is not a trainer's state"""
         train.resuming.restore(self, state)
         self._batches = None
-
-
-def _is_finite(gradient: Any) -> bool:
-    return bool(np.isfinite(gradient).all())
 
 
 @contextmanager

@@ -51,12 +51,12 @@ class SingleProcess:
         """Do nothing: there is no other process to end."""
 
 
-def share_of(count: int, communicator: Communicator) -> slice:
-    """The contiguous part of `count` items that this process takes; the first processes take one more if needed.
+def share_of(count: int, rank: int, size: int) -> slice:
+    """The contiguous part of `count` items that one of `size` processes takes; the first take one more if needed.
 
-    >>> share_of(10, SingleProcess())
-    slice(0, 10, None)
+    >>> [share_of(10, rank, 3) for rank in range(3)]
+    [slice(0, 4, None), slice(4, 7, None), slice(7, 10, None)]
     """
-    each, left_over = divmod(count, communicator.size)
-    start = communicator.rank * each + min(communicator.rank, left_over)
-    return slice(start, start + each + (communicator.rank < left_over))
+    each, left_over = divmod(count, size)
+    start = rank * each + min(rank, left_over)
+    return slice(start, start + each + (rank < left_over))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.nn import Module, draw_dropout_from
 from tinygrad_llm.random import Generator, Shape
 
 
@@ -54,3 +55,11 @@ class SharedMasks(Generator):
             parts.append(super().dropout_mask((mine, *sizes[1:]), p))
             self.skip_dropout_mask((self._whole - self._rows.stop) * row, p)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def share_masks(model: Module, generator: Generator) -> SharedMasks:
+    """Make the model draw its dropout masks from a `SharedMasks` that continues the stream of `generator`."""
+    masks = SharedMasks(generator.seed)
+    masks.set_state(generator.state())
+    draw_dropout_from(model, masks)
+    return masks

@@ -15,12 +15,11 @@ import numpy as np
 from tinygrad_llm.data import count_rows, take_rows
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
-from tinygrad_llm.random import Generator
 from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
-from tinygrad_llm.train.evaluation import evaluating
+from tinygrad_llm.train.evaluation import batches_of, evaluating
 from tinygrad_llm.train.parallel.communicator import Communicator, share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
-from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
+from tinygrad_llm.train.parallel.shared_dropout import share_masks
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import INTERRUPTIONS, Callback, ResumableLoader, Trainer
 
@@ -43,17 +42,17 @@ class ParallelTrainer(Trainer):
         *,
         communicator: Communicator,
     ) -> None:
-        self.communicator, self.processes = communicator, communicator.size
+        self.communicator = communicator
+        self.processes_here = getattr(communicator, "processes_here", communicator.size)
         callbacks = callbacks if communicator.rank == 0 else ()
         super().__init__(model, loader, settings, validation, loss, callbacks)
+        self.processes = communicator.size * self.workers
+        self.masks = self.generators["dropout"] = share_masks(model, self.generators["dropout"])
         self._sum_gradients = GradientSum(model.parameters(), communicator)
 
-    def _dropout_generator(self, generator: Generator) -> Generator:
-        self.masks = SharedMasks(generator.seed)
-        return self.masks
-
     def train(self, until: int | None = None) -> None:
-        self._broadcast_initial_state()
+        if self.team is None:
+            self._broadcast_initial_state()
         super().train(until)
 
     def _broadcast_initial_state(self) -> None:
@@ -80,7 +79,7 @@ class ParallelTrainer(Trainer):
     def _backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of this process's rows of a batch; returns their part of the mean loss over `targets`."""
         whole = 1 if self.communicator.size == 1 else count_rows(batch)
-        rows = share_of(whole, self.communicator)
+        rows = share_of(whole, self.communicator.rank, self.communicator.size)
         if self.communicator.size > 1:
             batch = take_rows(batch, rows)
         part = 0.0
@@ -92,8 +91,11 @@ class ParallelTrainer(Trainer):
         return part
 
     def _sum_over_processes(self, loss: float) -> float:
-        total = float(self.communicator.sum(np.array([loss]))[0])
+        """First over the workers of each process, through their shared memory, then over the processes."""
+        total = float(self.communicator.sum(np.array([super()._sum_over_processes(loss)]))[0])
         self._sum_gradients()
+        if self.team:
+            self.team.take_gradients()
         return total
 
     def _has_validation(self) -> bool:
@@ -101,7 +103,7 @@ class ParallelTrainer(Trainer):
 
     def evaluate(self, batches: int | None = None) -> float:
         """The loss on `batches` evenly spaced batches of the validation part. Units: nats per target."""
-        chosen = self.communicator.broadcast([] if self.communicator.rank else self._validation_batches(batches))
+        chosen = self.communicator.broadcast([] if self.communicator.rank else batches_of(self, batches))
         self.val_loss = evaluate_together(self.model, chosen, self.communicator, self.loss)
         return self.val_loss
 

@@ -1,0 +1,357 @@
+"""Workers share each step of a Trainer: the same run but for rounding, and nothing remains of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Tensor, manual_seed
+from tinygrad_llm.data import WindowBatches, WindowLoader
+from tinygrad_llm.errors import AnomalyError, ConfigError, GraphError, WorkerError
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.nn import Linear, Module
+from tinygrad_llm.optim import SGD, Adam, AdamW, Muon, Optimizer
+from tinygrad_llm.runs import RunFolder
+from tinygrad_llm.train import Callback, Trainer, TrainingSettings
+from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, started
+from tinygrad_llm.train.parallel.processes import can_fork
+
+IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
+CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
+# Five rows are no multiple of 2; three of them make a step; six workers leave one without a row.
+SETTINGS = {
+    "steps": 8,
+    "batch_size": 5,
+    "grad_accumulation": 3,
+    "warmup_steps": 3,
+    "eval_interval": 4,
+    "eval_batches": 3,
+    "seed": 7,
+}
+
+
+class Recorder(Callback):
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.records.append({name: value for name, value in record.items() if name != "tokens_per_second"})
+
+
+def new_trainer(workers: int | str, dtype: type = np.float64, callbacks: Any = (), **changes: Any) -> Trainer:
+    settings = TrainingSettings(**{**SETTINGS, "workers": workers, **changes})
+    manual_seed(settings.seed)
+    model = GPT(CONFIG, init="gpt2").to(dtype)
+    loader, validation = WindowLoader(IDS[:270], 8, settings.batch_size), WindowBatches(IDS[270:], 8, 2)
+    return Trainer(model, loader, settings, validation, callbacks=[Recorder(), *callbacks])
+
+
+def trained(workers: int | str, method: str | None = None, until: int | None = None, **more: Any) -> Trainer:
+    trainer = new_trainer(workers, **more)
+    with started(trainer, method):
+        trainer.train(until)
+    return trainer
+
+
+def records(trainer: Trainer) -> list[dict[str, Any]]:
+    recorder: Any = trainer.callbacks[0]
+    return list(recorder.records)
+
+
+def state_of(optimizer: Optimizer) -> list[tuple[str, Any]]:
+    state = optimizer.state_dict()["state"]
+    return [(f"{key}.{name}", value) for key, entry in state.items() for name, value in sorted(entry.items())]
+
+
+def assert_close(one: Trainer, other: Trainer, rtol: float) -> None:
+    assert len(records(one)) == len(records(other)) > 0
+    for a, b in zip(records(one), records(other), strict=True):
+        assert a == pytest.approx(b, rel=rtol), a["step"]
+    for name, array in one.model.state_dict().items():
+        np.testing.assert_allclose(other.model.state_dict()[name], array, rtol=1e-3, atol=rtol, err_msg=name)
+    for (name, a), (same, b) in zip(state_of(one.optimizer), state_of(other.optimizer), strict=True):
+        assert name == same
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=rtol, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone() -> Trainer:
+    return trained(1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remains() -> Any:
+    shared = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").is_dir() else set()
+    yield
+    assert multiprocessing.active_children() == []
+    assert (set(Path("/dev/shm").iterdir()) if Path("/dev/shm").is_dir() else set()) == shared
+
+
+@pytest.mark.parametrize(
+    ("workers", "method"), [(2, "fork"), (3, "fork"), pytest.param(6, "fork", marks=pytest.mark.slow), (2, "spawn")]
+)
+def test_the_number_of_workers_changes_only_rounding(alone: Trainer, workers: int, method: str) -> None:
+    together = trained(workers, method)
+    assert_close(alone, together, 1e-11)
+    assert alone.state()["generators"]["dropout"]["position"] == together.state()["generators"]["dropout"]["position"]
+    assert all(parameter.data.base is None for parameter in together.model.parameters())  # its own memory again
+
+
+def test_in_float32_losses_stay_equal_to_a_millionth() -> None:
+    one, two = trained(1, dtype=np.float32), trained(2, dtype=np.float32)
+    for a, b in zip(records(one), records(two), strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
+
+
+def test_the_same_number_of_workers_gives_the_same_bits_however_they_start() -> None:
+    runs = [records(trained(2, method, dtype=np.float32)) for method in ("fork", "fork", "spawn")]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_a_run_in_pieces_with_as_many_workers_has_the_same_bits(tmp_path: Path) -> None:
+    whole = records(trained(2, dtype=np.float32))
+    run = RunFolder.create(tmp_path / "run")
+    with run:
+        run.begin({"model_type": "gpt", "model": CONFIG.to_dict()}, None)
+    pieces = []
+    for until in (1, 5, None):
+        trainer = new_trainer(2, np.float32)
+        with RunFolder.open(tmp_path / "run") as run:
+            notices = run.restore(trainer)
+            assert not [notice for notice in notices if "may differ" in notice]
+            trainer.callbacks.append(run)
+            trainer.train(until)
+        pieces += records(trainer)
+    assert pieces == whole
+    with RunFolder.open(tmp_path / "run") as run:
+        assert run.restore(new_trainer(1, np.float32)) == [
+            "the run is resumed with another number of processes (2 before, 1 now), so it may differ in last bits"
+        ]
+
+
+@pytest.mark.parametrize("name", ["SGD", "momentum", "Adam", "Muon", "unknown"])
+def test_every_optimizer_gets_the_parts_that_it_needs(name: str) -> None:
+    class Unknown(AdamW):
+        """Its step looks at all parameters together, and so is taken by one worker."""
+
+        def step(self) -> None:
+            super().step()
+
+    makers: dict[str, Any] = {
+        "SGD": lambda p: SGD(p, lr=0.1),
+        "momentum": lambda p: SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+        "Adam": lambda p: Adam(p, lr=0.01, amsgrad=True, weight_decay=0.1),
+        "Muon": lambda p: Muon([q for q in p if q.ndim == 2], lr=0.01),
+        "unknown": lambda p: Unknown(p, lr=0.01),
+    }
+
+    def with_optimizer(workers: int) -> Trainer:
+        trainer = new_trainer(workers)
+        trainer.optimizer = makers[name](list(trainer.model.parameters()))
+        trainer.train(3)
+        trainer.train(5)  # the state moves in and out again
+        return trainer
+
+    assert_close(with_optimizer(1), with_optimizer(2), 1e-11)
+
+
+def test_a_parameter_that_only_some_rows_reach() -> None:
+    """The second worker's rows never use `second`; nobody's use `unused`, which therefore keeps no state."""
+
+    class Parts(Module):
+        def __init__(self) -> None:
+            self.first, self.second, self.unused = (Linear(3, 1) for _ in range(3))
+
+        def loss(self, x: Any, y: Any) -> Tensor:
+            out = self.first(x)
+            if y[0] == 1:
+                out = out + self.second(x)
+            return (out * out).mean()
+
+    class Batches:
+        def __iter__(self) -> Any:
+            for step in range(6):
+                y = np.array([1, 1, 0, 0]) if step % 3 else np.zeros(4, np.int64)
+                yield np.cos(np.arange(12.0).reshape(4, 3) + step), y
+
+        def state(self) -> dict[str, Any]:
+            return {}
+
+        def set_state(self, state: Any) -> None:
+            pass
+
+    def run(workers: int) -> Trainer:
+        manual_seed(1)
+        model = Parts().to(np.float64)
+        settings = TrainingSettings(steps=6, warmup_steps=0, eval_interval=0, workers=workers)
+
+        def loss(model: Parts, batch: Any) -> Tensor:
+            x, y = batch
+            if len(x) == 2:
+                return model.loss(x, y)
+            return (model.loss(x[:2], y[:2]) + model.loss(x[2:], y[2:])) * 0.5
+
+        trainer = Trainer(model, Batches(), settings, loss=loss, callbacks=[Recorder()])
+        trainer.train()
+        return trainer
+
+    one, two = run(1), run(2)
+    assert_close(one, two, 1e-11)
+    positions = list(two.optimizer.parameters())
+    assert len(two.optimizer.state) == 4 and len(positions) == 6
+    assert two.optimizer.state[two.model.second.weight]["step"] == 4
+
+
+def test_what_a_callback_replaces_reaches_the_workers() -> None:
+    class Replaces(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            parameter = next(iter(trainer.model.parameters()))
+            if trainer.step == 2:
+                parameter.data = parameter.data * 0.5
+            if trainer.step == 3:
+                trainer.optimizer.param_groups[0]["weight_decay"] = 0.7
+                trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
+            if trainer.step == 4:
+                parameter.requires_grad = False
+                assert trainer.evaluate(2) > 0
+
+    assert_close(trained(1, callbacks=[Replaces()]), trained(2, callbacks=[Replaces()]), 1e-11)
+
+
+def test_a_step_counts_as_a_change_of_the_weights_for_a_graph_that_is_held() -> None:
+    held: list[Tensor] = []
+
+    class Holds(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            if trainer.step == 1:
+                held.append(trainer.model.loss(IDS[None, :8], IDS[None, 1:9]))
+            if trainer.step == 2:
+                with pytest.raises(GraphError, match="written in place after the forward"):
+                    held[0].backward()
+
+    trained(2, callbacks=[Holds()], until=3)
+    assert held
+
+
+def test_a_loss_that_is_not_finite_in_one_worker_stops_the_run_before_the_step() -> None:
+    trainer = new_trainer(2)
+    parent = os.getpid()
+
+    def poisoned(model: GPT, batch: Any) -> Tensor:
+        return model.loss(*batch) * (1.0 if os.getpid() == parent else float("nan"))
+
+    trainer.loss = poisoned
+    before = {name: array.copy() for name, array in trainer.model.state_dict().items()}
+    with pytest.raises(AnomalyError, match="step 1: loss and gradients must be finite; got loss nan; the first"):
+        trainer.train()
+    for name, array in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_one_error() -> None:
+    class Kills(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            if trainer.step == 3:
+                child = multiprocessing.active_children()[0].pid
+                assert child is not None
+                os.kill(child, signal.SIGKILL)
+
+    trainer = new_trainer(3, callbacks=[Kills()])
+    with pytest.raises(WorkerError, match=r"worker \d of 3, process \d+, was killed by SIGKILL, as the system does"):
+        trainer.train()
+    assert trainer.step == 3 and trainer.team is None
+    trainer.callbacks.pop()
+    trainer.train()  # nothing keeps it from going on
+    assert trainer.step == 8
+
+
+@pytest.mark.parametrize(("error", "words"), [(MemoryError, "out of memory"), (ValueError, "ValueError: broken")])
+def test_an_error_of_a_worker_is_reported(error: type[Exception], words: str) -> None:
+    trainer, parent = new_trainer(2), os.getpid()
+
+    def failing(model: GPT, batch: Any) -> Tensor:
+        if os.getpid() != parent:
+            raise error("broken")
+        return model.loss(*batch)
+
+    trainer.loss = failing
+    with pytest.raises(WorkerError, match=f"worker 2: {words}"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_ignore_a_signal_that_the_first_process_obeys(number: int) -> None:
+    """As when Ctrl-C reaches all processes of a terminal: the step is finished, and all end."""
+
+    class Interrupts(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            if trainer.step == 2:
+                for child in multiprocessing.active_children():
+                    os.kill(int(child.pid or 0), number)
+                os.kill(os.getpid(), number)
+
+    trainer = new_trainer(2, callbacks=[Interrupts()])
+    with pytest.raises(KeyboardInterrupt, match=str(int(number))):
+        trainer.train()
+    assert trainer.step == 2
+
+
+def test_other_threads_forbid_forking() -> None:
+    assert can_fork()
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert not can_fork()
+        assert len(records(trained(2, until=2))) == 2  # spawned
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_one_process_trains_where_no_worker_can_start(alone: Trainer) -> None:
+    trainer = new_trainer(2)
+    trainer.loss = lambda model, batch: model.loss(*batch)  # which cannot be pickled for a spawned process
+    words = "training in one process: 2 workers could not be started .spawn: .*lambda"
+    with pytest.warns(UserWarning, match=words), started(trainer, "spawn"):
+        trainer.train()
+    assert trainer.processes == trainer.workers == 1
+    assert records(trainer) == records(alone)
+
+
+def test_auto_is_one_for_the_smallest_models_and_else_one_per_core() -> None:
+    assert new_trainer("auto").workers == 1
+    model = GPT(GPTConfig(1000, 8, 64, 2, 2))
+    cores = len(os.sched_getaffinity(0))
+    for rows, expected in ((1, 1), (64, cores)):
+        settings = TrainingSettings(batch_size=rows)
+        assert Trainer(model, WindowLoader(IDS, 8, rows), settings).workers == min(rows, expected)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "many", "2", None])
+def test_workers_are_a_number_or_auto(workers: Any) -> None:
+    with pytest.raises(ConfigError, match="workers must be an integer of at least 1 or auto; got"):
+        TrainingSettings(workers=workers)
+
+
+def test_each_of_several_processes_may_have_workers(alone: Trainer) -> None:
+    settings = TrainingSettings(**{**SETTINGS, "workers": 2})
+    manual_seed(7)
+    model = GPT(CONFIG, init="gpt2").to(np.float64)
+    trainer = ParallelTrainer(
+        model,
+        WindowLoader(IDS[:270], 8, 5),
+        settings,
+        WindowBatches(IDS[270:], 8, 2),
+        callbacks=[Recorder()],
+        communicator=SingleProcess(),
+    )
+    trainer.train()
+    assert_close(alone, trainer, 1e-11)

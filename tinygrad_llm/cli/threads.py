@@ -1,0 +1,68 @@
+"""The number of BLAS threads of a command that trains, set before NumPy is loaded: BLAS reads it then, and once.
+
+This file loads no NumPy, and reads the command line before it is parsed: parsing needs the settings of the models.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.train.parallel.blas_threads import chosen_by_user
+from tinygrad_llm.train.parallel.launch import available_cores, find_launch
+
+TRAINING = {"train": 1, "bench": 1, "classify": 2, "instruct": 2, "prefer": 2, "translate": 2, "bert": 2}
+SET_HERE = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def limit_blas_threads(words: Sequence[str]) -> None:
+    """One thread where workers share the work by default; cores divided by workers where `--workers` is given.
+
+    A resumed run gets the number that it had, so that its bits stay the same. A user's own setting stays, as does
+    BLAS's default with `--workers 1`. Other commands are left alone.
+    """
+    depth = TRAINING.get(next((word for word in words if not word.startswith("-")), ""))
+    if depth is None or "numpy" in sys.modules or chosen_by_user() or (depth == 2 and "train" not in words[:4]):
+        return
+    workers = _value_of("--workers", words)
+    if workers is None and "--resume" in words:
+        threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(words)))
+    elif workers is not None and workers.isdecimal() and int(workers) > 0:
+        threads = None if int(workers) == 1 else max(1, len(available_cores()) // (int(workers) * _processes_here()))
+    else:
+        threads = 1
+    for name in SET_HERE if threads else ():
+        os.environ[name] = str(threads)
+
+
+def _value_of(flag: str, words: Sequence[str]) -> str | None:
+    """The last value of a flag, in either spelling."""
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
+    values += [value for word, value in itertools.pairwise(words) if word == flag]
+    return values[-1] if values else None
+
+
+def _default_folder(words: Sequence[str]) -> str:
+    return f"runs/{words[0]}" if words and words[0] != "train" else "runs/gpt"
+
+
+def _recorded_threads(out: Path) -> int | None:
+    """The number of BLAS threads that the newest checkpoint of a run records; None for BLAS's default."""
+    try:
+        newest = max((out / "checkpoints").glob("step-*/state.json"))
+        environment: Any = json.loads(newest.read_text("utf-8"))["environment"]
+        found = re.search(r"OPENBLAS_NUM_THREADS=(\d+)", environment["threads"])
+    except (ValueError, OSError, KeyError, TypeError):  # no checkpoint yet
+        return 1
+    return int(found[1]) if found else None
+
+
+def _processes_here() -> int:
+    launch = find_launch()
+    return 1 if launch is None else launch.size

@@ -1,0 +1,76 @@
+"""Where the arrays of a training lie while several processes share it.
+
+    weights      one copy; every process reads all of them, and writes the slice that it updates
+    state        one copy of the optimizer's arrays, such as AdamW's two moments; each process touches its slice alone
+    gradients    one copy per process: that of its own rows of the batch, until they are summed into the first
+
+The parameters follow each other in the order of the optimizer's groups, each at the start of a cache line, at the same
+offset in every copy. A slice of the copies is therefore a range of bytes, whatever parameters it cuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.train.parallel.shared_memory import ALIGNMENT, SharedMemory, aligned
+
+
+class Place(NamedTuple):
+    """Where a parameter lies in each copy. Units: bytes"""
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+class TrainingMemory:
+    """Shared copies of `parameters`, of the optimizer's arrays `state_names`, and of the gradients of each process."""
+
+    def __init__(self, parameters: Sequence[Tensor], state_names: Sequence[str], size: int, inherited: bool) -> None:
+        self.places: list[Place] = []
+        end = 0
+        for parameter in parameters:
+            self.places.append(Place(end, parameter.shape, parameter.dtype))
+            end = aligned(self.places[-1].stop)
+        self.bytes, self.size = end, size
+        self.weights = SharedMemory(end, inherited)
+        self.state = {name: SharedMemory(end, inherited) for name in state_names}
+        self.gradients = [SharedMemory(end, inherited) for _ in range(size)]
+
+    def array(self, copy: SharedMemory, index: int) -> Array:
+        """A parameter's part of one copy, in its own shape."""
+        place = self.places[index]
+        return copy.array(place.start, place.shape, place.dtype)
+
+    def flat(self, copy: SharedMemory, start: int, stop: int, dtype: np.dtype) -> Array:
+        """The numbers in a range of bytes of one copy."""
+        return copy.array(start, ((stop - start) // dtype.itemsize,), dtype)
+
+    def slice_of(self, rank: int) -> tuple[int, int]:
+        """The range of bytes that a process sums: equal parts, in whole cache lines."""
+        lines = self.bytes // ALIGNMENT
+        return lines * rank // self.size * ALIGNMENT, lines * (rank + 1) // self.size * ALIGNMENT
+
+    def runs(self, start: int, stop: int) -> list[tuple[int, int, np.dtype]]:
+        """A range of bytes as ranges of one dtype each; what lies between two parameters is zeros."""
+        runs: list[tuple[int, int, np.dtype]] = []
+        for place in self.places:
+            first, last = max(place.start, start), min(aligned(place.stop), stop)
+            if first >= last:
+                continue
+            if runs and runs[-1][1:] == (first, place.dtype):
+                first = runs.pop()[0]
+            runs.append((first, last, place.dtype))
+        return runs
+
+    def all(self) -> list[SharedMemory]:
+        return [self.weights, *self.state.values(), *self.gradients]

@@ -1,0 +1,258 @@
+"""Worker processes that share each step of a `Trainer` on one machine, one per core: data parallelism by hand.
+
+    trainer = Trainer(model, loader, TrainingSettings(workers=2))
+    trainer.train()
+
+BLAS's threads share one product after another, and wait for each other at each; all that lies between the products runs
+on one core. Workers share the rows of the batch instead: each runs the whole step on its rows, on one core with one
+BLAS thread, and they meet three times in a step (`share.py`). Another busy program slows them no more than it must.
+
+The weights lie in memory that all of them map, so nothing is sent but the batch and a few numbers. The first worker is
+the trainer's own process, which alone reads, logs, evaluates, saves and decides.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tinygrad_llm import buffers
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.nn import Module
+from tinygrad_llm.optim.clipping import grad_norm
+from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.train.batch_loss import Loss, count_targets
+from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
+from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.processes import Processes, can_fork
+from tinygrad_llm.train.parallel.sharded_optimizer import Entry
+from tinygrad_llm.train.parallel.share import Share
+from tinygrad_llm.train.parallel.shared_dropout import share_masks
+from tinygrad_llm.train.parallel.training_memory import TrainingMemory
+from tinygrad_llm.train.trainer import Trainer
+from tinygrad_llm.versions import mark_written
+
+START_METHODS = ("fork", "spawn")
+NO_WAY = (OSError, pickle.PicklingError, TypeError, AttributeError, AssertionError)  # of starting a process
+
+
+def one_per_core(trainer: Trainer) -> int:
+    """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows."""
+    cores = len(available_cores()) // trainer.processes_here
+    return max(1, min(cores, trainer.settings.batch_size))
+
+
+@contextmanager
+def started(trainer: Trainer, method: str | None = None) -> Iterator[None]:
+    """Let workers share the steps and evaluations of `trainer` in the block; `train` does it where nobody has.
+
+    `method` is "fork" or "spawn"; without it, the faster one that is safe here. Where none works, the trainer goes on
+    alone, and a warning says why.
+    """
+    if trainer.workers == 1 or trainer.team is not None:
+        yield
+        return
+    with limited_blas_threads(max(1, len(available_cores()) // (trainer.workers * trainer.processes_here))):
+        trainer.team = _team(trainer, method)
+        try:
+            yield
+            if trainer.team is not None:
+                trainer.team.processes.stop()
+        finally:
+            if trainer.team is not None:
+                trainer.team.leave()
+            trainer.team = None
+
+
+def _team(trainer: Trainer, method: str | None) -> Workers | None:
+    methods = [method] if method else ["fork"] if can_fork() else ["spawn"]
+    problems = []
+    for name in methods:
+        if name not in START_METHODS:
+            raise ConfigError(f"workers start by {' or '.join(START_METHODS)}; got {name!r}")
+        try:
+            return Workers(trainer, forked=name == "fork")
+        except NO_WAY as error:
+            problems.append(f"{name}: {error or type(error).__name__}")
+    warnings.warn(
+        f"training in one process: {trainer.workers} workers could not be started ({'; '.join(problems)})", stacklevel=4
+    )
+    trainer.processes = trainer.processes // trainer.workers
+    trainer.workers = 1
+    return None
+
+
+class Workers:
+    """The workers of `trainer`, from their start to `leave`: what it calls in place of doing a whole step itself."""
+
+    def __init__(self, trainer: Trainer, forked: bool) -> None:
+        self.trainer, self._forked = trainer, forked
+        self._begin()
+
+    def _begin(self) -> None:
+        trainer, self._groups = self.trainer, self._membership()
+        self.masks = trainer.generators["dropout"] = share_masks(trainer.model, trainer.generators["dropout"])
+        self.parameters = list(self._groups)
+        self.memory = TrainingMemory(
+            self.parameters, trainer.optimizer.state_arrays, trainer.workers, inherited=self._forked
+        )
+        self._move_in()
+        self._loss, self._taken_over = trainer.loss, self._arrays()
+        self._missing: set[int] = set()  # parameters, by index, that have no gradient in this step
+        self._divided: list[Entry] = []  # what the slices of the optimizer were last divided by
+        share = Share(
+            trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
+        )
+        try:
+            self.processes = Processes(share, self.memory.all(), trainer.workers, self._forked)
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            for memory in self.memory.all():
+                memory.close_file()
+
+    # -- the three parts of a step
+
+    def backward(self, batch: Any, targets: int) -> float:
+        """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
+        if self._have_changed():
+            self.leave()
+            self._begin()
+        state = self.masks.state()
+        results = self.processes.call("backward", batch, targets, state)
+        self._missing = set.intersection(*(set(missing) for _, missing in results))
+        return sum((part for part, _ in results), 0.0)
+
+    def sum_gradients(self) -> None:
+        """Complete the gradients: afterwards those of the trainer's model are the sums over all rows."""
+        self._squares = sum(self.processes.call("sum_gradients"), 0.0)
+        for index, parameter in enumerate(self.parameters):
+            parameter.grad = None if index in self._missing else parameter.grad_memory
+
+    def take_gradients(self) -> None:
+        """Use the gradients that the trainer's model has now, such as sums over several machines."""
+        self._squares = math.nan
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad_memory[...] = parameter.grad
+                parameter.grad = parameter.grad_memory
+
+    def clip_gradients(self, most: float) -> float:
+        """The global norm of the gradients, which `step` scales down to `most`; 0 leaves them as they are."""
+        squares = self._squares
+        usual = 1e-30 < squares < math.inf  # else squares have overflowed or vanished, or are of other gradients
+        norm = math.sqrt(squares) if usual else grad_norm(self.parameters)
+        self._factor = min(1.0, most / (norm + 1e-6)) if most else 1.0
+        return norm
+
+    def step(self) -> None:
+        """Update the weights, each worker its slice. As any write, it counts as a change for a graph that is held."""
+        optimizer = self.trainer.optimizer
+        entries = self._entries()
+        divided_anew = [entry._replace(step=None) for entry in entries] != self._divided
+        settings = [
+            {name: value for name, value in group.items() if name not in ("params", "param_names")}
+            for group in optimizer.param_groups
+        ]
+        for parameter, group in self._groups.items():
+            if group is None and parameter.grad is not None:
+                parameter.grad *= self._factor
+        names: dict[int, tuple[str, ...]] = {}
+        for part in self.processes.call("step", entries if divided_anew else None, settings, self._factor):
+            names |= part
+        for entry in entries:
+            parameter = self.parameters[entry.place]
+            mark_written(parameter.data)
+            self._record_state(entry, names[entry.group])
+        self._divided = [entry._replace(step=None, state=names[entry.group]) for entry in entries]
+
+    def _entries(self) -> list[Entry]:
+        """The parameters to update, with what the optimizer has recorded of them."""
+        state, entries = self.trainer.optimizer.state, []
+        for index, (parameter, group) in enumerate(self._groups.items()):
+            if group is not None and parameter.grad is not None:
+                recorded = state.get(parameter, {})
+                names = tuple(name for name in self.memory.state if name in recorded)
+                entries.append(Entry(index, group, names, recorded.get("step")))
+        return entries
+
+    def _record_state(self, entry: Entry, names: Sequence[str]) -> None:
+        """Note in the trainer's optimizer what a step has left: a count, and the arrays in the shared memory."""
+        optimizer, parameter = self.trainer.optimizer, self.parameters[entry.place]
+        if optimizer.counts_steps:
+            optimizer.state.setdefault(parameter, {})["step"] = (entry.step or 0) + 1
+        for name in names if names != entry.state else ():
+            array = self.memory.array(self.memory.state[name], entry.place)
+            optimizer.state.setdefault(parameter, {})[name] = self._taken_over[parameter, name] = array
+
+    # -- evaluation
+
+    def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
+        """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
+        counts = [count_targets(batch) for batch in batches]
+        if not sum(counts):
+            raise ConfigError("evaluate: at least one target is needed; got none")
+        parts = self.processes.call("losses", batches)
+        return sum((sum(losses) for losses in zip(*parts, strict=True)), 0.0) / sum(counts)
+
+    # -- moving in and out
+
+    def _membership(self) -> dict[Tensor, int | None]:
+        """Every parameter to train, in the order of the optimizer's groups, and its group; None for those in none."""
+        groups = self.trainer.optimizer.param_groups
+        found: dict[Tensor, int | None] = {
+            p: number for number, group in enumerate(groups) for p in group["params"] if p.requires_grad
+        }
+        return found | {p: None for p in self.trainer.model.parameters() if p.requires_grad and p not in found}
+
+    def _move_in(self) -> None:
+        """Move the weights and the optimizer's arrays into the shared memory."""
+        memory = self.memory
+        for index, parameter in enumerate(self.parameters):
+            shared = memory.array(memory.weights, index)
+            shared[...] = parameter.data
+            parameter.data = shared
+            recorded = self.trainer.optimizer.state.get(parameter, {})
+            for name in memory.state.keys() & recorded.keys():
+                array = memory.array(memory.state[name], index)
+                array[...] = recorded[name]
+                recorded[name] = array
+
+    def _arrays(self) -> dict[tuple[Tensor, str], Any]:
+        """The arrays of the trainer's parameters and of its optimizer's state."""
+        state = self.trainer.optimizer.state
+        arrays = {(parameter, "data"): parameter.data for parameter in self.parameters}
+        return arrays | {
+            (p, name): array for p, entry in state.items() for name, array in entry.items() if name in self.memory.state
+        }
+
+    def _have_changed(self) -> bool:
+        """Whether a callback has replaced what the workers were started with, such as an array or a group."""
+        if self.trainer.loss is not self._loss or self._membership() != self._groups:
+            return True
+        arrays = self._arrays()
+        return arrays.keys() != self._taken_over.keys() or any(
+            array is not self._taken_over[key] for key, array in arrays.items()
+        )
+
+    def leave(self) -> None:
+        """End the workers, and give the trainer arrays of its own again."""
+        if hasattr(self, "processes"):
+            self.processes.kill()
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.copy()
+            if hasattr(parameter, "grad_memory"):
+                del parameter.grad_memory
+        self.memory.gradients.clear()
+        for (parameter, name), array in self._arrays().items():
+            if name == "data":
+                parameter.data = buffers.copy(array)
+            else:
+                self.trainer.optimizer.state[parameter][name] = buffers.copy(array)
+        self._taken_over.clear()
