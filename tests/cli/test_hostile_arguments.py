@@ -164,6 +164,7 @@ TRAINING = [
     "--sample-interval",
     "--seed",
     "--keep",
+    "--keep-every",
     "--stop-at",
     "--vocab-size",
     "--tokenizer",

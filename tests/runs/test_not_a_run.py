@@ -13,14 +13,10 @@ def test_each_kind_of_path_has_its_own_answer(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("text")
     (tmp_path / "gpt2").mkdir()
     (tmp_path / "gpt2" / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 12}))
-    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000003"
-    checkpoint.mkdir(parents=True)
-    (tmp_path / "run" / "config.json").write_text("{}")
     for path, answer in (
         (tmp_path / "text.txt", "it is a file"),
         (tmp_path / "none", "there is none of that name"),
         (tmp_path, "it has no config.json"),
-        (checkpoint, f"a checkpoint of one: name {tmp_path / 'run'}"),
         (tmp_path / "gpt2", f"`tinygrad-llm import --from {tmp_path / 'gpt2'} --out runs/gpt2`"),
     ):
         with pytest.raises(DataError, match="is no run folder") as refused:

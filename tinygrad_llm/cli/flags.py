@@ -25,6 +25,12 @@ def add_run_flags(group: Any, out: str) -> None:
     group.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
     group.add_argument("--stop-at", type=int, metavar="STEP", help="stop after this step; --resume continues")
     group.add_argument("--keep", type=int, metavar="N", help="number of checkpoints to keep (default: 2)")
+    group.add_argument(
+        "--keep-every",
+        type=int,
+        metavar="N",
+        help="save and keep a checkpoint every N steps too, to compare steps later (default: 0, none)",
+    )
 
 
 def add_flags(

@@ -53,6 +53,7 @@ class Request:
     given: Mapping[str, Any]
     stop_at: int | None = None
     keep: int = 2
+    keep_every: int = 0
 
     @classmethod
     def of_flags(cls, given: Mapping[str, Any], out: str) -> Request:
@@ -62,7 +63,10 @@ class Request:
             raise ConfigError(f"--stop-at must be a step, at least 0; got {stop_at}")
         if keep < 1:
             raise ConfigError(f"--keep must be at least 1; got {keep}")
-        return cls(Path(given.get("out", out)), given.get("resume", False), given, stop_at, keep)
+        keep_every = given.get("keep_every", 0)
+        if keep_every < 0:
+            raise ConfigError(f"--keep-every must be at least 0; got {keep_every}")
+        return cls(Path(given.get("out", out)), given.get("resume", False), given, stop_at, keep, keep_every)
 
 
 class Report:
@@ -135,7 +139,7 @@ class LifeCycle:
         return self._resume() if self.request.resume else self._begin()
 
     def _begin(self) -> int:
-        folder = RunFolder.create(self.request.out, self.request.keep)
+        folder = RunFolder.create(self.request.out, self.request.keep, self.request.keep_every)
         with _removed_if_refused(self.request.out):
             plan = self.task.new_plan(self.request.given)
             training, trainer = self._prepare(plan, None, folder)
@@ -151,7 +155,7 @@ class LifeCycle:
                 f"--resume continues the run in --out; there is no run folder {out}: check the spelling, or begin a "
                 f"run with `{command(*command_of(self.task.name).split(), '--out', out)}`"
             )
-        with RunFolder.open(out, self.request.keep) as folder:
+        with RunFolder.open(out, self.request.keep, self.request.keep_every) as folder:
             plan = self.task.resumed_plan(folder.config, {**self.request.given, "out": out})
             training, trainer = self._prepare(plan, folder.tokenizer, folder)
             training.report.before(trainer)

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm.runs.checkpoints import CONFIG
 from tinygrad_llm.runs.hints import command
 
-CONFIG = "config.json"
 HUGGING_FACE = ("architectures", "transformers_version", "torch_dtype", "model_type")  # in its config.json
 
 
@@ -21,8 +21,6 @@ def why_no_run(path: Path, shown: str) -> str:
         )
     if not os.path.isdir(path):
         return f"{no_run}: there is none of that name; `{command('list')}` shows those in runs/"
-    if path.parent.name == "checkpoints" and (path.parent.parent / CONFIG).is_file():
-        return f"{no_run}, but a checkpoint of one: name {path.parent.parent}"
     return f"{no_run}: it has no {CONFIG}; `{command('list')}` shows those in runs/, and `{command('train')}` makes one"
 
 

@@ -16,6 +16,7 @@ from tinygrad_llm.interop.conventions import (
     huggingface_template,
     read_conventions,
 )
+from tinygrad_llm.runs.checkpoints import run_of
 from tinygrad_llm.runs.hints import command as command_line
 from tinygrad_llm.runs.not_a_run import is_huggingface
 from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, load_run, read_config
@@ -23,9 +24,11 @@ from tinygrad_llm.text import Tokenizer
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Any, Tokenizer]:
-    """The model of a run folder (its newest) or of a Hugging Face folder, in evaluation mode, and its tokenizer.
+    """The model of a run folder (its newest), a checkpoint or a Hugging Face folder, and its tokenizer.
 
-    Raises: DataError if `path` is neither; CheckpointError or FormatError, naming the file, if one is missing or
+    The model is in evaluation mode.
+
+    Raises: DataError if `path` is none of them; CheckpointError or FormatError, naming the file, if one is missing or
             damaged, or does not fit the others
     """
     return load_huggingface(path) if is_huggingface_folder(path) else load_run(path)
@@ -45,14 +48,14 @@ def conventions_of(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Conven
     """Which ids end the texts of the model in `path`, and its chat template, if it has one. Raises: FormatError"""
     if is_huggingface_folder(path):
         return huggingface_conventions(path, tokenizer)
-    return read_conventions(path) or Conventions.of_tokenizer(tokenizer)
+    return read_conventions(run_of(path)) or Conventions.of_tokenizer(tokenizer)
 
 
 def chat_template_of(path: str | os.PathLike[str]) -> ChatTemplate | None:
     """The chat template of the model in `path`, if it has one. Raises: FormatError"""
     if is_huggingface_folder(path):
         return huggingface_template(path)
-    recorded = read_conventions(path)
+    recorded = read_conventions(run_of(path))
     return None if recorded is None else recorded.template
 
 

@@ -53,6 +53,7 @@ from tinygrad_llm.interop.conventions import Conventions, write_conventions
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.nn.loading import adopt_state_dict
+from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG, checkpoint_name, checkpoint_steps, run_of
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.runs.not_a_run import import_hint, is_huggingface, why_no_run
@@ -60,7 +61,7 @@ from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.train.batch_loss import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
-CONFIG, WEIGHTS, OPTIMIZER, STATE = "config.json", "model.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 IN_TRAINING = "training.safetensors"  # the model as it is trained, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
 SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
@@ -72,13 +73,17 @@ class RunFolder(Callback):
     Use it in a `with` block, in which no other process may write into the folder. `keep` checkpoints are kept, and the
     one with the best validation loss. Among several processes only the first has a run folder.
 
+    With `keep_every`, one is saved at each multiple of it, beginning with step 0, and never deleted.
+
     `finished_weights(model)` returns the weights to publish if the model in training has other ones, as with LoRA.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], keep: int = 2) -> None:
+    def __init__(self, path: Path, config: dict[str, Any], keep: int = 2, keep_every: int = 0) -> None:
         if keep < 1:
             raise ConfigError(f"--keep must be at least 1; got {keep}")
-        self.path, self.config, self.keep = path, config, keep
+        if keep_every < 0:
+            raise ConfigError(f"--keep-every must be at least 0; got {keep_every}")
+        self.path, self.config, self.keep, self.keep_every = path, config, keep, keep_every
         self.say: Callable[[str], None] = lambda notice: (
             None
         )  # prints a notice for the user, such as that the disk is full
@@ -90,13 +95,13 @@ class RunFolder(Callback):
         self._unsaved, self._next_attempt = False, 0.0
 
     @classmethod
-    def create(cls, path: Path, keep: int = 2) -> RunFolder:
+    def create(cls, path: Path, keep: int = 2, keep_every: int = 0) -> RunFolder:
         """A folder for a new run, made when the `with` block is entered.
 
         Raises: ConfigError if it holds a run already, which only `--resume` may change
         """
         cls._expect_no_run(path)
-        return cls(path, {}, keep)
+        return cls(path, {}, keep, keep_every)
 
     @staticmethod
     def _expect_no_run(path: Path) -> None:
@@ -105,9 +110,9 @@ class RunFolder(Callback):
             raise ConfigError(f"{path} already holds a run; continue it with --resume, or give a new folder with --out")
 
     @classmethod
-    def open(cls, path: Path, keep: int = 2) -> RunFolder:
+    def open(cls, path: Path, keep: int = 2, keep_every: int = 0) -> RunFolder:
         """The folder of a run that exists. Raises DataError if there is none, FormatError for a bad config."""
-        return cls(path, read_config(path), keep)
+        return cls(path, read_config(path), keep, keep_every)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -152,11 +157,16 @@ class RunFolder(Callback):
         if self._log is None:
             self._log = MetricsLog(self.path / "metrics.jsonl")
         self._log.truncate_after(trainer.step)  # a killed run may have logged steps after its last checkpoint
+        if self.keep_every and trainer.step == 0:
+            self._save_if_there_is_room(trainer)
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         self._unlogged.append(record)
         self._write_log()
-        if self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt:
+        retries = self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt
+        interval = trainer.settings.eval_interval  # after an evaluation a checkpoint is saved anyway
+        is_kept = self._is_kept(trainer.step) and trainer.step < trainer.settings.steps
+        if retries or (is_kept and not (interval and trainer.step % interval == 0)):
             self._save_if_there_is_room(trainer)
 
     def checkpoint_due(self, trainer: Trainer) -> None:
@@ -207,7 +217,7 @@ class RunFolder(Callback):
 
     def save(self, trainer: Trainer) -> Path:
         """Write a checkpoint, make its weights the folder's newest, and delete checkpoints beyond `keep`."""
-        name = f"step-{trainer.step:08d}"
+        name = checkpoint_name(trainer.step)
         if trainer.val_loss is not None and (self._best is None or trainer.val_loss < self._best["val_loss"]):
             self._best = {"name": name, "val_loss": trainer.val_loss}
         arrays, optimizer_state = _separate_arrays(trainer.optimizer.state_dict())
@@ -217,7 +227,7 @@ class RunFolder(Callback):
             "best": self._best,
             "environment": arithmetic_environment(trainer.processes),
         }
-        checkpoints = self.path / "checkpoints"
+        checkpoints = self.path / CHECKPOINTS
         weights = {WEIGHTS: trainer.model.state_dict()}
         if self.finished_weights is not None:
             weights = {WEIGHTS: dict(self.finished_weights(trainer.model)), IN_TRAINING: weights[WEIGHTS]}
@@ -231,8 +241,12 @@ class RunFolder(Callback):
             },
         )
         publish_files(snapshot, self.path, [WEIGHTS])
-        prune_snapshots(checkpoints, self.keep, protect=[self._best["name"]] if self._best else [])
+        kept = [checkpoint_name(step) for step in checkpoint_steps(self.path) if self._is_kept(step)]
+        prune_snapshots(checkpoints, self.keep, protect=[*kept, *([self._best["name"]] if self._best else [])])
         return snapshot
+
+    def _is_kept(self, step: int) -> bool:
+        return self.keep_every > 0 and step % self.keep_every == 0
 
     def restore(self, trainer: Trainer) -> list[str]:
         """Load the newest intact checkpoint into `trainer`; returns notices about anything unusual.
@@ -241,7 +255,7 @@ class RunFolder(Callback):
 
         Raises: CheckpointError if no checkpoint is whole, or it does not fit the run's model and data
         """
-        snapshot, notices = newest_whole_snapshot(self.path / "checkpoints")
+        snapshot, notices = newest_whole_snapshot(self.path / CHECKPOINTS)
         if snapshot is None:
             if notices:
                 raise CheckpointError(f"{self.path}: no checkpoint is whole: {'; '.join(notices)}")
@@ -266,7 +280,11 @@ class RunFolder(Callback):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config.json of a run folder. Raises: DataError if there is none, CheckpointError for another file"""
+    """The config.json of a run folder, or of that of a checkpoint.
+
+    Raises: DataError if there is none, CheckpointError for another file
+    """
+    path = run_of(path)
     if not os.path.isfile(path / CONFIG):  # False also for a name that is too long
         raise DataError(why_no_run(path, short_path(path)))
     config = read_json(path / CONFIG)
@@ -288,18 +306,18 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
-    """The newest model of a run folder, in evaluation mode, and its tokenizer.
+    """The newest model of a run folder, or that of a checkpoint, in evaluation mode, and its tokenizer.
 
-    Raises: DataError if `path` is no run folder; CheckpointError or FormatError, naming the file, if one is
+    Raises: DataError if `path` is neither; CheckpointError or FormatError, naming the file, if one is
             missing or damaged, or does not fit the others
     """
-    folder = Path(path)
+    folder = run_of(path)
     config = read_config(folder)
     architecture = ARCHITECTURES[config["model_type"]]
-    weights = folder / WEIGHTS
+    weights = Path(path) / WEIGHTS
     if not weights.exists():
         raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
-    check_published(weights, folder / "checkpoints")
+    check_published(weights, folder / CHECKPOINTS)
     arrays = read_safetensors(weights, copy=True)
     try:
         sizes = architecture.config_from(config["model"])
