@@ -109,12 +109,25 @@ def test_the_other_tunings_begin_from_a_folder(
         csv.writer(file).writerows(
             [["text", "label"], *([f"{n} is {n % 2}", "odd" if n % 2 else "even"] for n in range(40))]
         )
-    for command, data in (("prefer", pairs), ("classify", texts)):
-        out = tmp_path / command
-        code, _, errors = call(capsys, command, "train", "--model", folder, "--data", data, "--out", out, *STEPS)
-        assert (code, errors) == (0, [])
-    assert read_json(tmp_path / "prefer" / "config.json")["options"]["style"] == "chat"
-    assert call(capsys, "classify", "predict", "--model", tmp_path / "classify", "3 is 1")[0] == 0
+    for command, data, rank in (
+        ("prefer", pairs, 0),
+        ("classify", texts, 0),
+        ("prefer", pairs, 2),
+        ("classify", texts, 2),
+    ):
+        whole, parts = (tmp_path / f"{command}-{rank}-{name}" for name in ("whole", "parts"))
+        argv = [command, "train", "--model", folder, "--data", data, "--lora-rank", rank, *STEPS]
+        assert call(capsys, *argv, "--out", whole)[::2] == (0, [])
+        assert call(capsys, *argv, "--out", parts, "--stop-at", 1)[::2] == (0, [])
+        assert call(capsys, command, "train", "--resume", "--out", parts)[::2] == (0, [])
+        one, other = (read_safetensors(path / "model.safetensors") for path in (whole, parts))
+        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+        if rank:  # a checkpoint holds what is trained, not the frozen weights again
+            (checkpoint,) = (parts / "checkpoints").glob("*3")
+            trained = read_safetensors(checkpoint / "training.safetensors")
+            assert all(name.endswith(("lora_A", "lora_B", "body.head.weight", "body.head.bias")) for name in trained)
+    assert read_json(tmp_path / "prefer-0-whole" / "config.json")["options"]["style"] == "chat"
+    assert call(capsys, "classify", "predict", "--model", tmp_path / "classify-2-parts", "3 is 1")[0] == 0
 
 
 def test_evaluation_and_inspection(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     ClassificationDataset,
@@ -24,7 +25,7 @@ from tinygrad_llm.finetune.accuracy import CountingLoss
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.runs.fine_tuning import REPORT, Base, FineTuning, Job
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -33,7 +34,7 @@ MOST_SHOWN = 20  # classes whose confusion matrix is printed
 
 
 @dataclass(frozen=True)
-class Options(Settings):
+class Options(LoRAOptions):
     data: str = setting(
         "", "a CSV or TSV file with a text and a label in each row; needed for a new run", metavar="FILE"
     )
@@ -41,7 +42,7 @@ class Options(Settings):
     label_column: str = setting("label", "name or number of the column of labels")
     trainable: str = setting(
         "last_block",
-        "parameters to train besides the head; last_block includes the final norm",
+        "parameters to train besides the head; last_block includes the final norm; with LoRA its updates instead",
         choices=("head", "last_block", "all"),
     )
     pooling: str | None = setting(
@@ -100,7 +101,10 @@ def prepare_job(
         for name, dataset in zip(names, datasets, strict=True)
     }
     causal = options.causal and bool(body.blocks[0].attention.causal)
+    options.expect_rank_within(body.config.embedding_dim)
     model = Classifier(body, labels, options.pooling, options.trainable, causal)
+    finished_weights = options.add_updates(model)
+    model.body.head.requires_grad_(True)
     return Job(
         model,
         DataLoader(
@@ -114,6 +118,7 @@ def prepare_job(
         lambda before, after: describe(labels, before, after),
         CountingLoss(),
         "classify predict --model {model} 'some text'",
+        finished_weights=finished_weights,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from tinygrad_llm.cli.flags import add_flags, add_run_flags, flag_of
+from tinygrad_llm.cli.lora_options import LORA_SETTINGS, LoRAOptions
 from tinygrad_llm.cli.parser import HelpFormatter
 from tinygrad_llm.runs.fine_tuning import FineTuning
 from tinygrad_llm.runs.life_cycle import Request, carry_out
@@ -19,9 +21,14 @@ def add_training_arguments(parser: argparse.ArgumentParser, task: FineTuning[Any
     parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
     run = parser.add_argument_group("run")
     if task.from_base:
-        run.add_argument("--model", metavar="DIR", help="run folder of the pretrained model" + _without_a_base(task))
+        run.add_argument(
+            "--model", metavar="DIR", help="run or Hugging Face folder of the pretrained model" + _without_a_base(task)
+        )
     add_run_flags(run, out=f"runs/{task.name}")
-    add_flags(parser.add_argument_group("options"), task.options)
+    add_flags(parser.add_argument_group("options"), task.options, leave_out=LORA_SETTINGS)
+    if isinstance(task.options, LoRAOptions):
+        others = [field.name for field in dataclasses.fields(task.options) if field.name not in LORA_SETTINGS]
+        add_flags(parser.add_argument_group("LoRA"), task.options, leave_out=others)
     add_flags(parser.add_argument_group("training"), task.settings, leave_out=UNUSED_SETTINGS)
 
 

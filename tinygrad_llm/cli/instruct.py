@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.flags import expect_file_can_be_made
+from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.prompt_forms import (
     CHAT,
     STYLES,
@@ -41,23 +42,19 @@ from tinygrad_llm.data.instructions import Record
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import (
     InstructionReport,
-    apply_lora,
     constant_answers,
     evaluate_instructions,
-    merged_state_dict,
     respond,
 )
-from tinygrad_llm.finetune.lora import LORA_SCALINGS, SCALING_OF_OLD_FILES, LoRAScaling
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
-from tinygrad_llm.nn import Linear
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
 from tinygrad_llm.runs.open_model import conventions_of, recorded_config
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import BPETokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -65,8 +62,9 @@ from tinygrad_llm.train import TrainingSettings
 # Kinds that a model learns in minutes, and whose answers depend on the instruction.
 LEARNED_IN_MINUTES = "first_word,longest_word,largest_number,extract_number,count_words,count_numbers,plural,past_tense"
 # The model without a base: small enough to read some hundred thousand records in that time.
+NEW_WIDTH = 64
 FROM_NOTHING = {
-    "embedding_dim": 64,
+    "embedding_dim": NEW_WIDTH,
     "num_layers": 2,
     "num_heads": 4,
     "context_length": 128,
@@ -79,7 +77,7 @@ KINDS_HELP = "kinds of the generated records, separated by commas; empty: all ki
 
 
 @dataclass(frozen=True)
-class Options(Settings):
+class Options(LoRAOptions):
     data: str = setting(
         "",
         "a JSON or JSON Lines file of records with instruction, input and output; without one, records "
@@ -96,20 +94,6 @@ class Options(Settings):
     mask_instructions: bool = setting(True, "loss on the answers only, not on the instructions")
     test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
     max_new_tokens: int = setting(64, "maximum length of an answer in that evaluation, in tokens", least=1)
-    lora_rank: int = setting(0, "LoRA: rank of the trained low-rank updates; 0 trains all weights", least=0)
-    lora_alpha: float = setting(
-        16.0, "LoRA: alpha; the updates are multiplied by alpha/rank, or as --lora-scaling says"
-    )
-    lora_scaling: LoRAScaling = setting(
-        "alpha/rank",
-        "LoRA: factor of the updates, alpha/rank as in the paper or alpha as in the printed book",
-        choices=LORA_SCALINGS,
-    )
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> Options:
-        """The options that a run records; a run from before `lora_scaling` was recorded used alpha."""
-        return super().from_dict({"lora_scaling": SCALING_OF_OLD_FILES, **settings})
 
 
 def prepare_job(
@@ -122,9 +106,7 @@ def prepare_job(
     """The base or a new model, with LoRA if asked for, and its training, validation and test records."""
     if base is None and options.style == CHAT:
         raise ConfigError(f"--style {CHAT} needs a --model with a chat template; a new model has none")
-    width = FROM_NOTHING["embedding_dim"] if base is None else base.model.config.embedding_dim
-    if options.lora_rank > width:
-        raise ConfigError(f"--lora-rank must be at most {width}, the width of the model; got {options.lora_rank}")
+    options.expect_rank_within(NEW_WIDTH if base is None else base.model.config.embedding_dim)
     if not options.data:
         _expect_few("--records", options.records)
         _expect_few("--test-records", options.test_records)
@@ -148,11 +130,7 @@ def prepare_job(
         collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
     )
     datasets = {name: InstructionDataset(parts[name], tokenizer, form) for name in ("train", "validation")}
-    if options.lora_rank:
-        layers = [name for name, layer in model.named_modules() if isinstance(layer, Linear)]
-        # Without the head: it may be tied to the embedding, and merging would untie it.
-        targets = [name for name in layers if name != "head"]
-        apply_lora(model, options.lora_rank, options.lora_alpha, targets, options.lora_scaling)
+    finished_weights = options.add_updates(model)
     asked = parts["test"][: options.test_records]
     constant = constant_answers(parts["train"], asked).to_dict()
     words, ends = tokenizer, ends_of(conventions, form)
@@ -172,7 +150,7 @@ def prepare_job(
         partial(describe, constant),
         next_command="instruct generate --model {model} " + _as_arguments(asked[0]),
         tokenizer=tokenizer,
-        finished_weights=merged_state_dict if options.lora_rank else None,
+        finished_weights=finished_weights,
         baselines={"constant_answers": constant},
     )
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, form_of, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
@@ -22,13 +23,13 @@ from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import setting
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
 
 @dataclass(frozen=True)
-class Options(Settings):
+class Options(LoRAOptions):
     data: str = setting(
         "",
         "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",
@@ -53,7 +54,9 @@ def prepare_job(
         )
     model, form = base.model, form_of(options.style, tokenizer, base.conventions)
     end, context = end_id(tokenizer, base.conventions, form), model.config.context_length
+    options.expect_rank_within(model.config.embedding_dim)
     dpo = DPO(frozen_copy(model), options.beta, options.average)
+    finished_weights = options.add_updates(model)
     collate = partial(collate_preferences, pad_id=end, allowed_max_length=context)
     datasets = {}
     for name, records in zip(
@@ -92,6 +95,7 @@ def prepare_job(
         describe,
         dpo,
         "instruct generate --model {model} 'an instruction'",
+        finished_weights=finished_weights,
     )
 
 

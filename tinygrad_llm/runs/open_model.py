@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.architectures import architecture_of, load_huggingface, taken_by
-from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.formats import read_json
+from tinygrad_llm.architectures import ARCHITECTURES, architecture_of, load_huggingface, taken_by
+from tinygrad_llm.errors import CheckpointError, ConfigError, StateDictError
+from tinygrad_llm.formats import check_published, read_json, read_safetensors
 from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.conventions import (
     Conventions,
@@ -16,11 +16,14 @@ from tinygrad_llm.interop.conventions import (
     huggingface_template,
     read_conventions,
 )
-from tinygrad_llm.runs.checkpoints import run_of
+from tinygrad_llm.nn import Module
+from tinygrad_llm.nn.init import no_initial_values
+from tinygrad_llm.nn.loading import adopt_state_dict
+from tinygrad_llm.runs.checkpoints import CHECKPOINTS, run_of
 from tinygrad_llm.runs.hints import command as command_line
 from tinygrad_llm.runs.not_a_run import is_huggingface
-from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, load_run, read_config
-from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
+from tinygrad_llm.text import Tokenizer, load_tokenizer
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Any, Tokenizer]:
@@ -32,6 +35,37 @@ def load(path: str | os.PathLike[str]) -> tuple[Any, Tokenizer]:
             damaged, or does not fit the others
     """
     return load_huggingface(path) if is_huggingface_folder(path) else load_run(path)
+
+
+def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
+    """The newest model of a run folder, or that of a checkpoint, in evaluation mode, and its tokenizer.
+
+    Raises: DataError if `path` is neither; CheckpointError or FormatError, naming the file, if one is
+            missing or damaged, or does not fit the others
+    """
+    folder = run_of(path)
+    config = read_config(folder)
+    architecture = ARCHITECTURES[config["model_type"]]
+    weights = Path(path) / WEIGHTS
+    if not weights.exists():
+        raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
+    check_published(weights, folder / CHECKPOINTS)
+    arrays = read_safetensors(weights, copy=True)
+    try:
+        sizes = architecture.config_from(config["model"])
+        layers = getattr(sizes, "num_layers", 0)
+        if layers > len(arrays):  # a damaged number must not allocate layers without end
+            raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
+        with no_initial_values():
+            model: Module = architecture.begin(sizes)
+    except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    try:
+        adopt_state_dict(model, arrays)
+    except StateDictError as error:
+        raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
+    tokenizer = load_tokenizer(folder)
+    return model.eval(), tokenizer
 
 
 def open_model(path: str | Path, command: str) -> tuple[Any, Tokenizer]:

@@ -34,7 +34,6 @@ from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, FormatE
 from tinygrad_llm.formats import (
     MetricsLog,
     RunLock,
-    check_published,
     dump_safetensors,
     json_bytes,
     newest_whole_snapshot,
@@ -51,8 +50,6 @@ from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.conventions import Conventions, write_conventions
 from tinygrad_llm.nn import Module
-from tinygrad_llm.nn.init import no_initial_values
-from tinygrad_llm.nn.loading import adopt_state_dict
 from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG, checkpoint_name, checkpoint_steps, run_of
 from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
@@ -62,7 +59,7 @@ from tinygrad_llm.train.batch_loss import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-IN_TRAINING = "training.safetensors"  # the model as it is trained, in checkpoints whose WEIGHTS are `finished_weights`
+IN_TRAINING = "training.safetensors"  # the weights in training, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
 SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
 
@@ -230,7 +227,7 @@ class RunFolder(Callback):
         checkpoints = self.path / CHECKPOINTS
         weights = {WEIGHTS: trainer.model.state_dict()}
         if self.finished_weights is not None:
-            weights = {WEIGHTS: dict(self.finished_weights(trainer.model)), IN_TRAINING: weights[WEIGHTS]}
+            weights = {WEIGHTS: dict(self.finished_weights(trainer.model)), IN_TRAINING: _trained(trainer.model)}
         snapshot = write_snapshot(
             checkpoints,
             name,
@@ -264,8 +261,13 @@ class RunFolder(Callback):
             notices = [*notices, f"falling back to {snapshot.name}, the newest checkpoint that is whole"]
         try:
             state = read_json(snapshot / STATE)
-            weights = WEIGHTS if self.finished_weights is None else IN_TRAINING
-            trainer.model.load_state_dict(read_safetensors(snapshot / weights))
+            if self.finished_weights is None:
+                trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
+            else:  # frozen weights are those that the run began with
+                trained = read_safetensors(snapshot / IN_TRAINING)
+                if missing := _trained(trainer.model).keys() - trained.keys():
+                    raise StateDictError(f"{IN_TRAINING} lacks {', '.join(sorted(missing)[:5])}")
+                trainer.model.load_state_dict(trained, strict=False)
             arrays = read_safetensors(snapshot / OPTIMIZER)
             trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
             trainer.set_state(state["trainer"])
@@ -305,41 +307,15 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
-    """The newest model of a run folder, or that of a checkpoint, in evaluation mode, and its tokenizer.
-
-    Raises: DataError if `path` is neither; CheckpointError or FormatError, naming the file, if one is
-            missing or damaged, or does not fit the others
-    """
-    folder = run_of(path)
-    config = read_config(folder)
-    architecture = ARCHITECTURES[config["model_type"]]
-    weights = Path(path) / WEIGHTS
-    if not weights.exists():
-        raise CheckpointError(f"{weights}: is missing; the run has not saved a checkpoint yet, or it was deleted")
-    check_published(weights, folder / CHECKPOINTS)
-    arrays = read_safetensors(weights, copy=True)
-    try:
-        sizes = architecture.config_from(config["model"])
-        layers = getattr(sizes, "num_layers", 0)
-        if layers > len(arrays):  # a damaged number must not allocate layers without end
-            raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
-        with no_initial_values():
-            model: Module = architecture.begin(sizes)
-    except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    try:
-        adopt_state_dict(model, arrays)
-    except StateDictError as error:
-        raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
-    tokenizer = load_tokenizer(folder)
-    return model.eval(), tokenizer
-
-
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error was caused by a disk, or a quota, without room."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+def _trained(model: Module) -> dict[str, Any]:
+    """The weights that the optimizer changes."""
+    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
