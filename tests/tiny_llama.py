@@ -10,6 +10,9 @@ from tinygrad_llm import Generator, manual_seed, nn
 from tinygrad_llm.models import GPT, Llama, LlamaConfig
 
 SCALING = {"factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context_length": 8}
+LINEAR = {"type": "linear", "factor": 2.0}
+YARN = {"type": "yarn", "factor": 2.0, "original_context_length": 8}
+SCORES = {"attention_softcap": 1.5, "logit_softcap": 2.0, "query_pre_attention_scalar": 3.0}
 TINY = LlamaConfig(
     vocab_size=13,
     context_length=12,
@@ -30,6 +33,14 @@ VARIANTS = {
     "switch": {"num_experts": 3, "experts_per_token": 1},
     "qwen3": {"qk_norm": True, "head_dim": 6, "num_kv_heads": 1},
     "gemma": GEMMA | {"num_kv_heads": 1},
+    "ministral": {"window": 3, "full_attention_layers": (0,), "rope_scaling": LINEAR},
+    "qwen3_moe": {"qk_norm": True, "num_experts": 3, "expert_dim": 5, "dense_layers": (0,), "normalize_gates": False},
+    "gemma2": GEMMA | SCORES | {"norm_place": "both", "window": 3, "full_attention_layers": (1,)},
+    "gemma3": GEMMA
+    | {"norm_place": "both", "window": 3, "full_attention_layers": (1,), "window_rope_base": 5.0, "qk_norm": True}
+    | {"logit_softcap": 2.0, "rope_scaling": LINEAR},
+    "olmo2": {"norm_place": "after", "joint_qk_norm": True, "num_kv_heads": 1, "rope_scaling": YARN},
+    "olmo3": {"norm_place": "after", "joint_qk_norm": True, "window": 3, "full_attention_layers": (1,)},
 }
 
 

@@ -175,10 +175,12 @@ def _gpt_parameters(config: GPTConfig | OPTConfig) -> int:
 
 
 def _llama_parameters(config: LlamaConfig) -> int:
-    width = config.embedding_dim
-    layer = 4 * width * width + 3 * width * (config.feed_forward_dim or 8 * width // 3) * (config.num_experts or 1)
+    width, layers = config.embedding_dim, config.num_layers
+    inner = config.feed_forward_dim or 8 * width // 3
+    sparse = 0 if config.num_experts is None else layers - len(config.dense_layers)
+    hidden = (layers - sparse) * inner + sparse * (config.num_experts or 0) * (config.expert_dim or inner)
     tables = config.vocab_size * (1 if config.tie_weights else 2)
-    return width * tables + config.num_layers * layer
+    return width * (tables + layers * 4 * width + 3 * hidden)
 
 
 def _bert_parameters(config: BertConfig) -> int:

@@ -21,6 +21,12 @@ SAVED_AS = {
     "mixtral": "mixtral",
     "qwen3": "qwen3",
     "gemma": "gemma",
+    "ministral": "ministral",
+    "qwen3_moe": "qwen3_moe",
+    "gemma2": "gemma2",
+    "gemma3": "gemma3_text",
+    "olmo2": "olmo2",
+    "olmo3": "olmo3",
 }
 
 
@@ -98,7 +104,7 @@ LLAMA3 = {
         ({"rope_parameters": {"full_attention": {}}}, "must be one object for all layers"),
         ({"rope_scaling": LLAMA3 | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "low_freq_factor, .* is missing"),
-        ({"rope_scaling": LLAMA3 | {"factor": "x"}}, "does not fit a Llama"),
+        ({"rope_scaling": LLAMA3 | {"factor": "x"}}, "rope_scaling: scaling must have numbers above 0"),
         ({"rope_scaling": 3}, "must be an object"),
         ({"hidden_act": "relu"}, "hidden_act must be one of silu"),
         ({"hidden_size": None}, "hidden_size must be an integer"),

@@ -1,10 +1,7 @@
-"""Llama and transformers' Llama, Mistral, Mixtral, Qwen2, Qwen3 and Gemma open each other's folders, and agree.
+"""Llama and the members of its family in transformers open each other's folders, and agree."""
 
-transformers computes angles and norms in float32 whatever the model's dtype. To compare float64 to more digits than
-that, its modules are shown a PyTorch whose float32 is float64.
-"""
-
-import sys
+import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,16 @@ import pytest
 from tinygrad_llm import Generator, manual_seed, no_grad
 from tinygrad_llm.formats import read_json, read_safetensors, write_json, write_safetensors
 from tinygrad_llm.generate import generate
+from tinygrad_llm.interop.huggingface_weights import HEAD, tensors_from
+from tinygrad_llm.interop.llama import places
+from tinygrad_llm.interop.llama_members import MEMBERS
+from tinygrad_llm.interop.llama_settings import member_of
 from tinygrad_llm.models import Llama, LlamaConfig
 from tinygrad_llm.text import BPETokenizer
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+from wider_torch import widen  # noqa: E402  (it imports PyTorch)
 
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 SCALING = {
@@ -29,7 +31,8 @@ SCALING = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 24,
 }
-FAMILY = {
+FULL, SLIDING = "full_attention", "sliding_attention"
+FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "llama with grouped queries": ("Llama", {"num_key_value_heads": 2}),
     "llama with scaled rotation": ("Llama", {"rope_parameters": SCALING, "num_key_value_heads": 1}),
@@ -43,21 +46,13 @@ FAMILY = {
     "qwen2": ("Qwen2", {"num_key_value_heads": 2}),
     "qwen3": ("Qwen3", {"num_key_value_heads": 2, "head_dim": 8}),
     "gemma": ("Gemma", {"num_key_value_heads": 1, "head_dim": 8}),
+    "qwen3_moe": ("Qwen3Moe", {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "head_dim": 8}),
+    "gemma2": ("Gemma2", {"head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 12}),
+    "gemma3": ("Gemma3", {"head_dim": 8, "sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING]}),
+    "olmo2": ("Olmo2", {"num_key_value_heads": 2}),
+    "olmo3": ("Olmo3", {"sliding_window": 5, "layer_types": [SLIDING, SLIDING, FULL]}),
 }
 each_member = pytest.mark.parametrize("name", FAMILY)
-
-
-class WiderTorch:
-    """PyTorch, whose float32 is float64."""
-
-    float = float32 = torch.float64
-
-    @staticmethod
-    def tensor(data: Any) -> Any:
-        return torch.tensor(data, dtype=torch.float64)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
 
 
 @pytest.fixture(autouse=True)
@@ -68,18 +63,16 @@ def seeded_and_quiet() -> None:
 
 @pytest.fixture
 def all_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    import transformers.modeling_rope_utils
-
-    for family in ("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma"):
-        name = f"transformers.models.{family}.modeling_{family}"
-        __import__(name)
-        monkeypatch.setattr(sys.modules[name], "torch", WiderTorch())
-    monkeypatch.setattr(transformers.modeling_rope_utils, "torch", WiderTorch())
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    widen(monkeypatch.setattr, *MEMBERS)
 
 
 def theirs(name: str, dtype: Any = torch.float32, **changes: Any) -> Any:
     family, settings = FAMILY[name]
+    return model_of(family, dtype, **settings | changes)
+
+
+def model_of(family: str, dtype: Any, **settings: Any) -> Any:
+    """A small model of a family of transformers, with large weights."""
     base = {
         "vocab_size": 37,
         "max_position_embeddings": 64,
@@ -93,13 +86,16 @@ def theirs(name: str, dtype: Any = torch.float32, **changes: Any) -> Any:
         "pad_token_id": None,
         "initializer_range": 0.3,
     }
-    config = getattr(transformers, f"{family}Config")(**base | settings | changes)
-    if family == "Mixtral":
+    config_class = "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config"
+    config = getattr(transformers, config_class)(**base | settings, attn_implementation="eager")
+    if family in ("Mixtral", "Qwen3Moe"):
         config._experts_implementation = "eager"  # the default one has no float64
     model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
     for name, parameter in model.named_parameters():  # a fresh model's biases are zeros, and its scales ones
         if name.endswith("bias") or "norm" in name:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
+        elif name.endswith(("block_sparse_moe.gate.weight", "mlp.gate.weight")):  # a fresh router chooses by chance
+            torch.nn.init.normal_(parameter, 0.0, 0.5)
     return model.to(dtype)
 
 
@@ -221,3 +217,136 @@ def test_saved_rotary_frequencies_are_ignored_by_both(tmp_path: Path, name: str)
     other, loading = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(loading.values()), loading
     agree(Llama.from_pretrained(tmp_path), other.eval())
+
+
+# -- random models of every family
+
+
+def random_rotation(pick: random.Random, by_layer_type: bool) -> dict[str, Any]:
+    kind = pick.choice(["default", "linear", "llama3", "yarn"])
+    rope: dict[str, Any] = {"rope_type": kind, "rope_theta": pick.choice([50.0, 500.0, 1e4])}
+    if kind != "default":
+        rope["factor"] = pick.choice([1.5, 4.0])
+    if kind == "llama3":
+        rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 24}
+    if kind == "yarn":
+        rope["original_max_position_embeddings"] = 16
+        rope |= pick.choice([{}, {"beta_fast": 8.0, "beta_slow": 0.5}])
+        rope |= pick.choice([{}, {"attention_factor": 1.3}, {"mscale": 0.7, "mscale_all_dim": 1.2}])
+        if not by_layer_type:
+            rope |= pick.choice([{}, {"truncate": False}])
+    if not by_layer_type:
+        return rope
+    return {FULL: rope, SLIDING: {"rope_type": "default", "rope_theta": pick.choice([20.0, 1e4])}}
+
+
+def random_settings(family: str, pick: random.Random) -> dict[str, Any]:
+    """Settings of a config of `family`, of which each model type uses its own."""
+    layers, window = pick.randint(2, 5), pick.randint(2, 12)
+    settings: dict[str, Any] = {
+        "num_hidden_layers": layers,
+        "num_key_value_heads": pick.choice([1, 2, 4]),
+        "rms_norm_eps": pick.choice([1e-6, 1e-2]),
+        "tie_word_embeddings": pick.random() < 0.5,
+        "rope_parameters": random_rotation(pick, family in ("Gemma3", "Olmo3")),
+        "sliding_window": window,
+    }
+    if family not in ("Qwen2", "Olmo2", "Olmo3"):
+        settings["head_dim"] = pick.choice([6, 8, 10])
+    if family not in ("Qwen2", "Mistral", "Ministral", "Mixtral"):
+        settings["attention_bias"] = pick.random() < 0.3
+    if family in ("Mistral", "Mixtral"):
+        settings["sliding_window"] = pick.choice([None, window])
+    if family in ("Qwen2", "Qwen3", "Qwen3Moe"):
+        settings |= {"use_sliding_window": pick.random() < 0.7, "max_window_layers": pick.randint(0, layers + 1)}
+    by_layer = family in ("Ministral", "Gemma2", "Gemma3", "Olmo3") or settings.get("use_sliding_window", False)
+    if by_layer and family != "Qwen3Moe" and pick.random() < 0.6:
+        settings["layer_types"] = [pick.choice([FULL, SLIDING]) for _ in range(layers)]
+    elif family == "Gemma3":
+        settings["sliding_window_pattern"] = pick.randint(1, 3)
+    if family in ("Gemma2", "Gemma3"):
+        settings |= {
+            "query_pre_attn_scalar": pick.choice([5, 24, 144]),
+            "final_logit_softcapping": pick.choice([None, 2.0, 30.0]),
+            "attn_logit_softcapping": pick.choice([None, 1.5, 50.0]),
+        }
+    if family == "Mixtral":
+        settings |= {"num_local_experts": pick.randint(2, 5), "num_experts_per_tok": pick.randint(1, 2)}
+    if family == "Qwen3Moe":
+        settings |= {
+            "num_experts": pick.randint(2, 5),
+            "num_experts_per_tok": pick.randint(1, 2),
+            "moe_intermediate_size": pick.choice([8, 12]),
+            "decoder_sparse_step": pick.randint(1, 3),
+            "norm_topk_prob": pick.random() < 0.5,
+            "mlp_only_layers": pick.choice([[], [0], [1, 7]]),
+        }
+    return settings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "family",
+    [member.architecture.removesuffix("ForCausalLM") for member in MEMBERS.values()],
+)
+def test_random_models_agree_in_logits_and_gradients(
+    tmp_path: Path, family: str, seed: int, all_in_float64: Any
+) -> None:
+    """On texts longer than any window, read at once and through the cache; and after we wrote the folder again."""
+    torch.manual_seed(seed)
+    other = model_of(family, torch.float64, **random_settings(family, random.Random(f"{family} {seed}")))
+    other.save_pretrained(tmp_path / "theirs")
+    model = Llama.from_pretrained(tmp_path / "theirs")
+    agree(model, other)
+
+    model.save_pretrained(tmp_path / "ours")
+    again, loading = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "ours", output_loading_info=True, dtype=torch.float64, attn_implementation="eager"
+    )
+    assert not any(loading.values()), loading
+    again.config._experts_implementation = "eager"
+    agree(model, again.eval())
+
+    ids, targets = (Generator(seed).randint(0, 37, (2, 40)) for seed in (3, 4))
+    torch.nn.functional.cross_entropy(
+        other(torch.tensor(ids)).logits.flatten(0, 1), torch.tensor(targets).flatten()
+    ).backward()
+    model.loss(ids, targets).backward()
+    with torch.no_grad():  # the gradients in the names of files
+        for parameter in other.parameters():
+            parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+    other.save_pretrained(tmp_path / "gradients")
+    expected = read_safetensors(tmp_path / "gradients" / "model.safetensors")
+    settings = model.config.to_dict()
+    gradients = {name: np.zeros(p.shape) if p.grad is None else p.grad for name, p in model.named_parameters()}
+    found = tensors_from(gradients, places(settings, MEMBERS[member_of(settings)]), "Llama")
+    assert found.keys() == expected.keys() - ({HEAD} if settings["tie_weights"] else set())
+    for name, gradient in found.items():  # the router of a single, normalised expert has no gradient but rounding
+        np.testing.assert_allclose(gradient, expected[name], rtol=0, atol=1e-10 * max(1e-3, np.abs(gradient).max()))
+
+
+def test_a_gemma_3_that_reads_images_is_opened_as_its_text_part(tmp_path: Path) -> None:
+    text = transformers.Gemma3TextConfig(
+        vocab_size=37,
+        hidden_size=24,
+        intermediate_size=20,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=5,
+        sliding_window_pattern=2,
+        max_position_embeddings=64,
+    )
+    vision = transformers.SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    config = transformers.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    other = transformers.Gemma3ForConditionalGeneration(config).eval()
+    other.save_pretrained(tmp_path / "theirs")
+    model = Llama.from_pretrained(tmp_path / "theirs")
+    agree(model, other)
+    model.save_pretrained(tmp_path / "ours")
+    assert json.loads((tmp_path / "ours" / "config.json").read_text())["model_type"] == "gemma3_text"
+    agree(model, transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval())

@@ -70,18 +70,23 @@ def test_a_logit_depends_on_the_past_and_not_on_the_future(name: str) -> None:
     before = model(ids).data
     ids[4] = (ids[4] + 1) % 13
     changed = np.abs(model(ids).data - before).max(axis=-1) > 1e-9
-    reach = 2 * (model.config.window - 1) if name == "mistral" else 9  # through two layers
+    reach = 2 * (model.config.window - 1) if name == "mistral" else 9  # through two layers; one full layer is enough
     assert changed.tolist() == [4 <= i <= 4 + reach for i in range(9)]
 
 
-def windowed() -> Any:
-    """Its cache has room for 2 + 16 + 8 tokens."""
+DIFFERENT = {"full_attention_layers": (1,), "window_rope_base": 9.0, "attention_softcap": 0.5, "norm_place": "both"}
+with_and_without_full_layers = pytest.mark.parametrize("changes", [{}, DIFFERENT], ids=["alike", "different"])
+
+
+def windowed(**changes: Any) -> Any:
+    """The cache of a layer with a window has room for 2 + 16 + 8 tokens."""
     manual_seed(4)
-    return Llama(LlamaConfig(13, 60, 16, 4, 2, num_kv_heads=2, window=3)).to(np.float64).eval()
+    return Llama(LlamaConfig(13, 60, 16, 4, 2, num_kv_heads=2, window=3, **changes)).to(np.float64).eval()
 
 
-def test_logits_with_a_window_cache_equal_those_without_a_cache() -> None:
-    model = windowed()
+@with_and_without_full_layers
+def test_logits_with_a_window_cache_equal_those_without_a_cache(changes: Any) -> None:
+    model = windowed(**changes)
     texts = [some_ids(length, seed=length) for length in (30, 41, 2)]  # the longest is longer than the cache
     for prompts in (texts, texts[:1]):
         state, grown = DecodingState(model, prompts), [*prompts]
@@ -94,12 +99,13 @@ def test_logits_with_a_window_cache_equal_those_without_a_cache() -> None:
         cache = model.new_cache()
         with no_grad():
             model.hidden(some_ids(60)[None], cache)
-        assert cache.length == 60 and cache.nbytes == 2 * 2 * 26 * 2 * 4 * 8
+        assert cache.length == 60 and cache.nbytes == (26 + (60 if changes else 26)) * 2 * 2 * 4 * 8
         assert cache.nbytes == memory(model, 1, 60).kv_cache
 
 
-def test_speculative_guesses_can_be_removed_from_a_window_cache() -> None:
-    model, prompt = windowed(), some_ids(7)
+@with_and_without_full_layers
+def test_speculative_guesses_can_be_removed_from_a_window_cache(changes: Any) -> None:
+    model, prompt = windowed(**changes), some_ids(7)
     plain = generate(model, prompt, 50, use_cache=False)
     np.testing.assert_array_equal(generate(model, prompt, 50), plain)
     np.testing.assert_array_equal(generate(model, prompt, 50, look_ahead=False), plain)
@@ -200,6 +206,20 @@ def test_parameter_counts() -> None:
         ({"rope_scaling": {"factor": 3}}, "scaling must have"),
         ({"qk_norm": "yes"}, "qk_norm must be true or false"),
         ({"dropout": 1.0}, "dropout must be a probability"),
+        (
+            {"window": 3, "full_attention_layers": (2,)},
+            "full_attention_layers must be numbers of layers, below num_layers",
+        ),
+        ({"window": 3, "full_attention_layers": (-1,)}, "full_attention_layers must be an integer of at least 0"),
+        ({"full_attention_layers": (1,)}, "full_attention_layers needs window"),
+        ({"window_rope_base": 5.0}, "window_rope_base needs window"),
+        ({"dense_layers": (1,)}, "dense_layers needs num_experts"),
+        ({"expert_dim": 4}, "expert_dim needs num_experts"),
+        ({"qk_norm": True, "joint_qk_norm": True}, "qk_norm and joint_qk_norm exclude each other"),
+        ({"norm_place": "around"}, "norm_place must be one of before, after, both"),
+        ({"attention_softcap": 0.0}, "attention_softcap must be a finite number above 0"),
+        ({"logit_softcap": -1.0}, "logit_softcap must be a finite number above 0"),
+        ({"query_pre_attention_scalar": 0}, "query_pre_attention_scalar must be a finite number above 0"),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tinygrad_llm.checks import is_number
+from tinygrad_llm.errors import ConfigError, FormatError
 from tinygrad_llm.interop.huggingface_weights import HuggingFaceConfig
 from tinygrad_llm.layers.rotary_scaling import OPTIONAL, REQUIRED, complete_scaling, rotary_magnitude
 
@@ -97,7 +98,13 @@ def _read_scaling(config: HuggingFaceConfig, name: str, rope: Mapping[str, Any])
     if missing:
         wanted = ", ".join(THEIRS.get(ours, ours) for ours in REQUIRED[kind])
         raise config.refusal(name, f"must have {wanted}; {', '.join(missing)} is missing")
-    return scaling if kind == "llama3" else {"type": kind, **scaling}
+    try:
+        scaling = complete_scaling({"type": kind, **scaling})
+    except ConfigError as error:
+        raise FormatError(f"{config.path}: {name}: {str(error).removeprefix('rotary_frequencies: ')}") from None
+    if kind == "yarn":
+        return scaling | {"attention_factor": rotary_magnitude(scaling)}
+    return scaling
 
 
 def _yarn_as_transformers_reads_it(
@@ -128,7 +135,7 @@ def rotation_json(base: float, scaling: Mapping[str, Any] | None) -> dict[str, A
     if scaling is None:
         return {"rope_type": "default", "rope_theta": base}
     settings = complete_scaling(scaling)
-    kind = settings.pop("type")
+    kind = settings.pop("type", "llama3")
     if kind == "yarn":
         settings["attention_factor"] = rotary_magnitude(scaling)
     return {

@@ -33,7 +33,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
 
 
 def complete_scaling(scaling: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a scaling, checked: its type, by default llama3, and those that were left out.
+    """All settings of a scaling, checked: its type unless it is llama3, the default, and those that were left out.
 
     Raises: ConfigError for another type, settings of another type, or a number out of range
     """
@@ -58,7 +58,7 @@ def complete_scaling(scaling: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(truncate, bool):
             raise ConfigError(f"{owner}: scaling must have truncate true or false; got {truncate!r}")
         settings["truncate"] = truncate
-    return {"type": kind, **settings}
+    return settings if kind == "llama3" else {"type": kind, **settings}
 
 
 def scaled_frequencies(frequencies: Array, base: float, scaling: Mapping[str, Any]) -> Array:
@@ -67,7 +67,7 @@ def scaled_frequencies(frequencies: Array, base: float, scaling: Mapping[str, An
     Raises: ConfigError as `complete_scaling`, and for YaRN with a base of at most 1
     """
     settings = complete_scaling(scaling)
-    kept = SHARE_KEPT[settings["type"]](frequencies, base, settings)
+    kept = SHARE_KEPT[settings.get("type", "llama3")](frequencies, base, settings)
     return frequencies * (kept + (1 - kept) / settings["factor"])
 
 
