@@ -13,9 +13,11 @@ To add a model, write its file in `models/` and its record here; a Hugging Face 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from tinygrad_llm.errors import ConfigError
@@ -35,6 +37,8 @@ from tinygrad_llm.models import (
     Llama,
     LlamaConfig,
     OPTConfig,
+    RewardModel,
+    RewardModelConfig,
 )
 from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.models.opt import PRESETS as OPT_PRESETS
@@ -45,9 +49,8 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 M = TypeVar("M", bound=Pretrained)
 
 # Commands that take any model that predicts the next token.
-LANGUAGE_MODEL = frozenset(
-    ("train", "doctor", "generate", "chat", "evaluate", "inspect", "lab", "instruct", "prefer", "classify", "bench")
-)
+LANGUAGE_MODEL = frozenset(("train", "doctor", "generate", "chat", "evaluate", "inspect", "lab", "bench"))
+LANGUAGE_MODEL |= {"instruct", "prefer", "reward", "reinforce", "classify"}
 DEFAULT_PRESET = "micro"
 
 
@@ -195,31 +198,35 @@ def _encoder_decoder_parameters(config: EncoderDecoderConfig) -> int:
     return width * (config.vocab_size + config.context_length) + config.num_layers * layers
 
 
-# A classifier's config.json also names the architecture of its body.
+# The config.json of a model on another's body, a classifier or a reward model, also names the body's architecture.
 
 
-def _classifier_settings(model: Classifier) -> dict[str, Any]:
+def _settings_with_body(model: Classifier | RewardModel) -> dict[str, Any]:
     return {**model.config.to_dict(), "body_type": architecture_of(model.body).name}
 
 
-def _classifier_config(settings: Mapping[str, Any]) -> ClassifierConfig:
-    bodies = [body.name for body in taken_by("classify")]
+def _config_with_body(config: type[Any], command: str, settings: Mapping[str, Any]) -> Any:
+    bodies = [body.name for body in taken_by(command)]
     try:
         own = dict(settings)
         name = own.pop("body_type", "gpt")
         if name not in bodies:
-            raise ConfigError(f"Classifier: the body must be one of {', '.join(bodies)}; got {name!r}")
-        return ClassifierConfig.from_dict({**own, "body": ARCHITECTURES[name].config_from(own["body"])})
+            raise ConfigError(f"{config.__name__}: the body must be one of {', '.join(bodies)}; got {name!r}")
+        return config.from_dict({**own, "body": ARCHITECTURES[name].config_from(own["body"])})
     except (KeyError, TypeError) as error:
-        raise ConfigError(
-            f"ClassifierConfig: needs body, body_type ({', '.join(bodies)}), labels, pooling and causal; {error}"
-        ) from error
+        names = ", ".join(one.name for one in dataclasses.fields(config))
+        raise ConfigError(f"{config.__name__}: needs {names} and body_type ({', '.join(bodies)}); {error}") from error
 
 
 def _classifier(config: ClassifierConfig) -> Classifier:
     """A classifier on a body without pretraining, all of it trainable."""
     body = architecture_of_config(config.body).begin(config.body)
     return Classifier(body, config.labels, config.pooling, "all", config.causal)
+
+
+def _reward_model(config: RewardModelConfig) -> RewardModel:
+    """A reward model on a body without pretraining."""
+    return RewardModel(architecture_of_config(config.body).begin(config.body))
 
 
 register(
@@ -303,7 +310,21 @@ register(
         parameters=lambda config: architecture_of_config(config.body).parameters(config.body),
         begin=_classifier,
         commands=frozenset(("classify predict",)),
-        read_config=_classifier_config,
-        settings_of=_classifier_settings,
+        read_config=partial(_config_with_body, ClassifierConfig, "classify"),
+        settings_of=_settings_with_body,
+    )
+)
+register(
+    Architecture(
+        "reward-model",
+        "a reward model",
+        RewardModel,
+        RewardModelConfig,
+        command="reward train",
+        parameters=lambda config: architecture_of_config(config.body).parameters(config.body),
+        begin=_reward_model,
+        commands=frozenset(("reward score",)),
+        read_config=partial(_config_with_body, RewardModelConfig, "reward"),
+        settings_of=_settings_with_body,
     )
 )

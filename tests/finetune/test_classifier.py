@@ -252,7 +252,7 @@ def test_a_bert_classifier_comes_back_from_its_config(tmp_path: Path) -> None:
 def test_a_bert_is_never_causal_and_no_other_body_is_known() -> None:
     with pytest.raises(ConfigError, match="attend to the whole text"):
         bert_classifier(causal=True)
-    with pytest.raises(ConfigError, match="needs body, body_type"):
+    with pytest.raises(ConfigError, match="needs body, labels, pooling, causal and body_type"):
         RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body": None})
     with pytest.raises(ConfigError, match=r"the body must be one of gpt, .*bert; got 'encoder-decoder'"):
         RECORD.config_from({**RECORD.settings_of(bert_classifier()), "body_type": "encoder-decoder"})

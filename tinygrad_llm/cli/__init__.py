@@ -38,6 +38,8 @@ COMMANDS = {
     "classify": ("classify", "Train a text classifier on a pretrained model, and use it."),
     "instruct": ("instruct", "Fine-tune a language model to follow instructions; answer and evaluate."),
     "prefer": ("prefer", "Fine-tune a language model on preferences between answers (DPO)."),
+    "reward": ("reward", "Train a reward model on preferences between answers; score answers with it."),
+    "reinforce": ("reinforce", "Train a language model on rewards of its own answers (PPO, GRPO)."),
     "chat": ("chat", "Chat with a trained model in the terminal."),
     "evaluate": ("evaluate", "Evaluate a model on multiple-choice questions, zero-shot or few-shot."),
     "translate": ("translate", "Train an encoder-decoder on pairs of texts, and translate."),

@@ -125,7 +125,7 @@ def prepare_job(
         model, conventions = base.model, base.conventions
     form = form_of(options.style, tokenizer, conventions)
     end, context = end_id(tokenizer, conventions, form), model.config.context_length
-    parts = {name: _fitting(name, records, tokenizer, form, context, status) for name, records in parts.items()}
+    parts = {name: fitting_of(name, records, tokenizer, form, context, status) for name, records in parts.items()}
     collate = partial(
         collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
     )
@@ -155,7 +155,7 @@ def prepare_job(
     )
 
 
-def _fitting(
+def fitting_of(
     name: str, records: Sequence[Record], tokenizer: Tokenizer, form: PromptForm, context: int, status: StatusLine
 ) -> Sequence[Record]:
     """The records whose prompt fits the context. Raises: DataError if none is left"""
@@ -209,7 +209,7 @@ def kinds_learned(folder: Path) -> str:
     """The kinds of generated records that a run was trained on, empty for all where it was trained on none."""
     config = recorded_config(folder)
     options = config.get("options")
-    if config.get("task") != "instruct" or not isinstance(options, dict) or options.get("data"):
+    if config.get("task") not in ("instruct", "reinforce") or not isinstance(options, dict) or options.get("data"):
         return ""
     return str(options.get("kinds", ""))
 

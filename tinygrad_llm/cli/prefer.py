@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,12 +13,14 @@ from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, form_of, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
+    PreferenceBatch,
     PreferenceDataset,
     collate_preferences,
     fitting_records,
     read_preferences,
     split_records,
 )
+from tinygrad_llm.data.instructions import PromptForm, Record
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.random import Generator
@@ -57,11 +60,38 @@ def prepare_job(
     options.expect_rank_within(model.config.embedding_dim)
     dpo = DPO(frozen_copy(model), options.beta, options.average)
     finished_weights = options.add_updates(model)
+    loader, held_out = batches_of_pairs(read_preferences(options.data), tokenizer, form, end, context, settings, status)
+    return Job(
+        model,
+        loader,
+        held_out["validation"],
+        lambda: {
+            name: evaluate_preferences(model, dpo, status.track(batches, f"evaluating {name}")).to_dict()
+            for name, batches in held_out.items()
+        },
+        describe,
+        dpo,
+        "instruct generate --model {model} 'an instruction'",
+        finished_weights=finished_weights,
+    )
+
+
+def batches_of_pairs(
+    pairs: Sequence[Record],
+    tokenizer: Tokenizer,
+    form: PromptForm,
+    end: int,
+    context: int,
+    settings: TrainingSettings,
+    status: StatusLine,
+) -> tuple[DataLoader, dict[str, list[PreferenceBatch]]]:
+    """The loader of the training pairs, and the batches of the others: validation and test.
+
+    Raises: DataError for a part without a pair whose prompt fits the context
+    """
     collate = partial(collate_preferences, pad_id=end, allowed_max_length=context)
     datasets = {}
-    for name, records in zip(
-        ("train", "test", "validation"), split_records(read_preferences(options.data)), strict=True
-    ):
+    for name, records in zip(("train", "test", "validation"), split_records(pairs), strict=True):
         fitting = fitting_records(records, tokenizer, form, context)
         skipped = len(records) - len(fitting)
         status.say(
@@ -78,25 +108,10 @@ def prepare_job(
         name: list(DataLoader(datasets[name], settings.batch_size, generator=Generator(0), collate_fn=collate))
         for name in ("validation", "test")
     }
-    return Job(
-        model,
-        DataLoader(
-            datasets["train"],
-            settings.batch_size,
-            shuffle=True,
-            generator=Generator(settings.seed).spawn("shuffling"),
-            collate_fn=collate,
-        ),
-        held_out["validation"],
-        lambda: {
-            name: evaluate_preferences(model, dpo, status.track(batches, f"evaluating {name}")).to_dict()
-            for name, batches in held_out.items()
-        },
-        describe,
-        dpo,
-        "instruct generate --model {model} 'an instruction'",
-        finished_weights=finished_weights,
-    )
+    generator = Generator(settings.seed).spawn("shuffling")
+    return DataLoader(
+        datasets["train"], settings.batch_size, shuffle=True, generator=generator, collate_fn=collate
+    ), held_out
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tinygrad_llm.text import END_OF_TEXT, Tokenizer
 
 CHAT = "chat"
 STYLES = (*PROMPT_STYLES, CHAT)
+WITH_A_STYLE = ("instruct", "prefer", "reward", "reinforce")  # commands whose runs were trained with one
 SYSTEM_HELP = "system prompt, for a model with a chat template (default: that of the template, if it has one)"
 
 
@@ -22,7 +23,7 @@ def style_of(folder: Path) -> str | None:
     """
     config = recorded_config(folder)
     options = config.get("options")
-    style = options.get("style") if config.get("task") in ("instruct", "prefer") and isinstance(options, dict) else None
+    style = options.get("style") if config.get("task") in WITH_A_STYLE and isinstance(options, dict) else None
     if isinstance(style, str) and style in STYLES:
         return style
     return None if chat_template_of(folder) is None else CHAT

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from tinygrad_llm.models.language_model import LanguageModel
     from tinygrad_llm.models.llama import Llama, LlamaConfig
     from tinygrad_llm.models.opt import OPT, OPTConfig
+    from tinygrad_llm.models.reward_model import RewardModel, RewardModelConfig
     from tinygrad_llm.models.vocabulary import resize_token_embeddings
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
 __all__ = ["GPT", "OPT", "Bert", "BertConfig", "Classifier", "ClassifierConfig", "EncoderDecoder"]
-__all__ += ["EncoderDecoderConfig", "GPTConfig", "LanguageModel", "Llama", "LlamaConfig", "OPTConfig"]
-__all__ += ["load_pretrained", "resize_token_embeddings", "save_pretrained"]
+__all__ += ["EncoderDecoderConfig", "GPTConfig", "LanguageModel", "Llama", "LlamaConfig", "OPTConfig", "RewardModel"]
+__all__ += ["RewardModelConfig", "load_pretrained", "resize_token_embeddings", "save_pretrained"]

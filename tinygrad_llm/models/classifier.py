@@ -106,7 +106,7 @@ class Classifier(Module):
         pooling = self.config.pooling
         if pooling == "padded_last":
             return self.body.head(self.body.hidden(ids)[:, -1])
-        lengths = self._checked_lengths(ids, lengths)
+        lengths = checked_lengths("Classifier", ids, lengths)
         ids = ids[:, : lengths.max(initial=1)]  # columns that are padding in every row are dropped
         real = np.arange(ids.shape[1]) < lengths[:, None]
         # Padding is on the right, so in a causal model no real token attends to it.
@@ -120,18 +120,22 @@ class Classifier(Module):
         weights = (real / lengths[:, None]).astype(hidden.dtype)
         return self.body.head((hidden * weights[:, :, None]).sum(axis=1))
 
-    def _checked_lengths(self, ids: Array, lengths: Any) -> Array:
-        if lengths is None:
-            return np.full(len(ids), ids.shape[1])
-        lengths = np.asarray(lengths)
-        if lengths.shape != ids.shape[:1]:
-            raise ShapeError(f"Classifier: lengths must be {ids.shape[:1]} to match ids; got {lengths.shape}")
-        if lengths.size and not 1 <= lengths.min() <= lengths.max() <= ids.shape[1]:
-            raise IdRangeError(
-                f"Classifier: lengths must be in [1, {ids.shape[1]}]; got {lengths.min()} to {lengths.max()}"
-            )
-        return lengths
-
     def loss(self, ids: Any, classes: Any, lengths: Any = None) -> Tensor:
         """The mean cross-entropy of `classes`. Units: nats per text. Shapes: ids (B, T), classes, lengths (B,) -> ()"""
         return cross_entropy(self(ids, lengths), classes)
+
+
+def checked_lengths(owner: str, ids: Array, lengths: Any) -> Array:
+    """The number of real tokens in each row of `ids`: all of them where `lengths` is None.
+
+    Shapes: ids (B, T), lengths (B,) -> (B,)
+    Raises: ShapeError, IdRangeError
+    """
+    if lengths is None:
+        return np.full(len(ids), ids.shape[1])
+    lengths = np.asarray(lengths)
+    if lengths.shape != ids.shape[:1]:
+        raise ShapeError(f"{owner}: lengths must be {ids.shape[:1]} to match ids; got {lengths.shape}")
+    if lengths.size and not 1 <= lengths.min() <= lengths.max() <= ids.shape[1]:
+        raise IdRangeError(f"{owner}: lengths must be in [1, {ids.shape[1]}]; got {lengths.min()} to {lengths.max()}")
+    return lengths

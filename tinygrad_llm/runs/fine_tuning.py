@@ -20,7 +20,7 @@ from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.runs.hints import program
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
 from tinygrad_llm.runs.open_model import conventions_of, open_model, weight_files
-from tinygrad_llm.runs.plan import RunPlan, absolute
+from tinygrad_llm.runs.plan import PATHS, RunPlan, absolute
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.settings import Settings
 from tinygrad_llm.text import Tokenizer
@@ -93,8 +93,8 @@ class FineTuning(Generic[Options]):
             settings = self.from_nothing
         suiting = {} if base is None else self.suits(Path(base))
         options = dataclasses.replace(self.options, **{**suiting, **_given_settings(self.options, given)})
-        if data := getattr(options, "data", ""):
-            options = type(options).from_dict({**options.to_dict(), "data": absolute(data)})
+        paths = {name: absolute(path) for name in PATHS if (path := getattr(options, name, ""))}
+        options = type(options).from_dict({**options.to_dict(), **paths})
         training = dataclasses.replace(settings, **_given_settings(settings, given))
         return RunPlan(self.name, options, training, base=None if base is None else absolute(base))
 

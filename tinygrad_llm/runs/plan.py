@@ -18,7 +18,7 @@ CHANGEABLE = (
     *("steps", "eval_interval", "eval_batches", "sample_interval", "checkpoint_activations", "skip_bad_steps"),
     "workers",  # which changes last bits only, as a notice says
 )
-PATHS = ("data", "ids", "model")  # settings that are compared as paths
+PATHS = ("data", "ids", "model", "reward_model")  # settings that are compared as paths
 FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pretraining, which has no "options"
 
 
@@ -120,8 +120,8 @@ class RunPlan:
 
 
 def command_of(task: str) -> str:
-    """The command that makes runs of a task: `train`, or `classify train`."""
-    return f"{task} train" if task else "train"
+    """The command that makes runs of a task: `train`, `classify train`, or `reinforce`, which does nothing else."""
+    return f"{task} train" if task and task != "reinforce" else task or "train"
 
 
 def change_refused(name: str, was: Any, value: Any) -> ConfigError:

@@ -84,10 +84,11 @@ class ProgressLog(Callback):
             figures.append((2, "validation not finite"))
         if right := getattr(trainer.loss, "training_figure", str)():
             figures.append((3, right))
+        unit = "tok" if of_tokens else getattr(trainer.loss, "unit", "examples")
         return [
             *figures,
             (7, f"lr {record['learning_rate']:.1e}"),
             (8, f"grad norm {record['grad_norm']:.2f}"),
-            (6, f"{record['tokens_per_second']:,.0f} {'tok' if of_tokens else 'examples'}/s"),
+            (6, f"{record['tokens_per_second']:,.0f} {unit}/s"),
             (4, f"{duration((steps - record['step']) * per_step)} left"),
         ]

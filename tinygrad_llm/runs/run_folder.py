@@ -158,7 +158,7 @@ class RunFolder(Callback):
             self._save_if_there_is_room(trainer)
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        self._unlogged.append(record)
+        self._unlogged.append({**record, **getattr(trainer.loss, "log_figures", dict)()})
         self._write_log()
         retries = self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt
         interval = trainer.settings.eval_interval  # after an evaluation a checkpoint is saved anyway
