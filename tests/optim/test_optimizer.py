@@ -71,6 +71,7 @@ class TestGroups:
             (None, "got one NoneType"),
             ([np.ones(2)], "parameter 0 is ndarray"),
             ([("weight", 3.0)], "weight is float"),
+            ([("weight", leaf(2), 1)], "parameter 0 is tuple"),
             ([{"lr": 1.0}], '"params"'),
             ([{"params": leaf(2)}], "got one Tensor"),
             ([{"params": [leaf(2)], "learning_rate": 1.0}], "got learning_rate"),

@@ -1,5 +1,7 @@
 """NumPy's functions on Tensors: those that we have differentiate, the others refuse what needs a gradient."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,17 @@ def test_operators_without_a_method_of_their_own_give_tensors(name: str) -> None
         z = operator(left, right)
         plain = [value.data if isinstance(value, Tensor) else value for value in (left, right)]
         assert isinstance(z, Tensor) and z.tolist() == operator(*plain).tolist()
+
+
+@pytest.mark.parametrize(
+    "write", [lambda x: np.add.at(x, [0], 1.0), lambda x: np.put(x, [0], 1.0), lambda x: np.add(x, 1.0, out=x)]
+)
+def test_what_numpy_writes_counts_as_a_write(write: Any) -> None:
+    w, x = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0])
+    y = w * x
+    write(x)
+    with pytest.raises(GraphError, match="was written in place after the forward"):
+        y.sum().backward()
 
 
 def test_masks_are_combined_in_place() -> None:

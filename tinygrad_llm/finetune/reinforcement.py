@@ -33,6 +33,7 @@ from tinygrad_llm.train import evaluating
 
 Method = Literal["ppo", "grpo"]
 METHODS: tuple[Method, ...] = ("ppo", "grpo")
+NOTHING = RolloutBatch(*(np.zeros((0, 0)) for _ in RolloutBatch._fields))
 ROUNDS_WITHOUT_SPREAD = 20  # in a row; then every question is answered always right or always wrong
 
 
@@ -92,7 +93,7 @@ class RolloutLoader:
         self.skipped_groups = 0  # since the start of the run
         form = prompt_form(style)
         self._questions = [np.array(form.question_ids(tokenizer, record)) for record in records]
-        self._round: RolloutBatch | None = None
+        self._round = NOTHING
         self._pending: list[list[int]] = []  # rows of the round, one list for each batch to come
 
     def __iter__(self) -> Iterator[RolloutBatch]:
@@ -100,7 +101,6 @@ class RolloutLoader:
             if not self._pending:
                 self._begin_round()
             rows = self._pending.pop(0)
-            assert self._round is not None
             yield RolloutBatch(*(part[rows] for part in self._round))
 
     def _begin_round(self) -> None:
@@ -176,7 +176,7 @@ class RolloutLoader:
 
     def state(self) -> dict[str, Any]:
         """The position: the random stream, the round in hand and its batches to come."""
-        held = None if self._round is None or not self._pending else list(self._round)
+        held = list(self._round) if self._pending else None
         return {
             "generator": self.generator.state(),
             "round": held,
@@ -191,14 +191,14 @@ class RolloutLoader:
         types = (np.int64, bool, dtype, dtype, dtype, dtype, dtype)
         try:
             held = state["round"]
-            parts = None if held is None else [np.array(part, kind) for part, kind in zip(held, types, strict=True)]
-            pending = [[int(row) for row in rows] for rows in state["pending"]]
-            batch = None if parts is None else RolloutBatch(*parts)
-            rows = 0
-            if batch is not None:
-                rows, columns = batch.mask.shape
-                if batch.ids.shape != (rows, columns + 1) or {part.shape for part in batch[1:]} != {batch.mask.shape}:
-                    raise ValueError("the arrays of a round have different shapes")
+            parts = NOTHING if held is None else map(np.array, held, types)
+            batch = RolloutBatch(*parts)
+            rows, columns = batch.mask.shape
+            if held is not None and (
+                batch.ids.shape != (rows, columns + 1) or {part.shape for part in batch[1:]} != {batch.mask.shape}
+            ):
+                raise ValueError("the arrays of a round have different shapes")
+            pending = [[int(row) for row in one] for one in state["pending"]]
             if any(not 0 <= row < rows for one in pending for row in one):
                 raise ValueError("a batch names a row that is not there")
             self.skipped_groups, self.figures = int(state["skipped_groups"]), dict(state["figures"])
