@@ -7,7 +7,7 @@ import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ class Walk(Settings):
     width: int = setting(8, "of the path", least=1, multiple_of="lanes")
     lanes: int | None = setting(4, "side by side", least=1)
     shoes: str = setting("boots", "on the feet", choices=("boots", "none"))
+    gait: Literal["walk", "run"] = setting("walk", "how the feet move", choices=("walk", "run"))
     dog: bool = setting(False, "comes along")
     stops: tuple[str, ...] = ()
     notes: Mapping[str, Any] | None = None
@@ -55,6 +56,7 @@ def walk(**settings: Any) -> Walk:
         ({"width": 10}, "width must be a multiple of lanes; got 10 and 4"),
         ({"lanes": 0}, "lanes must be an integer of at least 1; got 0"),
         ({"shoes": "socks"}, "shoes must be one of boots, none; got 'socks'"),
+        ({"gait": "fly"}, "gait must be one of walk, run; got 'fly'"),
         ({"shoes": ["boots"]}, "shoes must be one of boots, none; got ['boots']"),
         ({"dog": 1}, "dog must be true or false; got 1"),
         ({"stops": "inn"}, "stops must be a tuple or a list; got 'inn'"),

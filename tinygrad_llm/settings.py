@@ -225,10 +225,10 @@ def _hints(settings: type[Settings]) -> dict[str, Any]:
 
 
 def kind_of(settings: type[Settings], name: str) -> Any:
-    """The type of a field, without `| None`."""
+    """The type of a field, without `| None`; str for a Literal, whose texts are the setting's choices."""
     hint = _hints(settings)[name]  # type: ignore[arg-type]  # mypy takes a dataclass for unhashable
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-    return kinds[0] if isinstance(hint, types.UnionType) and len(kinds) == 1 else hint
+    kinds = {type(kind) if isinstance(kind, str) else kind for kind in typing.get_args(hint)} - {type(None)}
+    return kinds.pop() if typing.get_origin(hint) in (types.UnionType, typing.Literal) and len(kinds) == 1 else hint
 
 
 def _is_nullable(settings: type[Settings], name: str) -> bool:

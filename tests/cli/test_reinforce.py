@@ -94,4 +94,4 @@ def test_misfitting_options_are_one_line_of_error(
         (["reward", "score", "--model", base, "x", "y"], "--model must be a reward model"),
     ):
         code, _, errors = call(capsys, *argv)
-        assert code in (1, 2) and said in errors[-1], (argv, errors)
+        assert code in (1, 2) and said in errors[-1], (said, code, errors)

@@ -71,7 +71,7 @@ def test_dropout_does_not_touch_them() -> None:
 def test_values_come_from_a_head_that_starts_at_zero() -> None:
     model = gpt()
     names = set(model.state_dict())
-    assert add_value_head(model) is model and set(without_value_head(model)) == names
+    assert add_value_head(model) is model and set(without_value_head(model.state_dict())) == names
     ids, mask, _ = sample_rollouts(model, QUESTIONS, 6, [END], Generator(2))
     assert not token_log_probs(model, ids, mask, with_values=True)[1].data.any()
     model.value_head.bias.data[...] = 2.0

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_llm.cli.finetuning import add_training_arguments, train
 from tinygrad_llm.cli.instruct import LEARNED_IN_MINUTES, describe, fitting_of, kinds_learned, kinds_of
+from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of, style_that_suits
 from tinygrad_llm.data import instruction_tasks, read_instructions, split_records
 from tinygrad_llm.data.instructions import Record
@@ -39,7 +40,7 @@ EVALUATED_TOGETHER = 32  # questions
 
 
 @dataclass(frozen=True)
-class Options(RolloutSettings):
+class Options(RolloutSettings, LoRAOptions):
     reward_model: str = setting(
         "",
         "run folder of a reward model; without one, the reward is 1 for a record's output and 0 for any other answer",
@@ -87,7 +88,9 @@ def prepare_job(
         name: fitting_of(name, records, tokenizer, form, context, status)
         for name, records in (("train", training), ("test", test), ("validation", validation))
     }
+    options.expect_rank_within(model.config.embedding_dim)
     reference = frozen_copy(model)
+    merged = options.add_updates(model) or type(model).state_dict
     loss: PPO | GRPO = GRPO(options.clip, options.beta)
     if options.method == "ppo":
         add_value_head(model)
@@ -126,7 +129,7 @@ def prepare_job(
         partial(describe, constant),
         ReinforcementLoss(loss, loader, greedy_answers(model, tokenizer, form, options.max_new_tokens, ends)),
         "instruct evaluate --model {model}",
-        finished_weights=without_value_head if options.method == "ppo" else None,
+        finished_weights=lambda model: without_value_head(merged(model)),
         baselines={"constant_answers": constant},
     )
 

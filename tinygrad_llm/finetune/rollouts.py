@@ -9,7 +9,7 @@ token: column t belongs to ids[:, t + 1]. `mask` is True at the tokens of an ans
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,6 +145,6 @@ def add_value_head(policy: Any) -> Module:
     return policy
 
 
-def without_value_head(policy: Module) -> dict[str, Any]:
-    """The state dict of the policy alone, as before `add_value_head`."""
-    return {name: value for name, value in policy.state_dict().items() if not name.startswith("value_head.")}
+def without_value_head(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of a policy as before `add_value_head`."""
+    return {name: value for name, value in weights.items() if not name.startswith("value_head.")}
