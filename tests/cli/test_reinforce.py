@@ -79,6 +79,19 @@ def test_stopped_in_the_middle_of_a_round_the_weights_are_the_same_to_the_bit(
     assert figures[0]["kl"] == 0 and figures[-1]["kl"] != 0
 
 
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_two_workers_take_the_same_steps_but_for_rounding(
+    method: str, base: Path, records: Path, reward_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for workers in (1, 2):
+        argv = ["reinforce", "--method", method, "--model", base, "--data", records, "--reward-model", reward_run]
+        argv += ["--out", tmp_path / str(workers), "--steps", "3", "--workers", workers, *ROUND, *SHORT]
+        assert call(capsys, *argv)[0] == 0
+    one, two = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("1", "2"))
+    for name, weights in one.items():
+        np.testing.assert_allclose(two[name], weights, rtol=1e-4, atol=2e-6, err_msg=name)
+
+
 def test_misfitting_options_are_one_line_of_error(
     base: Path, records: Path, reward_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from tinygrad_llm.finetune.grpo import GRPO, group_advantages
 from tinygrad_llm.finetune.instructions import respond
 from tinygrad_llm.finetune.ppo import PPO, generalised_advantages
 from tinygrad_llm.finetune.reward import Reward
-from tinygrad_llm.finetune.rollouts import RolloutBatch, Rollouts, sample_rollouts, token_log_probs
+from tinygrad_llm.finetune.rollouts import GroupedRolloutBatch, RolloutBatch, Rollouts, sample_rollouts, token_log_probs
 from tinygrad_llm.random import Generator
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
@@ -101,7 +101,8 @@ class RolloutLoader:
             if not self._pending:
                 self._begin_round()
             rows = self._pending.pop(0)
-            yield RolloutBatch(*(part[rows] for part in self._round))
+            kind = RolloutBatch if self.settings.method == "ppo" else GroupedRolloutBatch
+            yield kind(*(part[rows] for part in self._round))
 
     def _begin_round(self) -> None:
         for _ in range(ROUNDS_WITHOUT_SPREAD):
@@ -236,7 +237,11 @@ class ReinforcementLoss:
     loss: PPO | GRPO
     loader: RolloutLoader
     answer: Callable[[Sequence[Record]], list[str]]
-    unit = "tok"
+
+    @property
+    def unit(self) -> str:
+        """What the loss is a mean of, for the speed that is shown."""
+        return "tok" if isinstance(self.loss, PPO) else "answers"
 
     def __call__(self, model: Any, batch: RolloutBatch | HeldOutQuestions) -> Tensor:
         if isinstance(batch, HeldOutQuestions):

@@ -61,8 +61,17 @@ class RolloutBatch(NamedTuple):
 
     @property
     def num_targets(self) -> int:
-        """The tokens of the answers."""
+        """The tokens of the answers: PPO's loss is their mean."""
         return int(self.mask.sum())
+
+
+class GroupedRolloutBatch(RolloutBatch):
+    """Rollouts for GRPO, whose loss is a mean over answers."""
+
+    @property
+    def num_targets(self) -> int:
+        """The answers."""
+        return len(self.ids)
 
 
 def sample_rollouts(
