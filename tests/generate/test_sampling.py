@@ -106,6 +106,19 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, p: floa
         np.testing.assert_array_equal(row[chosen], source[chosen])
 
 
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 4.0])
+def test_top_p_of_a_large_vocabulary_sorts_no_more_than_it_needs(spread: float, p: float) -> None:
+    logits = np.round(Generator(3).randn(3, 3000, dtype=np.float64) * spread, 2)  # with many ties
+    logits[1] /= 3  # rows whose nuclei differ in size
+    expected = np.full_like(logits, -np.inf)
+    for row, source, chances in zip(expected, logits, softmax(logits), strict=True):
+        order = np.argsort(-source, kind="stable")
+        size = int(np.count_nonzero(np.cumsum(chances[order]) - chances[order] < p))
+        row[order[:size]] = source[order[:size]]
+    np.testing.assert_array_equal(keep_top_p(logits, p), expected)
+
+
 def test_top_p_by_hand() -> None:
     logits = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     assert kept(keep_top_p(logits, 0.45)) == [1, 1]

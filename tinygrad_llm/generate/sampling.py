@@ -54,26 +54,44 @@ def apply_temperature(logits: Array, temperature: float) -> Array:
 def keep_top_k(logits: Array, k: int) -> Array:
     """Exclude all but the k largest logits of each row. Shapes: logits (B, V) -> (B, V)"""
     k = min(k, logits.shape[-1])
-    kth = np.partition(logits, -k, axis=-1)[..., -k, None]
-    above, tied = logits > kth, logits == kth
-    room = k - np.count_nonzero(above, axis=-1, keepdims=True)
-    return np.where(above | (tied & (tied.cumsum(axis=-1) <= room)), logits, -np.inf)
+    return _keep_largest(logits, np.partition(logits, -k, axis=-1)[..., -k, None], k)
+
+
+def _keep_largest(logits: Array, kth: Array, k: int | Array) -> Array:
+    """Exclude all but the k largest logits of each row, of which the smallest is kth; of ties the smaller ids stay.
+
+    Shapes: logits (B, V), kth (B, 1), k () or (B, 1) -> (B, V)
+    """
+    kept = logits >= kth
+    if (np.count_nonzero(kept, axis=-1, keepdims=True) > k).any():
+        above, tied = logits > kth, logits == kth
+        room = k - np.count_nonzero(above, axis=-1, keepdims=True)
+        kept = above | (tied & (tied.cumsum(axis=-1) <= room))
+    return np.where(kept, logits, -np.inf)
 
 
 def keep_top_p(logits: Array, p: float) -> Array:
     """Exclude all but the nucleus: the most likely tokens whose probabilities reach p (Holtzman et al. 2019,
     arXiv:1904.09751), at least one. p = 1 keeps all tokens.
 
+    Only the largest logits are sorted: as many as the nucleus needs, at first 64.
+
     Shapes: logits (B, V) -> (B, V)
     """
     if p == 1:
         return logits
-    descending = np.argsort(-logits, axis=-1, kind="stable")
-    probabilities = np.take_along_axis(softmax(logits), descending, axis=-1)
-    before = probabilities.cumsum(axis=-1, dtype=np.float64) - probabilities  # of the more likely tokens together
-    kept = np.empty(logits.shape, bool)
-    np.put_along_axis(kept, descending, before < p, axis=-1)
-    return np.where(kept, logits, -np.inf)
+    vocab_size, count = logits.shape[-1], 64
+    largest = logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits - largest).sum(axis=-1, keepdims=True)
+    while True:
+        count = min(count, vocab_size)
+        descending = np.sort(np.partition(logits, -count, axis=-1)[..., -count:], axis=-1)[..., ::-1]
+        probabilities = np.exp(descending - largest) / total
+        before = probabilities.cumsum(axis=-1, dtype=np.float64) - probabilities  # of the more likely tokens together
+        nucleus = np.count_nonzero(before < p, axis=-1, keepdims=True)
+        if count == vocab_size or nucleus.max() < count:
+            return _keep_largest(logits, np.take_along_axis(descending, nucleus - 1, axis=-1), nucleus)
+        count *= 8
 
 
 def keep_min_p(logits: Array, min_p: float) -> Array:
