@@ -14,6 +14,7 @@ from typing import Any
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
 from tinygrad_llm.errors import ConfigError, TinygradLLMError
+from tinygrad_llm.lab.kept_state import bring_back, keep_state
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.requests import answer
 from tinygrad_llm.lab.saving import save_page
@@ -53,16 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--save", arguments.save)
     with StatusLine(sys.stderr).working("opening the lab"):
         session = open_lab(arguments.model, arguments.data)
+        notice = "" if session.keep_in is None else bring_back(session, *session.keep_in)
+    if notice:
+        print(notice, file=sys.stderr)
     session.save_to = arguments.save
     try:
         server = LabServer(session, arguments.port)
     except OSError as error:
         raise ConfigError(f"--port {arguments.port} of 127.0.0.1 cannot be used: {error.strerror}") from None
     with _interruption() as interrupted, serving(server) as owner:
-        print(server.address, flush=True)
+        address = f"{server.address}#{session.seen.fragment}".removesuffix("#")
+        print(address, flush=True)
         if not arguments.no_open:
             with contextlib.suppress(webbrowser.Error):
-                webbrowser.open(server.address)
+                webbrowser.open(address)
         while owner.is_alive() and not interrupted.wait(0.2):
             pass
         with contextlib.suppress(TinygradLLMError, TimeoutError):
@@ -71,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
             saved = save_page(session, answer, arguments.save, SECONDS_TO_SAVE)
             left_out = f"; {len(saved['leftOut'])} answers did not fit" if saved["leftOut"] else ""
             print(f"saved {format_bytes(saved['bytes'])} in {arguments.save}{left_out}", file=sys.stderr)
+        if session.keep_in is not None and (kept := keep_state(session, *session.keep_in, SECONDS_TO_PAUSE)):
+            print(f"saved the lab's state in {kept}; the run is as it was", file=sys.stderr)
     if session.failure is not None:
         raise session.failure
     return 0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -17,10 +18,7 @@ from tinygrad_llm.architectures import architecture_of
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader, train_validation_split
 from tinygrad_llm.errors import DataError
-from tinygrad_llm.lab.snapshots import Snapshot
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.nn.init import no_initial_values
-from tinygrad_llm.optim.schedules import Schedule
 from tinygrad_llm.random import Generator, manual_seed
 from tinygrad_llm.text import CharTokenizer, Tokenizer
 from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
@@ -77,7 +75,7 @@ class Beginning:
     why_not: str = "this lab shows a model, and does not train it"  # where `start` is None
     starts_at_once: bool = False
     prompt: str = "The "
-    is_chat: bool = False
+    chat: Any = None  # the `ChatModel` of a model that can be talked to
 
 
 def read_beginning(data: str | None) -> tuple[str, str]:
@@ -124,19 +122,11 @@ def trained_model(model: Any, tokenizer: Tokenizer, name: str, data: str | None)
         return encoded_text(*read_beginning(data), tokenizer, model.config.context_length)
 
     def start() -> Trainer:
-        copy = fresh_copy(model)
-        copy.load_state_dict(model.state_dict())
-        return new_trainer(copy, text(), FURTHER)
+        return new_trainer(copy.deepcopy(model), text(), FURTHER)
 
     if data is not None:
         text()  # a text that cannot be used is refused at once
     return Beginning(title, model, tokenizer, text, start)
-
-
-def fresh_copy(model: Any) -> Any:
-    """A model of the same architecture and settings, without values."""
-    with no_initial_values():
-        return architecture_of(model).begin(model.config)
 
 
 def encoded_text(name: str, text: str, tokenizer: Tokenizer, context: int) -> Text:
@@ -152,23 +142,9 @@ def encoded_text(name: str, text: str, tokenizer: Tokenizer, context: int) -> Te
     return Text(name, training, validation, text[:200_000])
 
 
-def new_trainer(model: Any, text: Text, settings: TrainingSettings, schedule: Schedule | None = None) -> Trainer:
+def new_trainer(model: Any, text: Text, settings: TrainingSettings) -> Trainer:
     """A Trainer without callbacks on a text, with random numbers of its own."""
     context = model.config.context_length
     shuffling = Generator(settings.seed).spawn("shuffling")
     loader = WindowLoader(text.training, context, settings.batch_size, shuffling)
-    trainer = Trainer(model, loader, settings, WindowBatches(text.validation, context, settings.batch_size))
-    if schedule is not None:
-        trainer.learning_rate = schedule
-    return trainer
-
-
-def resumed(start: Callable[[], Trainer], snapshot: Snapshot) -> Callable[[], Trainer]:
-    """`start` from a snapshot that was saved earlier."""
-
-    def start_from_there() -> Trainer:
-        trainer = start()
-        snapshot.restore(trainer)
-        return trainer
-
-    return start_from_there
+    return Trainer(model, loader, settings, WindowBatches(text.validation, context, settings.batch_size))

@@ -6,12 +6,12 @@ Nothing is queued for a client, so a slow one costs no memory: it gets fewer and
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from tinygrad_llm.lab.packing import finite
 from tinygrad_llm.lab.session import TWIN, Session
 from tinygrad_llm.lab.timeline import Branch
 
@@ -64,13 +64,4 @@ def _new_records(session: Session, sent: dict[tuple[str, str], int]) -> Iterator
 
 
 def _event(name: str, data: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(_finite(data), separators=(',', ':'))}\n\n".encode()
-
-
-def _finite(value: Any) -> Any:
-    """`value` with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return f"event: {name}\ndata: {json.dumps(finite(data), separators=(',', ':'))}\n\n".encode()

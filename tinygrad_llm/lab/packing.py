@@ -85,6 +85,15 @@ def pack(head: Any) -> bytes:
     return b"".join([MAGIC, struct.pack("<I", len(raw)), raw, *parts])
 
 
+def finite(value: Any) -> Any:
+    """`value` with None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def unpack(answer: bytes) -> Any:
     """The head of an answer, with its arrays in place (quantised ones multiplied by their scale).
 

@@ -24,11 +24,14 @@ from typing import Any
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.formats.strict_json import parse_json
 from tinygrad_llm.lab import guard
+from tinygrad_llm.lab.body import Body
+from tinygrad_llm.lab.chat import FIELDS, Answer
 from tinygrad_llm.lab.events import events
 from tinygrad_llm.lab.owner import Ended
 from tinygrad_llm.lab.requests import REQUESTS, answer
 from tinygrad_llm.lab.session import NotPossible, Session
 
+CHAT = "chat"  # the one request whose answer is a stream
 MAX_BODY = 1 << 16  # bytes
 MAX_CONNECTIONS = 64
 SECONDS_OF_SILENCE = 30.0  # after which a connection in the middle of a request is closed
@@ -114,10 +117,13 @@ class Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         name = path.removeprefix("api/")
-        if path == name or name not in REQUESTS:
+        if path == name or (name not in REQUESTS and name != CHAT):
             self._refuse(404, "the lab has no such request")
             return
         try:
+            if name == CHAT:
+                self._send_chat(Body(name, FIELDS, parse_json(body, name)))
+                return
             found = answer(self.server.session, name, parse_json(body, name))
             self.server.session.seen.remember(name, body.decode(), found)
             self._send(200, "application/octet-stream", found)
@@ -193,9 +199,25 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _send_events(self) -> None:
+    def _send_chat(self, body: Body) -> None:
+        """An answer as it is generated. It ends with the connection: what nobody reads is not generated."""
+        session = self.server.session
+        chat = session.ask(lambda: Answer(session, body))
+        self._begin_events()
+        more: dict[str, Any] = {}
+        while not more.get("done"):
+            try:
+                more = session.ask(chat.more)
+            except TinygradLLMError as error:
+                more = {"error": str(error), "done": True, "why": "error"}
+            self.wfile.write(f"data: {json.dumps(more)}\n\n".encode())
+
+    def _begin_events(self) -> None:
         self.close_connection = True
         self._send_head(200, {"Content-Type": "text/event-stream", "Connection": "close"})
+
+    def _send_events(self) -> None:
+        self._begin_events()
         for event in events(self.server.session, self.server.ending):
             self.wfile.write(event)
 

@@ -62,6 +62,7 @@ class Session:
         self.problem = ""  # why the training stopped by itself
         self.sample_every = SAMPLE_EVERY
         self.save_to: Path | None = None  # the file of the static page
+        self.keep_in: tuple[Path, Path] | None = None  # the run that is trained further, and its checkpoint
         self.seen = Seen()
         self.failure: BaseException | None = None  # an error that ended the owner's thread
         self._target: int | None = None  # the step at which moving ends

@@ -29,7 +29,7 @@ def status(session: Session) -> dict[str, Any]:
         "tokenizer": {"kind": beginning.tokenizer.kind, "size": beginning.tokenizer.vocab_size},
         "canTrain": beginning.start is not None,
         "whyNot": "" if beginning.start is not None else beginning.why_not,
-        "isChat": beginning.is_chat,
+        "isChat": beginning.chat is not None,
         "lines": {
             "lnV": math.log(beginning.tokenizer.vocab_size),
             "unigram": None if text is None else text.unigram_entropy,

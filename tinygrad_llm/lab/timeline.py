@@ -205,6 +205,12 @@ class Timeline:
         self.branch = branch
         self.apply_edits()
 
+    def adopt(self, snapshot: Snapshot, branch: Branch) -> None:
+        """Go to a snapshot that another training of the same start has taken."""
+        self.ring.add(snapshot)
+        snapshot.restore(self.trainer)
+        self.branch, self.applied = branch, snapshot.applied
+
     def nearest_step(self, branch: Branch, step: int) -> int:
         """The last step before `step` from which a look can begin."""
         steps = [self.step] if self._is_on_the_way(branch.edits, step) else []

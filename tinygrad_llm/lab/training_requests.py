@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from concurrent.futures import Future
 from typing import Any
@@ -98,7 +99,7 @@ def history(session: Session, body: Body) -> Head:
     evaluated = [record for record in records if "valLoss" in record]
 
     def column(key: str, dtype: type[Any] = np.float64) -> Any:
-        return np.array([record[key] for record in records], dtype)
+        return np.array([math.nan if record[key] is None else record[key] for record in records], dtype)
 
     layers = len(timeline.optimizer.measured)
     return {

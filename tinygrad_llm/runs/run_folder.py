@@ -217,7 +217,7 @@ class RunFolder(Callback):
         name = checkpoint_name(trainer.step)
         if trainer.val_loss is not None and (self._best is None or trainer.val_loss < self._best["val_loss"]):
             self._best = {"name": name, "val_loss": trainer.val_loss}
-        arrays, optimizer_state = _separate_arrays(trainer.optimizer.state_dict())
+        arrays, optimizer_state = separate_arrays(trainer.optimizer.state_dict())
         state = {
             "trainer": trainer.state(),
             "optimizer": optimizer_state,
@@ -234,7 +234,7 @@ class RunFolder(Callback):
             {
                 **{file: partial(dump_safetensors, tensors=tensors) for file, tensors in weights.items()},
                 OPTIMIZER: partial(dump_safetensors, tensors=arrays),
-                STATE: json_bytes(_for_json(state), indent=None),
+                STATE: json_bytes(for_json(state), indent=None),
             },
         )
         publish_files(snapshot, self.path, [WEIGHTS])
@@ -259,26 +259,9 @@ class RunFolder(Callback):
             return ["no checkpoint was saved yet; starting at step 0"]
         if notices:
             notices = [*notices, f"falling back to {snapshot.name}, the newest checkpoint that is whole"]
-        try:
-            state = read_json(snapshot / STATE)
-            if self.finished_weights is None:
-                trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
-            else:  # frozen weights are those that the run began with
-                trained = read_safetensors(snapshot / IN_TRAINING)
-                if missing := _trained(trainer.model).keys() - trained.keys():
-                    raise StateDictError(f"{IN_TRAINING} lacks {', '.join(sorted(missing)[:5])}")
-                trainer.model.load_state_dict(trained, strict=False)
-            arrays = read_safetensors(snapshot / OPTIMIZER)
-            trainer.optimizer.load_state_dict(_rejoin_arrays(arrays, state["optimizer"]))
-            trainer.set_state(state["trainer"])
-            self._best = _expect_best(state["best"])
-            notices += differences(state["environment"], trainer.processes)
-        except FormatError:  # names the file itself
-            raise
-        except (StateDictError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise CheckpointError(f"{snapshot}: does not fit this run: {str(error)[:500]}") from error
+        self._best, more = read_checkpoint(snapshot, trainer, has_finished_weights=self.finished_weights is not None)
         publish_files(snapshot, self.path, [WEIGHTS])
-        return notices
+        return [*notices, *more]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -307,6 +290,32 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def read_checkpoint(
+    snapshot: Path, trainer: Trainer, has_finished_weights: bool = False
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Put `trainer` where the checkpoint was saved; returns the best checkpoint so far, and notices.
+
+    Raises: CheckpointError if it does not fit the trainer's model and data, FormatError for a damaged file
+    """
+    try:
+        state = read_json(snapshot / STATE)
+        if not has_finished_weights:
+            trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
+        else:  # frozen weights are those that the run began with
+            trained = read_safetensors(snapshot / IN_TRAINING)
+            if missing := _trained(trainer.model).keys() - trained.keys():
+                raise StateDictError(f"{IN_TRAINING} lacks {', '.join(sorted(missing)[:5])}")
+            trainer.model.load_state_dict(trained, strict=False)
+        arrays = read_safetensors(snapshot / OPTIMIZER)
+        trainer.optimizer.load_state_dict(rejoin_arrays(arrays, state["optimizer"]))
+        trainer.set_state(state["trainer"])
+        return _expect_best(state["best"]), differences(state["environment"], trainer.processes)
+    except FormatError:  # names the file itself
+        raise
+    except (StateDictError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{snapshot}: does not fit this run: {str(error)[:500]}") from error
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error was caused by a disk, or a quota, without room."""
     cause = error.__cause__
@@ -318,7 +327,7 @@ def _trained(model: Module) -> dict[str, Any]:
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """An optimizer's state as arrays named `position.name`, and the rest, which JSON can hold."""
     arrays: dict[str, Any] = {}
     rest = {}
@@ -328,7 +337,8 @@ def _separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return arrays, {"state": rest, "param_groups": state["param_groups"]}
 
 
-def _rejoin_arrays(arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+def rejoin_arrays(arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """The state that `separate_arrays` took apart."""
     state = {position: dict(entry) for position, entry in rest["state"].items()}
     for name, array in arrays.items():
         position, _, part = name.partition(".")
@@ -345,6 +355,6 @@ def _expect_best(best: Any) -> dict[str, Any] | None:
     return best
 
 
-def _for_json(value: Any) -> Any:
+def for_json(value: Any) -> Any:
     """The value with lists in place of arrays and tuples, for JSON."""
     return json.loads(json.dumps(value, default=lambda array: array.tolist()))
