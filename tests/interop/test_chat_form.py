@@ -12,6 +12,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop.chat_form import ChatForm
 from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.conventions import Conventions
+from tinygrad_llm.text.pipeline import sentencepiece_bpe
 
 TOKENIZER = chat_tokenizer()
 IDS = TOKENIZER.special_tokens
@@ -50,6 +51,27 @@ def test_a_message_never_adds_a_control_token_nor_loses_a_character(text: str) -
     ids = form().encode([{"role": "user", "content": text}, {"role": "assistant", "content": text}], False)
     assert [id for id in ids if id >= 256] == [START, END] * 2
     assert TOKENIZER.decode(ids) == "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role in ("user", "assistant"))
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_text_beside_a_token_that_stays_text_is_encoded_as_within_it(prefix: bool) -> None:
+    """With a tokenizer whose ids depend on what is beside a text: a prefix space, `rstrip`, one token for all of it."""
+    tokens = ["<unk>", *"▁abcim_end|<>:u", "<|end|>", "▁a"]
+    tokenizer = sentencepiece_bpe(
+        tokens,
+        [0.0] * (len(tokens) - 1) + [1.0],
+        special_tokens=[tokens.index("<|end|>")],
+        unknown=0,
+        byte_fallback=False,
+        add_space_prefix=prefix,
+    )
+    end = tokenizer.special_tokens["<|end|>"]
+    source = "{% for m in messages %}{{ 'u: ' + m['content'] + '<|end|>' }}{% endfor %}"
+    pytest.importorskip("jinja2")
+    talk = ChatForm(ChatTemplate(source, {}), tokenizer)
+    for text in ("a b", "a <|end|> b", "<|end|>"):
+        ids = talk.encode([{"role": "user", "content": text}], False)
+        assert ids == [*tokenizer.encode_ordinary(f"u: {text}"), end] and ids.count(end) == 1
 
 
 def test_a_record_is_a_question_and_its_answer_without_the_end() -> None:

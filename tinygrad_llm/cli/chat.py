@@ -17,6 +17,7 @@ from tinygrad_llm.cli.prompt_forms import STYLES, SYSTEM_HELP, ends_of, form_of,
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import PromptForm
+from tinygrad_llm.data.padding import begin_ids
 from tinygrad_llm.errors import ConfigError, DataError, TinygradLLMError
 from tinygrad_llm.generate import Sampling, stream
 from tinygrad_llm.generate.decodable import Decodable
@@ -134,8 +135,9 @@ class Conversation:
     def _question(self, text: str, first: bool) -> list[int]:
         if self.form is not None:
             return self.form.question_ids(self.tokenizer, {"instruction": text, "input": ""})
-        newline = [] if first else ids_if_known(self.tokenizer, "\n")
-        return self.tokenizer.encode_ordinary(f"\n{text}" if newline else text)
+        if first:
+            return begin_ids(self.tokenizer) + self.tokenizer.encode_ordinary(text)
+        return self.tokenizer.encode_ordinary(f"\n{text}" if ids_if_known(self.tokenizer, "\n") else text)
 
     def save(self, path: str) -> None:
         """Write the conversation as text. Raises: ConfigError if the file cannot be written."""

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_llm.checks import expect_count
     from tinygrad_llm.cli.run_argument import open_chosen_run
     from tinygrad_llm.generate import stream, until_stop
-    from tinygrad_llm.generate.starting import start_ids
+    from tinygrad_llm.generate.starting import prompt_ids
     from tinygrad_llm.generate.streaming import expect_stops, whole_characters
     from tinygrad_llm.random import Generator
     from tinygrad_llm.runs.open_model import conventions_of
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
     sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
     model, tokenizer = open_chosen_run(arguments, "generate")
-    prompt = tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
+    prompt = prompt_ids(tokenizer, text)
     say_what_is_cut(len(prompt), model.config.context_length)
     seed = seed_of(arguments, sampling, silent=arguments.json)
     tokens = CountedTokens(

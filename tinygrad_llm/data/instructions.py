@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.files import read_json, read_jsonl
-from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, Encoder, pad_right
+from tinygrad_llm.data.padding import END_OF_TEXT_ID, IGNORE_INDEX, Encoder, begin_ids, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
 
 Record: TypeAlias = Mapping[str, Any]
@@ -125,7 +125,7 @@ class PromptStyle:
         end_id: int | None = None,
     ) -> list[int]:
         """The ids of the answered `shots`, each with `end_id` after it, and of the question."""
-        ids = []
+        ids = begin_ids(tokenizer)
         for shot, answer in shots:
             ids += tokenizer.encode_ordinary(self.answered(shot, answer)) + ([] if end_id is None else [end_id])
         return ids + tokenizer.encode_ordinary(self.question(record))
@@ -136,7 +136,7 @@ class PromptStyle:
         A token with characters of both the prompt and the template after it ("\\n\\n" where the input ends in a
         newline) does not count as prompt.
         """
-        ids = tokenizer.encode_ordinary(self.answered(record, answer))
+        ids = begin_ids(tokenizer) + tokenizer.encode_ordinary(self.answered(record, answer))
         rest = tokenizer.encode_ordinary(self.after_prompt(record, answer))
         return TokenizedRecord(ids, max(len(ids) - len(rest), 0))
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_llm.data.files import read_json, read_jsonl
 from tinygrad_llm.data.instructions import PromptForm
-from tinygrad_llm.data.padding import Encoder
+from tinygrad_llm.data.padding import Encoder, begin_ids
 from tinygrad_llm.errors import DataError
 
 
@@ -91,7 +91,7 @@ def question_ids(
     a choice then does not count as the answer because the answer begins like it.
     """
     if form is None:
-        start = tokenizer.encode_ordinary(few_shot_prompt(shots, question))
+        start = begin_ids(tokenizer) + tokenizer.encode_ordinary(few_shot_prompt(shots, question))
         return start, [tokenizer.encode_ordinary(f" {choice}") for choice in question.choices]
     answered = [({"instruction": shot.text}, shot.choices[shot.answer]) for shot in shots]
     start = form.question_ids(tokenizer, {"instruction": question.text}, answered, end_id)

@@ -18,6 +18,12 @@ class Encoder(Protocol):
     def encode_ordinary(self, text: str, /) -> list[int]: ...
 
 
+def begin_ids(tokenizer: Encoder) -> list[int]:
+    """The ids that the tokenizer's template puts before every text, such as Llama's `<s>`; none for most tokenizers."""
+    before, _ = getattr(tokenizer, "template", ([], []))
+    return list(before)
+
+
 def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> list[int]:
     """The ids of a whole text, at most `longest`, between `[CLS]` and `[SEP]` if the tokenizer has them.
 

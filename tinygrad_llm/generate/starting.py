@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from tinygrad_llm.data.padding import begin_ids
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.text import Tokenizer
+
+
+def prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text to continue, special tokens included, after those that the tokenizer puts before every text."""
+    return begin_ids(tokenizer) + tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
 
 
 def start_ids(tokenizer: Tokenizer) -> list[int]:

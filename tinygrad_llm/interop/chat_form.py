@@ -20,6 +20,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop.chat_template import ChatTemplate, Message
 from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.pipeline import PipelineTokenizer
 from tinygrad_llm.text.special_tokens import split_at_special_tokens
 
 STAND_INS = (*range(0xFDD0, 0xFDF0), *range(0xF0000, 0xFFFFE))  # characters that stand for no letter
@@ -58,6 +59,8 @@ class ChatForm:
         text = self.template.render(written, add_generation_prompt)
         if not any(chr(stand_in) in text for stand_in in stand_ins):
             return self.tokenizer.encode(text, allowed_special="all")
+        if isinstance(self.tokenizer, PipelineTokenizer):  # its ids may depend on what is beside a piece of text
+            return self.tokenizer.encode_with_stand_ins(text, stand_ins)
         ids: list[int] = []
         for place, part in enumerate(split_at_special_tokens(text, names)):
             ids += [names[part]] if place % 2 else self.tokenizer.encode_ordinary(part.translate(stand_ins))

@@ -9,7 +9,7 @@ is mostly splitting it and looking up the pieces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self
 
@@ -178,9 +178,19 @@ class PipelineTokenizer(Tokenizer):
         allowed = expect_allowed(text, self._special_tokens, allowed_special)
         return self._encode(text, None if len(allowed) == len(self._special_tokens) else allowed)
 
-    def _encode(self, text: str, special: Collection[str] | None) -> list[int]:
+    def encode_with_stand_ins(self, text: str, stand_ins: Mapping[int, str]) -> list[int]:
+        """The ids of a text in which some special tokens are text: a stand-in, which `stand_ins` maps to the character
+        that it stands for, keeps them from being found (see interop/chat_form.py).
+
+        Raises: TokenizerError as `encode_ordinary`
+        """
+        return self._encode(expect_text(text), None, stand_ins)
+
+    def _encode(
+        self, text: str, special: Collection[str] | None, stand_ins: Mapping[int, str] | None = None
+    ) -> list[int]:
         ids: list[int] = []
-        for part, token in self._sections(text, special):
+        for part, token in self._sections(text, special, stand_ins):
             if token is not None:
                 ids.append(token.id)
             else:
@@ -208,7 +218,9 @@ class PipelineTokenizer(Tokenizer):
                     offsets.append(_extent(spans[start:end]))
         return self._post.trimmed(tokens, offsets)
 
-    def _sections(self, text: str, special: Collection[str] | None) -> Iterable[tuple[list[str], AddedToken | None]]:
+    def _sections(
+        self, text: str, special: Collection[str] | None, stand_ins: Mapping[int, str] | None = None
+    ) -> Iterable[tuple[list[str], AddedToken | None]]:
         """The pieces of each stretch of ordinary text and None, and the text of each added token and the token."""
         raw, normalized = self._added.finders(special)
         first = True
@@ -217,6 +229,8 @@ class PipelineTokenizer(Tokenizer):
                 yield [part], token
             else:
                 for section, inner in normalized.split(self._normalize(part)):
+                    if stand_ins is not None:
+                        section = section.translate(stand_ins)
                     yield ([section], inner) if inner is not None else (self._pieces(section, first), None)
                     first = False
             first = False
