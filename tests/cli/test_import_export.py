@@ -1,4 +1,4 @@
-"""The commands import, export and download: a run to a Hugging Face folder and back."""
+"""The commands import and export: a run to a Hugging Face folder and back."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 import tinygrad_llm
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
-from tinygrad_llm.interop import can_compare, gpt2_download, save_huggingface
+from tinygrad_llm.interop import can_compare, save_huggingface
 from tinygrad_llm.models import GPT, OPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig, OPTConfig
 from tinygrad_llm.text import BPETokenizer, WordPieceTokenizer
 from tinygrad_llm.train import load
@@ -205,11 +205,3 @@ def test_an_error_of_the_system_is_told_in_words(
     (tmp_path / "file").write_text("")
     _, line = error_of(capsys, "export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "file" / "out"))
     assert "Not a directory" in line and "Errno" not in line
-
-
-def test_a_download_without_network_says_so_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(gpt2_download, "HOME", "http://127.0.0.1:1")
-    code, line = error_of(capsys, "download", "gpt2", "--out", tmp_path / "new")
-    assert code == 1 and "check the connection and call again" in line

@@ -50,7 +50,7 @@ COMMANDS = {
     "gradcheck": ("gradcheck", "Verify every gradient against finite differences and definitions."),
     "faults": ("faults", "Switch on a classic mistake; see which check finds it and how it changes a training."),
     "bench": ("bench", "Measure speed and memory of a training step, and how its cost grows."),
-    "download": ("download", "Download GPT-2's weights from Hugging Face, in one of four sizes."),
+    "download": ("download", "Download a model from the Hugging Face hub."),
     "import": ("import_model", "Make a run folder from a model in a Hugging Face folder."),
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
     "list": ("list_runs", "List the runs in a folder: model, size, steps, validation loss, date."),

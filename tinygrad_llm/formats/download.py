@@ -1,20 +1,21 @@
-"""Downloading one file whose sha256 is known: resumed where it broke off, within a time limit, checked, atomic.
+"""Downloading one file whose checksum is known: resumed where it broke off, within a time limit, checked, atomic.
 
 Bytes are collected in `NAME.part` in the same folder. A connection that breaks is resumed from there, in this call or a
-later one. The file takes its name only when size and sha256 are right, so a file of that name is always right.
+later one. The file takes its name only when size and checksum are right, so a file of that name is always right.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from io import BufferedRandom
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
 from tinygrad_llm.errors import DownloadError
@@ -32,7 +33,9 @@ def fetch(
     path: str | os.PathLike[str],
     *,
     size: int | None,
-    sha256: str,
+    sha256: str = "",
+    checksum: Checksum | None = None,
+    headers: Mapping[str, str] | None = None,
     time_limit: float = 600.0,
     progress: Callable[[int, int], None] | None = None,
     unpack: Callable[[bytes], bytes] | None = None,
@@ -40,8 +43,10 @@ def fetch(
 ) -> Path:
     """Download `url` to `path`, unless that file exists; returns the path.
 
-    `unpack` turns an archive that was received into the file's content; size and sha256 are those of the content.
-    `size` may be None if only the sha256 is known. If the size of what is received is unknown, `size_limit` bounds it.
+    The `checksum` may be given as `sha256`. `unpack` turns an archive that was received into the file's content; size
+    and checksum are those of the content. `size` may be None if only the checksum is known. If the size of what is
+    received is unknown, `size_limit` bounds it. `headers` are sent with each request, "Authorization" only to the host
+    of `url`.
     `progress(bytes_done, bytes_total)` is called as bytes arrive. `time_limit` covers the whole call.
 
     Units: sizes in bytes, time_limit in seconds
@@ -53,11 +58,13 @@ def fetch(
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"a download needs an http or https address; got {url!r}")
     part = path.with_name(path.name + ".part")
-    download = _Download(url, part, size, sha256, size_limit, time.monotonic() + time_limit, progress, unpack)
+    checksum = checksum or Checksum("sha256", sha256)
+    deadline = time.monotonic() + time_limit
+    download = _Download(url, part, size, checksum, size_limit, deadline, progress, unpack, headers or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
-            if download.attempt(last=attempt == ATTEMPTS):
+            if download.attempt(attempt):
                 _publish(part, path)
                 return path
     except DownloadError:
@@ -71,19 +78,37 @@ def fetch(
 
 
 @dataclass(frozen=True)
+class Checksum:
+    """What a file's content must hash to, in hexadecimal digits. `kind` is "sha256" or "git blob", git's name of a
+    content: the SHA-1 of "blob ", the size in decimal digits, a zero byte and the content."""
+
+    kind: str
+    digits: str
+
+    def of(self, file: BufferedRandom | BufferedReader) -> str:
+        """The digits of a file, of this kind."""
+        if self.kind == "sha256":
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        size = os.fstat(file.fileno()).st_size
+        start = functools.partial(hashlib.sha1, b"blob %d\0" % size, usedforsecurity=False)
+        return hashlib.file_digest(file, start).hexdigest()
+
+
+@dataclass(frozen=True)
 class _Download:
     """The state of one `fetch`; `deadline` as `time.monotonic` counts."""
 
     url: str
     part: Path
     size: int | None
-    sha256: str
+    checksum: Checksum
     size_limit: int
     deadline: float
     progress: Callable[[int, int], None] | None
     unpack: Callable[[bytes], bytes] | None
+    headers: Mapping[str, str] = field(repr=False)  # they may hold a secret
 
-    def attempt(self, last: bool) -> bool:
+    def attempt(self, number: int) -> bool:
         """Receive what is missing and check it. True if `part` is now right, False if another attempt may help.
 
         Raises: DownloadError or OSError if another attempt cannot help
@@ -107,30 +132,32 @@ class _Download:
                 self.part.unlink()
                 return False
             self._discard_if_empty()
-            raise DownloadError(f"{self.url}: {error}") from None
+            if number < ATTEMPTS and error.wait_before(number, self.deadline):
+                return False
+            raise DownloadError(f"{self.url}: {error}") from error
         except (ConnectionError, TimeoutError):
             nothing = self._discard_if_empty()
-            if last or nothing or time.monotonic() > self.deadline:
+            if number == ATTEMPTS or nothing or time.monotonic() > self.deadline:
                 raise
             return False
         return self._is_right(held)
 
     def _is_right(self, held: int) -> bool:
-        """Whether the part has the right size and sha256; if not, it is deleted.
+        """Whether the part has the right size and checksum; if not, it is deleted.
 
         Raises: DownloadError if it is wrong although nothing of it is from an earlier call (`held` bytes)
         """
         with _open_part(self.part) as file:
-            size, sha256 = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-        if size == (size if self.size is None else self.size) and sha256 == self.sha256:
+            size, digits = os.fstat(file.fileno()).st_size, self.checksum.of(file)
+        if size == (size if self.size is None else self.size) and digits == self.checksum.digits:
             return True
         self.part.unlink()
         if held:
             return False
         expected = "" if self.size is None else f"{self.size:,} bytes with "
         raise DownloadError(
-            f"{self.url}: must be {expected}sha256 {self.sha256[:16]}...; got {size:,} bytes with sha256 "
-            f"{sha256[:16]}...: the file has changed, or a proxy altered it"
+            f"{self.url}: must be {expected}{self.checksum.kind} {self.checksum.digits[:16]}...; got {size:,} bytes "
+            f"with {digits[:16]}...: the file has changed, or a proxy altered it"
         )
 
     def _receive(self, size: int | None, limit: int) -> None:
@@ -143,7 +170,7 @@ class _Download:
 
         with _open_part(self.part) as file:
             done = file.seek(0, os.SEEK_END)
-            headers = {"User-Agent": "tinygrad_llm", "Accept-Encoding": "identity"}
+            headers = {"User-Agent": "tinygrad_llm", "Accept-Encoding": "identity", **self.headers}
             if done:
                 headers["Range"] = f"bytes={done}-"
             with open_url(self.url, headers, self.deadline) as response:

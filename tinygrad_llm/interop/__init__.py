@@ -1,4 +1,4 @@
-"""Reading and writing models in Hugging Face folders, and downloading GPT-2's weights."""
+"""Reading and writing models in Hugging Face folders, and downloading them from the hub."""
 
 from typing import TYPE_CHECKING
 
@@ -7,12 +7,11 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.architectures import load_huggingface
     from tinygrad_llm.interop.extended_vocabulary import extend_vocabulary
-    from tinygrad_llm.interop.gpt2_download import GPT2_SIZES, download_gpt2
     from tinygrad_llm.interop.huggingface_folder import save_huggingface
     from tinygrad_llm.interop.parity import can_compare, logit_difference
     from tinygrad_llm.interop.tokenizer_json import tokenizer_from_json
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["GPT2_SIZES", "can_compare", "download_gpt2", "extend_vocabulary", "load_huggingface", "logit_difference"]
+__all__ = ["can_compare", "extend_vocabulary", "load_huggingface", "logit_difference"]
 __all__ += ["save_huggingface", "tokenizer_from_json"]
