@@ -7,6 +7,7 @@ import { Picture, redrawn } from "./picture.js";
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const SMALLEST_MARK = 7; // pixels
+const MIN_CELL = 7, MAX_HEIGHT = 560; // pixels; many rows get smaller cells, but not too small
 const MAX_CELL = 34; // pixels; a small matrix does not fill the whole width
 const LONGEST = 12, LONGEST_ROW = 16; // letters of a label
 const LABEL = 11; // pixels between two labels, at least
@@ -22,12 +23,12 @@ const LABEL = 11; // pixels between two labels, at least
  *   select(row, column)       called when a cell is chosen
  *   chosen                    [row, column]
  *   empty                     what an empty cell means, for the legend
- *   square                    whether cells are squares (default: true)
+ *   square, maxCell           whether cells are squares (default: true), and their largest size in pixels
  */
 export class HeatMap extends Picture {
   constructor(options) {
     super({ ...options, table: () => this.asTable() });
-    Object.assign(this, { square: true, empty: "no value", select: () => {}, chosen: [0, 0] }, options);
+    Object.assign(this, { square: true, maxCell: MAX_CELL, empty: "no value", select: () => {}, chosen: [0, 0] }, options);
     this.canvas = make("canvas", { "data-stop": "", tabindex: "-1", role: "application", "data-key": `map:${options.title}`,
       "aria-label": `${options.title}: arrow keys move between cells` });
     this.top = make("div", { class: "axis top-labels", "aria-hidden": "true" });
@@ -101,7 +102,7 @@ export class HeatMap extends Picture {
     const longest = (labels, most = LONGEST) => Math.min(most, Math.max(...labels.map((label) => label.length)));
     const margin = longest(this.rows, LONGEST_ROW) * 7.2 + 4;
     const room = Math.max(40, Math.min(width, 704) - margin - 6);
-    const cell = Math.max(1, Math.min(MAX_CELL, room / columns));
+    const cell = Math.max(1, Math.min(this.maxCell, room / columns, this.square ? Math.max(MIN_CELL, MAX_HEIGHT / rows) : this.maxCell));
     const high = this.square ? cell : Math.max(8, Math.min(26, 340 / rows));
     const size = [cell * columns, high * rows];
     this.canvas.style.width = `${size[0]}px`;

@@ -125,8 +125,8 @@ export const SCREENS = [
     question: "The more merges, the",
     options: () => ["more tokens a text has, and the larger the vocabulary", "fewer tokens a text has, but the larger the vocabulary", "fewer tokens a text has, and the smaller the vocabulary"],
     async answer() {
-      const merges = await ask("merges", { text: promptText() }), count = (rank) => merges.pieces.flatMap((piece) => cut(piece, rank)).length, ranks = [0, .25, .5, 1].map((share) => Math.round(share * merges.ranks));
-      return { right: 1, content: [make("p", {}, "Each merge adds one token to the vocabulary and can only shorten a text:"), facts(ranks.map((rank) => [`${integer(rank)} merges`, `${integer(count(rank))} tokens, a vocabulary of ${integer(256 + rank)}`]))] };
+      const merges = await ask("merges", { text: promptText() }), count = (rank) => merges.pieces.flatMap((piece) => cut(piece, rank)).length, ranks = [0, .25, .5, 1].map((share) => Math.round(merges.first + share * (merges.ranks - merges.first)));
+      return { right: 1, content: [make("p", {}, "Each merge adds one token to the vocabulary and can only shorten a text:"), facts(ranks.map((rank) => [`${integer(rank - merges.first)} merges`, `${integer(count(rank))} tokens, a vocabulary of ${integer(256 + rank - merges.first)}`]))] };
     },
   },
   {
@@ -147,7 +147,7 @@ export const SCREENS = [
     options: () => ["rise", "fall", "hardly change (less than 0.001 nats)"],
     async answer() {
       const [layer, head] = chosenHead(), { off } = await ask("look", { prompt: promptText(), at: at(), off: [`${layer}.${head}`] });
-      return { right: Math.abs(off.measured) < .001 ? 2 : off.measured > 0 ? 0 : 1, content: [make("p", {}, `Measured: ${signed(off.measured, 3)} nats, from ${number(off.baseline)} to ${number(off.loss)}. Promised: ${signed(off.promised, 3)}. The promise holds near the present weights; switching off is a long way.`), make("p", { class: "note" }, off.intervention)] };
+      return { right: Math.abs(off.measured) < .001 ? 2 : off.measured > 0 ? 0 : 1, content: [make("p", {}, `Measured: ${signed(off.measured, 3)} nats, from ${number(off.baseline)} to ${number(off.loss)}. Promised: ${signed(off.promised, 3)}. The promise holds near the present weights; switching off is a long way.`)] };
     },
   },
   {

@@ -3,7 +3,7 @@
 import { ask, saved } from "./api.js";
 import { Scale } from "./colours.js";
 import { facts, heading, make, show, slider } from "./elements.js";
-import { bytes, integer, number, shape } from "./format.js";
+import { bytes, counted, integer, number, shape } from "./format.js";
 import { HeatMap } from "./heat_map.js";
 import { newest, where } from "./lab.js";
 import { listing } from "./listing.js";
@@ -22,7 +22,7 @@ function element() {
 
 export function backwardView() {
   const field = promptField(), graph = make("div", { "data-part": "" }), timeline = make("div", { "data-part": "" });
-  const about = make("div", { class: "panel", "data-part": "" }), arrays = make("div", { class: "columns" }), measured = make("div", { class: "panel", "data-part": "" }), sources = make("div", { class: "stack" });
+  const about = make("div", { class: "panel", "data-part": "" }), arrays = make("div", { class: "columns narrow" }), measured = make("div", { class: "panel", "data-part": "" }), sources = make("div", { class: "stack" });
   const section = make("section", { class: "view" },
     heading("How does the loss reach each number?", "backward() walks the operations in reverse. Each one receives the gradient of its output and hands on a gradient for everything that it read. Choose an operation, or step through the walk."),
     field.element, timeline, make("div", { class: "columns" }, make("div", { class: "stack" }, make("h3", {}, "Operations, folded by module"), graph), make("div", { class: "stack" }, about, measured)), arrays, sources);
@@ -66,7 +66,7 @@ export function backwardView() {
     show(graph, tree(root, {
       opened, chosen: chosen(), isDone: ({ index: op }) => now >= 0 && place.has(op) && place.get(op) < now, select,
       note: (one) => `${shape(one.shape)}${one.backward ? `, gradient ${number(one.backward.dy.norm, 2)}` : ""}`,
-      noteOfModule: (inside) => `${inside.length} operations, ${bytes(total(inside))} kept`,
+      noteOfModule: (inside) => `${counted(inside.length, "operation")}, ${bytes(total(inside))} kept`,
       toggle: (key) => {
         if (!opened.delete(key)) opened.add(key);
         drawTree();
@@ -111,7 +111,7 @@ export function backwardView() {
     const picture = new HeatMap({
       title: `${array.name}, ${ROLES[array.role] ?? array.role}`, note: `${shape(array.shape)}, from ${number(array.low, 3)} to ${number(array.high, 3)}${canMeasure ? ". Choose an element to measure it." : ""}`,
       rows: Array.from({ length: rows }, label(first[0])), columns: Array.from({ length: columns }, label(first[1])), rowsAre: rank > 1 ? `axis ${rank - 2}` : "all of it", columnsAre: `axis ${Math.max(0, rank - 1)}`,
-      value: (row, column) => array.values.at(row * columns + column), scale: scale ?? Scale.of(array.values.data), square: rows > 1 || columns === 1,
+      value: (row, column) => array.values.at(row * columns + column), scale: scale ?? Scale.of(array.values.data), square: rows > 1 || columns === 1, maxCell: 16,
       chosen: isHere ? [Math.max(0, Math.min(rows - 1, (at.at(-2) ?? first[0]) - first[0])), Math.max(0, Math.min(columns - 1, (at.at(-1) ?? first[1]) - first[1]))] : [0, 0],
       describe: (row, column) => `${array.name}[${full(row, column).join(", ")}] = ${number(array.values.at(row * columns + column), 6)}`,
       select: (row, column) => canMeasure && set({ element: `${array.name}:${full(row, column).join(",")}` }),

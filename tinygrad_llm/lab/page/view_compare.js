@@ -85,7 +85,7 @@ export function compareView() {
     const map = (title, value, scale) => new HeatMap({ title, rows: labels, columns: labels, rowsAre: "query tokens", columnsAre: "key tokens", scale, empty: "masked", chosen: [index("token", labels.length, labels.length - 1), 0], value: (row, column) => column > row ? null : value(first.cell(row, column)),
       describe: (row, column) => column > row ? "masked" : `${named(a.tokens[row].text, row)} looks at ${named(a.tokens[column].text, column)}: A ${number(first.share(layer, head, first.cell(row, column)))}, B ${number(second.share(layer, head, first.cell(row, column)))}` }).element;
     const shares = new Scale({ unit: "attention weight" });
-    show(body, thumbnails.element, make("div", { class: "columns" }, map(`A − B, layer ${layer}, head ${head}`, (cell) => difference(layer, head, cell), all), map("A", (cell) => first.share(layer, head, cell), shares), map("B", (cell) => second.share(layer, head, cell), shares)));
+    show(body, thumbnails.element, make("div", { class: "columns narrow" }, map(`A − B, layer ${layer}, head ${head}`, (cell) => difference(layer, head, cell), all), map("A", (cell) => first.share(layer, head, cell), shares), map("B", (cell) => second.share(layer, head, cell), shares)));
   }
 
   async function compareBackward(isCurrent) {
@@ -106,7 +106,7 @@ export function compareView() {
     const columns = a.values.shape[1], at = (answer, row, column) => answer.values.at(row * columns + column), view = windowOf(weight, a, {});
     const difference = a.values.data.map((x, i) => x - b.values.data[i]), scale = Scale.of([...a.values.data, ...b.values.data], { signed: true });
     const map = (title, value, scaled) => new HeatMap({ title, ...view, scale: scaled, value, describe: (row, column) => `${weight.name}[${view.indexOf(row, column).join(", ")}]: A ${number(at(a, row, column))}, B ${number(at(b, row, column))}, A − B ${signed(at(a, row, column) - at(b, row, column))}`, select: (row, column) => set({ weight: `${weight.name}:${view.indexOf(row, column).join(",")}` }) }).element;
-    show(body, parameterChoice((name) => set({ weight: `${name}:${status.parameters.find((one) => one.name === name).shape.map(() => 0).join(",")}` })), make("div", { class: "columns" },
+    show(body, parameterChoice((name) => set({ weight: `${name}:${status.parameters.find((one) => one.name === name).shape.map(() => 0).join(",")}` })), make("div", { class: "columns narrow" },
       map("A − B", (row, column) => difference[row * columns + column], Scale.of(difference, { signed: true })), map("A", (row, column) => at(a, row, column), scale), map("B", (row, column) => at(b, row, column), scale)));
   }
 

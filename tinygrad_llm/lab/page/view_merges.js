@@ -47,13 +47,14 @@ export function mergesView() {
     heading("How does text become tokens?", "Byte pair encoding begins with single bytes. Again and again it joins the pair of neighbours that was most frequent in the training text. The rank of a merge is its place in that order; move the slider, and the text is cut anew."),
     make("label", { class: "field", "data-part": "" }, make("span", {}, "Text"), area), controls, make("div", { class: "columns" }, pieces, next));
   const shownText = () => text("text", text("prompt", status.prompt ?? ""));
-  const rank = () => Math.max(0, Math.min(answer.ranks, numeric("rank", answer.ranks)));
-  const go = (to) => set({ rank: Math.max(0, Math.min(answer.ranks, to)) });
+  const bounded = (at) => Math.max(answer.first, Math.min(answer.ranks, at));
+  const rank = () => bounded(numeric("rank", answer.ranks));
+  const go = (to) => set({ rank: bounded(to) });
 
   /** The rank at which the text is next cut otherwise, in a direction. */
   function neighbour(direction) {
     const after = used.map((merge) => merge.rank + 1);
-    return direction > 0 ? after.find((at) => at > rank()) ?? answer.ranks : [0, ...after].filter((at) => at < rank()).at(-1) ?? 0;
+    return direction > 0 ? after.find((at) => at > rank()) ?? answer.ranks : [answer.first, ...after].filter((at) => at < rank()).at(-1) ?? answer.first;
   }
 
   function stopPlaying() {
@@ -65,21 +66,21 @@ export function mergesView() {
   function play() {
     if (!answer) return undefined;
     if (timer) return stopPlaying();
-    if (rank() >= (used.at(-1)?.rank ?? 0) + 1) go(0);
+    if (rank() >= (used.at(-1)?.rank ?? 0) + 1) go(answer.first);
     timer = setInterval(() => element.isConnected && rank() < (used.at(-1)?.rank ?? 0) + 1 ? go(neighbour(1)) : stopPlaying(), PACE);
     return draw();
   }
 
   function draw() {
     const at = rank(), tokens = answer.pieces.map((piece) => cut(piece, at)), count = tokens.flat().length, size = answer.pieces.reduce((sum, piece) => sum + piece.bytes.length / 2, 0);
-    show(controls, make("p", { class: "note" }, `The merges are those of ${answer.kind}.`), slider("Merges applied", { min: 0, max: answer.ranks, value: at, key: "rank", name: (n) => `${integer(n)} of ${integer(answer.ranks)}`, input: go }),
-      make("div", { class: "row" }, make("button", { type: "button", "data-key": "merge-back", disabled: at === 0, onclick: () => go(neighbour(-1)) }, "One merge back"),
+    show(controls, make("p", { class: "note" }, `The merges are those of ${answer.kind}.`), slider("Merges applied", { min: answer.first, max: answer.ranks, value: at, key: "rank", name: (n) => `${integer(n - answer.first)} of ${integer(answer.ranks - answer.first)}`, input: go }),
+      make("div", { class: "row" }, make("button", { type: "button", "data-key": "merge-back", disabled: at === answer.first, onclick: () => go(neighbour(-1)) }, "One merge back"),
         make("button", { type: "button", class: "primary", "data-key": "merge-play", onclick: play }, timer ? "Pause" : "Play"), make("button", { type: "button", "data-key": "merge-on", disabled: at >= answer.ranks, onclick: () => go(neighbour(1)) }, "Next merge")));
     const last = used.filter((merge) => merge.rank < at).at(-1), joined = last ? last.left + last.right : null;
     show(pieces, make("h3", {}, counted(count, "token")), make("div", { class: "tokens", role: "img", "aria-label": tokens.flat().map((hex) => visible(decode(hex))).join(", ") },
       tokens.flat().map((hex) => make("span", { class: `chip${hex === joined ? " new" : ""}` }, visible(decode(hex))))),
     facts([["bytes", integer(size)], ["bytes per token", number(size / Math.max(1, count), 3)], ["length relative to bytes", percent(count / Math.max(1, size))]]),
-    make("p", { class: "readout", role: "status" }, last ? `Merge ${integer(last.rank)}: “${visible(decode(last.left))}” + “${visible(decode(last.right))}” → “${visible(decode(joined))}”, ${counted(last.times, "time")} in this text.` : "No merge yet: every token is one byte."));
+    make("p", { class: "readout", role: "status" }, last ? `Rank ${integer(last.rank)}: “${visible(decode(last.left))}” + “${visible(decode(last.right))}” → “${visible(decode(joined))}”, ${counted(last.times, "time")} in this text.` : "No merge yet: every token is one byte."));
     const coming = used.filter((merge) => merge.rank >= at).slice(0, NEXT);
     show(next, make("h3", {}, "The next merges that this text needs"), coming.length ? make("ol", { class: "stack" }, coming.map((merge) => make("li", {}, make("button", { type: "button", "data-key": `merge:${merge.rank}`, onclick: () => go(merge.rank + 1) },
       make("code", {}, `${visible(decode(merge.left))} + ${visible(decode(merge.right))}`)), ` rank ${integer(merge.rank)}, ${counted(merge.times, "time")}`))) : make("p", { class: "note" }, "None: these are its tokens."),
