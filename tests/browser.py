@@ -36,6 +36,8 @@ KEYS = {  # what a key event of the name needs besides its name: text, and Windo
     "End": ("", 35),
     "PageUp": ("", 33),
     "PageDown": ("", 34),
+    ",": (",", 188),
+    ".": (".", 190),
 }
 
 
@@ -161,10 +163,14 @@ class Page:
     def _place(self, selector: str, at: tuple[float, float]) -> tuple[float, float]:
         find = f"document.querySelector({json.dumps(selector)})"
         self.wait_for(f"{find} && {find}.checkVisibility()")
-        box = self.evaluate(
+        look = (
             f"(one => {{ one.scrollIntoView({{block: 'center'}}); const {{left, top, width, height}} = "
             f"one.getBoundingClientRect(); return [left, top, width, height]; }})({find})"
         )
+        box, before = self.evaluate(look), None
+        while box != before:  # what is drawn above it may still move it
+            self.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+            box, before = self.evaluate(look), box
         return box[0] + at[0] * box[2], box[1] + at[1] * box[3]
 
     def resize(self, width: int, height: int = 900) -> None:

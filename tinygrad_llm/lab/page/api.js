@@ -4,6 +4,9 @@ import { fragment } from "./state.js";
 
 const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 const KEPT = 60; // answers that are remembered; those about fixed weights do not change
+// What a saved page may hold: requests that read. Of each, the newest stand for the screen; a comparison makes two.
+const READING = new Set(["status", "vocabulary", "history", "batch", "look", "head", "ablate", "lens", "backward", "operation", "measure", "parameters", "array", "weight", "merges", "tokenize", "checks"]);
+const OF_EACH = 2, OF_EVERY_VIEW = new Set(["status", "vocabulary", "history"]);
 const CHANGING = new Set(["play", "pause", "step", "goto", "rate", "set_weight", "branch", "twin", "sample_every", "hunt", "guess", "seen", "save", "status", "history"]);
 
 const element = document.getElementById("saved");
@@ -56,9 +59,23 @@ async function inflate(text) {
   return to.buffer;
 }
 
+/** Requests on their way make the view busy, for whoever waits for it. */
 async function fetched(name, body) {
+  const view = name === "seen" ? null : document.getElementById("view");
+  waiting += view ? 1 : 0;
+  view?.setAttribute("aria-busy", "true");
+  try {
+    return await answerOf(name, body);
+  } finally {
+    waiting -= view ? 1 : 0;
+    if (waiting === 0) setTimeout(() => waiting === 0 && view?.removeAttribute("aria-busy"));
+  }
+}
+
+async function answerOf(name, body) {
   if (saved) {
-    const answer = saved.answers[`${name} ${body}`];
+    // While training played, the page looked at the weights of the moment.
+    const answer = saved.answers[`${name} ${body}`] ?? saved.answers[`${name} ${body.replace(/"at":"[^"]*"/, '"at":"live"')}`];
     if (answer === undefined) throw new Error("This part is not in the saved page.");
     return unpack(await inflate(answer));
   }
@@ -74,12 +91,15 @@ async function fetched(name, body) {
 }
 
 const answers = new Map();
-let seen = new Map(), lastReport = "";
+let waiting = 0, seen = new Map(), lastReport = "";
 
 /** The answer to a request. Keys of `body` whose value is undefined are left out; the rest is sent in the given order. */
 export function ask(name, body = {}) {
   const sent = JSON.stringify(body), key = `${name} ${sent}`;
-  if (name !== "seen") seen.set(key, [name, sent]);
+  if (READING.has(name)) {
+    seen.delete(key);
+    seen.set(key, [name, sent]);
+  }
   if (CHANGING.has(name) || (!saved && (body.at === "live" || body.at === "twin"))) return fetched(name, sent);
   if (!answers.has(key)) {
     const answer = fetched(name, sent);
@@ -96,13 +116,17 @@ export function ask(name, body = {}) {
 
 /** Begin a new list of the requests that the screen stands on. */
 export function forgetSeen() {
-  seen = new Map();
+  seen = new Map([...seen].filter(([, [name]]) => OF_EVERY_VIEW.has(name)));
 }
 
 /** The requests that the screen stands on, for saving. */
 function seenRequests() {
-  return [...seen.values()].filter(([name]) => !CHANGING.has(name) || name === "status" || name === "history");
+  const all = [...seen.values()];
+  return all.filter(([name], i) => all.slice(i + 1).filter(([other]) => other === name).length < OF_EACH);
 }
+
+/** Save what is on the screen in the file of --save. */
+export const save = () => ask("save", { fragment: fragment(), requests: seenRequests() });
 
 /** Tell the lab what is on the screen, so that it can be saved at any moment. */
 export function reportSeen() {

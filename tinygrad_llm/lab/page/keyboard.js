@@ -15,11 +15,11 @@ function takes(element, key) {
 /** Make `container` one Tab stop. Arrow keys move among its controls, Page Up and Page Down among its [data-part]s. */
 export function oneTabStop(container) {
   const stops = () => [...container.querySelectorAll(STOPS)].filter((one) => !one.disabled && one.checkVisibility());
-  let current = null;
+  let current = null, shown = null; // the stop that Tab leads to, and the view that it was chosen in
 
   function mark() {
     const all = stops();
-    if (!all.includes(current)) current = all.find((one) => one.matches("[aria-current], [aria-pressed=true]") && one.closest("nav")) ?? all[0] ?? null;
+    if (!all.includes(current) || shown !== container.firstElementChild) current = all.find((one) => one.matches("[aria-current], [aria-pressed=true]") && one.closest("nav")) ?? all[0] ?? null;
     for (const one of container.querySelectorAll(STOPS)) {
       const wanted = one === current ? 0 : -1;
       if (one.tabIndex !== wanted || !one.hasAttribute("tabindex")) one.tabIndex = wanted;
@@ -46,7 +46,7 @@ export function oneTabStop(container) {
 
   container.addEventListener("focusin", (event) => {
     const stop = event.target.closest(STOPS);
-    if (stop && container.contains(stop)) current = stop;
+    if (stop && container.contains(stop)) [current, shown] = [stop, container.firstElementChild];
     mark();
   });
   container.addEventListener("keydown", move);

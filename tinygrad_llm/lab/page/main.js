@@ -1,9 +1,9 @@
 // The page: its frame, the controls of training, and the view that the fragment names.
 
-import { forgetSeen, reportSeen, saved } from "./api.js";
+import { forgetSeen, reportSeen, save, saved } from "./api.js";
 import { isDark } from "./colours.js";
 import { make, show, slider } from "./elements.js";
-import { integer } from "./format.js";
+import { bytes, integer } from "./format.js";
 import { globalKeys, oneTabStop } from "./keyboard.js";
 import { command, complain, branch, goTo, onLab, start, status, stepBy, togglePlay } from "./lab.js";
 import { schemeChanged } from "./picture.js";
@@ -128,6 +128,10 @@ async function main() {
     document.documentElement.dataset.scheme = isDark() ? "light" : "dark";
     schemeChanged();
   });
+  at("save").addEventListener("click", async () => {
+    const { bytes: size, file } = await save().catch((error) => (complain(error), {}));
+    if (file) at("save").textContent = `Saved: ${file}, ${bytes(size)}`;
+  });
   buildTransport();
   for (const id of ["views", "transport", "view"]) oneTabStop(at(id));
   globalKeys({ " ": () => act("play"), ",": () => act("back"), ".": () => act("forward") });
@@ -138,6 +142,7 @@ async function main() {
   }
   at("title").textContent = saved?.kind === "inspect" ? "Inside the model" : "The lab";
   at("summary").textContent = status.title;
+  at("save").hidden = !status.canSave || Boolean(saved);
   if (saved?.leftOut?.length) complain(`Left out of this page, which holds at most 5 MB: ${[...new Set(saved.leftOut.map((key) => MISSING[key.split(" ")[0]] ?? key))].join("; ")}.`);
   let shownAt = null, shownView = null;
   const renew = (keys) => {

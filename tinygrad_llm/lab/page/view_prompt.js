@@ -40,8 +40,8 @@ export function promptView() {
   const field = promptField(3);
   const tokens = new Tokens({ title: "Tokens", note: "Text, id, bytes, and the loss: −ln of the probability that the model gave to this token.", tokens: [], select: (token) => set({ token }) });
   const bars = new Bars({ title: "The next token", choose: saved ? undefined : (item) => field.put(promptText() + item.text) });
-  const lens = new Picture({ title: "Predictions of each layer (logit lens)", note: "The most probable next tokens if the head read the residual stream of this layer. The token that follows in the text is in bold.", table: () => lensTable });
-  let lensTable = { columns: [], rows: [] };
+  const lens = new Picture({ title: "Predictions of each layer (logit lens)", note: "The most probable next tokens if the head read the residual stream of this layer. The token that follows in the text is in bold.", table: () => lensTable() });
+  let lensTable = () => ({ columns: [], rows: [] }); // new elements at each call
   const knobs = make("div", { class: "panel stack", "data-part": "" }), chat = make("div", {});
   const element = make("section", { class: "view" },
     heading("What comes next?", "A language model answers with one number for every token of its vocabulary: how probable it is that this token comes next.", saved ? null : " Type, and see what it expects; choose a candidate to go on with it."),
@@ -90,8 +90,9 @@ export function promptView() {
     const token = index("token", answer.tokens.length, answer.tokens.length - 2), next = answer.tokens[token + 1];
     const layers = answer.predictions.map((layer, i) => [i === answer.predictions.length - 1 ? "output" : answer.streams[i].name, layer[token]]);
     const cell = ([id, p]) => [make(next?.id === id ? "b" : "span", {}, make("code", {}, visible(answer.vocabulary[id])), ` ${percent(p)}`)];
-    lensTable = { columns: ["after", ...layers[0][1].map((_, i) => `${i + 1}.`)], rows: layers.map(([name, row]) => [name, ...row.map(cell)]) };
-    lens.body.replaceChildren(make("div", { class: "scroll" }, table(lensTable.columns, lensTable.rows)));
+    lensTable = () => ({ columns: ["after", ...layers[0][1].map((_, i) => `${i + 1}.`)], rows: layers.map(([name, row]) => [name, ...row.map(cell)]) });
+    const { columns, rows } = lensTable();
+    lens.body.replaceChildren(make("div", { class: "scroll" }, table(columns, rows)));
     lens.say(`After ${named(answer.tokens[token].text, token)}${next ? `, the text goes on with “${visible(next.text)}”` : ", where the text ends"}.`);
     lens.renewTable();
   });
