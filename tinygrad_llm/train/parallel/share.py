@@ -55,23 +55,27 @@ class Share:
         if rank:  # the first process's is the trainer's own
             self.model.train()
 
-    def backward(self, batch: Any, targets: int, masks: Mapping[str, Any]) -> tuple[float, list[int]]:
+    def backward(
+        self, batch: Any, targets: int, masks: Mapping[str, Any], part: tuple[int, int, int] | None
+    ) -> tuple[float, list[int]]:
         """Add the gradient of this process's rows of a batch.
 
-        `masks` is the state of the stream of dropout masks before the batch. Returns the rows' part of the mean loss
-        over `targets`, and the parameters, by index, that have no gradient so far: zeros stand in their places.
+        `masks` is the state of the stream of dropout masks before the batch, and `part` says which part the batch is
+        of one that several machines share. Returns the rows' part of the mean loss over `targets`, and the parameters,
+        by index, that have no gradient so far: zeros stand in their places.
         """
         whole = count_rows(batch)
         rows = share_of(whole, self.rank, self.size)
-        part = 0.0
+        loss = 0.0
         if rows.start < rows.stop:
             self.masks.set_state(masks)
+            self.masks.part = part
             with self.masks.of_rows(rows, whole):
-                part = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
+                loss = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
         missing = [index for index, parameter in enumerate(self.parameters) if parameter.grad is None]
         for index in missing:
             self.memory.array(self.memory.gradients[self.rank], index).fill(0)
-        return part, missing
+        return loss, missing
 
     def sum_gradients(self) -> float:
         """Sum this process's slice of all gradients into the first copy; returns the sum of the squares of the sums.

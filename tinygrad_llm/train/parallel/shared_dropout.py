@@ -26,21 +26,23 @@ class SharedMasks(Generator):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
-        self._rows, self._whole = slice(0, 1), 1
+        self.part: tuple[int, int, int] | None = None  # first row, row after the last, rows of the whole batch
 
     @contextmanager
     def of_rows(self, rows: slice, whole: int) -> Iterator[None]:
-        """Context in which masks are for these rows of a batch of `whole` rows."""
-        before = self._rows, self._whole
-        self._rows, self._whole = rows, whole
+        """Context in which masks are for these rows of a batch of `whole` rows, which may be a part itself."""
+        before = self.part
+        first, _, all_rows = before or (0, whole, whole)
+        self.part = first + rows.start, first + rows.stop, all_rows
         try:
             yield
         finally:
-            self._rows, self._whole = before
+            self.part = before
 
     def dropout_mask(self, shape: Shape, p: float) -> NDArray[np.bool_]:
-        mine = self._rows.stop - self._rows.start
-        if mine == self._whole:
+        start, stop, whole = self.part or (0, 1, 1)
+        mine = stop - start
+        if mine == whole:
             return super().dropout_mask(shape, p)
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)
         if not sizes or not mine or sizes[0] % mine:
@@ -51,9 +53,9 @@ class SharedMasks(Generator):
         row = math.prod(sizes[1:])
         parts = []
         for _ in range(sizes[0] // mine):
-            self.skip_dropout_mask(self._rows.start * row, p)
+            self.skip_dropout_mask(start * row, p)
             parts.append(super().dropout_mask((mine, *sizes[1:]), p))
-            self.skip_dropout_mask((self._whole - self._rows.stop) * row, p)
+            self.skip_dropout_mask((whole - stop) * row, p)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 

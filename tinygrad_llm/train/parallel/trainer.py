@@ -19,7 +19,7 @@ from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language
 from tinygrad_llm.train.evaluation import batches_of, evaluating
 from tinygrad_llm.train.parallel.communicator import Communicator, share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
-from tinygrad_llm.train.parallel.shared_dropout import share_masks
+from tinygrad_llm.train.parallel.shared_dropout import SharedMasks, share_masks
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import INTERRUPTIONS, Callback, ResumableLoader, Trainer
 
@@ -47,11 +47,17 @@ class ParallelTrainer(Trainer):
         callbacks = callbacks if communicator.rank == 0 else ()
         super().__init__(model, loader, settings, validation, loss, callbacks)
         self.processes = communicator.size * self.workers
-        self.masks = self.generators["dropout"] = share_masks(model, self.generators["dropout"])
+        self.generators["dropout"] = share_masks(model, self.generators["dropout"])
         self._sum_gradients = GradientSum(model.parameters(), communicator)
 
+    @property
+    def masks(self) -> SharedMasks:
+        """The stream of dropout masks."""
+        masks: Any = self.generators["dropout"]
+        return masks
+
     def train(self, until: int | None = None) -> None:
-        if self.team is None:
+        if self.workers == 1 or self.team is not None:  # else this is called again when the workers have started
             self._broadcast_initial_state()
         super().train(until)
 
@@ -78,14 +84,14 @@ class ParallelTrainer(Trainer):
 
     def _backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of this process's rows of a batch; returns their part of the mean loss over `targets`."""
-        whole = 1 if self.communicator.size == 1 else count_rows(batch)
+        if self.communicator.size == 1:
+            return super()._backward(batch, targets)
+        whole = count_rows(batch)
         rows = share_of(whole, self.communicator.rank, self.communicator.size)
-        if self.communicator.size > 1:
-            batch = take_rows(batch, rows)
         part = 0.0
         if rows.start < rows.stop:
             with self.masks.of_rows(rows, whole):
-                part = super()._backward(batch, targets)
+                part = super()._backward(take_rows(batch, rows), targets)
         if whole < self.communicator.size:  # a process without a row has drawn no masks
             self.masks.set_state(self.communicator.broadcast(self.masks.state()))
         return part

@@ -123,8 +123,7 @@ class Workers:
         if self._have_changed():
             self.leave()
             self._begin()
-        state = self.masks.state()
-        results = self.processes.call("backward", batch, targets, state)
+        results = self.processes.call("backward", batch, targets, self.masks.state(), self.masks.part)
         self._missing = set.intersection(*(set(missing) for _, missing in results))
         return sum((part for part, _ in results), 0.0)
 
