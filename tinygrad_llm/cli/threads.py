@@ -17,7 +17,6 @@ from typing import Any
 from tinygrad_llm.train.parallel.blas_threads import chosen_by_user
 from tinygrad_llm.train.parallel.launch import available_cores, find_launch
 
-TRAINING = {"train": 1, "bench": 1, "classify": 2, "instruct": 2, "prefer": 2, "translate": 2, "bert": 2}
 SET_HERE = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -27,12 +26,13 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     A resumed run gets the number that it had, so that its bits stay the same. A user's own setting stays, as does
     BLAS's default with `--workers 1`. Other commands are left alone.
     """
-    depth = TRAINING.get(next((word for word in words if not word.startswith("-")), ""))
-    if depth is None or "numpy" in sys.modules or chosen_by_user() or (depth == 2 and "train" not in words[:4]):
+    command = [word for word in words if not word.startswith("-")][:2]
+    trains = command[:1] == ["train"] or command[1:] == ["train"] or command[:1] == ["bench"]
+    if not trains or "numpy" in sys.modules or chosen_by_user():
         return
     workers = _value_of("--workers", words)
     if workers is None and "--resume" in words:
-        threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(words)))
+        threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(command[0])))
     elif workers is not None and workers.isdecimal() and int(workers) > 0:
         threads = None if int(workers) == 1 else max(1, len(available_cores()) // (int(workers) * _processes_here()))
     else:
@@ -48,8 +48,8 @@ def _value_of(flag: str, words: Sequence[str]) -> str | None:
     return values[-1] if values else None
 
 
-def _default_folder(words: Sequence[str]) -> str:
-    return f"runs/{words[0]}" if words and words[0] != "train" else "runs/gpt"
+def _default_folder(command: str) -> str:
+    return "runs/gpt" if command == "train" else f"runs/{command}"
 
 
 def _recorded_threads(out: Path) -> int | None:
