@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gguf_files import BPE_TOKENIZER, SENTENCEPIECE_TOKENIZER, model_file
 
 import tinygrad_llm
 from tinygrad_llm.data import (
@@ -44,7 +45,8 @@ from tinygrad_llm.formats import (
     write_safetensors,
     write_snapshot,
 )
-from tinygrad_llm.interop import load_huggingface
+from tinygrad_llm.interop import load_gguf, load_huggingface
+from tinygrad_llm.interop.gguf import gguf_conventions
 from tinygrad_llm.interop.tokenizer_json import tokenizer_from_json
 from tinygrad_llm.interop.wordpiece_files import read_vocab_txt
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
@@ -233,13 +235,25 @@ def _tokenizers(root: Path) -> list[Reader]:
 
 
 def _models(root: Path) -> list[Reader]:
-    """Hugging Face folders of three architectures (see `_tokenizers`), and a run folder."""
+    """Hugging Face folders of three architectures (see `_tokenizers`), a run folder, and GGUF files."""
     run = root / "run"
     config = GPTConfig(262, 8, 4, 1, 1)
     save_tokenizer(BPETokenizer.train("low lower lowest low low", vocab_size=262), run)
     write_safetensors(run / "model.safetensors", GPT(config).state_dict())
     (run / "config.json").write_text(json.dumps({"version": 1, "model_type": "gpt", "model": config.to_dict()}))
     readers = [_reader(root, "run_config", "config.json", tinygrad_llm.load, like=run)]
+    llama = Llama(LlamaConfig(12, 8, 8, 2, 1, 1))
+    readers.append(
+        _reader(
+            root,
+            "gguf",
+            "x.gguf",
+            lambda folder: (load_gguf(folder / "x.gguf"), gguf_conventions(folder / "x.gguf")),
+            model_file(llama, "llama", BPE_TOKENIZER),
+            model_file(llama, "llama", SENTENCEPIECE_TOKENIZER),
+            model_file(Llama(LlamaConfig(12, 8, 8, 2, 1, 1, qk_norm=True)), "qwen3", BPE_TOKENIZER),
+        )
+    )
     for model in ("gpt2", "llama", "bert"):
         readers.append(_reader(root, f"{model}_config", "config.json", load_huggingface, like=root / model))
         readers.append(

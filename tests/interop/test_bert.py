@@ -120,8 +120,8 @@ def test_reads_the_additional_arrays_of_older_versions(folder: Path) -> None:
         ({"num_hidden_layers": 1}, "of a BERT of 1 layers and nothing else; also holds 16 more"),
         ({"num_hidden_layers": 10**12}, "must hold 'encoder.layer.2"),
         ({"vocab_size": 12}, r"'embeddings.word_embeddings.weight' must be \(12, 8\)"),
-        ({"num_attention_heads": 3}, "config.json does not fit a Bert"),
-        ({"layer_norm_eps": "small"}, "config.json does not fit a Bert: BertConfig: norm_eps"),
+        ({"num_attention_heads": 3}, "the config does not fit a Bert"),
+        ({"layer_norm_eps": "small"}, "the config does not fit a Bert: BertConfig: norm_eps"),
     ],
 )
 def test_unsupported_options_are_refused_by_name(settings: Any, message: str, folder: Path) -> None:

@@ -19,9 +19,8 @@ from tinygrad_llm.random import manual_seed
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.encoding import split_of
 from tinygrad_llm.runs.memory import expect_memory
-from tinygrad_llm.runs.open_model import open_model
+from tinygrad_llm.runs.open_model import open_model, recorded_config
 from tinygrad_llm.runs.pretraining import Pretraining, TextOptions, make_tokenizer, training_text
-from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.runs.summary import RUNS
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.settings import TrainingSettings
@@ -35,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument(
         "--model",
-        metavar="DIR",
-        help="run folder of a trained model (default: the newest in runs/; with flags of a model or text, a new model)",
+        metavar="PATH",
+        help="run folder, Hugging Face folder or GGUF file of a trained model (default: the newest in runs/; with "
+        "flags of a model or text, a new model)",
     )
     add_config_flag(parser)
     unused = tuple(name for name in TrainingSettings.__dataclass_fields__ if name not in USED)
@@ -85,7 +85,7 @@ def _first_batch(text: LongText, tokenizer: Tokenizer, context_length: int, batc
 def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:
     """The trained model, its tokenizer, the text it was trained on (or --data) and the batch size."""
     folder = Path(given["model"])
-    recorded = read_config(folder).get("data")
+    recorded = recorded_config(folder).get("data")
     model, tokenizer = open_model(folder, "doctor")
     named: dict[str, Any] = {"data": recorded} if isinstance(recorded, str) else {}
     named |= {name: given[name] for name in ("data", "seed", "batch_size") if name in given}

@@ -12,6 +12,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import can_compare, logit_difference, save_huggingface
 from tinygrad_llm.interop.conventions import read_conventions, write_huggingface_conventions
 from tinygrad_llm.runs import StatusLine, load
+from tinygrad_llm.runs.open_model import conventions_of, is_foreign
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--model must be {known}, which Hugging Face's folders can hold; this run is {held.words}")
     with status.working(f"writing {arguments.out}"):
         missing = save_huggingface(arguments.out, model, tokenizer)
-        if conventions := read_conventions(arguments.model):
+        foreign = is_foreign(arguments.model)
+        if conventions := conventions_of(arguments.model, tokenizer) if foreign else read_conventions(arguments.model):
             write_huggingface_conventions(arguments.out, conventions)
     print(f"{held.words} of {model.num_parameters():,} parameters, in {arguments.out}")
     if missing:

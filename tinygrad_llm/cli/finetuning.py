@@ -22,7 +22,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, task: FineTuning[Any
     run = parser.add_argument_group("run")
     if task.from_base:
         run.add_argument(
-            "--model", metavar="DIR", help="run or Hugging Face folder of the pretrained model" + _without_a_base(task)
+            "--model",
+            metavar="PATH",
+            help="run folder, Hugging Face folder or GGUF file of the pretrained model" + _without_a_base(task),
         )
     add_run_flags(run, out=f"runs/{task.name}")
     add_flags(parser.add_argument_group("options"), task.options, leave_out=LORA_SETTINGS)

@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        metavar="DIR",
-        help="run folder of a language model (default: a new GPT of 30,000 parameters)",
+        metavar="PATH",
+        help="run folder, Hugging Face folder or GGUF file of a language model (default: a new GPT of 30,000 "
+        "parameters)",
     )
     parser.add_argument(
         "--data", metavar="PATH", help="a UTF-8 text file, folder or glob to train on (default: Python's documentation)"

@@ -1,4 +1,4 @@
-"""`--model DIR`, the run folder that a command works on: the newest one in runs/ where none is named."""
+"""`--model PATH`, the model that a command works on: the newest run in runs/ where none is named."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def add_model_argument(parser: argparse.ArgumentParser, words: str) -> None:
-    """`--model DIR`; `words` say of which model."""
+    """`--model PATH`; `words` say of which model."""
     parser.add_argument(
         "--model",
         type=Path,
-        metavar="DIR",
-        help=f"run folder, or Hugging Face folder, of {words} (default: the newest run)",
+        metavar="PATH",
+        help=f"run folder, Hugging Face folder or GGUF file of {words} (default: the newest run)",
     )
 
 

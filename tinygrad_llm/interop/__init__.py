@@ -7,11 +7,12 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.architectures import load_huggingface
     from tinygrad_llm.interop.extended_vocabulary import extend_vocabulary
+    from tinygrad_llm.interop.gguf import load_gguf
     from tinygrad_llm.interop.huggingface_folder import save_huggingface
     from tinygrad_llm.interop.parity import can_compare, logit_difference
     from tinygrad_llm.interop.tokenizer_json import tokenizer_from_json
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["can_compare", "extend_vocabulary", "load_huggingface", "logit_difference"]
+__all__ = ["can_compare", "extend_vocabulary", "load_gguf", "load_huggingface", "logit_difference"]
 __all__ += ["save_huggingface", "tokenizer_from_json"]

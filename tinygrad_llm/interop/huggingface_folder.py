@@ -33,14 +33,31 @@ def read_model(
     form: HuggingFaceForm, model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None
 ) -> M:
     """The model in a Hugging Face folder of this form; see `Pretrained.from_pretrained`. Raises: FormatError"""
-    settings, state = form.read(folder, dropout)
+    return model_of(model_class, *form.read(folder, dropout), folder)
+
+
+def model_of(
+    model_class: type[M], settings: Mapping[str, Any], state: dict[str, Any], source: str | os.PathLike[str]
+) -> M:
+    """The model of these settings with the arrays of `state` as its weights, in evaluation mode; `source` is named in
+    errors. Raises: FormatError for settings that no such model has
+    """
     try:
         with no_initial_values():
             model = model_class(model_class.config_class.from_dict(settings))
     except ConfigError as error:
-        raise FormatError(f"{os.fspath(folder)}: config.json does not fit a {model_class.__name__}: {error}") from None
+        raise FormatError(f"{os.fspath(source)}: the config does not fit a {model_class.__name__}: {error}") from None
     adopt_state_dict(model, state, np.result_type(*state.values()))
     return model.eval()
+
+
+def expect_row_for_each_token(model: Any, tokenizer: Tokenizer, source: str | os.PathLike[str]) -> None:
+    """Raises: FormatError if the tokenizer has more tokens than the model"""
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise FormatError(
+            f"{os.fspath(source)}: the model must have a row for each token; its vocab_size is "
+            f"{model.config.vocab_size}, and the tokenizer has {tokenizer.vocab_size} tokens"
+        )
 
 
 def write_model(
@@ -78,11 +95,7 @@ def read_folder(
         )
     form, model_class = forms[model_type]
     model: Any = read_model(form, model_class, folder, dropout)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise FormatError(
-            f"{os.fspath(folder)}: the model must have a row for each token; its vocab_size is "
-            f"{model.config.vocab_size}, and the tokenizer has {tokenizer.vocab_size} tokens"
-        )
+    expect_row_for_each_token(model, tokenizer, folder)
     return model, tokenizer
 
 

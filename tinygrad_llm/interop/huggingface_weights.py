@@ -116,11 +116,14 @@ def _pop_arrays(tensors: Arrays, place: Place, folder: Path) -> Arrays:
 class HuggingFaceConfig:
     """A config.json, read one setting at a time. Every error is a FormatError that names the file and the setting.
 
-    `other_names` maps a setting to a second name under which transformers accepts it.
+    `other_names` maps a setting to a second name under which transformers accepts it. With `content`, `path` only names
+    the file that the settings came from.
     """
 
-    def __init__(self, path: Path, other_names: Mapping[str, str] | None = None) -> None:
-        self.path, self.settings = str(path), read_json_object(path)
+    def __init__(
+        self, path: Path, other_names: Mapping[str, str] | None = None, content: dict[str, Any] | None = None
+    ) -> None:
+        self.path, self.settings = str(path), read_json_object(path) if content is None else content
         self.model_type: Any = self.settings.get("model_type")
         self.defaults: Mapping[str, Any] = {}  # of this model, before those of the family
         self._other_names = other_names or {}

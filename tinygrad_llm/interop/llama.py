@@ -110,11 +110,20 @@ def read_llama(folder: str | os.PathLike[str], dropout: float | None = None) -> 
     """
     folder = Path(folder)
     settings, member = read_settings(folder / CONFIG, dropout)
-    tensors = read_sharded_safetensors(folder, as_float32=True, copy=True)
+    return with_state(settings, member, read_sharded_safetensors(folder, as_float32=True, copy=True), folder)
+
+
+def with_state(
+    settings: dict[str, Any], member: Member, tensors: Arrays, source: Path
+) -> tuple[dict[str, Any], Arrays]:
+    """The settings of a LlamaConfig, and the state dict made of the `tensors` of `source`.
+
+    Raises: FormatError for tensors that do not fit the settings
+    """
     tensors = {TEXT_PART.sub("", name): array for name, array in tensors.items() if not LEFT_OUT.fullmatch(name)}
     settings["tie_weights"] = head_is_tied(tensors, "model.embed_tokens.weight", settings["tie_weights"])
     return settings, state_from(
-        tensors, places(settings, member), folder, f"a Llama of {settings['num_layers']} layers"
+        tensors, places(settings, member), source, f"a Llama of {settings['num_layers']} layers"
     )
 
 

@@ -30,14 +30,18 @@ MUST_BE_UNSET = (
 # Reading.
 
 
-def read_settings(path: Path, dropout: float | None = None) -> tuple[dict[str, Any], Member]:
+def read_settings(
+    path: Path, dropout: float | None = None, content: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], Member]:
     """The settings of a LlamaConfig in a config.json of the family, and the member that it is of.
+
+    With `content`, `path` is a file of another kind in which the content of such a config.json was found.
 
     `dropout`, if given, replaces attention_dropout, which transformers applies to attention only.
 
     Raises: FormatError, naming an option that is not supported
     """
-    config = HuggingFaceConfig(path, {"num_local_experts": "num_experts"})
+    config = HuggingFaceConfig(path, {"num_local_experts": "num_experts"}, content)
     images = config.model_type == "gemma3"  # a Gemma 3 that also reads images: only its text part is used
     tied = config.flag("tie_word_embeddings", True) if images else None
     if images:

@@ -1,4 +1,4 @@
-"""Open a model for a command: that of a run folder, or one of other people in a Hugging Face folder."""
+"""Open a model for a command: that of a run, or one of other people, in a Hugging Face folder or a GGUF file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tinygrad_llm.interop.conventions import (
     huggingface_template,
     read_conventions,
 )
+from tinygrad_llm.interop.gguf import gguf_conventions, gguf_template, is_gguf, load_gguf
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.nn.loading import adopt_state_dict
@@ -27,14 +28,22 @@ from tinygrad_llm.text import Tokenizer, load_tokenizer
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Any, Tokenizer]:
-    """The model of a run folder (its newest), a checkpoint or a Hugging Face folder, and its tokenizer.
+    """The model of a run folder (its newest), a checkpoint, a Hugging Face folder or a GGUF file, and its tokenizer.
 
     The model is in evaluation mode.
 
     Raises: DataError if `path` is none of them; CheckpointError or FormatError, naming the file, if one is missing or
             damaged, or does not fit the others
     """
-    return load_huggingface(path) if is_huggingface_folder(path) else load_run(path)
+    return load_foreign(path) if is_foreign(path) else load_run(path)
+
+
+def load_foreign(path: str | os.PathLike[str], dropout: float | None = None) -> tuple[Any, Tokenizer]:
+    """The model of a Hugging Face folder or a GGUF file; `dropout` as in `Pretrained.from_pretrained`.
+
+    Raises: FormatError
+    """
+    return load_gguf(path, dropout) if is_gguf(path) else load_huggingface(path, dropout)
 
 
 def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
@@ -80,6 +89,8 @@ def open_model(path: str | Path, command: str) -> tuple[Any, Tokenizer]:
 
 def conventions_of(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Conventions:
     """Which ids end the texts of the model in `path`, and its chat template, if it has one. Raises: FormatError"""
+    if is_gguf(path):
+        return gguf_conventions(path)
     if is_huggingface_folder(path):
         return huggingface_conventions(path, tokenizer)
     return read_conventions(run_of(path)) or Conventions.of_tokenizer(tokenizer)
@@ -87,6 +98,8 @@ def conventions_of(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Conven
 
 def chat_template_of(path: str | os.PathLike[str]) -> ChatTemplate | None:
     """The chat template of the model in `path`, if it has one. Raises: FormatError"""
+    if is_gguf(path):
+        return gguf_template(path)
     if is_huggingface_folder(path):
         return huggingface_template(path)
     recorded = read_conventions(run_of(path))
@@ -95,7 +108,12 @@ def chat_template_of(path: str | os.PathLike[str]) -> ChatTemplate | None:
 
 def recorded_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The config of the run in `path`; an empty one for a model that no run made. Raises: as `read_config`"""
-    return {} if is_huggingface_folder(path) else read_config(Path(path))
+    return {} if is_foreign(path) else read_config(Path(path))
+
+
+def is_foreign(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a GGUF file or a Hugging Face folder. Raises: FormatError for a damaged config.json"""
+    return is_gguf(path) or is_huggingface_folder(path)
 
 
 def is_huggingface_folder(path: str | os.PathLike[str]) -> bool:
@@ -106,6 +124,8 @@ def is_huggingface_folder(path: str | os.PathLike[str]) -> bool:
 
 def weight_files(path: str | os.PathLike[str]) -> list[Path]:
     """The files with the weights of a model: one, or the parts of a large Hugging Face model."""
+    if is_gguf(path):
+        return [Path(path)]
     whole = Path(path) / WEIGHTS
     parts = sorted(Path(path).glob("*.safetensors")) if is_huggingface_folder(path) else []
     return [whole] if whole.exists() or not parts else parts

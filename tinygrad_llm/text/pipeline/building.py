@@ -25,6 +25,7 @@ def byte_level_bpe(
     ignore_merges: bool = False,
     add_prefix_space: bool = False,
     before: Sequence[int] = (),
+    after: Sequence[int] = (),
     bos_token: str | None = None,
     eos_token: str | None = None,
 ) -> PipelineTokenizer:
@@ -32,8 +33,8 @@ def byte_level_bpe(
 
     Tokens and merges are written in GPT-2's printable characters. `pattern` splits the text, or several patterns one
     after the other; None is GPT-2's own. `special_tokens` are the ids of control tokens, `added_tokens` those of others
-    that are found in the text as a whole. `digits` is None, "each" (every digit is a piece) or "runs". `before` are the
-    ids that begin every text.
+    that are found in the text as a whole. `digits` is None, "each" (every digit is a piece) or "runs". `before` and
+    `after` are the ids that begin and end every text.
 
     >>> tokenizer = byte_level_bpe(["a", "b", "ab", "<|endoftext|>"], ["a b"], special_tokens=[3])
     >>> tokenizer.encode("abb<|endoftext|>", allowed_special="all")
@@ -57,7 +58,7 @@ def byte_level_bpe(
         added,
         normalizer,
         steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps},
-        [byte_level, *_template(before, tokens)],
+        [byte_level, *_template(before, after, tokens)],
         byte_level,
         {"type": "BPE", "ignore_merges": ignore_merges, "vocab": ids, "merges": list(merges)},
     )
@@ -74,6 +75,7 @@ def sentencepiece_bpe(
     byte_fallback: bool = True,
     add_space_prefix: bool = True,
     before: Sequence[int] = (),
+    after: Sequence[int] = (),
     bos_token: str | None = None,
     eos_token: str | None = None,
 ) -> PipelineTokenizer:
@@ -84,7 +86,8 @@ def sentencepiece_bpe(
     `tokens` and `scores` are in the order of ids; "▁" is a space. `special_tokens` are the ids of control tokens,
     `added_tokens` those of user-defined ones, both found in the text as a whole; `not_merged` are ids of byte tokens
     and others that merging must not make. `unknown` is the id of the unknown token. With `add_space_prefix`, a text
-    begins with a space, which decoding takes away. `before` are the ids that begin every text.
+    begins with a space, which decoding takes away. `before` and `after` are the ids that begin and end every
+    text.
 
     >>> tokens = ["<unk>", "▁", "a", "b", "ab", "▁a"]
     >>> tokenizer = sentencepiece_bpe(tokens, [0, -3, -4, -5, -1, -2], [0], unknown=0, byte_fallback=False)
@@ -117,7 +120,7 @@ def sentencepiece_bpe(
         _added_tokens(tokens, special_tokens, added_tokens),
         {"type": "Sequence", "normalizers": normalizers},
         None,
-        _template(before, tokens),
+        _template(before, after, tokens),
         {"type": "Sequence", "decoders": decoders},
         model,
     )
@@ -143,21 +146,22 @@ def _added_tokens(tokens: Sequence[str], special: Collection[int], others: Colle
     ]
 
 
-def _template(before: Sequence[int], tokens: Sequence[str]) -> list[dict[str, Any]]:
-    if not before:
+def _template(before: Sequence[int], after: Sequence[int], tokens: Sequence[str]) -> list[dict[str, Any]]:
+    if not before and not after:
         return []
-    named = {tokens[number]: {"id": tokens[number], "ids": [number], "tokens": [tokens[number]]} for number in before}
-    single = [{"SpecialToken": {"id": tokens[number], "type_id": 0}} for number in before]
-    text = {"Sequence": {"id": "A", "type_id": 0}}
-    second = {"Sequence": {"id": "B", "type_id": 1}}
-    return [
-        {
-            "type": "TemplateProcessing",
-            "single": [*single, text],
-            "pair": [*single, text, *single, second],
-            "special_tokens": named,
-        }
-    ]
+    named = {
+        tokens[number]: {"id": tokens[number], "ids": [number], "tokens": [tokens[number]]}
+        for number in (*before, *after)
+    }
+    first, second = (
+        [
+            *({"SpecialToken": {"id": tokens[number], "type_id": type_id}} for number in before),
+            {"Sequence": {"id": name, "type_id": type_id}},
+            *({"SpecialToken": {"id": tokens[number], "type_id": type_id}} for number in after),
+        ]
+        for type_id, name in enumerate("AB")
+    )
+    return [{"type": "TemplateProcessing", "single": first, "pair": first + second, "special_tokens": named}]
 
 
 def _definition(
