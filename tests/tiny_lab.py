@@ -47,8 +47,8 @@ class Asking:
 
 
 @contextmanager
-def asking(beginning: Beginning | None = None) -> Iterator[Asking]:
-    session = Session(tiny_beginning() if beginning is None else beginning)
+def asking(beginning: Beginning | None = None, session: Session | None = None) -> Iterator[Asking]:
+    session = Session(beginning or tiny_beginning()) if session is None else session
     session.sample_every = 0
     thread = threading.Thread(target=session.run, daemon=True)
     thread.start()

@@ -6,7 +6,6 @@ into the page are left out: the heads, then the predictions and costs, the graph
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import Quantized, pack
 from tinygrad_llm.lab.requests import REQUESTS
 from tinygrad_llm.lab.saved_page import MAX_BYTES, Answer, compressed, saved_page
+from tinygrad_llm.lab.saving import body_text
 from tinygrad_llm.lab.session import LIVE, Session
 from tinygrad_llm.lab.status import status
 from tinygrad_llm.text import Tokenizer
@@ -76,15 +76,6 @@ def _without_bits(x: Quantized | None, bits: int) -> Quantized | None:
     )
 
 
-def requests(prompt: str, at: str) -> list[tuple[str, str]]:
-    """Name and body of the requests that the views of a prompt make, but for the arrays of single operations."""
-    return [
-        ("status", _body()),
-        *((name, _body(prompt=prompt, at=at)) for name in ("look", "lens", "backward")),
-        ("vocabulary", _body()),
-    ]
-
-
 def _graph(session: Session, prompt: str) -> Iterator[Answer]:
     """The graph of the backward pass, and the arrays of its operations in the order of the walk."""
     if "backward" not in REQUESTS:
@@ -113,12 +104,7 @@ def _ask(session: Session, name: str, **fields: Any) -> dict[str, Any]:
 
 
 def _answer(name: str, head: dict[str, Any], **fields: Any) -> Answer:
-    return name, _body(**fields), pack(head)
-
-
-def _body(**fields: Any) -> str:
-    """The body as the page sends it: the text that JSON.stringify makes."""
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return name, body_text(**fields), pack(head)
 
 
 def _shortened(prompt: str, longest: int = 40) -> str:

@@ -87,12 +87,19 @@ def save_page(session: Any, answer: Any, file: Path, seconds: float) -> dict[str
 
 def default_requests(session: Any) -> list[tuple[str, str]]:
     """What a page shows that nobody has opened: the training and its first prompt."""
-    place = {"prompt": session.beginning.prompt, "at": session.published.get("at", "live")}
-    requests: list[tuple[str, dict[str, Any]]] = [("status", {}), ("vocabulary", {})]
-    if session.main is not None:
-        requests.append(("history", {"branch": session.main.branch.name}))
-    requests += [(name, place) for name in ("look", "lens", "backward")]
-    return [(name, json.dumps(fields, ensure_ascii=False, separators=(",", ":"))) for name, fields in requests]
+    history = [] if session.main is None else [("history", body_text(branch=session.main.branch.name))]
+    return [*history, *prompt_requests(session.beginning.prompt, session.published.get("at", "live"))]
+
+
+def prompt_requests(prompt: str, at: str) -> list[tuple[str, str]]:
+    """Name and body of the requests that the views of a prompt make, but for the arrays of single operations."""
+    of_prompt = [(name, body_text(prompt=prompt, at=at)) for name in ("look", "lens", "backward")]
+    return [("status", body_text()), *of_prompt, ("vocabulary", body_text())]
+
+
+def body_text(**fields: Any) -> str:
+    """The body as the page sends it: the text that JSON.stringify makes."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def _reading(entry: Any) -> tuple[str, str]:
