@@ -82,9 +82,9 @@ class AddedTokens:
         """`normalize` gives the form in which a `normalized` token is looked for."""
         ordered = sorted(tokens, key=lambda token: not token.special)
         self._raw = {token.content: token for token in reversed(ordered) if not token.normalized}
-        self._normalized = {
-            content: token for token in reversed(ordered) if token.normalized and (content := normalize(token.content))
-        }
+        self._normalized = {normalize(token.content): token for token in reversed(ordered) if token.normalized}
+        if "" in self._normalized:
+            raise TokenizerError(f"added_tokens: {shown(self._normalized[''].content)} is nothing when normalized")
         self._finders: dict[frozenset[str] | None, tuple[_Finder, _Finder]] = {}
 
     def finders(self, special: Collection[str] | None) -> tuple[_Finder, _Finder]:
@@ -118,16 +118,19 @@ class _Finder:
             return [(text, None)] if text else []
         parts: list[tuple[str, AddedToken | None]] = []
         last = 0
+        # With whitespace taken along, a match may begin before `last`; what is there is then read twice, as in the library.
         for start, stop, token in self._matches(text):
             if token.lstrip:
-                while start > last and is_whitespace(text[start - 1]):
+                while start > 0 and is_whitespace(text[start - 1]):
                     start -= 1
+                start = max(start, last)
             if token.rstrip:
                 while stop < len(text) and is_whitespace(text[stop]):
                     stop += 1
             if last < start:
                 parts.append((text[last:start], None))
-            parts.append((text[start:stop], token))
+            if start < stop:
+                parts.append((text[start:stop], token))
             last = stop
         if last < len(text):
             parts.append((text[last:], None))

@@ -28,7 +28,9 @@ _MOVED, _LIKE_MOVED, _UNASSIGNED = "\u0295", "\u0250", "\u0378"
 _RESTATED = re.compile(f"[{NEWER}{_MOVED}]")
 _LONGEST = 20_000  # characters of a pattern
 
-_WORD_MEMBERS = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE"
+# \w alone takes the superscripts and fractions of Latin-1 along; in a class it does not.
+_WORD_IN_CLASS = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"
+_WORD = _WORD_IN_CLASS + r"\xB2\xB3\xB9\xBC-\xBE"
 _ESCAPES = {  # one letter after a backslash, outside of a class
     **{letter: f"\\{letter}" for letter in "dDsSbBAX"},
     "n": r"\n",
@@ -38,8 +40,8 @@ _ESCAPES = {  # one letter after a backslash, outside of a class
     "v": r"\x0B",
     "a": r"\x07",
     "e": r"\x1B",
-    "w": f"[{_WORD_MEMBERS}]",
-    "W": f"[^{_WORD_MEMBERS}]",
+    "w": f"[{_WORD}]",
+    "W": f"[^{_WORD}]",
     "h": "[0-9a-fA-F]",
     "H": "[^0-9a-fA-F]",
     "z": r"\Z",
@@ -47,6 +49,7 @@ _ESCAPES = {  # one letter after a backslash, outside of a class
     "R": r"(?>\r\n|[\n-\r\x85\u2028\u2029])",
 }
 _ONLY_OUTSIDE = "bBAXzZR"
+_IN_CLASS = {"w": f"[{_WORD_IN_CLASS}]", "W": f"[^{_WORD_IN_CLASS}]"}
 _CODE = re.compile(r"\\(?:x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
 _PROPERTY = re.compile(r"\\[pP]\{\^?[A-Za-z0-9_ =-]+\}")
 _GROUP = re.compile(r"\(\?(?:[:=!>]|<[=!]|<[A-Za-z_]\w*>|[im]*(?:-[im]+)?[:)])")
@@ -183,6 +186,8 @@ class _Translation:
             return named.group()
         letter = self.source[self.at + 1 : self.at + 2]
         self.at += 2
+        if inside and letter in _IN_CLASS:
+            return _IN_CLASS[letter]
         if letter in _ESCAPES and not (inside and letter in _ONLY_OUTSIDE):
             return _ESCAPES[letter]
         if not letter or (letter.isascii() and letter.isalnum()):

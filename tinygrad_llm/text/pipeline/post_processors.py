@@ -37,10 +37,10 @@ class PostProcessing:
         return offsets
 
 
-def _trim(token: str, offset: Span, keeps_start: bool) -> Span:
+def _trim(token: str, offset: Span, may_keep_first: bool) -> Span:
     start, stop = offset
     leading, trailing = _spaces(token), _spaces(token[::-1])
-    if leading and not keeps_start:
+    if leading and not (may_keep_first and leading == 1):
         start = min(start + leading, stop)
     if trailing and stop >= trailing:
         stop = max(stop - trailing, start)

@@ -87,8 +87,11 @@ class PipelineTokenizer(Tokenizer):
         # The bytes of a piece are written as characters only when its ids are not known yet.
         self._ends_in_bytes = steps[-1:] == [to_bytes]
         self._steps = steps[:-1] if self._ends_in_bytes else steps
-        self._token_of = vocabulary.token_of | {token.id: token.content for token in added}
-        self._added_ids = {token.id for token in added}
+        # Like the library, a normalized added token is decoded in its normalized form.
+        self._token_of = vocabulary.token_of | {
+            token.id: self._normalize(token.content) if token.normalized else token.content for token in added
+        }
+        self._added_ids = {token.content: token.id for token in added}
         self._added = AddedTokens(added, self._normalize)
         self._ids = _PieceIds(self._ids_of_piece)
         self._size = max(self._token_of, default=-1) + 1
@@ -110,10 +113,7 @@ class PipelineTokenizer(Tokenizer):
 
     def token_id(self, token: str) -> int | None:
         """The id of a token as it is written in the vocabulary, special ones included; None if there is none."""
-        number = self._special_tokens.get(token, self._model.vocabulary.ids.get(token))
-        return (
-            next((one for one in self._added_ids if self._token_of[one] == token), None) if number is None else number
-        )
+        return self._added_ids.get(token, self._model.vocabulary.ids.get(token))
 
     def token(self, token_id: int) -> str | None:
         """The token of an id as it is written in the vocabulary; None for a gap.
@@ -207,15 +207,17 @@ class PipelineTokenizer(Tokenizer):
         offsets: list[Span] = []
         for part, added in self._sections(AlignedText.of(text), allowed):
             if added is not None:
-                tokens.append(added.content)
+                tokens.append(str(part[0]))
                 offsets.append(_extent(spans_of(part[0])))
                 continue
             for piece in part:
                 written = as_bytes(piece) if self._ends_in_bytes else piece
                 spans = [span for one, span in zip(written, spans_of(written), strict=True) for _ in one.encode()]
+                content = written.encode()
                 for number, start, end in self._model.tokens(str(written)):
-                    tokens.append(self._token_of[number])
-                    offsets.append(_extent(spans[start:end]))
+                    is_unknown = isinstance(self._model, UnigramModel) and number == self._model.unknown_id
+                    tokens.append(content[start:end].decode() if is_unknown else self._token_of[number])
+                    offsets.append(_extent(spans[start:end] or spans[-1:]))
         return self._post.trimmed(tokens, offsets)
 
     def _sections(

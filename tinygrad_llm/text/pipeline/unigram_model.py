@@ -26,7 +26,7 @@ class UnigramModel:
         """`scores` in the order of ids."""
         self.vocabulary = vocabulary
         self._id_of, self._scores = vocabulary.ids, scores
-        self._unknown_id, self._byte_fallback = unknown_id, byte_fallback
+        self.unknown_id, self._byte_fallback = unknown_id, byte_fallback
         self._unknown_score = min(scores) - _UNKNOWN_PENALTY
         self._longest: dict[str, int] = {}  # the length of the longest token that begins with a character
         for token in self._id_of:
@@ -68,7 +68,7 @@ class UnigramModel:
                 score = self._scores[number] + reached
                 if came_from[stop] < 0 or score > best[stop]:
                     best[stop], came_from[stop] = score, start
-                    is_unknown[stop] = number == self._unknown_id
+                    is_unknown[stop] = number == self.unknown_id
             if piece[start] not in self._id_of:
                 score = self._unknown_score + reached
                 if came_from[start + 1] < 0 or score > best[start + 1]:
@@ -88,9 +88,9 @@ class UnigramModel:
         return parts[::-1]
 
     def _expect_unknown_id(self, text: str) -> int:
-        if self._unknown_id is None:
+        if self.unknown_id is None:
             raise TokenizerError(f"{shown(text)} is not in the vocabulary, which has no unknown token")
-        return self._unknown_id
+        return self.unknown_id
 
 
 def read_unigram(fields: Fields) -> UnigramModel:
