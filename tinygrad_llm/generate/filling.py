@@ -15,6 +15,7 @@ from tinygrad_llm.graph import no_grad
 from tinygrad_llm.ops import softmax
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.streaming import text_after
 
 
 class MaskedModel(Protocol):
@@ -69,7 +70,7 @@ def fill_masks(model: MaskedModel, tokenizer: Tokenizer, text: str, top_k: int =
     best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top_k]
     ids[ids == mask_id] = best[:, 0]
     guesses = [
-        [Guess(tokenizer.separator(token) + tokenizer.decode([token]), float(row[token])) for token in tokens]
+        [Guess(text_after(tokenizer, token, token), float(row[token])) for token in tokens]
         for row, tokens in zip(probabilities, best.tolist(), strict=True)
     ]
     return tokenizer.decode(ids), guesses

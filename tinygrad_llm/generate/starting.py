@@ -1,4 +1,4 @@
-"""The ids that begin a new text without a prompt."""
+"""The ids that a text begins with: those of its prompt, or those that stand for none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from tinygrad_llm.text import Tokenizer
 
 
 def prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text to continue, special tokens included, after those that the tokenizer puts before every text."""
-    return begin_ids(tokenizer) + tokenizer.encode(text, allowed_special="all") or start_ids(tokenizer)
+    """The ids of a text to continue, special tokens included, after those that the tokenizer puts before every text.
+
+    A text that begins with these tokens itself is not given them twice. Without any id, those of `start_ids`.
+
+    Raises: TokenizerError for a text that is not in the vocabulary
+    """
+    before, ids = begin_ids(tokenizer), tokenizer.encode(text, allowed_special="all")
+    if ids[: len(before)] != before:
+        ids = before + ids
+    return ids or start_ids(tokenizer)
 
 
 def start_ids(tokenizer: Tokenizer) -> list[int]:

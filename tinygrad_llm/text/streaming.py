@@ -1,16 +1,18 @@
 """Decoding ids one at a time, in whole characters."""
 
-import codecs
 from collections.abc import Iterable
 
-from tinygrad_llm.text.tokenizer import Tokenizer
+from tinygrad_llm.text.tokenizer import Tokenizer, expect_id
+
+_CONTEXT, _LONGEST_CONTEXT = 8, 64  # ids that are decoded again
 
 
 class StreamDecoder:
     """Decodes ids one by one; the returned pieces, joined, are `tokenizer.decode` of all ids.
 
-    A token may end in the middle of a character. Its bytes are held back until the character is complete, or until it
-    cannot become complete and is replaced by U+FFFD.
+    A token may end in the middle of a character. Its text is held back until the character is complete, or until it
+    cannot become complete and is replaced by U+FFFD. What a token's text is may depend on the token before, so the ids
+    shown last are decoded again with those that follow.
 
     >>> from tinygrad_llm.text.bpe import BPETokenizer
     >>> stream = StreamDecoder(BPETokenizer.train("", vocab_size=257))
@@ -24,8 +26,8 @@ class StreamDecoder:
         Raises: IdRangeError, DTypeError
         """
         self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._first = True
+        self._shown: list[int] = []
+        self._held: list[int] = []
         for token_id in after:
             self.push(token_id)
 
@@ -34,11 +36,23 @@ class StreamDecoder:
 
         Raises: IdRangeError, DTypeError
         """
-        content = self._tokenizer.token_bytes(token_id)
-        separator = "" if self._first else self._tokenizer.separator(token_id)
-        self._first = False
-        return self._decoder.decode(separator.encode() + content)
+        self._held.append(expect_id(token_id, self._tokenizer.vocab_size))
+        return "" if self._tokenizer.is_incomplete(self._held) else self.finish()
 
     def finish(self) -> str:
         """The rest after the last id: U+FFFD if a character is incomplete, else nothing."""
-        return self._decoder.decode(b"", final=True)
+        if not self._held:
+            return ""
+        both = self._shown + self._held
+        text = self._tokenizer.decode(both)[len(self._tokenizer.decode(self._shown)) :]
+        # Ids without text, such as those in a gap of the vocabulary, do not take the place of the context.
+        self._shown, self._held = both[-(_CONTEXT if text else _LONGEST_CONTEXT) :], []
+        return text
+
+
+def text_after(tokenizer: Tokenizer, before: int, token_id: int) -> str:
+    """The text that a token adds after another one: a word tokenizer puts a space before it.
+
+    Raises: IdRangeError, DTypeError
+    """
+    return tokenizer.decode([before, token_id])[len(tokenizer.decode([before])) :]

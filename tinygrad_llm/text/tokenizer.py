@@ -106,19 +106,26 @@ class Tokenizer(ABC):
         """
         return self._tokens[expect_id(token_id, self.vocab_size)]
 
-    def separator(self, token_id: int) -> str:
-        """The text that `decode` puts before this token: empty, but a space between words for word tokenizers."""
-        return ""
+    def is_incomplete(self, ids: Sequence[int]) -> bool:
+        """Whether the text of the last id depends on the ids that follow: the bytes end within a character."""
+        from tinygrad_llm.text.utf8 import ends_within_character
 
-    def framed(self, ids: Sequence[int], longest: int | None = None) -> list[int]:
-        """The ids of a whole text as a model reads it: between `[CLS]` and `[SEP]` if the vocabulary has them.
+        return ends_within_character(b"".join([self._tokens[number] for number in ids]))
 
-        BERT frames its texts in this way (Devlin et al. 2018, arXiv:1810.04805); other vocabularies leave them
-        unchanged. The text is cut so that at most `longest` ids are returned, frame included.
+    @property
+    def template(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a whole text: `[CLS]` and `[SEP]` if the vocabulary has both, else none.
+
+        BERT frames its texts in this way (Devlin et al. 2018, arXiv:1810.04805).
         """
         frame = [self._special_tokens[name] for name in FRAME if name in self._special_tokens]
-        room = None if longest is None else max(longest - len(frame), 0)
-        return [*frame[:1], *ids[:room], *frame[1:]] if len(frame) == 2 else list(ids[:longest])
+        return (frame[:1], frame[1:]) if len(frame) == 2 else ([], [])
+
+    def framed(self, ids: Sequence[int], longest: int | None = None) -> list[int]:
+        """The ids of a whole text as a model reads it, within `template`; cut so that at most `longest` remain."""
+        before, after = self.template
+        room = None if longest is None else max(longest - len(before) - len(after), 0)
+        return [*before, *ids[:room], *after]
 
     # Long texts and files: the modules are imported when called, since encoding a text needs neither.
 

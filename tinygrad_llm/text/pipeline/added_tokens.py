@@ -118,7 +118,7 @@ class _Finder:
             return [(text, None)] if text else []
         parts: list[tuple[str, AddedToken | None]] = []
         last = 0
-        # With whitespace taken along, a match may begin before `last`; what is there is then read twice, as in the library.
+        # With whitespace taken along, a match may begin before `last`: that text is then read twice, as in the library.
         for start, stop, token in self._matches(text):
             if token.lstrip:
                 while start > 0 and is_whitespace(text[start - 1]):

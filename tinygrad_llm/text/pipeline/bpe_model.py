@@ -12,14 +12,13 @@ A character that is no token becomes the tokens of its bytes (`byte_fallback`), 
 from __future__ import annotations
 
 import heapq
-import re
-from collections.abc import Iterator, Mapping
-from itertools import accumulate, chain, count, pairwise
+from collections.abc import Mapping
+from itertools import accumulate, pairwise
 
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.pipeline.fields import Fields
-from tinygrad_llm.text.pipeline.pre_tokenizers import METASPACE
+from tinygrad_llm.text.pipeline.safe_cuts import part_pattern
 from tinygrad_llm.text.pipeline.vocabulary import Token, Vocabulary, read_vocabulary
 
 _NEVER = 1 << 62  # the rank of a pair that is not merged
@@ -57,13 +56,13 @@ class BPEModel:
         self._fuse_unknown = fuse_unknown
         names = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
         self._byte_tokens = [name if name in self._id_of else None for name in names]
-        self._word = None if prefix or suffix else _word_pattern(vocabulary, unknown)
+        self._part = None if prefix or suffix else part_pattern(vocabulary, unknown)
 
-    def words(self, piece: str) -> list[str]:
-        """The piece in parts that no merge crosses: cut before the mark of a space, where that is certain."""
-        if self._word is None or (self.ignore_merges and piece in self._id_of):
+    def safe_parts(self, piece: str) -> list[str]:
+        """The piece in parts that no merge crosses (see safe_cuts.py)."""
+        if self._part is None or (self.ignore_merges and piece in self._id_of):
             return [piece]
-        return self._word.findall(piece)
+        return self._part.findall(piece)
 
     def ids(self, piece: str) -> list[int]:
         """The ids of a piece."""
@@ -176,27 +175,6 @@ class BPEModel:
             sizes[:] = [sizes[at] for at in alive]
 
 
-def _word_pattern(vocabulary: Vocabulary, unknown: str | None) -> re.Pattern[str] | None:
-    """The pattern of a word in a SentencePiece vocabulary, or None where a merge may cross from one into the next.
-
-    A cut before the mark of a space is certain if no token has that mark after the character before the cut.
-    """
-    if METASPACE not in vocabulary.ids:
-        return None
-    listing = "\n".join(vocabulary.ids)
-    odd = [re.escape(unknown + METASPACE)] if unknown else []
-    if re.search("|".join([*odd, f"<0x[0-9A-F]{{2}}>{METASPACE}"]), listing):
-        return None
-    joining = set(re.findall(f"([^{METASPACE}])(?={METASPACE})", listing, re.DOTALL)) - _starts_of(vocabulary)
-    members = "".join(map(re.escape, sorted({METASPACE, *joining})))
-    return re.compile(f".[^{METASPACE}]*(?:(?<=[{members}]){METASPACE}[^{METASPACE}]*)*", re.DOTALL)
-
-
-def _starts_of(vocabulary: Vocabulary) -> set[str]:
-    """The line break, if the listing has it before a mark only because each token stands on its own line."""
-    return set() if any(f"\n{METASPACE}" in token for token in vocabulary.ids) else {"\n"}
-
-
 def read_bpe(fields: Fields) -> BPEModel:
     """The model of a definition's field `model` of type BPE. Raises: TokenizerError"""
     if fields.number("dropout", 0):
@@ -228,8 +206,7 @@ def _ranks_of_merges(merges: list[object], vocabulary: Vocabulary, skip: int, wh
 
     Raises: TokenizerError for a merge that is not two tokens which make a token
     """
-    separator = next(mark for mark in _separators() if not any(mark in token for token in vocabulary.ids))
-    id_of = vocabulary.ids
+    separator, id_of = vocabulary.free_separator(), vocabulary.ids
     ranks: dict[str, int] = {}
     for index, merge in enumerate(merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
@@ -241,11 +218,6 @@ def _ranks_of_merges(merges: list[object], vocabulary: Vocabulary, skip: int, wh
                 raise TokenizerError(f"{where}.merges[{index}]: {shown(token)} must be in the vocabulary")
         ranks[left + separator + right] = index
     return ranks, separator
-
-
-def _separators() -> Iterator[str]:
-    """Strings that may separate two tokens; they never end, so one of them is in no token."""
-    return chain([" "], map(chr, range(0xE000, 0xF8FF)), (f"\0{number}\0" for number in count()))
 
 
 def _ranks_by_score(scores: object, vocabulary: Vocabulary, fields: Fields) -> dict[str, int]:

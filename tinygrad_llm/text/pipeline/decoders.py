@@ -7,7 +7,6 @@ definition.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -16,6 +15,7 @@ from tinygrad_llm.text.pipeline.aligned import substitute
 from tinygrad_llm.text.pipeline.byte_alphabet import bytes_of
 from tinygrad_llm.text.pipeline.fields import Fields, read_stage, read_stages
 from tinygrad_llm.text.pipeline.patterns import read_pattern
+from tinygrad_llm.text.utf8 import ends_within_character
 
 Decoder = Callable[[list[str]], list[str]]
 
@@ -59,9 +59,7 @@ class Decoding:
     def is_incomplete(self, tokens: list[str]) -> bool:
         """Whether the text of the last token depends on the tokens that follow: it may end within a character."""
         if self.is_byte_level:
-            decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-            decoder.decode(b"".join(map(bytes_of, tokens)))
-            return bool(decoder.getstate()[0])
+            return ends_within_character(b"".join(map(bytes_of, tokens)))
         return self.has_byte_tokens and bool(tokens) and _BYTE_TOKEN.fullmatch(tokens[-1]) is not None
 
 

@@ -54,7 +54,20 @@ _CODE = re.compile(r"\\(?:x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f
 _PROPERTY = re.compile(r"\\[pP]\{\^?[A-Za-z0-9_ =-]+\}")
 _GROUP = re.compile(r"\(\?(?:[:=!>]|<[=!]|<[A-Za-z_]\w*>|[im]*(?:-[im]+)?[:)])")
 _REPEAT = re.compile(r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\}|\{,[0-9]+\})[?+]?")
-_POSIX = re.compile(r"\[:\^?[a-z]+:\]")
+_POSIX = re.compile(r"\[:(\^?)([a-z]+):\]")
+_POSIX_MEMBERS = {
+    "alpha": r"\p{Alphabetic}",
+    "alnum": r"\p{Alphabetic}\p{Nd}",
+    "word": _WORD_IN_CLASS,
+    "space": r"\s",
+    "upper": r"\p{Uppercase}",
+    "lower": r"\p{Lowercase}",
+    "punct": r"\p{P}\p{S}",
+    "digit": r"\p{Nd}",
+    "xdigit": "0-9a-fA-F",
+    "cntrl": r"\p{Cc}",
+    "blank": r"\p{Zs}\t",
+}
 
 
 class Pattern:
@@ -213,7 +226,10 @@ class _Translation:
                 return result + "]"
             if posix := _POSIX.match(self.source, self.at):
                 self.at = posix.end()
-                result += posix.group()
+                negation, name = posix.groups()
+                if name not in _POSIX_MEMBERS:
+                    raise ValueError(f"the class {posix.group()} is not known here")
+                result += f"[{negation}{_POSIX_MEMBERS[name]}]"
             elif character == "[":
                 result += self._character_class()
             elif self.source.startswith("&&", self.at):

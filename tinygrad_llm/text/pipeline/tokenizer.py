@@ -155,12 +155,6 @@ class PipelineTokenizer(Tokenizer):
         """`eos_id`."""
         return self.eos_id
 
-    def framed(self, ids: Sequence[int], longest: int | None = None) -> list[int]:
-        """The ids of a whole text as a model reads it: within the template, cut so that at most `longest` remain."""
-        before, after = self.template
-        room = None if longest is None else max(longest - len(before) - len(after), 0)
-        return [*before, *ids[:room], *after][:longest]
-
     # Encoding.
 
     def encode_ordinary(self, text: str) -> list[int]:
@@ -245,7 +239,7 @@ class PipelineTokenizer(Tokenizer):
     def _pieces(self, text: str, first: bool) -> list[str]:
         pieces = split_in_steps(text, first, self._steps)
         if isinstance(self._model, BPEModel) and not self._ends_in_bytes and type(text) is str:
-            return list(chain.from_iterable(map(self._model.words, pieces)))
+            return list(chain.from_iterable(map(self._model.safe_parts, pieces)))
         return pieces
 
     def _ids_of_piece(self, piece: str) -> list[int]:

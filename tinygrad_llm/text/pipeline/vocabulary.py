@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
+
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.pipeline.fields import Fields
@@ -24,6 +26,11 @@ class Vocabulary:
                     f"both have {number}"
                 )
             self.token_of[number] = token
+
+    def free_separator(self) -> str:
+        """A string to join tokens with: a space, or another one that is in no token."""
+        listing = "".join(self.ids)
+        return next(mark for mark in chain(" ", map(chr, count(0xE000))) if mark not in listing)
 
 
 def expect_token_id(number: object, token: str, where: str) -> int:
