@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, browser
 from tiny_gpt import some_ids, tiny
 
 from tinygrad_llm import Tensor, composed_ops, nn, study
 from tinygrad_llm.errors import CheckpointError
+from tinygrad_llm.study.formatting import format_bytes, format_time
 from tinygrad_llm.study.tape import Tape
 from tinygrad_llm.verify.model_cases import made, model_cases
 
@@ -208,3 +210,45 @@ def test_special_characters_in_names_are_escaped() -> None:
         check(one)
         check_dot(one)
     assert root.root() == hostile
+
+
+# -- folding and zooming, in a browser
+
+
+def test_nodes_carry_the_numbers_of_the_table(tape: Tape) -> None:
+    (canvas,) = ET.fromstring(tape.to_svg()).findall(f"{SVG}g[@id='canvas']")
+    for entry in tape:
+        (node,) = [one for one in canvas.iter(f"{SVG}g") if one.get("id") == f"op{entry.index}"]
+        said = " ".join(text.text for text in node.findall(f"{SVG}text"))
+        assert format_time(entry.seconds) in said
+        if entry.backward is not None:
+            assert f"|d| {entry.backward.dy.norm:.2g}" in said and format_time(entry.backward.seconds) in said
+        assert (f"{format_bytes(entry.bytes_kept)} kept" in said) == (entry.bytes_kept > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_modules_fold_and_the_drawing_zooms(tape: Tape, tmp_path: Path) -> None:
+    tape.to_svg(tmp_path / "tape.svg")
+    height = "Number(document.documentElement.getAttribute('height'))"
+    shown = "[...document.querySelectorAll('.node:not(.legend), .folded')].map((one) => one.querySelector('rect'))"
+    boxes = f"{shown}.map((one) => one.getBoundingClientRect()).filter((box) => box.height > 0)"
+    overlap = "a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1"
+    click = "document.querySelector('{}').dispatchEvent(new MouseEvent('click', {{bubbles: true}}))".format
+    with browser(tmp_path) as page:
+        page.command("Page.navigate", url=(tmp_path / "tape.svg").as_uri())
+        page.wait_for("document.querySelector('#tools')?.checkVisibility({visibilityProperty: true})")
+        whole, nodes = page.evaluate(height), page.evaluate(f"{boxes}.length")
+        assert nodes == len(tape)
+        page.evaluate(click('[data-act="fold"]'))
+        folded = page.evaluate(height)
+        assert folded < whole / 2 and 0 < page.evaluate(f"{boxes}.length") < nodes / 2
+        assert not page.evaluate(f"(all => all.some((a, i) => all.some((b, j) => i < j && {overlap})))({boxes})")
+        page.evaluate("document.querySelector('.folded .title').focus()")
+        page.press("Enter")
+        assert folded < page.evaluate(height) < whole
+        page.press("+")
+        assert page.evaluate(height) > folded
+        page.press("0")
+        page.evaluate(click('[data-act="unfold"]'))
+        assert page.evaluate(height) == whole and page.evaluate(f"{boxes}.length") == nodes and page.errors == []

@@ -1,12 +1,16 @@
-"""The tape as a graph, drawn as SVG or written for Graphviz: a box for each module, forward from top to bottom."""
+"""The tape as a graph, drawn as SVG or written for Graphviz: a box for each module, forward from top to bottom.
+
+Opened by itself in a browser, the SVG folds a module where its title is clicked, and zooms; see tape_drawing.js.
+"""
 
 from __future__ import annotations
 
+import importlib.resources
 import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from tinygrad_llm.study.formatting import format_shape
+from tinygrad_llm.study.formatting import format_bytes, format_count, format_shape, format_time
 from tinygrad_llm.study.nested_layout import PAD, Box, Leaf, Line, lay_out
 from tinygrad_llm.study.tape_entry import Entry
 
@@ -15,8 +19,9 @@ LETTER = 0.61  # width of a letter in a monospaced font, in font sizes, rounded 
 NAME, SMALL, HEADING = 12.0, 10.5, 14.0  # font sizes
 MARGIN = 20.0
 MIN_WIDTH = 660.0  # of the picture, for its heading and legend
-NODE_HEIGHT = 40.0
+NODE_HEIGHT = 54.0
 LEGEND = (("node parametric", "reads parameters"), ("node", "reads none"), ("node view", "a view of its operand"))
+TOOLS = {"fold": "fold all", "unfold": "unfold all", "smaller": "zoom out", "larger": "zoom in"}
 TITLE_WIDTH = 120  # columns of a node's description, which is shown under the pointer
 
 STYLE = """
@@ -35,6 +40,10 @@ text { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace
 .node.view rect { stroke-dasharray: 4 3; }
 .node:hover rect { stroke-width: 2.5; }
 .line path { fill: none; stroke: var(--line); stroke-width: 1.3; }
+.title { cursor: pointer; } .title:hover, #tools text:hover { fill: var(--ink); text-decoration: underline; }
+.summary { visibility: hidden; } .folded > .summary { visibility: visible; }
+.folded > .module, .folded > .node, .folded > .line { display: none; }
+#tools text { cursor: pointer; fill: var(--ink); }
 .line:hover path { stroke: var(--ink); stroke-width: 2.5; } #head path { fill: var(--line); }
 """
 
@@ -65,9 +74,11 @@ def as_svg(entries: Sequence[Entry], root: str, title: str) -> str:
         '<path d="M0 0.5 L8 4 L0 7.5 z"/></marker>',
         *headings,
         *_legend(MARGIN, above - 30),
-        f'<g transform="translate({(width - top.width) / 2:.1f} {above:.1f})">',
+        *_tools(width - MARGIN, MARGIN + 12),
+        f'<g id="canvas" transform="translate({(width - top.width) / 2:.1f} {above:.1f})">',
         *_inside(top, entries, names),
         "</g>",
+        f"<script><![CDATA[{_script()}]]></script>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -124,7 +135,8 @@ def _tree(entries: Sequence[Entry], root: str, names: dict[int, str]) -> Box:
                 names[leaf.key] = f"{box.title}: {names[leaf.key]}"
             parent.children[parent.children.index(box)] = leaf
     for leaf in _leaves(top):
-        lines = ((names[leaf.key], NAME), (_numbers(entries[leaf.key]), SMALL))
+        entry = entries[leaf.key]
+        lines = ((names[leaf.key], NAME), (_numbers(entry), SMALL), (_costs(entry), SMALL))
         leaf.width = max(len(line) * size * LETTER for line, size in lines) + 2 * PAD
     return top
 
@@ -138,9 +150,16 @@ def _leaves(box: Box) -> Iterator[Leaf]:
 
 
 def _numbers(entry: Entry) -> str:
-    """The second line of a node: the shape of the output, and the norm of its gradient."""
-    shape = format_shape(entry.shape)
-    return shape if entry.backward is None else f"{shape}  |d| {entry.backward.dy.norm:.2g}"
+    """The second line of a node: the output's shape, mean and standard deviation, and the norm of its gradient."""
+    x = entry.output
+    text = f"{format_shape(entry.shape)}  {x.mean if abs(x.mean) >= 5e-4 * x.std else 0:.2g}±{x.std:.2g}"
+    return text if entry.backward is None else f"{text}  |d| {entry.backward.dy.norm:.2g}"
+
+
+def _costs(entry: Entry) -> str:
+    """The third line of a node: the times of forward and backward, and the bytes kept for backward."""
+    times = [format_time(entry.seconds), *([] if entry.backward is None else [format_time(entry.backward.seconds)])]
+    return " / ".join(times) + (f"  {format_bytes(entry.bytes_kept)} kept" if entry.bytes_kept else "")
 
 
 def _label(entry: Entry) -> str:
@@ -163,7 +182,10 @@ def _inside(box: Box, entries: Sequence[Entry], names: dict[int, str]) -> Iterat
         if isinstance(child, Box):
             yield '<g class="module">'
             yield f"<rect {_place(child.x, child.y, child.width, child.height)}/>"
-            yield f'<text x="{child.x + PAD / 2:.1f}" y="{child.y + 15:.1f}">{escape(child.title)}</text>'
+            left = child.x + PAD / 2
+            yield f'<text class="title" x="{left:.1f}" y="{child.y + 15:.1f}">{escape(child.title)}</text>'
+            summary = _summary(child, entries)
+            yield f'<text class="summary" x="{left:.1f}" y="{child.y + 31:.1f}">{summary}</text>'
             yield from _inside(child, entries, names)
             yield "</g>"
         else:
@@ -176,7 +198,8 @@ def _node(leaf: Leaf, entry: Entry, name: str) -> str:
         f'<g class="{_kind(entry)}" id="op{entry.index}"><title>{escape(entry.describe(TITLE_WIDTH))}</title>'
         f"<rect {_place(leaf.x, leaf.y, leaf.width, leaf.height)}/>"
         f'<text class="name" text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 17:.1f}">{escape(name)}</text>'
-        f'<text text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 32:.1f}">{escape(_numbers(entry))}</text></g>'
+        f'<text text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 32:.1f}">{escape(_numbers(entry))}</text>'
+        f'<text text-anchor="middle" x="{middle:.1f}" y="{leaf.y + 46:.1f}">{escape(_costs(entry))}</text></g>'
     )
 
 
@@ -203,7 +226,29 @@ def _legend(x: float, y: float) -> Iterator[str]:
         yield f'<g class="{kind} legend"><rect {_place(x, y, 22, 14)}/></g>'
         yield f'<text x="{x + 28:g}" y="{y + 11:g}">{meaning}</text>'
         x += 28 + len(meaning) * SMALL * LETTER + 18
-    yield f'<text x="{x:g}" y="{y + 11:g}">|d| norm of its gradient</text>'
+    yield f'<text x="{x:g}" y="{y + 11:g}">mean±std  |d| norm of its gradient  forward / backward</text>'
+
+
+def _tools(right: float, y: float) -> Iterator[str]:
+    """Words to click on, which the script shows; without it they would do nothing."""
+    yield '<g id="tools" visibility="hidden">'
+    for act, words in reversed(TOOLS.items()):
+        right -= len(words) * SMALL * LETTER
+        yield f'<text data-act="{act}" x="{right:.1f}" y="{y:g}">{words}</text>'
+        right -= 14
+    yield "</g>"
+
+
+def _script() -> str:
+    return importlib.resources.files("tinygrad_llm.study").joinpath("tape_drawing.js").read_text("utf-8")
+
+
+def _summary(box: Box, entries: Sequence[Entry]) -> str:
+    """A folded box in a line: its operations, their time, and the bytes that they keep."""
+    inside = [entries[key] for key in box.nodes()]
+    seconds = sum(entry.seconds + (entry.backward.seconds if entry.backward else 0.0) for entry in inside)
+    kept = sum(entry.bytes_kept for entry in inside)
+    return f"{format_count(len(inside), 'op')}, {format_time(seconds)}, {format_bytes(kept)} kept"
 
 
 # -- Graphviz
