@@ -15,6 +15,7 @@ A family's file must not have the name of one of its functions, because both are
     normalization    rms_norm; layer_norm without weight and over several axes
     activation       silu
     rotary           rotate
+    delta_rule       gated_delta_rule, gated_delta_rule_recurrent, inverse_of_unit_lower
     lookup           embedding with padding_idx
     error_function   erf and its derivative on arrays, for Tensor.erf and the exact GELU
 
@@ -32,6 +33,11 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.functions.activation import silu
     from tinygrad_llm.functions.contraction import einsum, outer
+    from tinygrad_llm.functions.delta_rule import (
+        gated_delta_rule,
+        gated_delta_rule_recurrent,
+        inverse_of_unit_lower,
+    )
     from tinygrad_llm.functions.elementwise import (
         cos,
         expm1,
@@ -74,22 +80,11 @@ if TYPE_CHECKING:
 
 __all__ = ["all", "any", "argmin", "argsort", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
 __all__ += ["bitwise_and", "bitwise_or", "bitwise_xor", "chunk", "cos", "cross_entropy", "diagonal", "einsum"]
-__all__ += [
-    "embedding",
-    "expand",
-    "expm1",
-    "flip",
-    "floor_divide",
-    "gather",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "kl_div",
-    "layer_norm",
-]
-__all__ += ["log1p", "logaddexp", "logsigmoid", "mse_loss", "nll_loss", "norm", "normalize", "one_hot", "outer"]
-__all__ += ["prod", "remainder", "repeat_interleave", "rms_norm", "roll", "rotate", "rsqrt", "scatter_add", "silu"]
-__all__ += ["sin", "softplus", "sort", "square", "std", "take_along_axis", "topk"]
+__all__ += ["embedding", "expand", "expm1", "flip", "floor_divide", "gated_delta_rule", "gated_delta_rule_recurrent"]
+__all__ += ["gather", "inverse_of_unit_lower", "isfinite", "isinf", "isnan", "kl_div", "layer_norm", "log1p"]
+__all__ += ["logaddexp", "logsigmoid", "mse_loss", "nll_loss", "norm", "normalize", "one_hot", "outer", "prod"]
+__all__ += ["remainder", "repeat_interleave", "rms_norm", "roll", "rotate", "rsqrt", "scatter_add", "silu", "sin"]
+__all__ += ["softplus", "sort", "square", "std", "take_along_axis", "topk"]
 
 
 __getattr__, __dir__ = lazy_imports(__name__)

@@ -7,6 +7,8 @@ from tinygrad_llm.lazy import lazy_imports
 if TYPE_CHECKING:
     from tinygrad_llm.layers.activation import ReLU, SiLU
     from tinygrad_llm.layers.checkpoint import checkpoint, checkpoint_activations
+    from tinygrad_llm.layers.gated_attention import GatedAttention
+    from tinygrad_llm.layers.gated_delta_net import GatedDeltaNet, StateCache
     from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
@@ -21,7 +23,17 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["DecoderCache", "HeadsRMSNorm", "KVCache", "LayerCache", "MemoryCache", "MixtureOfExperts"]
+__all__ = [
+    "DecoderCache",
+    "GatedAttention",
+    "GatedDeltaNet",
+    "HeadsRMSNorm",
+    "KVCache",
+    "LayerCache",
+    "MemoryCache",
+    "MixtureOfExperts",
+    "StateCache",
+]
 __all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
 __all__ += ["SinusoidalPositions", "SoftcappedHead", "WindowCache", "checkpoint", "checkpoint_activations"]
 __all__ += ["rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,15 @@ class KVCache:
         self.layers: list[LayerCache] = [
             LayerCache(capacity) if window is None else layers.WindowCache(capacity, window) for window in windows
         ]
+
+    @classmethod
+    def of_layers(cls, attentions: Sequence[Any], capacity: int) -> KVCache:
+        """A cache for these layers: each says which it needs by its `window` or its `new_cache()`, if it has one."""
+        cache = cls(len(attentions), capacity, [getattr(attention, "window", None) for attention in attentions])
+        for place, attention in enumerate(attentions):
+            if hasattr(attention, "new_cache"):
+                cache.layers[place] = attention.new_cache()
+        return cache
 
     @property
     def length(self) -> int:

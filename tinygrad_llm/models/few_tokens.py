@@ -179,8 +179,10 @@ def attention(layer: Any, x: Array, step: Pass, cache: Any) -> Array:
     mask = step.mask
     if layer.window is not None:
         mask = nn.within_window(layer.window, step.tokens, keys.shape[2], mask)
-    attended = attend(q, keys, values, mask, layer.scale, layer.softcap)
-    return run(layer.output, attended.reshape(len(x), -1), step)
+    heads = attend(q, keys, values, mask, layer.scale, layer.softcap).reshape(len(x), -1)
+    if type(layer)._project is not nn.MultiHeadAttention._project:  # such as a GatedAttention's
+        return layer._project(Tensor(heads), Tensor(x)).data
+    return run(layer.output, heads, step)
 
 
 def head_norm(norm: Module, x: Array, step: Pass) -> Array:

@@ -109,9 +109,8 @@ class LanguageModel(Pretrained):
         return loss
 
     def new_cache(self) -> nn.KVCache:
-        """An empty KV cache for one whole context; for a layer with a window, for what the window sees."""
-        windows = [getattr(block.attention, "window", None) for block in self.blocks]
-        return nn.KVCache(len(windows), self.config.context_length, windows)
+        """An empty cache for one whole context; for a layer with a window, for what the window sees."""
+        return nn.KVCache.of_layers([block.attention for block in self.blocks], self.config.context_length)
 
     def resize_token_embeddings(self, new_size: int, generator: Generator | None = None) -> None:
         """Resize the vocabulary in place; see `tinygrad_llm.models.resize_token_embeddings`."""

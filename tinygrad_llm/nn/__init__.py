@@ -21,6 +21,8 @@ from tinygrad_llm.nn.transformer_block import TransformerBlock
 if TYPE_CHECKING:
     from tinygrad_llm.layers.activation import ReLU, SiLU
     from tinygrad_llm.layers.checkpoint import checkpoint, checkpoint_activations
+    from tinygrad_llm.layers.gated_attention import GatedAttention
+    from tinygrad_llm.layers.gated_delta_net import GatedDeltaNet
     from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
@@ -38,9 +40,17 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "HeadsRMSNorm", "KVCache"]
-__all__ += ["LayerCache", "LayerNorm", "Linear", "MemoryCache", "MixtureOfExperts", "Module", "ModuleList"]
-__all__ += ["MultiHeadAttention", "MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU", "RotaryPositions"]
-__all__ += ["Sequential", "SiLU", "SinusoidalPositions", "SoftcappedHead", "TransformerBlock", "WindowCache"]
+__all__ = ["GELU", "Buffer", "DecoderCache", "Dropout", "Embedding", "FeedForward", "GatedAttention", "GatedDeltaNet"]
+__all__ += ["HeadsRMSNorm", "KVCache", "LayerCache", "LayerNorm", "Linear", "MemoryCache", "MixtureOfExperts", "Module"]
+__all__ += ["ModuleList", "MultiHeadAttention", "MultiHeadLatentAttention", "Parameter", "RMSNorm", "ReLU"]
+__all__ += [
+    "RotaryPositions",
+    "Sequential",
+    "SiLU",
+    "SinusoidalPositions",
+    "SoftcappedHead",
+    "TransformerBlock",
+    "WindowCache",
+]
 __all__ += ["checkpoint", "checkpoint_activations"]
 __all__ += ["draw_dropout_from", "functional", "init", "rotary_frequencies", "sinusoidal_positions", "within_window"]

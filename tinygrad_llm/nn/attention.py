@@ -147,7 +147,11 @@ class MultiHeadAttention(Module):
             generator=self.dropout.generator,
             softcap=self.softcap,
         )
-        return self.output(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim))
+        return self._project(attended.transpose(-3, -2).reshape(*x.shape[:-1], self.num_heads * self.head_dim), x)
+
+    def _project(self, heads: Tensor, x: Tensor) -> Tensor:
+        """What the heads found, side by side, to the output. Shapes: heads (B, T, H · D) -> (B, T, embedding_dim)"""
+        return self.output(heads)
 
     @property
     def cache_width(self) -> int:
