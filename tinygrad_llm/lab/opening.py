@@ -16,7 +16,7 @@ from tinygrad_llm.lab.run_beginning import checkpoint_of, run_beginning
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.runs import load
 from tinygrad_llm.runs.checkpoints import checkpoint_at, checkpoint_steps, run_of
-from tinygrad_llm.runs.open_model import is_huggingface_folder, open_model
+from tinygrad_llm.runs.open_model import is_foreign, open_model
 from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
 from tinygrad_llm.runs.summary import RUNS
 
@@ -33,7 +33,7 @@ def open_lab(model: Path | None = None, data: str | None = None) -> Session:
     if model is None:
         return Session(new_model(data), _runs_in(RUNS))
     opened, tokenizer = open_model(model, "lab")
-    is_run = not is_huggingface_folder(model)
+    is_run = not is_foreign(model)
     beginning = run_beginning(model, opened, tokenizer) if is_run and data is None else None
     checkpoint = checkpoint_of(model) if beginning is not None else None
     if beginning is None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.data.padding import begin_ids
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import enable_grad
 from tinygrad_llm.optim.optimizer import Optimizer
@@ -70,7 +71,8 @@ class Prompt:
         left_out = []
         if len(text) > MAX_PROMPT:
             left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
-        ids = np.array(view.tokenizer.encode(text[-MAX_PROMPT:], allowed_special="all"), np.int64)
+        encoded = view.tokenizer.encode(text[-MAX_PROMPT:], allowed_special="all")
+        ids = np.array([*begin_ids(view.tokenizer), *encoded] if encoded else [], np.int64)
         longest = min(MAX_TOKENS, view.model.config.context_length)
         if len(ids) > longest:
             left_out.append(f"the tokens before the last {longest}, of {len(ids)}")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.data.padding import begin_ids
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import enable_grad, no_grad
 from tinygrad_llm.models import LanguageModel
@@ -51,7 +52,8 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
     left_out = []
     if len(prompt) > MAX_PROMPT:
         left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
-    ids = np.array(tokenizer.encode(prompt[-MAX_PROMPT:], allowed_special="all"), np.int64)
+    encoded = tokenizer.encode(prompt[-MAX_PROMPT:], allowed_special="all")
+    ids = np.array([*begin_ids(tokenizer), *encoded] if encoded else [], np.int64)
     longest = min(MAX_TOKENS, model.config.context_length)
     if len(ids) > longest:
         left_out.append(f"the tokens before the last {longest}, of {len(ids)}")
