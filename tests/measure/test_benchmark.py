@@ -55,6 +55,7 @@ def test_a_benchmark_converts_to_json(result: Benchmark) -> None:
         "model",
         "parameters",
         "batch_size",
+        "workers",
         "step_seconds",
         "tokens_per_second",
         "operations",

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_llm.architectures import ARCHITECTURES, architecture_of_config, taken_by
+from tinygrad_llm.cli.flags import add_flags
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.benchmark import Benchmark, measure, training_bytes
+from tinygrad_llm.measure.busy_program import busy_program
 from tinygrad_llm.measure.data_scaling import TextPoint, measure_texts
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.products_alone import PEAK_SIZE
@@ -23,12 +25,13 @@ from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.environment import arithmetic_environment
 from tinygrad_llm.runs.memory import expect_bytes, expect_memory
 from tinygrad_llm.study.formatting import format_count, text_width, wrap
+from tinygrad_llm.train.settings import TrainingSettings
 
 DEFAULT_ARCHITECTURE, DEFAULT_PRESET = "gpt", "0.8M"
 WARMUP = 2
 AIM = 0.85  # share of a step's time in its matrix products
 DATA_SIZES = (1.0, 10.0)  # MB
-PRESET_FLAGS = ("architecture", "preset", "batch_size", "context_length", "steps", "warmup")
+PRESET_FLAGS = ("architecture", "preset", "batch_size", "context_length", "steps", "warmup", "workers", "busy")
 LABEL_WIDTH = 20
 
 
@@ -48,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context-length", type=int, metavar="N", help="tokens per sequence (default: the preset's)")
     parser.add_argument("--steps", type=int, metavar="N", help="training steps to measure (default: the preset's)")
     parser.add_argument("--warmup", type=int, metavar="N", help=f"training steps before these (default: {WARMUP})")
+    add_flags(
+        parser, TrainingSettings(), leave_out=[name for name in TrainingSettings().to_dict() if name != "workers"]
+    )
+    parser.add_argument("--busy", action="store_true", help="keep one core busy with another program meanwhile")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the initial weights (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument(
@@ -117,13 +124,15 @@ def _measure_step(given: dict[str, Any], seed: int, output: _Output) -> int:
     architecture = ARCHITECTURES[given.get("architecture", DEFAULT_ARCHITECTURE)]
     workload = _workload(preset_of(architecture, name), given, warmup)
     expect_room_for(workload)
-    environment = arithmetic_environment()
+    environment, busy = arithmetic_environment(), given.get("busy", False)
+    workers = TrainingSettings(workers=given.get("workers", "auto")).workers
     output.text(_introduction(name, workload, environment))
-    result = measure(workload, workload.steps, warmup, seed, output.progress, mark)
+    with busy_program(busy):
+        result = measure(workload, workload.steps, warmup, seed, output.progress, mark, workers)
     for label, text in _summary(result).items():
         output.text(f"{label:<{LABEL_WIDTH}}{text}", " " * LABEL_WIDTH)
     output.text(_parts(result))
-    output.json({"preset": name, "environment": environment, **result.to_dict()})
+    output.json({"preset": name, "environment": environment, "busy": busy, **result.to_dict()})
     return 0
 
 
@@ -173,7 +182,9 @@ def _summary(result: Benchmark) -> dict[str, str]:
     median, slowest, fastest = result.tokens_per_second
     step, alone = statistics.median(result.step_seconds), statistics.median(result.product_seconds)
     memory, count = result.memory, len(result.step_seconds)
+    sharing = "one process" if result.workers == 1 else f"{result.workers} workers, each with its rows of the batch"
     return {
+        "shared by": sharing,
         "tokens per second": f"{median:,.0f} (slowest step {slowest:,.0f}, fastest {fastest:,.0f}; "
         f"{format_count(count, 'step')})",
         "time per step": f"{_milliseconds(step)}: {result.operations / 1e9:,.3g} GFLOP of matrix products, at "
@@ -193,7 +204,8 @@ def _summary(result: Benchmark) -> dict[str, str]:
 
 def _parts(result: Benchmark) -> str:
     total = result.observed_seconds - result.watching
-    lines = [f"\n{'time of one step':<28}{'forward':>12}{'backward':>12}{'share':>8}"]
+    title = "time of one step" if result.workers == 1 else "time of a worker's rows"
+    lines = [f"\n{title:<28}{'forward':>12}{'backward':>12}{'share':>8}"]
     for name, (forward, backward) in result.parts.items():
         times = f"{_milliseconds(forward):>12}{_milliseconds(backward):>12}"
         lines.append(f"{name:<28}{times}{(forward + backward) / total:>8.1%}")

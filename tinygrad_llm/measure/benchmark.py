@@ -7,21 +7,25 @@ Training steps and runs of the products alone alternate, so that other programs 
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_llm.architectures import architecture_of_config
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.measure.memory_of_all import MemoryOfAll, proportional_size
 from tinygrad_llm.measure.peak_memory import HighWaterMark
 from tinygrad_llm.measure.products_alone import peak_speed, products_alone, seconds_of
+from tinygrad_llm.measure.shared_step import SharedProducts, SharedStep
 from tinygrad_llm.measure.timing import Stopwatch, Times
 from tinygrad_llm.measure.training_step import TrainingStep, Workload
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops.attention_tiles import QUERY_ROWS
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
 from tinygrad_llm.study.module_paths import running_modules
+from tinygrad_llm.train.parallel.communicator import share_of
 
 OBSERVED_STEPS = 3
 PEAK_FACTOR = 1.1  # peak memory of a step, relative to the sum of its parts: 0.94 to 1.14 was measured
@@ -36,6 +40,9 @@ class Benchmark:
     for each step. `parts` are the (forward, backward) times of one more step, which was observed: with `optimizer`,
     `engine` and `watching`, the time of observing, they add up to `observed_seconds`. `peak_memory` is how far the
     process's memory rose above what it held before the model; None where the system does not report it.
+
+    Where `workers` share the step, `product_seconds` and `peak_speed` are those of all workers at once, the parts are
+    those of the first worker's rows, and `peak_memory` is that of all processes, shared pages counted once.
     """
 
     workload: Workload
@@ -51,6 +58,7 @@ class Benchmark:
     observed_seconds: float
     peak_memory: int | None
     memory: Memory
+    workers: int = 1
 
     @property
     def operations(self) -> int:
@@ -85,6 +93,7 @@ class Benchmark:
             "model": self.workload.config.to_dict(),
             "parameters": self.parameters,
             "batch_size": self.workload.batch_size,
+            "workers": self.workers,
             "step_seconds": self.step_seconds,
             "tokens_per_second": {"median": median, "min": minimum, "max": maximum},
             "operations": {"forward": self.counted.forward, "backward": self.counted.backward},
@@ -105,6 +114,7 @@ class Benchmark:
             "observed_seconds": self.observed_seconds,
             "memory": {
                 "peak": self.peak_memory,
+                "all_workers": self.peak_memory,  # the same: pages that workers share are counted once
                 "counted": self.memory.training,
                 "parameters": self.memory.parameters,
                 "gradients": self.memory.gradients,
@@ -121,10 +131,11 @@ def measure(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
     mark: HighWaterMark | None = None,
+    workers: int | str = 1,
 ) -> Benchmark:
     """Train for `warmup` and then `steps` steps (unless given, the workload's own number), and measure.
 
-    Peak memory is relative to that at `mark` or, without it, at this call.
+    Peak memory is relative to that at `mark` or, without it, at this call. `workers` is as in `TrainingSettings`.
 
     Raises: ConfigError for numbers below 1: the first step fills the buffers that later ones reuse, so it is warm-up
     """
@@ -132,6 +143,13 @@ def measure(
     if steps < 1 or warmup < 1:
         raise ConfigError(f"bench: steps and warmup must be at least 1; got {steps} and {warmup}")
     mark = HighWaterMark() if mark is None else mark
+    held = proportional_size(os.getpid())
+    if workers != 1:
+        shared = SharedStep(workload, workers, seed)
+        with shared:
+            if shared.trainer.workers > 1:  # else "auto" has chosen one, or no worker could be started
+                return _measure_shared(shared, workload, steps, warmup, progress, held)
+        del shared
     step = TrainingStep(workload, seed)
     for done in range(warmup):
         progress(f"warming up: step {done + 1} of {warmup}")
@@ -156,9 +174,59 @@ def measure(
     peak = max(peak, peak_speed())  # another program may have disturbed the first
     progress("timing the parts of a step")
     watch, optimizer = _observed(step)
+    return _result(workload, step.model, times, times_alone, peak, watch, optimizer, peak_memory, counted, kept)
+
+
+def _measure_shared(
+    step: SharedStep,
+    workload: Workload,
+    steps: int,
+    warmup: int,
+    progress: Callable[[str], None],
+    held: int | None,
+) -> Benchmark:
+    """The same where workers share the step: its products are shared too, and its parts are those of one worker."""
+    workers, context = step.trainer.workers, workload.config.context_length
+    with MemoryOfAll(step.processes) as held_by_all:
+        for done in range(warmup):
+            progress(f"warming up: step {done + 1} of {warmup}")
+            step()
+    peak_memory = None if held is None else held_by_all.highest - held
+    counted, kept = flops(step.model, workload.batch_size, context), memory(step.model, workload.batch_size, context)
+    rows = [share_of(workload.batch_size, rank, workers) for rank in range(workers)]
+    counts = [share.stop - share.start for share in rows]
+    products = {count: flops(step.model, count, context).products if count else [] for count in set(counts)}
+    times, times_alone = [], []
+    with SharedProducts([products[count] for count in counts]) as all_products:
+        all_products()
+        for done in range(steps):
+            progress(f"step {done + 1} of {steps}")
+            times.append(seconds_of(step))
+            times_alone.append(seconds_of(all_products))
+        peaks = [all_products.peak_speed() for _ in range(2)]  # another program may disturb one
+    progress("timing the parts of a step in one worker")
+    own = TrainingStep(replace(workload, batch_size=counts[0]))
+    own()
+    watch, optimizer = _observed(own)
+    result = _result(workload, step.model, times, times_alone, max(peaks), watch, optimizer, peak_memory, counted, kept)
+    return replace(result, workers=workers)
+
+
+def _result(
+    workload: Workload,
+    model: Module,
+    times: list[float],
+    times_alone: list[float],
+    peak: float,
+    watch: Stopwatch,
+    optimizer: float,
+    peak_memory: int | None,
+    counted: Flops,
+    kept: Memory,
+) -> Benchmark:
     return Benchmark(
         workload,
-        step.model.num_parameters(),
+        model.num_parameters(),
         times,
         times_alone,
         peak,

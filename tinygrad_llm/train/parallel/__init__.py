@@ -10,11 +10,11 @@ from tinygrad_llm.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tinygrad_llm.train.parallel import workers as workers
-    from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess
+    from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess, share_of
     from tinygrad_llm.train.parallel.mpi import join_launch
     from tinygrad_llm.train.parallel.trainer import ParallelTrainer
     from tinygrad_llm.train.parallel.workers import Workers, started
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = ["Communicator", "ParallelTrainer", "SingleProcess", "Workers", "join_launch", "started"]
+__all__ = ["Communicator", "ParallelTrainer", "SingleProcess", "Workers", "join_launch", "share_of", "started"]

@@ -94,6 +94,11 @@ class Processes:
         own = getattr(self.share, method)(*arguments)
         return [own, *(self._answer_of(rank) for rank in range(1, self.size))]
 
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers by which the system knows the processes, in the order of ranks."""
+        return [os.getpid(), *(process.pid for process, _ in self._workers)]
+
     def stop(self) -> None:
         """End the workers, and wait for them."""
         for _, pipe in self._workers:
