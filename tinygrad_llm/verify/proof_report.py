@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import inspect
+import linecache
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -72,7 +74,10 @@ def as_json(proofs: Sequence[Proof]) -> dict[str, Any]:
 
 
 def as_html(proofs: Sequence[Proof]) -> str:
-    """The results as a self-contained page without scripts; each row links to the source of what it verifies."""
+    """The results as a self-contained page without scripts.
+
+    Each row links to the source of what it verifies, which stands below the table.
+    """
     wrong = [proof for proof in proofs if not proof.ok]
     verdict = f"{len(wrong)} of {len(proofs)} are wrong" if wrong else f"All {len(proofs)} are right"
     headings = [*(heading or RESULT for heading, _ in COLUMNS), "source"]
@@ -88,19 +93,39 @@ def as_html(proofs: Sequence[Proof]) -> str:
         explanation=re.sub("`(.*?)`", r"<b>\1</b>", html.escape(EXPLANATION)),
         head=head,
         lines="\n".join(lines),
+        sources="\n".join(_listing(source) for source in dict.fromkeys(proof.source for proof in proofs) if source),
         cases=f"{sum(proof.cases for proof in proofs):,}",
         slopes=f"{sum(proof.slopes for proof in proofs):,}",
     )
 
 
 def _link(source: str) -> str:
-    """A link to a source file of this installation, shown as its path in the package and the line."""
-    if not source:
-        return ""
+    """A link to the listing of a source, a file and line of this installation."""
+    return f'<a href="#{_anchor(source)}">{html.escape(_shown(source))}</a>' if source else ""
+
+
+def _shown(source: str) -> str:
+    """A source with its path in the package."""
     file, _, line = source.rpartition(":")
     package = Path(PACKAGE).resolve().parent
-    shown = Path(file).relative_to(package).as_posix() if Path(file).is_relative_to(package) else Path(file).name
-    return f'<a href="{html.escape(Path(file).as_uri())}#L{line}">{html.escape(shown)}:{line}</a>'
+    path = Path(file).relative_to(package).as_posix() if Path(file).is_relative_to(package) else Path(file).name
+    return f"{path}:{line}"
+
+
+def _anchor(source: str) -> str:
+    return re.sub(r"[^\w.-]", "-", _shown(source))
+
+
+def _listing(source: str) -> str:
+    """The function or class that begins at a source, with line numbers and a link to its file on this machine."""
+    file, _, line = source.rpartition(":")
+    first = int(line)
+    block = inspect.getblock(linecache.getlines(file)[first - 1 :])
+    code = "".join(f"{number:5}  {html.escape(text)}" for number, text in enumerate(block, first))
+    return (
+        f'<section id="{_anchor(source)}"><h2><a href="{html.escape(Path(file).as_uri())}">'
+        f'{html.escape(_shown(source))}</a></h2><pre tabindex="0">{code}</pre></section>'
+    )
 
 
 PAGE = """<!doctype html>
@@ -118,6 +143,9 @@ th, td {{ padding: .2rem .6rem .2rem 0; }}
 td {{ border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }}
 td:nth-child(n+3):nth-child(-n+7), th:nth-child(n+3):nth-child(-n+7) {{ text-align: right; }}
 td:nth-child(n+8), th:nth-child(n+8) {{ padding-left: .6rem; }}
+pre {{ overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; padding: .6rem; border: 1px solid; }}
+h2 {{ font-size: 1rem; margin: 2rem 0 .4rem; }}
+section:target pre {{ outline: 3px solid; }}
 tr.wrong {{ background: light-dark(#ffd9d6, #5c1a16); font-weight: 600; }}
 </style>
 <h1>{verdict}</h1>
@@ -131,5 +159,6 @@ tr.wrong {{ background: light-dark(#ffd9d6, #5c1a16); font-weight: 600; }}
 </tbody>
 </table>
 </div>
+{sources}
 </html>
 """
