@@ -13,7 +13,7 @@ from tiny_gpt import tiny
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab import inspection, unpack
 from tinygrad_llm.lab.inspection import inspected_page
-from tinygrad_llm.lab.saving import prompt_requests
+from tinygrad_llm.lab.saving import body_text, prompt_requests
 from tinygrad_llm.models import GPT
 from tinygrad_llm.text import CharTokenizer
 
@@ -44,7 +44,8 @@ def test_the_page_answers_every_request_of_its_views() -> None:
     held = saved(page)
     assert left_out == [] and held["kind"] == "inspect" and held["title"] == "run on “abc abca”"
     keys = {f"{name} {body}" for name, body in prompt_requests("abc abca", "live")}
-    assert keys <= held["answers"].keys()
+    keys |= {f"operation {body_text(prompt='abc abca', at='live', index=i)}" for i in answer(page, "backward")["order"]}
+    assert keys == held["answers"].keys()
     assert answer(page, "look")["loss"] == look["loss"]
 
 

@@ -31,7 +31,7 @@ CONTENTS = {
 }
 ROOM_FOR_HEADS = 3_600_000  # bytes of the answer `look` in the page
 MOST_DROPPED = 8  # bits of the weights and gradients of the heads, of 16
-MOST_ARRAYS = 3_000_000  # bytes of the arrays of operations that are computed for the page
+MOST_ARRAYS = 1_000_000  # bytes of the arrays of operations that are computed for the page
 
 
 def inspected_page(
@@ -78,8 +78,6 @@ def _without_bits(x: Quantized | None, bits: int) -> Quantized | None:
 
 def _graph(session: Session, prompt: str) -> Iterator[Answer]:
     """The graph of the backward pass, and the arrays of its operations in the order of the walk."""
-    if "backward" not in REQUESTS:
-        return
     graph = _ask(session, "backward", prompt=prompt, at=LIVE)
     yield _answer("backward", graph, prompt=prompt, at=LIVE)
     size = 0
