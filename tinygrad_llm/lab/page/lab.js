@@ -7,6 +7,7 @@ const PER_LAYER = ["updates", "weights"];
 const listeners = new Set();
 const histories = new Map(); // branch -> Map from step to record
 let vocabularyAnswer = null;
+let isReturning = false; // to where the fragment says, when the page opens
 
 /** The newest status; see `status` of the server. */
 export const status = {};
@@ -41,7 +42,7 @@ export function newest(task) {
 
 function take(changes) {
   Object.assign(status, changes);
-  if (status.canTrain && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
+  if (status.canTrain && !isReturning && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
   tell("status");
 }
 
@@ -51,7 +52,8 @@ export function branch() {
 
 /** The weights that a view shows: those of the fragment in a saved page or of an opened model, else where training stands. */
 export function where() {
-  return status.canTrain ? status.playing ? "live" : status.at : text("at") || status.at;
+  if (!status.canTrain) return text("at") || status.at;
+  return status.playing || status.busy || isReturning ? "live" : status.at;
 }
 
 /** Send a command that changes training. */
@@ -139,9 +141,14 @@ export async function start() {
   if (saved) {
     status.canTrain = false;
     if (saved.answers[`history ${JSON.stringify({ branch: status.branch })}`]) await loadHistory(status.branch);
-    return;
+    return undefined;
   }
   listen();
-  if (status.canTrain && wanted && wanted !== status.at) await command("goto", edits ? { at: wanted, edits } : { at: wanted });
-  else take({});
+  if (!status.canTrain || !wanted || wanted === status.at) return take({});
+  isReturning = true; // the page is drawn meanwhile
+  ask("goto", edits ? { at: wanted, edits } : { at: wanted }).catch((error) => (complain(error), {})).then((answer) => {
+    isReturning = false;
+    take(answer);
+  });
+  return undefined;
 }

@@ -5,7 +5,7 @@ import { isDark } from "./colours.js";
 import { make, show, slider } from "./elements.js";
 import { bytes, integer } from "./format.js";
 import { globalKeys, oneTabStop } from "./keyboard.js";
-import { command, complain, branch, goTo, onLab, start, status, stepBy, togglePlay } from "./lab.js";
+import { command, complain, branch, goTo, onLab, start, status, stepBy, togglePlay, where } from "./lab.js";
 import { schemeChanged } from "./picture.js";
 import { onChange, open, set, text } from "./state.js";
 import { backwardView } from "./view_backward.js";
@@ -156,7 +156,7 @@ async function main() {
   onLab((what) => {
     showTransport();
     current().onLab?.(what);
-    if (what === "status" && status.at !== shownAt && !status.playing && !status.busy) {
+    if (what === "status" && status.at !== shownAt && where() === status.at) {
       shownAt = status.at;
       current().update(["at"]);
     }
