@@ -79,6 +79,12 @@ def test_a_llama_3_begins_texts_with_bos_unless_the_file_says_otherwise(path: Pa
     assert read_gguf_tokenizer(opened(path, BPE_TOKENIZER, add_bos_token=None)).template == ([], [])
 
 
+def test_a_file_without_types_has_no_special_tokens(path: Path) -> None:
+    file = opened(path, BPE_TOKENIZER, token_type=None)
+    assert read_gguf_tokenizer(file).special_tokens == {}
+    assert end_ids(file) == (8,)
+
+
 def test_ids_that_end_a_turn(path: Path) -> None:
     assert end_ids(opened(path, BPE_TOKENIZER)) == (8, 6)  # the named one, and a known control token
     assert end_ids(opened(path, BPE_TOKENIZER, eos_token_id=6, eot_token_id=7, eom_token_id=6)) == (6, 7, 8)

@@ -40,7 +40,7 @@ def read_gguf_tokenizer(file: GGUF) -> PipelineTokenizer:
     for name in NOT_SUPPORTED:
         if np.any(file.metadata.get(PREFIX + name, False)):
             raise _error(file, name, "must be unset: it is not supported")
-    types = _numbers(file, "token_type", "iu", len(tokens))
+    types = _types(file, len(tokens))
     groups = {name: np.flatnonzero(types == name).tolist() for name in range(NORMAL, BYTE + 1)}
     if sum(map(len, groups.values())) < len(tokens):
         raise _error(file, "token_type", f"must be numbers from {NORMAL} to {BYTE}")
@@ -94,7 +94,7 @@ def end_ids(file: GGUF) -> tuple[int, ...]:
     """The ids that end a text or a turn of a conversation, the usual one first. Raises: FormatError"""
     tokens = _tokens(file)
     named = [_token_id(file, name, len(tokens)) for name in ("eos", "eot", "eom")]
-    control = np.flatnonzero(_numbers(file, "token_type", "iu", len(tokens)) == CONTROL).tolist()
+    control = np.flatnonzero(_types(file, len(tokens)) == CONTROL).tolist()
     known = [number for number in control if tokens[number] in ENDS]
     return tuple(dict.fromkeys(number for number in [*named, *known] if number is not None))
 
@@ -120,6 +120,13 @@ def _tokens(file: GGUF) -> list[str]:
     if not tokens or len(set(tokens)) < len(tokens):
         raise _error(file, "tokens", "must be at least one string, none twice")
     return tokens
+
+
+def _types(file: GGUF, count: int) -> Any:
+    """The type of each token; a file without types has only normal tokens."""
+    if PREFIX + "token_type" not in file.metadata:
+        return np.full(count, NORMAL)
+    return _numbers(file, "token_type", "iu", count)
 
 
 def _token_id(file: GGUF, name: str, count: int) -> int | None:
