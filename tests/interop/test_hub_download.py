@@ -206,6 +206,10 @@ def test_files_that_are_there_are_kept(server: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="must be the file of owner/model at aaaaaaaaaaaa, or absent"):
         get(server, other)
     assert sorted(path.name for path in other.iterdir()) == ["config.json", "notes.txt"]
+    (other / "config.json").write_bytes(b"x" * len(FILES["config.json"]))  # of the right size
+    with pytest.raises(DownloadError, match="or absent; it is another: remove it"):
+        get(server, other)
+    (other / "config.json").write_bytes(b"mine")
     linked = tmp_path / "linked"
     linked.mkdir()
     (linked / "model.safetensors").symlink_to(other / "config.json")
