@@ -57,6 +57,24 @@ def test_a_llama_trains_stops_resumes_and_writes(
     assert code == 0 and printed.startswith("The ")
 
 
+def test_layers_that_differ_are_flags(train: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--window", "4", "--full-attention-layers", "1", "--num-experts", "2", "--dense-layers", "0"]
+    options += ["--norm-place", "both", "--attention-softcap", "9", "--logit-softcap", "20", "--no-normalize-gates"]
+    code, _, errors = call(capsys, *train, *options, "--num-layers", "2", "--out", tmp_path / "run")
+    assert (code, errors) == (0, [])
+    config = load(tmp_path / "run")[0].config
+    assert (config.full_attention_layers, config.dense_layers, config.normalize_gates) == ((1,), (0,), False)
+    code, printed, _ = call(capsys, "show", tmp_path / "run", "--config")
+    assert code == 0 and 'full_attention_layers = "1"\n' in printed and 'dense_layers = "0"\n' in printed
+    (tmp_path / "run.toml").write_text(printed)
+    assert call(capsys, "train", "--config", tmp_path / "run.toml", "--out", tmp_path / "again")[0] == 0
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "again")]
+    assert weights[0] == weights[1]
+    with pytest.raises(SystemExit):
+        call(capsys, *train, "--full-attention-layers", "one")
+    assert "--full-attention-layers: must be whole numbers such as 1,3; got 'one'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -68,6 +86,11 @@ def test_a_llama_trains_stops_resumes_and_writes(
         (["--window", "0"], "--window must be an integer of at least 1"),
         (["--num-experts", "1000000000"], "GB of memory to be trained"),
         (["--activation", "relu"], "--activation must be one of silu"),
+        (["--full-attention-layers", "0"], "--full-attention-layers needs --window"),
+        (
+            ["--window", "4", "--full-attention-layers", "0,9"],
+            "--full-attention-layers must be numbers of layers, below",
+        ),
     ],
 )
 def test_misuse_is_one_line(

@@ -64,10 +64,15 @@ def words_of_file(page: Parser, path: str) -> list[str]:
 
 
 def as_toml(settings: Mapping[str, Any], page: Parser) -> str:
-    """The settings that `page` has flags for, as `--config` reads them; settings that are None are left out."""
+    """The settings that `page` has flags for, as `--config` reads them; settings that are None or empty are left out.
+
+    Several numbers are a text such as "1,3", as after the flag.
+    """
     known = {flag[2:] for flag in page.visible_flags()}
     lines = []
     for name, value in settings.items():
+        if isinstance(value, list | tuple):
+            value = ",".join(map(str, value)) or None
         if value is not None and name.replace("_", "-") in known:
             lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f"))
     return "".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def add_flags(
         note = declared.help
         if not isinstance(settings, type):
             value = getattr(settings, field.name)
-            known = value is not None and value is not False and value != "" and field.name not in silent
+            known = value is not None and value is not False and value not in ("", ()) and field.name not in silent
             note += f" (default: {' '.join(filter(None, (str(value), declared.unit)))})" if known else ""
         how: dict[str, Any]
         if kind is bool:
@@ -63,13 +63,28 @@ def add_flags(
         elif declared.choices and kind is str:  # which the settings check, in their own words
             how = {"metavar": f"{{{','.join(declared.choices)}}}"}
         else:
-            metavar = declared.metavar or {int: "N", float: "X", int | str: "N"}.get(kind, "NAME")
-            how = {"type": {int: int, float: float, int | str: _number_or_word}.get(kind, str), "metavar": metavar}
+            read, usual = KINDS.get(kind, (str, "NAME"))
+            how = {"type": read, "metavar": declared.metavar or usual}
         group.add_argument(flag_of(field.name), help=argparse.SUPPRESS if hidden else note.replace("%", "%%"), **how)
 
 
 def _number_or_word(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(",") if number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers such as 1,3; got {text!r}") from None
+
+
+KINDS: dict[Any, tuple[Callable[[str], Any], str]] = {  # how a value is read from its flag, and its usual name there
+    int: (int, "N"),
+    float: (float, "X"),
+    int | str: (_number_or_word, "N"),
+    tuple[int, ...]: (_whole_numbers, "N,N"),
+}
 
 
 def expect_file_can_be_made(flag: str, path: Path | None) -> None:

@@ -103,8 +103,10 @@ class LlamaConfig(Settings):
         None, "scale the gates of a token's experts to sum to 1 (default: if a token has several)"
     )
     expert_dim: int | None = setting(None, "hidden size of an expert (default: that of a feed-forward layer)", least=1)
-    dense_layers: tuple[int, ...] = setting((), least=0)
-    full_attention_layers: tuple[int, ...] = setting((), least=0)
+    dense_layers: tuple[int, ...] = setting((), "numbers of layers, from 0, that have no experts", least=0)
+    full_attention_layers: tuple[int, ...] = setting(
+        (), "numbers of layers, from 0, that attend to all tokens in spite of the window, as in Gemma 2", least=0
+    )
     window_rope_base: float | None = setting(
         None,
         "base of the rotary frequencies in layers with a window, as in Gemma 3 (default: that of all, and its scaling)",
