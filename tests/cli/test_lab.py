@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -82,13 +83,9 @@ def test_misuse_is_one_line(
     assert len(errors) == 1 and message in errors[0]
 
 
-def test_a_port_that_is_taken_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lab, address = begin(tmp_path)
-    try:
-        port = str(urlsplit(address).port)
+def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
         code, _, errors = call(capsys, "lab", "--no-open", "--port", port)
-    finally:
-        lab.kill()
-        lab.communicate()
     assert code == 2
     assert f"--port {port} of 127.0.0.1 cannot be used" in errors[0]
