@@ -9,7 +9,6 @@ from tinygrad_llm.lab import heads, weights
 from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.measuring import measure
-from tinygrad_llm.lab.merges import describe_merges
 from tinygrad_llm.lab.session import LIVE, OTHER_MODEL, Session
 from tinygrad_llm.lab.views import View, tokens_of
 from tinygrad_llm.study.lens import look as gather
@@ -85,7 +84,7 @@ def weight(session: Session, body: Body) -> Head:
 
 
 def merges(session: Session, body: Body) -> Head:
-    return describe_merges(*session.merging_tokenizer(), body.text("text"))
+    return session.merging().describe(body.text("text"))
 
 
 def recording_of(session: Session, body: Body) -> Recording:

@@ -21,14 +21,13 @@ from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.beginnings import Beginning
 from tinygrad_llm.lab.edits import Edit, Edits, text_of
-from tinygrad_llm.lab.merges import learned_tokenizer
+from tinygrad_llm.lab.merges import Merging, merging_of
 from tinygrad_llm.lab.owner import Ended, Owner
 from tinygrad_llm.lab.saving import Seen
 from tinygrad_llm.lab.timeline import Branch, Timeline
 from tinygrad_llm.lab.twin import Twin
 from tinygrad_llm.lab.views import View
 from tinygrad_llm.random import Generator
-from tinygrad_llm.text import BPETokenizer, Tokenizer
 from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
 from tinygrad_llm.train import Callback, Trainer
 from tinygrad_llm.verify.fault import Fault
@@ -68,7 +67,7 @@ class Session:
         self._target: int | None = None  # the step at which moving ends
         self._arrivals: list[Future[Any]] = []  # of the requests that wait for it
         self._recording: tuple[tuple[str, str], Recording] | None = None  # the last, by moment and prompt
-        self._bpe: BPETokenizer | None = None
+        self._merging: Merging | None = None
         self._opened: tuple[str, Any, Any] | None = None  # the last of `models` that was opened
 
     # -- the owner's thread
@@ -267,14 +266,14 @@ class Session:
             self._recording = key, Recording.of(view, prompt)
         return self._recording[1].seen_from(view)
 
-    def merging_tokenizer(self) -> tuple[Tokenizer, str]:
-        """A tokenizer with merges, and a description: the model's own, or one learned from the text."""
-        own, text = self.beginning.tokenizer, self.beginning.text
-        if hasattr(own, "ranks"):
-            return own, "the model's own"
-        if self._bpe is None:
-            self._bpe = learned_tokenizer(load_text(PYTHON_DOCS)[:LEARNED_FROM] if text is None else text().beginning)
-        return self._bpe, f"a byte pair encoding of {len(self._bpe.ranks) - 256} merges, learned from the lab's text"
+    def merging(self) -> Merging:
+        """The merges of the model's tokenizer, or of one learned from the text."""
+        if self._merging is None:
+            text = self.beginning.text
+            self._merging = merging_of(
+                self.beginning.tokenizer, load_text(PYTHON_DOCS)[:LEARNED_FROM] if text is None else text().beginning
+            )
+        return self._merging
 
     def branch(self, name: str) -> Branch:
         """Raises: ConfigError if there is no such branch"""

@@ -242,6 +242,13 @@ class PipelineTokenizer(Tokenizer):
             return list(chain.from_iterable(map(self._model.safe_parts, pieces)))
         return pieces
 
+    def byte_pieces(self, text: str) -> list[bytes] | None:
+        """The pieces of a text whose bytes the model merges; None unless it is a byte-level BPE."""
+        if not (isinstance(self._model, BPEModel) and self._ends_in_bytes):
+            return None
+        sections = self._sections(expect_text(text), ())
+        return [piece.encode() for part, added in sections if added is None for piece in part]
+
     def _ids_of_piece(self, piece: str) -> list[int]:
         return self._model.ids(as_bytes(piece) if self._ends_in_bytes else piece)
 
