@@ -29,6 +29,10 @@ class Scenario:
     words: tuple[str, ...]
     processes: int = 1
 
+    @property
+    def workers(self) -> int:
+        return int(self.words[self.words.index("--workers") + 1])
+
     def begin(self, out: Path) -> list[str]:
         return [*self.words, "--out", str(out)]
 
@@ -73,6 +77,7 @@ def _training(dice: random.Random) -> list[str]:
     words += ["--schedule", dice.choice(["cosine", "inverse_square_root"]), "--warmup-steps", str(dice.randint(0, 9))]
     words += ["--beta2", dice.choice(["0.9", "0.999"]), "--weight-decay", dice.choice(["0", "0.1"])]
     words += ["--grad-clip", dice.choice(["0", "1.0"]), "--seed", str(dice.randint(0, 999))]
+    words += ["--workers", dice.choice(["1", "1", "2", "3"])]
     return words + _some(dice, "--checkpoint-activations", "--skip-bad-steps")
 
 

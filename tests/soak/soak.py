@@ -13,7 +13,10 @@ optimizer, state of the loop and log. Disturbances:
     slow disk     each flush, rename and removal takes up to 30 ms, and then a kill
     wrong clock   the wall clock jumps back and forth by up to a day, and then a kill
     two at once   a second process wants the same run folder and is refused; then the first is killed
-    worker        SIGKILL or SIGTERM to one of two processes that share a run, where mpi4py is installed
+    worker        SIGKILL to one of the workers that share each step
+    process       SIGKILL or SIGTERM to one of two processes that share a run, where mpi4py is installed
+
+No worker may outlive its run.
 
 The moments of a kill depend on the machine, so a scenario that failed once may need `--repeat` to fail again. Full
 disks need a small file system of their own: the program starts itself in its own mount namespace, where Linux allows
@@ -93,6 +96,32 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return found
 
 
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The ids of the processes that a process has started: its workers."""
+    try:
+        return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+
+
+def expect_ended(processes: Sequence[int]) -> None:
+    """Raises: Failed if one of the processes runs for more than two seconds from now"""
+    deadline = time.monotonic() + 2
+    running = list(processes)
+    while running and time.monotonic() < deadline:
+        running = [one for one in running if Path(f"/proc/{one}").exists() and _state(one) != "Z"]
+        time.sleep(0.01)
+    if running:
+        raise Failed(f"workers outlived their run: {running}")
+
+
+def _state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
 def finish(words: Sequence[str], processes: int = 1) -> None:
     """Run to the end, which must succeed and print nothing to stderr. Raises: Failed"""
     _, errors = wait_for(start(words, processes), [0])
@@ -114,9 +143,10 @@ class Disturbed:
     def disturb(self) -> str:
         """One random disturbance; returns its name."""
         if self.scenario.processes > 1 and MPIEXEC:
-            self.worker()
-            return "worker"
+            self.process()
+            return "process"
         names = ["kill", "kill", "kill", "pause", "slow disk", "wrong clock", "two at once"]
+        names += ["worker"] * 3 * (self.scenario.workers > 1)
         name = self.dice.choice([*names, "full disk"] if self.own_disk else names)
         getattr(self, name.replace(" ", "_"))()
         return name
@@ -127,6 +157,7 @@ class Disturbed:
         self._end(process)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
+        below = children(process)
         signum = self.dice.choice(SIGNALS if self.logs else SIGNALS[:-1])  # Python itself prints a traceback at SIGINT
         process.send_signal(signum)
         if signum == signal.SIGTERM and self.dice.random() < 0.3:
@@ -134,8 +165,18 @@ class Disturbed:
             process.send_signal(signum)
         # Ended before, saved and ended, or killed while it started, when nothing is to be saved.
         wait_for(process, [0, 128 + signum, -signum])
+        expect_ended(below)
 
     def worker(self) -> None:
+        process = start(self.words())
+        self._wait_for_moment(process)
+        if below := children(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.dice.choice(below), signal.SIGKILL)
+        wait_for(process, [0, 1])
+        expect_ended(below)
+
+    def process(self) -> None:
         """The others must end as well. What mpiexec says about that, and its exit code, are its own."""
         process = start(self.words(), self.scenario.processes)
         self._wait_for_moment(process)
