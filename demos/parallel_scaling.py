@@ -10,6 +10,9 @@
 # and the third is done by every process. The factor 2 (N - 1) / N: every number is sent once to be summed and once as
 # a sum.
 #
+# This is about machines. Workers within one (`--workers`) share memory and send nothing: no second term, and the
+# optimizer's work is divided too.
+#
 # Three quantities are measured here: the time per token, the time of the optimizer, and the speed at which two
 # processes of this machine sum. The rest is arithmetic: time per step for other numbers of machines like this one,
 # and other networks. Latency is left out (a fraction of a millisecond on Ethernet, far below these times), and so is

@@ -64,7 +64,7 @@ def prepare_job(
         for name in ("context_length", "embedding_dim", "num_heads", "num_layers", "dropout", "vocab_size")
     }
     config = BertConfig(**sizes)  # checked before anything is read
-    expect_memory(config)
+    expect_memory(config, workers=settings.workers)
     text = read_text(options.data) if options.data else corpora.load_text(DEFAULT_TEXT)
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:

@@ -20,8 +20,8 @@ from tinygrad_llm.train.settings import TrainingSettings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # so that a resumed run can tell what was asked for
     parser.epilog = (
-        "Several processes can share the work, on one machine or many: mpiexec -n 2 tinygrad-llm train ..., with "
-        "pip install 'tinygrad-llm[mpi]' and OPENBLAS_NUM_THREADS=1."
+        "All cores share the work (--workers). Several machines can: mpiexec -n 2 tinygrad-llm train ..., with "
+        "pip install 'tinygrad-llm[mpi]'; each process has its own workers."
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="the text to train on, the same as --data")
     add_run_flags(parser.add_argument_group("run"), out="runs/gpt")

@@ -121,7 +121,7 @@ class Pretraining:
                 f"{plan.model.get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
             )
         config = architecture.config_from({**plan.model, "vocab_size": tokenizer.vocab_size})
-        expect_memory(config, self.processes)
+        expect_memory(config, self.processes, plan.training.workers)
         if text is None:
             encoded = encoded_before(folder, str(plan.data_sha256), tokenizer)
             if encoded is None:

@@ -31,6 +31,13 @@ def find_launch() -> Launch | None:
     return None
 
 
+def physical_memory() -> int | None:
+    """The memory of this machine in bytes, where the system tells it."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def available_cores() -> set[int]:
     """The cores that this process may use, by number."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -27,7 +27,7 @@ from tinygrad_llm.optim.clipping import grad_norm
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, count_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry
 from tinygrad_llm.train.parallel.share import Share
@@ -41,9 +41,14 @@ NO_WAY = (OSError, pickle.PicklingError, TypeError, AttributeError, AssertionErr
 
 
 def one_per_core(trainer: Trainer) -> int:
-    """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows."""
-    cores = len(available_cores()) // trainer.processes_here
-    return max(1, min(cores, trainer.settings.batch_size))
+    """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows, and only so
+    many that weights, AdamW's moments and each worker's gradients take at most half of the memory.
+    """
+    most = min(len(available_cores()) // trainer.processes_here, trainer.settings.batch_size)
+    if (memory := physical_memory()) is not None:
+        copies = memory // 2 // trainer.processes_here // sum(p.data.nbytes for p in trainer.model.parameters())
+        most = min(most, copies - 3)
+    return max(1, most)
 
 
 @contextmanager
