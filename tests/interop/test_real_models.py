@@ -42,7 +42,7 @@ def smollm2() -> Path:
 def test_smollm2_writes_what_transformers_writes(smollm2: Path) -> None:
     started = time.process_time()
     model, tokenizer = load_gguf(smollm2)
-    print(f"opened in {time.process_time() - started:.2f} s of CPU time")
+    print(f"opened in {time.process_time() - started:.1f} s of CPU time")
     assert model.num_parameters() == 134_515_008
     for figure in json.loads((FIGURES / "smollm2.json").read_text()):
         ids = tokenizer.encode(figure["prompt"])
