@@ -14,7 +14,8 @@ from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.requests import answer
 from tinygrad_llm.lab.saved_page import MAX_BYTES, saved_page
 from tinygrad_llm.lab.saving import Seen, save_page
-from tinygrad_llm.lab.session import NotPossible, Session
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.random import Generator
 
 LOOK = json.dumps({"prompt": PROMPT, "at": "main@0"}, separators=(",", ":"))
@@ -42,7 +43,7 @@ def test_a_page_that_nobody_opened_shows_the_training(tmp_path: Path) -> None:
         ask.step(count=2)
         save_page(ask.session, answer, tmp_path / "page.html", 20.0)
     names = {key.partition(" ")[0] for key in held((tmp_path / "page.html").read_bytes())["answers"]}
-    assert names == {"status", "history", "look", "lens", "backward", "vocabulary"}
+    assert names == {"status", "history", "batch", "look", "lens", "backward", "vocabulary", "merges"}
 
 
 def test_what_is_not_answered_in_time_is_taken_from_before(tmp_path: Path) -> None:

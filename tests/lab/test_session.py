@@ -9,7 +9,8 @@ from tiny_lab import PROMPT, asking, tiny_beginning
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.lab.beginnings import Beginning
 from tinygrad_llm.lab.owner import Ended
-from tinygrad_llm.lab.session import NotPossible, Session
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.verify.faults import FAULTS
 
 

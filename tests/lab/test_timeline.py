@@ -10,7 +10,8 @@ from tiny_lab import PROMPT, Asking, asking, tiny_beginning
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab.edits import RateEdit, WeightEdit, edits_of
 from tinygrad_llm.lab.snapshots import Ring
-from tinygrad_llm.lab.timeline import Branch, Timeline, layers_of
+from tinygrad_llm.lab.timeline import Branch, Timeline
+from tinygrad_llm.lab.watching import layers_of
 from tinygrad_llm.train import Trainer
 from tinygrad_llm.verify.faults import FAULTS
 

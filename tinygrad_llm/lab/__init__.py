@@ -1,7 +1,8 @@
 """The lab: a model that learns, and its inside, in the browser.
 
-One thread owns the model (owner.py). A session (session.py) trains it on a timeline (timeline.py), which can go back to
-any step, and answers the page's questions (answers.py); the server (server.py) carries them, to this machine alone.
+One thread owns the model (owner.py). A session trains it on a timeline, which can go back to any step
+(training_session.py, timeline.py), and knows what looks are at (session.py). The page asks (requests.py); the server
+(server.py) carries questions and answers, to this machine alone (guard.py).
 """
 
 from typing import TYPE_CHECKING

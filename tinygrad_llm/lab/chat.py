@@ -16,7 +16,8 @@ from tinygrad_llm.generate import Sampling, stream
 from tinygrad_llm.generate.streaming import whole_characters
 from tinygrad_llm.interop.chat_form import ChatForm
 from tinygrad_llm.lab.body import Body
-from tinygrad_llm.lab.session import LIVE, NotPossible, Session
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.training_session import LIVE, NotPossible
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs.open_model import conventions_of, recorded_config
 from tinygrad_llm.text import StreamDecoder, Tokenizer

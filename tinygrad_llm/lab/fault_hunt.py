@@ -7,7 +7,8 @@ from typing import Any
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab.body import Body
-from tinygrad_llm.lab.session import NotPossible, Session
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.lab.twin import Twin
 from tinygrad_llm.random import Generator
 from tinygrad_llm.verify.checks import CHECKS, claim, run_check

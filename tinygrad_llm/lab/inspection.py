@@ -17,8 +17,9 @@ from tinygrad_llm.lab.packing import Quantized, pack
 from tinygrad_llm.lab.requests import REQUESTS
 from tinygrad_llm.lab.saved_page import MAX_BYTES, Answer, compressed, saved_page
 from tinygrad_llm.lab.saving import body_text
-from tinygrad_llm.lab.session import LIVE, Session
+from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.status import status
+from tinygrad_llm.lab.training_session import LIVE
 from tinygrad_llm.text import Tokenizer
 
 # What a view loses where the answer to a request of this name does not fit.

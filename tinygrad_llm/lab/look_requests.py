@@ -9,7 +9,8 @@ from tinygrad_llm.lab import heads, weights
 from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.measuring import measure
-from tinygrad_llm.lab.session import LIVE, OTHER_MODEL, Session
+from tinygrad_llm.lab.session import OTHER_MODEL, Session
+from tinygrad_llm.lab.training_session import LIVE
 from tinygrad_llm.lab.views import View, tokens_of
 from tinygrad_llm.study.lens import look as gather
 

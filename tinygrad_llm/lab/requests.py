@@ -15,8 +15,9 @@ from tinygrad_llm.lab import fault_hunt, look_requests, training_requests
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import pack
 from tinygrad_llm.lab.saving import save_page
-from tinygrad_llm.lab.session import NotPossible, Session
+from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.status import status
+from tinygrad_llm.lab.training_session import NotPossible
 
 SECONDS_TO_SAVE = 60.0
 

@@ -87,8 +87,11 @@ def save_page(session: Any, answer: Any, file: Path, seconds: float) -> dict[str
 
 def default_requests(session: Any) -> list[tuple[str, str]]:
     """What a page shows that nobody has opened: the training and its first prompt."""
-    history = [] if session.main is None else [("history", body_text(branch=session.main.branch.name))]
-    return [*history, *prompt_requests(session.beginning.prompt, session.published.get("at", "live"))]
+    prompt, at = session.beginning.prompt, session.published.get("at", "live")
+    training = []
+    if session.main is not None:
+        training = [("history", body_text(branch=session.main.branch.name)), ("batch", body_text(at=at))]
+    return [*training, *prompt_requests(prompt, at), ("merges", body_text(text=prompt))]
 
 
 def prompt_requests(prompt: str, at: str) -> list[tuple[str, str]]:

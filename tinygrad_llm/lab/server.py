@@ -29,7 +29,8 @@ from tinygrad_llm.lab.chat import FIELDS, Answer
 from tinygrad_llm.lab.events import events
 from tinygrad_llm.lab.owner import Ended
 from tinygrad_llm.lab.requests import REQUESTS, answer
-from tinygrad_llm.lab.session import NotPossible, Session
+from tinygrad_llm.lab.session import Session
+from tinygrad_llm.lab.training_session import NotPossible
 
 CHAT = "chat"  # the one request whose answer is a stream
 MAX_BODY = 1 << 16  # bytes

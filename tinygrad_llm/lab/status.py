@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tinygrad_llm.lab.session import Session
-from tinygrad_llm.lab.timeline import layers_of
+from tinygrad_llm.lab.watching import layers_of
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.verify.faults import FAULTS
 

@@ -18,9 +18,8 @@ from typing import Any
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab.edits import Edit, Edits, RateEdit, text_of
 from tinygrad_llm.lab.snapshots import INTERVAL, Ring, Snapshot, is_on_the_way
-from tinygrad_llm.lab.watched_optimizer import WatchedOptimizer
+from tinygrad_llm.lab.watching import LastBatch, WatchedOptimizer, layers_of
 from tinygrad_llm.train import Callback, Trainer
-from tinygrad_llm.train.batch_loss import language_model_loss
 from tinygrad_llm.verify.fault import Fault
 
 MAIN = "main"
@@ -315,29 +314,6 @@ class Recorder(Callback):
             figures["sample"] = sample
         self.timeline.step_taken(figures)
         self.begin()
-
-
-class LastBatch:
-    """The loss of a training, which remembers the last batch that was trained on."""
-
-    def __init__(self, loss: Any = language_model_loss) -> None:
-        self.loss = loss
-        self.batch: Any = None
-
-    def __call__(self, model: Any, batch: Any) -> Any:
-        if model.training:
-            self.batch = batch
-        return self.loss(model, batch)
-
-
-def layers_of(model: Any) -> dict[str, list[str]]:
-    """The parameters' names by layer, such as `blocks.0.attention`; a shared one counts where it is first."""
-    layers: dict[str, list[str]] = {}
-    for name, _ in model.named_parameters():
-        parts = name.split(".")
-        depth = 3 if parts[0] == "blocks" else 1
-        layers.setdefault(".".join(parts[: min(depth, len(parts) - 1)]) or name, []).append(name)
-    return layers
 
 
 def _agree_until(edits: Edits, others: Edits) -> int:

@@ -14,9 +14,10 @@ from tinygrad_llm.graph import no_grad
 from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.edits import RateEdit, WeightEdit, edits_of, expect_finite, expect_rate
 from tinygrad_llm.lab.fault_hunt import fault_named
-from tinygrad_llm.lab.session import LIVE, TWIN, NotPossible, Session
+from tinygrad_llm.lab.session import TWIN, Session
 from tinygrad_llm.lab.status import status
 from tinygrad_llm.lab.timeline import MAIN, Timeline
+from tinygrad_llm.lab.training_session import LIVE, NotPossible
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 
 Head = dict[str, Any]

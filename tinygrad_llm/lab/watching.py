@@ -1,4 +1,4 @@
-"""An optimizer under watch: the size of each layer's update, and the gradients that the update was made of."""
+"""What is watched of a training: its batches, and the updates of its optimizer by layer, with their gradients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.train.batch_loss import language_model_loss
 
 
 class WatchedOptimizer:
@@ -52,6 +53,29 @@ class WatchedOptimizer:
             for p, copy in zip(layer, copies, strict=True):
                 np.subtract(p.data, copy, out=copy)
             self.updates.append(math.sqrt(sum(map(_square, copies))))
+
+
+class LastBatch:
+    """The loss of a training, which remembers the last batch that was trained on."""
+
+    def __init__(self, loss: Any = language_model_loss) -> None:
+        self.loss = loss
+        self.batch: Any = None
+
+    def __call__(self, model: Any, batch: Any) -> Any:
+        if model.training:
+            self.batch = batch
+        return self.loss(model, batch)
+
+
+def layers_of(model: Any) -> dict[str, list[str]]:
+    """The parameters' names by layer, such as `blocks.0.attention`; a shared one counts where it is first."""
+    layers: dict[str, list[str]] = {}
+    for name, _ in model.named_parameters():
+        parts = name.split(".")
+        depth = 3 if parts[0] == "blocks" else 1
+        layers.setdefault(".".join(parts[: min(depth, len(parts) - 1)]) or name, []).append(name)
+    return layers
 
 
 def _square(x: Array) -> float:
