@@ -2,38 +2,46 @@
 # # Generation speed: tokens per second here and in transformers
 #
 # Generating one token at a time is bound by memory bandwidth: GPT-2's 124 million weights take half a gigabyte, and
-# every new token reads all of them. Reading a few tokens at once costs little more than reading one, so `generate`
-# drafts tokens by looking for an earlier occurrence of the last ones (speculative decoding by lookup) and checks the
-# draft in one pass. This demo counts what that brings.
+# every new token reads all of them. What is left to a library is how much it does besides: here a pass over one token
+# is a few hundred NumPy calls (`models/few_tokens.py`), without the ops, Tensors and checks of training.
 #
-# The model has the size of GPT-2 and random weights: its text has no meaning and, as with every greedy model, soon
-# repeats itself, which is the best case for drafting. The line "one at a time" is the speed for a text that never
-# repeats itself.
+# Reading a few tokens at once costs little more than reading one, so `generate` drafts tokens by looking for an earlier
+# occurrence of the last ones (speculative decoding by lookup) and checks the draft in one pass. This demo counts what
+# that brings. The model has random weights: its text has no meaning and, as with every greedy model, soon repeats
+# itself, which is the best case for drafting. "One at a time" is the speed for a text that never repeats itself.
 #
-# Run it with `python demos/generation_speed.py`. `transformers` is not a dependency of the package: without it the
-# demo times this package alone. `--gpt2 FOLDER` reads the weights of a Hugging Face folder instead.
+# Run it with `python demos/generation_speed.py`; `--preset smollm2` has the shape of SmolLM2-135M. Both libraries get
+# OPENBLAS_NUM_THREADS threads, by default one per core. `transformers` is not a dependency of the package: without it
+# the demo times this package alone. `--folder FOLDER` reads the weights of a Hugging Face folder instead.
 
 # %%
 import argparse
 import importlib.util
+import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.generate import PromptLookup, generate, generate_speculatively
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.scripts import end_quietly
 
 end_quietly()
 
-options = argparse.ArgumentParser(description="Greedy tokens per second of GPT-2's smallest size, here and elsewhere.")
-options.add_argument("--gpt2", type=Path, metavar="FOLDER", help="a Hugging Face folder with GPT-2's weights")
-options.add_argument("--preset", default="gpt2-small", help="the size whose weights a seed draws (default: gpt2-small)")
+options = argparse.ArgumentParser(description="Generated tokens per second, here and in transformers.")
+options.add_argument(
+    "--folder", type=Path, help="a Hugging Face folder with a GPT-2 or a Llama, whose weights are used"
+)
+options.add_argument(
+    "--preset", default="gpt2-small", help="else the size whose weights a seed draws: one of a GPT, or smollm2"
+)
 options.add_argument("--tokens", type=int, default=100, help="how many to write in each round (default: 100)")
 options.add_argument("--rounds", type=int, default=3, help="timed rounds of each library (default: 3)")
 arguments, _ = options.parse_known_args()
@@ -42,57 +50,107 @@ arguments, _ = options.parse_known_args()
 # ## The model, as both libraries open it
 
 # %%
+SMOLLM2 = LlamaConfig(
+    vocab_size=49152,
+    context_length=2048,
+    embedding_dim=576,
+    num_heads=9,
+    num_kv_heads=3,
+    num_layers=30,
+    feed_forward_dim=1536,
+    rope_base=100_000.0,
+    tie_weights=True,
+)
 temporary = tempfile.TemporaryDirectory()
-folder = arguments.gpt2 or Path(temporary.name)
-if not arguments.gpt2:
+folder = arguments.folder or Path(temporary.name)
+if not arguments.folder:
     manual_seed(0)
-    GPT(GPTConfig.preset(arguments.preset, tie_weights=True), init="gpt2").save_pretrained(folder)
-model = GPT.from_pretrained(folder)
-prompt = np.arange(100, 116) % model.config.vocab_size
-sides: dict[str, Callable[[], np.ndarray]] = {
-    "looking ahead": lambda: generate(model, prompt, arguments.tokens),
-    "one at a time": lambda: generate(model, prompt, arguments.tokens, look_ahead=False),
+    if arguments.preset == "smollm2":
+        Llama(SMOLLM2).save_pretrained(folder)
+    else:
+        GPT(GPTConfig.preset(arguments.preset, tie_weights=True), init="gpt2").save_pretrained(folder)
+is_gpt = json.loads((folder / "config.json").read_text("utf-8"))["model_type"] == "gpt2"
+model = (GPT if is_gpt else Llama).from_pretrained(folder)
+vocab_size, tokens = model.config.vocab_size, arguments.tokens
+prompt = np.arange(100, 116) % vocab_size
+long_prompt = np.arange(min(512, model.config.context_length - 1)) * 7919 % vocab_size
+
+
+class Task(NamedTuple):
+    """Something to time: the tokens that it writes or reads, and a function for each library."""
+
+    tokens: int
+    ours: Callable[[], np.ndarray]
+    theirs: Callable[[], np.ndarray] | None = None
+
+
+tasks = {
+    "looking ahead": Task(tokens, lambda: generate(model, prompt, tokens)),
+    "one at a time": Task(tokens, lambda: generate(model, prompt, tokens, look_ahead=False)),
+    "sampled": Task(tokens, lambda: generate(model, prompt, tokens, temperature=0.8, top_k=50)),
+    "reading": Task(len(long_prompt), lambda: generate(model, long_prompt, 1)),
 }
 
 if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
     import torch
     import transformers
 
+    torch.set_num_threads(int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)))
     transformers.utils.logging.disable_progress_bar()
-    theirs = transformers.GPT2LMHeadModel.from_pretrained(folder, local_files_only=True).eval()
-    ids = torch.from_numpy(prompt[None])
-    length = {"max_new_tokens": arguments.tokens, "min_new_tokens": arguments.tokens}
-    settings = transformers.GenerationConfig(do_sample=False, pad_token_id=0, eos_token_id=None, **length)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).float().eval()
 
-    def transformers_writes() -> np.ndarray:
-        mask = torch.ones_like(ids)
-        return theirs.generate(ids, attention_mask=mask, generation_config=settings)[0].numpy()
+    def transformers_writes(prompt: np.ndarray, count: int, **sampling: float) -> np.ndarray:
+        ids = torch.from_numpy(prompt[None])
+        length = {"max_new_tokens": count, "min_new_tokens": count, "pad_token_id": 0, "eos_token_id": None}
+        settings = transformers.GenerationConfig(do_sample=bool(sampling), **length, **sampling)
+        return theirs.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)[0].numpy()
 
-    sides["transformers"] = transformers_writes
+    greedy = tasks["one at a time"]._replace(theirs=lambda: transformers_writes(prompt, tokens))
+    tasks |= {
+        "looking ahead": tasks["looking ahead"]._replace(theirs=greedy.theirs),
+        "one at a time": greedy,
+        "sampled": tasks["sampled"]._replace(
+            theirs=lambda: transformers_writes(prompt, tokens, temperature=0.8, top_k=50)
+        ),
+        "reading": tasks["reading"]._replace(theirs=lambda: transformers_writes(long_prompt, 1)),
+    }
 
 # %% [markdown]
 # ## In turns
 #
-# On a machine that runs other programs too, only the ratio within a round is meaningful.
+# On a machine that runs other programs too, only the ratios within a round are meaningful: of the time on the clock,
+# and of the processor's time, in which waiting for other programs does not count.
+
 
 # %%
-print(f"== Greedy, one text, {arguments.tokens} tokens after {len(prompt)} ==")
+def seconds(work: Callable[[], np.ndarray]) -> np.ndarray:
+    """The time of one call: on the clock, and of the processor."""
+    started = time.perf_counter(), time.process_time()
+    work()
+    return np.array([time.perf_counter() - started[0], time.process_time() - started[1]])
+
+
+print(f"== One text, {tokens} tokens after {len(prompt)}; a prompt of {len(long_prompt)} ==")
 print(f"{model.num_parameters():,} parameters")
-if "transformers" not in sides:
+if "transformers" not in globals():
     print("transformers is not installed: this package alone")
-texts = {name: write() for name, write in sides.items()}  # the first time, memory is new
-speeds: dict[str, list[float]] = {name: [] for name in sides}
-for _ in range(arguments.rounds):
-    for name, write in sides.items():
-        started = time.perf_counter()
-        write()
-        speeds[name].append(arguments.tokens / (time.perf_counter() - started))
-for name, speed in speeds.items():
-    line = f"{name}: {statistics.median(speed):.1f} tokens/s"
-    if name != "transformers" and "transformers" in speeds:
-        ratios = [ours / other for ours, other in zip(speed, speeds["transformers"], strict=True)]
-        line += f", {statistics.median(ratios):.2f} times transformers ({min(ratios):.2f} to {max(ratios):.2f})"
+texts = {name: task.ours() for name, task in tasks.items()}  # the first time, memory is new
+if (in_transformers := tasks["one at a time"].theirs) is not None:
+    texts["transformers"] = in_transformers()
+for name, task in tasks.items():
+    ours, ratios = [], []
+    for _ in range(arguments.rounds):
+        ours.append(seconds(task.ours))
+        if task.theirs is not None:
+            ratios.append(seconds(task.theirs) / ours[-1])
+    line = f"{name}: {task.tokens / statistics.median(clock for clock, _ in ours):.1f} tokens/s"
+    if ratios:
+        of_clock, of_processor = np.median(ratios, axis=0)
+        lowest, highest = min(ratio[0] for ratio in ratios), max(ratio[0] for ratio in ratios)
+        line += f", {of_clock:.2f} times transformers ({lowest:.2f} to {highest:.2f}; CPU time {of_processor:.2f})"
     print(line)
+if hasattr(os, "getloadavg"):
+    print(f"programs that wanted a core in the last minute: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
 
 # %% [markdown]
 # ## The same tokens
@@ -101,10 +159,10 @@ for name, speed in speeds.items():
 # differ where the two largest logits are nearly equal. Before such a token they agree, and here usually to the end.
 
 # %%
-for name, text in texts.items():
-    differ = np.flatnonzero(text != texts["looking ahead"])
-    if name != "looking ahead":
-        agreeing = (int(differ[0]) if len(differ) else len(text)) - len(prompt)
-        print(f"{name}: the first {agreeing} of {arguments.tokens} tokens are the same")
-print(generate_speculatively(model, prompt, arguments.tokens, PromptLookup(15)))
+for name in ("one at a time", "transformers"):
+    if name in texts:
+        differ = np.flatnonzero(texts[name] != texts["looking ahead"])
+        agreeing = (int(differ[0]) if len(differ) else len(texts[name])) - len(prompt)
+        print(f"{name}: the first {agreeing} of {tokens} tokens are the same")
+print(generate_speculatively(model, prompt, tokens, PromptLookup(15)))
 temporary.cleanup()
