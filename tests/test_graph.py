@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_llm
-from tinygrad_llm import Tensor, cat, enable_grad, no_grad, stack
+from tinygrad_llm import Generator, Tensor, buffers, cat, enable_grad, no_grad, stack
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import Node, is_grad_enabled, observe, record_operation
+from tinygrad_llm.ops import linear, linear_cross_entropy
 
 
 def leaf(*shape: int) -> Tensor:
@@ -570,3 +571,39 @@ def test_retain_grad_of_a_tensor_that_is_gone_by_then() -> None:
     del y
     z.backward(np.ones(1))
     assert x.grad.tolist() == [6.0]
+
+
+def test_products_write_a_leafs_first_gradient_straight_into_its_memory() -> None:
+    rng = Generator(0)
+    weight = Tensor(rng.randn(5, 4, dtype=np.float64), requires_grad=True)
+    x = Tensor(rng.randn(3, 4, dtype=np.float64))
+
+    def loss() -> Tensor:
+        return linear_cross_entropy(linear(x, weight) @ weight, weight, np.array([0, 4, 2]))
+
+    loss().backward()
+    assert weight.grad is not None
+    expected, weight.grad = weight.grad, None
+    memory = weight.grad_memory = np.full((5, 4), np.nan)
+    for times in (1, 2):  # the second gradient is added
+        loss().backward()
+        assert weight.grad is memory
+        np.testing.assert_allclose(memory, times * expected, rtol=1e-13)
+
+
+def test_a_gradient_in_its_memory_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[np.ndarray | None] = []
+    matmul = buffers.matmul
+
+    def noting(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        outputs.append(out)
+        return matmul(a, b, out)
+
+    weight = Tensor(np.ones((2, 3)), requires_grad=True)
+    weight.grad_memory = np.zeros((2, 3))
+    y = linear(Tensor(np.ones((4, 3))), weight)
+    monkeypatch.setattr(buffers, "matmul", noting)
+    y.backward(np.ones((4, 2)))
+    assert [out is weight.grad_memory for out in outputs] == [True]
+    assert weight.grad is weight.grad_memory
+    assert (weight.grad == 4).all()

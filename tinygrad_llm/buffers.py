@@ -86,9 +86,9 @@ def copy(x: Array) -> Array:
     return y
 
 
-def matmul(a: Array, b: Array) -> Array:
-    """a @ b for two matrices, in memory of the pool. Shapes: a (N, K), b (K, M) -> (N, M)"""
-    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)))
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a @ b for two matrices, in `out` or in memory of the pool. Shapes: a (N, K), b (K, M) -> (N, M)"""
+    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)) if out is None else out)
 
 
 def add(a: Array, b: Array) -> Array:

@@ -102,12 +102,17 @@ class Variable:
         else:
             yield from walk_back(self.node, start, retain_graph)
 
+    def free_grad_memory(self) -> Array | None:
+        """`grad_memory` if nothing lies in it yet: a backward may write this leaf's gradient straight into it."""
+        return getattr(self, "grad_memory", None) if self.grad is None and self.node is None else None
+
     def collect(self, gradient: Array) -> None:
         """Add `gradient` to this leaf's own."""
         if self.grad is not None:
             self.grad += gradient
         elif (memory := getattr(self, "grad_memory", None)) is not None:
-            memory[...] = gradient
+            if gradient is not memory:
+                memory[...] = gradient
             self.grad = memory
         elif gradient.flags.writeable and not buffers.is_view(gradient):
             self.grad = gradient

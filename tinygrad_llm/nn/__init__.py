@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.softcap import SoftcappedHead
     from tinygrad_llm.layers.window import within_window
     from tinygrad_llm.layers.window_cache import WindowCache
+    from tinygrad_llm.nn import conversion as conversion
     from tinygrad_llm.nn import functional
     from tinygrad_llm.nn import hooks as hooks
     from tinygrad_llm.nn import loading as loading

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
-
 from tinygrad_llm import nn
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.errors import ConfigError, DTypeError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import TensorLike
 from tinygrad_llm.tensor import Tensor
 
@@ -186,16 +184,7 @@ class Module:
 
         Raises: DTypeError for a dtype that is not floating-point
         """
-        try:
-            target = np.dtype(dtype)
-        except TypeError:
-            raise DTypeError(f"to: dtype must be a NumPy dtype; got {dtype!r}") from None
-        if target.kind not in "fc":
-            raise DTypeError(f"to: parameters must be floating-point; got {target}")
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.dtype.kind in "fc" and tensor.dtype != target:
-                tensor.data = tensor.data.astype(target)
-                tensor.grad = None
+        nn.conversion.to(self, dtype)
         return self
 
     # -- printing

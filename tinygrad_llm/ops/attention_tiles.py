@@ -68,6 +68,7 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
     q, k, v = x.q, x.k, x.v
     o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
     k_t = buffers.copy(k.swapaxes(2, 3))  # transposed in memory once, or BLAS would do it for every product
+    k_t *= x.scale  # and scaled, in place of the scores
     ones = np.ones((k.shape[2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
     tiles = list(_tiles(x.weights_shape, x.is_causal))
@@ -75,7 +76,6 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
     for tile, p in zip(tiles, _memory_of_tiles(tiles, q.dtype, apart=keep_weights), strict=True):
         at, rows, seen = tile
         np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
-        p *= x.scale
         if x.softcap is not None:
             np.multiply(np.tanh(p / x.softcap, out=p), x.softcap, out=p)
         _mask_scores(p, x, tile)
@@ -97,6 +97,7 @@ def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array
     """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
     q, k, v = x.q, x.k, x.v
     v_t = buffers.copy(v.swapaxes(2, 3))
+    v_t *= x.scale  # so that ds is scaled
     dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
     if not saved:  # no query at all
         dk[...] = dv[...] = 0
@@ -112,7 +113,6 @@ def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array
         ds *= p
         if x.softcap is not None:  # times 1 - tanh²; computing the scores again takes less than keeping them
             ds *= 1 - np.tanh(q[*at, rows] @ k[*at, seen].swapaxes(2, 3) * (x.scale / x.softcap)) ** 2
-        ds *= x.scale
         np.matmul(ds, k[*at, seen], out=dq[*at, rows])
         if rows.stop == q.shape[2]:  # a head's first tile, whose last query sees every key
             np.matmul(kept.swapaxes(2, 3), do_rows, out=dv[*at])

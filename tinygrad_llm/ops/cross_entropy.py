@@ -141,7 +141,7 @@ def linear_cross_entropy(
 
     def backward(dy: Array) -> Gradients:
         dx = (dy * buffers.matmul(g, table)).reshape(shape) if wants_dx else None
-        dw = buffers.matmul(g.T, dy * rows) if wants_dw else None
+        dw = buffers.matmul(g.T, dy * rows, weight.free_grad_memory()) if wants_dw else None
         return dx, dw
 
     return record_operation(losses.sum(), (x, weight), backward)

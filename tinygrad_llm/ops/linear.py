@@ -50,7 +50,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
         dx = None if saved_table is None else buffers.matmul(dy, saved_table).reshape(x_shape)
-        dw = None if saved_rows is None else buffers.matmul(dy.T, saved_rows)
+        dw = None if saved_rows is None else buffers.matmul(dy.T, saved_rows, weight.free_grad_memory())
         return (dx, dw, sum_of_rows(dy)) if has_bias else (dx, dw)
 
     parents = (x, weight) if bias is None else (x, weight, bias)
