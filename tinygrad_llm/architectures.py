@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.interop import bert, gpt2, llama, opt
 from tinygrad_llm.interop.forms import HuggingFaceForm
+from tinygrad_llm.interop.gguf import gguf_model, is_gguf
 from tinygrad_llm.interop.huggingface_folder import read_folder, read_model, write_model
 from tinygrad_llm.models import (
     GPT,
@@ -140,7 +141,9 @@ def _form_of(model_class: type[Any]) -> HuggingFaceForm:
 
 
 def load_pretrained(model_class: type[M], folder: str | os.PathLike[str], dropout: float | None = None) -> M:
-    """The model in a Hugging Face folder; see `Pretrained.from_pretrained`. Raises: FormatError"""
+    """The model in a Hugging Face folder or a GGUF file; see `Pretrained.from_pretrained`. Raises: FormatError"""
+    if is_gguf(folder):
+        return gguf_model(model_class, folder, dropout)
     return read_model(_form_of(model_class), model_class, folder, dropout)
 
 

@@ -16,6 +16,7 @@ from tinygrad_llm.formats.gguf_blocks import LAYOUTS, dequantize, weights_per_bl
 from tinygrad_llm.generate import generate
 from tinygrad_llm.interop import load_gguf
 from tinygrad_llm.interop.gguf import is_gguf
+from tinygrad_llm.models import GPT, Llama
 
 
 @pytest.mark.parametrize("tokenizer", [BPE_TOKENIZER, SENTENCEPIECE_TOKENIZER], ids=["gpt2", "llama"])
@@ -27,6 +28,18 @@ def test_model_and_tokenizer(tokenizer: dict[str, Any], tmp_path: Path) -> None:
     ids = words.encode("ab a")
     assert words.decode(ids) == "ab a"
     assert np.array_equal(generate(back, ids, 5, temperature=0), generate(model, ids, 5, temperature=0))
+
+
+def test_from_pretrained_needs_no_tokenizer(tmp_path: Path) -> None:
+    model, path = tiny(), tmp_path / "x.gguf"
+    path.write_bytes(gguf_bytes(model_metadata(model, "llama"), model_tensors(model, "llama")))
+    back = Llama.from_pretrained(path, dropout=0.25)
+    assert (back.config.dropout, back.training) == (0.25, False)
+    assert np.array_equal(back(np.arange(5)).data, model(np.arange(5)).data)
+    with pytest.raises(FormatError, match=r"tokenizer.ggml.model must be a string; got None"):
+        load_gguf(path)
+    with pytest.raises(FormatError, match="a Llama and its relatives, not of GPT"):
+        GPT.from_pretrained(path)
 
 
 def test_more_tokens_than_rows_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
+from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats import GGUF, read_gguf
 from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.conventions import Conventions
@@ -17,9 +19,11 @@ from tinygrad_llm.interop.gguf_tokenizer import end_ids, named_tokens, read_gguf
 from tinygrad_llm.interop.huggingface_folder import expect_row_for_each_token, model_of
 from tinygrad_llm.interop.llama import read_settings, with_state
 from tinygrad_llm.models import Llama
+from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.text import Tokenizer
 
 SUFFIX = ".gguf"
+M = TypeVar("M", bound=Pretrained)
 
 
 def is_gguf(path: str | os.PathLike[str]) -> bool:
@@ -42,12 +46,28 @@ def load_gguf(path: str | os.PathLike[str], dropout: float | None = None) -> tup
     Raises: FormatError for a file that is damaged, or needs something that is not supported
     """
     file = read_gguf(path)
-    tokenizer = read_gguf_tokenizer(file)
-    settings, member = read_settings(Path(path), dropout, huggingface_config(file))
-    tensors = huggingface_tensors(file, member)
-    model = model_of(Llama, *with_state(settings, member, tensors, Path(path)), path)
+    tokenizer = read_gguf_tokenizer(file)  # first, because weights may take long to read
+    model = _model(file, Llama, dropout)
     expect_row_for_each_token(model, tokenizer, path)
     return model, tokenizer
+
+
+def gguf_model(model_class: type[M], path: str | os.PathLike[str], dropout: float | None = None) -> M:
+    """The model in a GGUF file, which may hold no tokenizer; otherwise as `load_gguf`.
+
+    Raises: FormatError, also if the file holds a model of another class
+    """
+    if not issubclass(model_class, Llama):
+        raise FormatError(
+            f"{os.fspath(path)}: GGUF files are read of a Llama and its relatives, not of {model_class.__name__}"
+        )
+    return _model(read_gguf(path), model_class, dropout)
+
+
+def _model(file: GGUF, model_class: type[M], dropout: float | None) -> M:
+    path = Path(file.path)
+    settings, member = read_settings(path, dropout, huggingface_config(file))
+    return model_of(model_class, *with_state(settings, member, huggingface_tensors(file, member), path), path)
 
 
 def gguf_conventions(path: str | os.PathLike[str]) -> Conventions:

@@ -86,9 +86,7 @@ def read_folder(
     """
     if not os.path.isdir(folder):
         found = "it is a file" if os.path.lexists(folder) else "there is none of that name"
-        raise FormatError(
-            f"{short_path(folder)}: must be a Hugging Face folder or a GGUF file; {found}: check the spelling"
-        )
+        raise FormatError(f"{short_path(folder)}: must be a Hugging Face folder; {found}: check the spelling")
     tokenizer = read_huggingface_tokenizer(folder)  # first, because weights may take long to read
     model_type = read_json_object(Path(folder) / CONFIG).get("model_type")
     if not isinstance(model_type, str) or model_type not in forms:

@@ -25,7 +25,7 @@ class Pretrained(Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], dropout: float | None = None) -> Self:
-        """The model in a Hugging Face folder (config.json and model.safetensors), in evaluation mode.
+        """The model in a Hugging Face folder (config.json, model.safetensors) or a GGUF file, in evaluation mode.
 
         Weights of 64 bits make a float64 model, all others a float32 one, without rounding. `dropout` replaces the
         rates in config.json, which has several where this package has one.
