@@ -16,12 +16,12 @@ from tinygrad_llm.interop.tokenizer_json import (
     read_folder_tokenizer,
     write_tokenizer_json,
 )
+from tinygrad_llm.interop.vocab_and_merges import VOCAB_JSON, read_vocab_and_merges
 from tinygrad_llm.interop.wordpiece_files import VOCABULARY, expect_lines, read_vocab_txt, write_vocab_txt
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.pipeline import PipelineTokenizer
 from tinygrad_llm.text.saved import load_tokenizer
 from tinygrad_llm.text.tokenizer import TOKENIZER_FILE, Tokenizer
-from tinygrad_llm.text.vocabulary_files import read_encoder_and_merges
 from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 
 
@@ -37,8 +37,8 @@ def read_huggingface_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
         return read_folder_tokenizer(folder / TOKENIZER_JSON)
     if os.path.lexists(folder / VOCABULARY):
         return read_vocab_txt(folder / VOCABULARY)
-    if os.path.lexists(folder / "vocab.json"):
-        return read_encoder_and_merges(folder / "vocab.json", folder / "merges.txt")
+    if os.path.lexists(folder / VOCAB_JSON):
+        return read_vocab_and_merges(folder)
     raise FormatError(
         f"{folder}: must hold a tokenizer: {TOKENIZER_FILE}, tokenizer.json, {VOCABULARY}, or vocab.json with "
         "merges.txt; add the files of the tokenizer that the model was trained with"

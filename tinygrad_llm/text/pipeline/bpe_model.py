@@ -209,13 +209,13 @@ def _ranks_of_merges(merges: list[object], vocabulary: Vocabulary, skip: int, wh
     separator, id_of = vocabulary.free_separator(), vocabulary.ids
     ranks: dict[str, int] = {}
     for index, merge in enumerate(merges):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        pair = merge.split(" ") if type(merge) is str else merge
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not str:
             raise TokenizerError(f"{where}.merges[{index}] must be two tokens; got {shown(merge)}")
         left, right = pair
-        for token in (left, right, left + right[skip:]):
-            if token not in id_of:
-                raise TokenizerError(f"{where}.merges[{index}]: {shown(token)} must be in the vocabulary")
+        if left not in id_of or right not in id_of or left + right[skip:] not in id_of:
+            unknown = next(token for token in (left, right, left + right[skip:]) if token not in id_of)
+            raise TokenizerError(f"{where}.merges[{index}]: {shown(unknown)} must be in the vocabulary")
         ranks[left + separator + right] = index
     return ranks, separator
 
