@@ -82,23 +82,19 @@ def translate(text: str, table: Mapping[int, str]) -> str:
 def retell(text: str, parts: Iterable[tuple[int, str]]) -> str:
     """The text made of `parts`: each string takes the place of the next so many characters.
 
-    A string that is longer than what it replaces repeats the last span; of a shorter one, the last character stands for
-    all that is left over and has the span of the first of these.
+    Spans are those of the library, which counts for each new character how many it takes the place of: 1, or 0 for
+    what a longer string adds; of a shorter one, the character before takes the place of all that is left over.
     """
     if not isinstance(text, AlignedText):
         return "".join([new for _, new in parts])
-    spans: list[Span] = []
-    news: list[str] = []
-    at = 0
+    characters: list[str] = []
+    replaced: list[int] = []
     for count, new in parts:
-        replaced = text.spans[at : at + count]
-        spans += replaced[: len(new)]
-        if len(new) > count:
-            before = replaced[-1:] or spans[-1:] or [(0, 0)]
-            spans += before * (len(new) - count)
-        news.append(new)
-        at += count
-    return AlignedText("".join(news), spans)
+        characters += new
+        replaced += [1] * min(count, len(new)) + [0] * (len(new) - count)
+        if len(new) < count and replaced:
+            replaced[-1] += count - len(new)
+    return _told(text, list(zip(characters, replaced, strict=True)))
 
 
 def strip(text: str, left: bool, right: bool) -> str:
@@ -181,6 +177,6 @@ def _told(text: AlignedText, parts: list[tuple[str, int]]) -> AlignedText:
     spans: list[Span] = []
     at = 0
     for _, count in parts:
-        spans.append(text.spans[at if count else max(at - 1, 0)])
+        spans.append(text.spans[at] if count else text.spans[at - 1] if at else (0, 0))
         at += count
     return AlignedText("".join([character for character, _ in parts]), spans)

@@ -160,6 +160,24 @@ def _read_byte_level(fields: Fields) -> Step:
     return _Sequence([*steps, to_bytes])
 
 
+class Metaspace:
+    """Spaces become a mark, which also begins the text (`scheme`: always, only the `first` piece, never)."""
+
+    def __init__(self, mark: str, scheme: str, splits: bool) -> None:
+        self.mark, self.scheme, self.splits = mark, scheme, splits
+        self._spaces = Pattern(" ", "a space", " ")
+        self._marks = Pattern(f"\\x{{{ord(mark):X}}}", "the mark of a space")
+
+    def __call__(self, text: str, first: bool) -> list[str]:
+        if type(text) is str:
+            text = text.replace(" ", self.mark)
+        else:
+            text = substitute(text, self._spaces.spans(text), self.mark)
+        if (self.scheme == "always" or (self.scheme == "first" and first)) and not text.startswith(self.mark):
+            text = prepend(self.mark, text)
+        return split(text, self._marks.spans(text), merged_with_next) if self.splits else [text]
+
+
 def _read_metaspace(fields: Fields) -> Step:
     mark = fields.character("replacement")
     old = fields.flag("add_prefix_space", None)
@@ -167,17 +185,7 @@ def _read_metaspace(fields: Fields) -> Step:
     scheme = fields.choice("prepend_scheme", _SCHEMES, "never" if old is False else "always")
     if old is False and scheme != "never":
         raise fields.refusal("prepend_scheme", "'never' beside add_prefix_space false", scheme)
-    splits = fields.flag("split", True)
-    spaces = Pattern(" ", fields.where)
-    marks = Pattern(f"\\x{{{ord(mark):X}}}", fields.where)
-
-    def step(text: str, first: bool) -> list[str]:
-        text = text.replace(" ", mark) if type(text) is str else substitute(text, spaces.spans(text), mark)
-        if (scheme == "always" or (scheme == "first" and first)) and not text.startswith(mark):
-            text = prepend(mark, text)
-        return split(text, marks.spans(text), merged_with_next) if splits else [text]
-
-    return step
+    return Metaspace(mark, scheme, fields.flag("split", True))
 
 
 _SCHEMES = {"always": "always", "first": "first", "never": "never"}

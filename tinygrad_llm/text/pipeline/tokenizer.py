@@ -25,7 +25,7 @@ from tinygrad_llm.text.pipeline.decoders import Decoding
 from tinygrad_llm.text.pipeline.fields import Fields, read_stage
 from tinygrad_llm.text.pipeline.normalizers import read_normalizer
 from tinygrad_llm.text.pipeline.post_processors import read_post_processor
-from tinygrad_llm.text.pipeline.pre_tokenizers import read_pre_tokenizer, split_in_steps, to_bytes
+from tinygrad_llm.text.pipeline.pre_tokenizers import Metaspace, read_pre_tokenizer, split_in_steps, to_bytes
 from tinygrad_llm.text.pipeline.unigram_model import UnigramModel, read_unigram
 from tinygrad_llm.text.pipeline.word_models import (
     WordLevelModel,
@@ -51,6 +51,7 @@ _MODELS: dict[str, Callable[[Fields], Model]] = {
     "WordLevel": read_word_level,
 }
 _MOST_PIECES = 500_000  # pieces whose ids are kept
+_BEGINNING = 64  # characters that are normalized to see what becomes of the first one
 _LONGEST_PIECE = 256  # characters of a piece whose ids are kept
 
 
@@ -224,12 +225,23 @@ class PipelineTokenizer(Tokenizer):
             if token is not None:
                 yield [part], token
             else:
+                first = first and self._keeps_start(part)
                 for section, inner in normalized.split(self._normalize(part)):
                     if stand_ins is not None:
                         section = section.translate(stand_ins)
                     yield ([section], inner) if inner is not None else (self._pieces(section, first), None)
                     first = False
             first = False
+
+    def _keeps_start(self, text: str) -> bool:
+        """Whether the normalized text begins with what the text begins with; asked only if a step depends on it."""
+        if not self._normalizers or not any(isinstance(s, Metaspace) and s.scheme == "first" for s in self._steps):
+            return True
+        for beginning in (text[:_BEGINNING], text):
+            spans = spans_of(self._normalize(AlignedText.of(str(beginning))))
+            if spans:
+                return spans[0][0] == 0
+        return False
 
     def _normalize(self, text: str) -> str:
         for normalizer in self._normalizers:
