@@ -25,3 +25,14 @@ def test_the_loss_is_the_same_and_right_answers_are_counted() -> None:
     assert loss.training_figure() == "accuracy 66.7%"
     assert loss.validation_figure() == "accuracy 100.0%"
     assert loss.validation_figure() == ""
+
+
+def test_counts_of_workers_are_those_of_their_rows_of_the_same_batch() -> None:
+    first, worker = CountingLoss(), CountingLoss()
+    first._trained.extend([(1, 4), (2, 4)])
+    worker._trained.append((3, 3))
+    worker._evaluated.append((1, 2))
+    first.add_counts(worker.take_counts())
+    assert list(first._trained) == [(1, 4), (5, 7)]
+    assert first.validation_figure() == "accuracy 50.0%"
+    assert worker.take_counts() == ([], [])

@@ -88,7 +88,7 @@ def rank(process: subprocess.Popen[str], number: int) -> int:
 @pytest.mark.slow
 def test_the_loss_curve_does_not_depend_on_the_number_of_processes(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     """And for one number of them, it is the same to the last bit."""
-    curves = {}
+    curves: dict[Any, np.ndarray] = {}
     for processes in (1, 2, 4):
         (folder / str(processes)).mkdir()
         finish(shared(mpiexec, processes, training(folder / str(processes), *STEPS)))
@@ -96,7 +96,10 @@ def test_the_loss_curve_does_not_depend_on_the_number_of_processes(folder: Any, 
     (folder / "alone").mkdir()
     finish(training(folder / "alone", *STEPS))
     np.testing.assert_array_equal(losses(folder / "alone"), curves[1])
-    for processes in (2, 4):
+    (folder / "workers").mkdir()
+    finish(shared(mpiexec, 2, training(folder / "workers", *STEPS, "--workers", "2")))
+    curves[2, 2] = losses(folder / "workers")  # two processes of two workers each
+    for processes in (2, 4, (2, 2)):
         np.testing.assert_allclose(curves[processes], curves[1], rtol=BOUND)
     assert remains(folder / "2") == undisturbed
 

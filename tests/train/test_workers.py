@@ -239,6 +239,32 @@ def test_a_step_counts_as_a_change_of_the_weights_for_a_graph_that_is_held() -> 
     assert held
 
 
+def test_what_a_loss_counts_besides_is_counted_over_all_rows() -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.rows = {True: 0, False: 0}
+
+        def __call__(self, model: GPT, batch: Any) -> Tensor:
+            self.rows[model.training] += len(batch[0])
+            return model.loss(*batch)
+
+        def take_counts(self) -> Any:
+            counts, self.rows = self.rows, {True: 0, False: 0}
+            return counts
+
+        def add_counts(self, counts: Any) -> None:
+            self.rows = {mode: self.rows[mode] + counts[mode] for mode in self.rows}
+
+    counted = []
+    for workers in (1, 3):
+        trainer = new_trainer(workers)
+        loss = trainer.loss = Counting()
+        trainer.train(2)
+        trainer.train(4)  # whose last step is evaluated
+        counted.append(loss.rows)
+    assert counted[0] == counted[1] == {True: 4 * 3 * 5, False: 3}
+
+
 def test_a_loss_that_is_not_finite_in_one_worker_stops_the_run_before_the_step() -> None:
     trainer = new_trainer(2)
     parent = os.getpid()

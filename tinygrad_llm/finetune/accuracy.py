@@ -34,6 +34,21 @@ class CountingLoss:
             self._evaluated.append((right, len(classes)))
         return cross_entropy(logits, classes)
 
+    def take_counts(self) -> Any:
+        """What was counted since the last call: a worker's part, which the first process adds to its own."""
+        counts = list(self._trained), self._evaluated
+        self._trained.clear()
+        self._evaluated = []
+        return counts
+
+    def add_counts(self, counts: Any) -> None:
+        """Add what a worker counted: in training on its rows of the latest batch, in evaluation on its batches."""
+        trained, evaluated = counts
+        for right, count in trained:
+            mine = self._trained.pop()
+            self._trained.append((mine[0] + right, mine[1] + count))
+        self._evaluated += evaluated
+
     def training_figure(self) -> str:
         """The accuracy on the latest training batches, in words; "" before the first."""
         return f"accuracy {_share(self._trained):.1%}" if self._trained else ""

@@ -54,6 +54,13 @@ class Share:
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         if rank:  # the first process's is the trainer's own
             self.model.train()
+        self.take_counts()  # those from before, which the first process has too
+
+    def take_counts(self) -> Any:
+        """What the loss has counted besides on this process's rows, if it counts something; None in the first process,
+        whose loss is the trainer's own.
+        """
+        return self.loss.take_counts() if self.rank and hasattr(self.loss, "take_counts") else None
 
     def backward(
         self, batch: Any, targets: int, masks: Mapping[str, Any], part: tuple[int, int, int] | None

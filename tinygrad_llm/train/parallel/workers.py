@@ -130,6 +130,7 @@ class Workers:
             self._begin()
         results = self.processes.call("backward", batch, targets, self.masks.state(), self.masks.part)
         self._missing = set.intersection(*(set(missing) for _, missing in results))
+        self._collect_counts()
         return sum((part for part, _ in results), 0.0)
 
     def sum_gradients(self) -> None:
@@ -202,7 +203,14 @@ class Workers:
         if not sum(counts):
             raise ConfigError("evaluate: at least one target is needed; got none")
         parts = self.processes.call("losses", batches)
+        self._collect_counts()
         return sum((sum(losses) for losses in zip(*parts, strict=True)), 0.0) / sum(counts)
+
+    def _collect_counts(self) -> None:
+        """Let a loss that counts, such as right answers, count those of all rows."""
+        if hasattr(self._loss, "add_counts"):
+            for counts in self.processes.call("take_counts")[1:]:
+                self._loss.add_counts(counts)
 
     # -- moving in and out
 
