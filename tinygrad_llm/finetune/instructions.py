@@ -22,6 +22,7 @@ from tinygrad_llm.generate.sampling import SamplingKeywords
 from tinygrad_llm.nn import Module
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 
 def respond(
@@ -150,7 +151,7 @@ def evaluate_instructions(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> InstructionReport:
-    """The model's greedy answers to all records (see `respond`), and their metrics.
+    """The model's greedy answers to all records (see `respond`), and their metrics. Workers share the batches.
 
     `progress(done, total)` is called after each batch.
 
@@ -159,9 +160,12 @@ def evaluate_instructions(
     if not records:
         raise DataError("evaluate_instructions: at least one record is needed; got none")
     answers: list[Answer] = []
-    for start in range(0, len(records), batch_size):
-        batch = records[start : start + batch_size]
-        responses = respond(model, tokenizer, batch, style, max_new_tokens, end_id)
+    batches = [records[start : start + batch_size] for start in range(0, len(records), batch_size)]
+
+    def answered(batch: Sequence[Record]) -> list[str]:
+        return respond(model, tokenizer, batch, style, max_new_tokens, end_id)
+
+    for batch, responses in zip(batches, map_in_workers(answered, batches, model), strict=True):
         answers += map(Answer, batch, responses)
         if progress is not None:
             progress(len(answers), len(records))

@@ -22,6 +22,7 @@ from tinygrad_llm.errors import AnomalyError, DataError
 from tinygrad_llm.finetune import sequence_log_probs
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import evaluating
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,18 @@ def evaluate_choices(
     end = tokenizer.end_of_text if end_id is None else end_id
     right_by_sum = right_by_byte = skipped = shortened = 0
     chances = []
-    for done, question in enumerate(questions, start=1):
+
+    def likelihoods(question: Question) -> tuple[Array | None, int]:
+        """Those of the choices, after as many shots as fit, and how many of the shots were left out."""
         for left_out in range(len(shots) + 1):
             start, ends = question_ids(tokenizer, shots[left_out:], question, style, end)
             found = choice_log_likelihoods(model, start, ends)
             if found is not None:
                 break
+        return found, left_out
+
+    answered = zip(questions, map_in_workers(likelihoods, questions, model), strict=True)
+    for done, (question, (found, left_out)) in enumerate(answered, start=1):
         if found is None:
             skipped += 1
             scored = ScoredQuestion(question, None)

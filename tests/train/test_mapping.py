@@ -1,0 +1,52 @@
+"""A long evaluation shared among workers has the results of a loop, in its order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.errors import DataError, WorkerError
+from tinygrad_llm.nn import Linear
+from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.mapping import map_in_workers
+
+SMALL, LARGE = Linear(2, 2), Linear(400, 400)
+
+
+@pytest.mark.parametrize("items", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_results_come_in_the_order_of_the_items(items: int, workers: int) -> None:
+    offset = np.arange(3)  # nothing that the function refers to is pickled
+    found = list(map_in_workers(lambda item: (item, item * offset), list(range(items)), LARGE, workers))
+    assert [item for item, _ in found] == list(range(items))
+    for item, array in found:
+        np.testing.assert_array_equal(array, item * offset)
+    assert multiprocessing.active_children() == []
+
+
+def test_each_core_has_a_worker_unless_the_model_is_small() -> None:
+    assert set(map_in_workers(lambda _: os.getpid(), range(9), SMALL)) == {os.getpid()}
+    assert len(set(map_in_workers(lambda _: os.getpid(), range(9), LARGE))) == min(9, len(available_cores()))
+
+
+@pytest.mark.parametrize(("error", "expected"), [(DataError, DataError), (KeyError, WorkerError)])
+def test_an_error_of_a_worker_ends_the_evaluation(error: Any, expected: Any) -> None:
+    def fails(item: int) -> int:
+        if item == 3:
+            raise error("no such record")
+        return item
+
+    with pytest.raises(expected, match="no such record"):
+        list(map_in_workers(fails, range(6), LARGE, 2))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_evaluation_that_is_given_up_leaves_no_worker() -> None:
+    results = map_in_workers(lambda item: item, range(6), LARGE, 2)
+    assert next(results) == 0
+    results.close()
+    assert multiprocessing.active_children() == []
