@@ -52,6 +52,48 @@ def test_a_rate_without_sense_ends_in_a_sentence_and_the_lab_goes_on() -> None:
         assert ask.step(count=2)["at"] == "main@10"
 
 
+def test_a_validation_loss_that_is_not_finite_ends_in_a_sentence_too() -> None:
+    with asking() as ask:
+        ask.step(count=7)
+        evaluate, trainer = ask.session.main.trainer.evaluate, ask.session.main.trainer
+        trainer.evaluate = lambda: float("nan") if trainer.step == 10 else evaluate()
+        status = ask.step(count=6)
+        assert "validation loss must be finite" in status["problem"]
+        assert status["at"] == "main@9"
+        trainer.evaluate = evaluate
+        assert ask.step(count=6)["at"] == "main@15"
+
+
+def test_a_sample_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConfigError("no token has a probability")
+
+    monkeypatch.setattr("tinygrad_llm.lab.training_session.generate", fail)
+    with asking() as ask:
+        ask.sample_every(steps=2)
+        assert ask.step(count=3)["step"] == 3
+        assert ask.history()["samples"] == [{"step": 2, "text": "(no sample: no token has a probability)"}]
+
+
+def test_playing_ends_before_the_figures_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_llm.lab.training_session.MOST_STEPS", 6)
+    with asking() as ask:
+        ask.play()
+        wait_for(ask.session, 6)
+        assert "the figures of 6 steps" in ask.status()["problem"]
+        assert ask.step(count=2)["step"] == 8
+
+
+def test_another_twin_is_another_model() -> None:
+    with asking() as ask:
+        ask.step(count=2)
+        losses = []
+        for fault in ("mask-forgotten", "scale-forgotten"):
+            ask.twin(fault=fault)
+            losses.append(ask.backward(prompt=PROMPT, at="twin@2")["loss"])
+        assert losses[0] != losses[1]
+
+
 def test_a_twin_is_a_training_with_the_fault_to_the_bit() -> None:
     fault = FAULTS["scale-forgotten"]
     with fault.on():

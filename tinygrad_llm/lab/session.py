@@ -18,6 +18,7 @@ from tinygrad_llm.lab.timeline import Branch, Timeline
 from tinygrad_llm.lab.training_session import LIVE, NotPossible, TrainingSession
 from tinygrad_llm.lab.views import View
 from tinygrad_llm.text.corpora import PYTHON_DOCS, load_text
+from tinygrad_llm.verify.fault import Fault
 
 TWIN, OTHER_MODEL = "twin", "model:"
 LEARNED_FROM = 200_000  # characters, for a byte pair encoding where the model has none
@@ -39,6 +40,11 @@ class Session(TrainingSession):
         self._recording: tuple[tuple[str, str], Recording] | None = None  # the last, by moment and prompt
         self._merging: Merging | None = None
         self._opened: tuple[str, Any, Any] | None = None  # the last of `models` that was opened
+
+    def begin_twin(self, fault: Fault | None, is_hidden: bool = False) -> None:
+        """As for every session. What was recorded of the twin before belongs to another model."""
+        self._recording = None
+        super().begin_twin(fault, is_hidden)
 
     def view(self, at: str, take_the_step: bool = False) -> View:
         """The model that `at` names; with `take_the_step`, with the gradients of the step that led there.

@@ -28,6 +28,7 @@ from tinygrad_llm.verify.fault import Fault
 
 T = TypeVar("T")
 
+MOST_STEPS = 50_000  # that playing adds to a branch: the figures of each take about 2 KB
 SAMPLE_EVERY = 50  # steps
 SAMPLE_TOKENS = 60
 SAMPLING = Sampling(temperature=0.8, top_k=50)
@@ -90,17 +91,19 @@ class TrainingSession:
     def _train(self, timeline: Timeline) -> None:
         try:
             timeline.trainer.train()
-        except AnomalyError as error:
+        except AnomalyError as error:  # a batch was taken and its step was not: go back to the last whole step
+            last = min(timeline.step, timeline.last_step(timeline.branch))
+            timeline.rewind(timeline.branch, last)
             self.problem = str(error).split(". ")[0]
-            step = timeline.step
-            timeline.rewind(timeline.branch, step)  # the batch was taken, the step was not
-            timeline.train_to(step)
-            self.stand_still()
+            self.playing, self._target = False, last
 
     def between_steps(self) -> None:
         """Do the work that waits; where the training is paused, wait here for more."""
         timeline = self.training()
         if self._target is not None and timeline.step >= self._target:
+            self.stand_still()
+        if self.playing and len(timeline.branch.records) >= MOST_STEPS:
+            self.problem = f"a lab keeps the figures of {MOST_STEPS:,} steps; train longer with `train`"
             self.stand_still()
         if self.playing and self.twin is not None:
             self.twin.follow(timeline, steps=2)
@@ -115,15 +118,18 @@ class TrainingSession:
         timeline.recorder.begin()
 
     def sample(self, trainer: Trainer) -> str | None:
-        """A generated text after every `sample_every` steps; its random numbers are its own."""
+        """A generated text after every `sample_every` steps, or why there is none; its random numbers are its own."""
         if not self.sample_every or trainer.step % self.sample_every:
             return None
         model: Any = trainer.model
         tokenizer = self.beginning.tokenizer
         prompt = ids_if_known(tokenizer, "\n") or [0]
         generator = Generator(trainer.settings.seed).spawn(f"lab sample {trainer.step}")
-        ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=generator)
-        return tokenizer.decode(ids[len(prompt) :])
+        try:
+            ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=generator)
+            return tokenizer.decode(ids[len(prompt) :])
+        except TinygradLLMError as error:  # a sample never ends a training
+            return f"(no sample: {error})"
 
     # -- the training
 
