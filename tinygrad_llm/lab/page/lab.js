@@ -40,9 +40,18 @@ export function newest(task) {
   };
 }
 
-function take(changes) {
+/** Before the training of an opened model begins, it has no step and no branch yet. */
+function note(changes) {
   Object.assign(status, changes);
-  if (status.canTrain && !isReturning && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
+  status.step ??= status.firstStep ?? 0;
+  status.branch ??= "main";
+}
+
+const hasBegun = () => status.at !== "live";
+
+function take(changes) {
+  note(changes);
+  if (status.canTrain && hasBegun() && !isReturning && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
   tell("status");
 }
 
@@ -70,8 +79,8 @@ export async function command(name, body = {}) {
 }
 
 export const togglePlay = () => command(status.playing ? "pause" : "play");
-export const goTo = (step) => command("goto", { at: `${status.branch}@${Math.max(0, step)}` });
-export const stepBy = (count) => count > 0 ? command("step", { count }) : status.step > 0 ? goTo(status.step + count) : null;
+export const goTo = (step) => command("goto", { at: `${status.branch}@${Math.max(status.firstStep ?? 0, step)}` });
+export const stepBy = (count) => count > 0 ? command("step", { count }) : status.step > (status.firstStep ?? 0) ? goTo(status.step + count) : null;
 
 /** {texts, bytes} of all tokens. */
 export function vocabulary() {
@@ -112,7 +121,7 @@ function listen() {
   const events = new EventSource("api/events");
   events.addEventListener("open", () => {
     complain(null);
-    if (status.canTrain) for (const name of new Set([status.branch, ...status.twin ? ["twin"] : []])) loadHistory(name).catch(complain);
+    if (status.canTrain && hasBegun()) for (const name of new Set([status.branch, ...status.twin ? ["twin"] : []])) loadHistory(name).catch(complain);
   });
   events.addEventListener("status", (event) => take(JSON.parse(event.data)));
   events.addEventListener("records", (event) => {
@@ -137,7 +146,7 @@ export function forgetTwin() {
 /** Ask for the status, go where the fragment says, and listen to what happens. */
 export async function start() {
   const wanted = text("at"), edits = text("edits");
-  Object.assign(status, await ask("status"));
+  note(await ask("status"));
   if (saved) {
     status.canTrain = false;
     if (saved.answers[`history ${JSON.stringify({ branch: status.branch })}`]) await loadHistory(status.branch);

@@ -80,7 +80,7 @@ function buildTransport() {
   transportSlider = steps.querySelector("input");
   show(toolbar,
     make("div", { class: "row" },
-      button("rewind", "Rewind", () => goTo(0)), button("back", "‹", () => stepBy(-1), { "aria-label": "One step back (,)", title: "One step back (,)" }),
+      button("rewind", "Rewind", () => goTo(status.firstStep ?? 0)), button("back", "‹", () => stepBy(-1), { "aria-label": "One step back (,)", title: "One step back (,)" }),
       button("play", "Play", togglePlay, { class: "primary", title: "Space" }), button("forward", "›", () => stepBy(1), { "aria-label": "One step forward (.)", title: "One step forward (.)" })),
     steps, make("div", { class: "row", id: "branches" }));
 }
@@ -91,6 +91,7 @@ function showTransport() {
   const toolbar = at("transport"), play = toolbar.querySelector("[data-key=play]");
   play.textContent = status.playing ? "Pause" : "Play";
   play.setAttribute("aria-pressed", String(status.playing));
+  transportSlider.min = status.firstStep ?? 0;
   transportSlider.max = Math.max(branch()?.last ?? 0, status.step, 1);
   if (document.activeElement !== transportSlider || status.playing) transportSlider.value = status.step;
   toolbar.querySelector("output").textContent = `${integer(status.step)} of ${integer(Math.max(branch()?.last ?? 0, status.step))}`;

@@ -18,7 +18,7 @@ import { chosenWeight, parameterChoice, windowOf } from "./view_weight.js";
 const KINDS = [["prompt", "Prompt"], ["heads", "Heads"], ["backward", "Backward"], ["weight", "Weights"]];
 const SHOWN = 12;
 
-const other = () => text("with", status.canTrain ? `${status.branch}@0` : status.models?.find(({ name }) => `model:${name}` !== where())?.name.replace(/^/, "model:") ?? status.at);
+const other = () => text("with", status.canTrain && status.at !== "live" ? `${status.branch}@${status.firstStep ?? 0}` : status.models?.find(({ name }) => `model:${name}` !== where())?.name.replace(/^/, "model:") ?? status.at);
 
 /** Everything that can be compared besides single steps: branches, the twin and models. */
 function sides() {
@@ -29,9 +29,9 @@ function sides() {
 function place(label, value, change) {
   const [side, at] = value.startsWith("model:") ? [value, null] : value.split("@");
   const last = status.branches?.find(({ name }) => name === side)?.last ?? (side === "twin" ? status.twin?.step ?? 0 : 0);
-  return make("div", { class: "row" }, make("label", { class: "field" }, make("span", {}, label), make("select", { "data-key": label, onchange: (event) => change(event.target.value.startsWith("model:") ? event.target.value : `${event.target.value}@0`) },
+  return make("div", { class: "row" }, make("label", { class: "field" }, make("span", {}, label), make("select", { "data-key": label, onchange: (event) => change(event.target.value.startsWith("model:") ? event.target.value : `${event.target.value}@${status.firstStep ?? 0}`) },
     sides().map(([name, title]) => make("option", { value: name, selected: name === side }, title)))),
-  at === null || at === undefined ? null : slider("step", { min: 0, max: Math.max(last, Number(at)), value: Number(at), key: `${label} step`, name: integer, input: (step) => {
+  at === null || at === undefined ? null : slider("step", { min: status.firstStep ?? 0, max: Math.max(last, Number(at)), value: Number(at), key: `${label} step`, name: integer, input: (step) => {
     clearTimeout(place.wait);
     place.wait = setTimeout(() => change(`${side}@${step}`), 200);
   } }));

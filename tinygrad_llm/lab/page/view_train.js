@@ -35,7 +35,7 @@ export function trainView() {
     losses.show({
       series: [line("training", hasLoss, (one) => one.trainLoss, { style: 0 }), line("validation", evaluated, (one) => one.valLoss, { style: 2, points: true }),
         ...other.length ? [line("twin with a fault", other.filter(({ trainLoss }) => trainLoss !== undefined), (one) => one.trainLoss, { style: 1, dash: 1 })] : []],
-      lines: status.lines ? [{ name: "ln V", y: status.lines.lnV }, { name: "unigram entropy", y: status.lines.unigram }] : [],
+      lines: [["ln V", status.lines.lnV], ["unigram entropy", status.lines.unigram]].filter(([, y]) => y !== null).map(([name, y]) => ({ name, y })),
       cursor: status.step, select: (step) => status.canTrain && command("goto", { at: `${status.branch}@${step}` }),
     });
     const layers = status.layers ?? [], measured = own.filter((one) => one.updates);

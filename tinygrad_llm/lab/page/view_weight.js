@@ -84,7 +84,7 @@ export function weightView() {
       if (answer) show(story.querySelector("[data-result]"), make("p", {}, "Loss of the last batch: ", make("b", {}, number(answer.lossBefore, 6)), " before, ", make("b", {}, number(answer.lossAfter, 6)), ` after: ${signed(answer.lossAfter - answer.lossBefore, 3)} nats. Branch “${answer.branch}” goes on from here.`));
     };
     show(story, make("h3", { class: "mono" }, `${weight.name}[${weight.at.join(", ")}]`),
-      facts([["value", number(one.value, 6)], ["gradient g", number(one.gradient)], ["m = β₁ m + (1 − β₁) g", number(one.m)], ["v = β₂ v + (1 − β₂) g²", number(one.v)], ["last update", signed(one.update)],
+      facts([["value", number(one.value, 6)], ["gradient g", number(one.gradient)], ["m = β₁ m + (1 − β₁) g", number(one.m)], ["v = β₂ v + (1 − β₂) g²", number(one.v)], ["last update", one.update === null ? "none yet" : signed(one.update)],
         ["m / √v", one.v > 0 ? number(one.m / Math.sqrt(one.v)) : "none"]]),
       make("p", { class: "note" }, "The step is about −rate · m / √v, corrected for the first steps, and a small pull to 0 (weight decay). Where the gradient keeps its sign, m / √v is near ±1; where it is noise, near 0."),
       status.canTrain ? make("div", { class: "row" }, make("span", {}, "Try the value"), input, make("button", { type: "button", "data-key": "set-value", onclick: apply }, "Set"), make("button", { type: "button", "data-key": "zero", onclick: () => { input.value = "0"; apply(); } }, "Set to 0")) : null, make("div", { "data-result": "" }));
@@ -96,9 +96,10 @@ export function weightView() {
     const [loaded, one] = await Promise.all([ask("array", { name: weight.name, at, corner: wanted }), ask("weight", { name: weight.name, index: weight.at, at, steps: STEPS })]);
     if (!isCurrent()) return;
     array = loaded;
+    one.value ??= one.sparse?.value.data.at(-1) ?? null; // before the first step there is no update
     drawArray();
     drawStory(weight, one);
-    const line = (name, from, key, options) => ({ name, xs: from.steps.data, ys: from[key].data, ...options });
+    const line = (name, from, key, options) => ({ name, xs: from.steps.data, ys: from[key]?.data ?? [], ...options });
     const { sparse, dense } = one;
     long.show({ series: sparse ? [line("value", sparse, "value", { points: true })] : [], cursor: status.step });
     value.show({ series: dense ? [line("value", dense, "value")] : [] });
