@@ -73,6 +73,14 @@ def test_heads_lose_bits_before_they_are_left_out(monkeypatch: pytest.MonkeyPatc
         assert 0 < np.abs(fine[name] - coarse[name]).max() <= 0.51 * step
 
 
+def test_144_heads_at_128_tokens_fit() -> None:
+    gpt = tiny(vocab_size=TOKENIZER.vocab_size, context_length=128, embedding_dim=48, num_heads=12, num_layers=12)
+    page, _, left_out = inspected_page(gpt, TOKENIZER, "abcdefgh" * 16, "run")
+    heads = answer(page, "look")["heads"]
+    assert heads["counts"] == [12] * 12 and heads["shares"].shape == heads["gradients"].shape == (144, 128 * 129 // 2)
+    assert len(page) <= 5_000_000 and "tokens and heads" not in left_out
+
+
 def test_what_does_not_fit_is_named() -> None:
     whole = inspected_page(model(), TOKENIZER, "abc abca", "run")[0]
     page, _, left_out = inspected_page(model(), TOKENIZER, "abc abca", "run", limit=len(whole) - 2_000)

@@ -30,6 +30,7 @@ def status(session: Session) -> dict[str, Any]:
         "canTrain": beginning.start is not None,
         "whyNot": "" if beginning.start is not None else beginning.why_not,
         "isChat": beginning.chat is not None,
+        "isNew": beginning.starts_at_once,  # random weights at step 0, which the tour needs
         "lines": {
             "lnV": math.log(beginning.tokenizer.vocab_size),
             "unigram": None if text is None else text.unigram_entropy,

@@ -29,12 +29,15 @@ export function complain(error) {
 
 /** Run `task(isCurrent)`; its errors are shown, unless a later run has begun. */
 export function newest(task) {
-  let turn = 0;
+  let turn = 0, hasFailed = false;
   return async (...args) => {
     const mine = ++turn, isCurrent = () => mine === turn;
     try {
       await task(isCurrent, ...args);
+      if (isCurrent() && hasFailed) complain(null);
+      hasFailed &&= !isCurrent();
     } catch (error) {
+      hasFailed = true;
       if (isCurrent()) complain(error);
     }
   };

@@ -97,7 +97,7 @@ function showTransport() {
   toolbar.querySelector("output").textContent = `${integer(status.step)} of ${integer(Math.max(branch()?.last ?? 0, status.step))}`;
   transportSlider.setAttribute("aria-valuetext", `step ${status.step}`);
   const names = status.branches?.map(({ name }) => name) ?? [];
-  show(at("branches"), status.busy ? make("span", { class: "faint" }, status.busy) : null, names.length > 1 ? make("label", { class: "row" }, make("span", { class: "faint" }, "branch"),
+  show(at("branches"), status.busy || status.problem ? make("span", { class: "faint" }, status.busy || status.problem) : null, names.length > 1 ? make("label", { class: "row" }, make("span", { class: "faint" }, "branch"),
     make("select", { "data-key": "branch", onchange: (event) => command("branch", { name: event.target.value }) },
       names.map((name) => make("option", { value: name, selected: name === status.branch }, name)))) : null);
 }

@@ -94,7 +94,8 @@ export function backwardView() {
     operation = loaded;
     const gradients = operation.arrays.filter(({ role }) => role === "incoming" || role === "outgoing");
     const shared = Scale.of(gradients.flatMap(({ values }) => [...values.data]), { signed: true });
-    show(arrays, operation.arrays.length ? operation.arrays.map((array) => arrayMap(array, gradients.includes(array) ? shared : null)) : make("p", { class: "note" }, "The arrays of this operation are not kept."));
+    const missing = operation.notKept?.length ? make("p", { class: "note" }, `Not kept, because all arrays together would exceed ${bytes(answer.budget)}: ${operation.notKept.join(", ")}. A shorter text leaves room for more.`) : null;
+    show(arrays, operation.arrays.length ? operation.arrays.map((array) => arrayMap(array, gradients.includes(array) ? shared : null)) : null, missing);
     show(sources, operation.source.call ? listing("The line of the model that calls it", operation.source.call) : null, make("div", { class: "columns" },
       listing("Forward", operation.source.forward), operation.source.backward ? listing("Backward", operation.source.backward) : make("p", { class: "note" }, "It has no backward of its own.")));
     drawMeasured();

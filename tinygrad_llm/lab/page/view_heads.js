@@ -42,7 +42,7 @@ export function headsView() {
   streams.addEventListener("toggle", () => streams.open && stream.update());
   const element = make("section", { class: "view" },
     heading("Where does each token look?", "In every head each token spreads a weight of 1 over itself and the tokens before it. The gradient says what a little more weight would do to the loss."),
-    field.element, kind, make("div", { class: "columns" }, large.element, make("div", { class: "stack" }, thumbnails.element, make("div", { class: "panel" }, workingTitle, working))), off, saved?.kind === "inspect" ? null : streams);
+    field.element, kind, make("div", { class: "columns" }, make("div", { class: "stack" }, large.element, make("div", { class: "panel" }, workingTitle, working)), thumbnails.element), off, saved?.kind === "inspect" ? null : streams);
 
   function chosen() {
     const layer = index("layer", attention.counts.length);

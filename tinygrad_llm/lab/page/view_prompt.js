@@ -42,10 +42,10 @@ export function promptView() {
   const bars = new Bars({ title: "The next token", choose: saved ? undefined : (item) => field.put(promptText() + item.text) });
   const lens = new Picture({ title: "Predictions of each layer (logit lens)", note: "The most probable next tokens if the head read the residual stream of this layer. The token that follows in the text is in bold.", table: () => lensTable() });
   let lensTable = () => ({ columns: [], rows: [] }); // new elements at each call
-  const knobs = make("div", { class: "panel stack", "data-part": "" }), chat = make("div", {});
+  const knobs = make("div", { class: "panel stack", "data-part": "" }), chat = make("div", {}), leftOut = make("p", { class: "note" });
   const element = make("section", { class: "view" },
     heading("What comes next?", "A language model answers with one number for every token of its vocabulary: how probable it is that this token comes next.", saved ? null : " Type, and see what it expects; choose a candidate to go on with it."),
-    field.element, tokens.element, make("div", { class: "columns" }, bars.element, knobs), lens.element, chat);
+    field.element, leftOut, tokens.element, make("div", { class: "columns" }, bars.element, knobs), lens.element, chat);
   let look = null, known = null;
 
   const settings = () => ({ temperature: numeric("temperature", 1), k: numeric("k", 0), p: numeric("p", 1), minP: numeric("minp", 0) });
@@ -102,6 +102,7 @@ export function promptView() {
     const [answer, words] = await Promise.all([ask("look", { prompt: promptText(), at: where(), off }), vocabulary()]);
     if (!isCurrent()) return;
     [look, known] = [answer, words];
+    show(leftOut, look.leftOut.length ? `Left out: ${look.leftOut.join("; ")}.` : "");
     tokens.show({ tokens: look.tokens, losses: look.losses.data, chosen: index("token", look.tokens.length, look.tokens.length - 1) });
     bars.element.querySelector("h3").textContent = `The next token, after ${named(look.tokens.at(-1).text, look.tokens.length - 1)}`;
     drawKnobs();

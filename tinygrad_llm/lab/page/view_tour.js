@@ -36,7 +36,7 @@ export function tourView() {
 
   function draw() {
     const number = screen(), one = SCREENS[number - 1], option = said().get(number);
-    live = one.hunt && status.canTrain ? one.hunt() : null;
+    live = one.hunt ? one.hunt() : null;
     const answer = make("div", { class: "answer stack", "aria-live": "polite" });
     show(body, make("div", { class: "progress", role: "group", "aria-label": "Screens" }, SCREENS.map(({ title }, i) => make("button", { type: "button", "data-key": `screen:${i + 1}`, "aria-label": `Screen ${i + 1}: ${title}`, "aria-current": i + 1 === number ? "step" : undefined, class: said().has(i + 1) ? "seen" : undefined, onclick: () => go(i + 1) }, String(i + 1)))),
       make("h2", {}, one.title), make("p", {}, one.text(draw)),
@@ -46,8 +46,8 @@ export function tourView() {
   }
 
   function update(keys) {
-    if (!status.canTrain || saved) {
-      return show(body, make("h2", {}, "The tour needs a model that trains"), make("p", {}, saved ? "This page is saved. Start the lab and open its tour:" : "This lab has opened a model that it cannot train. Start one without arguments:"), make("p", {}, make("code", {}, "tinygrad-llm lab")));
+    if (!status.isNew || saved) {
+      return show(body, make("h2", {}, "The tour needs a new model that trains"), make("p", {}, saved ? "This page is saved. Start the lab and open its tour:" : "This lab has opened a model. Start one without arguments:"), make("p", {}, make("code", {}, "tinygrad-llm lab")));
     }
     if (!keys || keys.some((key) => ["screen", "said", "view"].includes(key))) draw();
     return undefined;

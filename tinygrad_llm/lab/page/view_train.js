@@ -7,6 +7,7 @@ import { command, forgetTwin, newest, records, status, vocabulary, where } from 
 import { LineChart } from "./line_chart.js";
 import { set, text } from "./state.js";
 
+const PACE = 200; // milliseconds between two drawings of the curves
 const MAX_POINTS = 600; // of a line
 const LAYERS_SHOWN = 6; // lines of the chart of updates; the table has all
 
@@ -102,7 +103,7 @@ export function trainView() {
         make("button", { type: "button", "data-key": "batch-next", disabled: row === rows - 1, onclick: () => { row++; drawBatch(); } }, "Next row")));
   });
 
-  let told = "";
+  let told = "", waiting = null;
   function drawAll() {
     drawCurves();
     const key = JSON.stringify([status.rate, status.twin, status.sampleEvery, status.branch, status.canTrain]);
@@ -124,6 +125,12 @@ export function trainView() {
       drawAll();
       if (!keys || keys.includes("at")) drawBatch();
     },
-    onLab: drawAll,
+    /** Records come up to ten times a second; the curves need not. */
+    onLab() {
+      waiting ??= setTimeout(() => {
+        waiting = null;
+        if (element.isConnected) drawAll();
+      }, PACE);
+    },
   };
 }
