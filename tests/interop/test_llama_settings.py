@@ -34,6 +34,7 @@ def settings_of(folder: Path, **config: Any) -> dict[str, Any]:
         ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 5}, None, ()),  # not below layer 28
         ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 2}, 4096, (0, 1)),
         ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 0, "sliding_window": 7}, 7, ()),
+        ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 10**30}, None, ()),
         ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": None}, None, ()),
         ({"model_type": "gemma2", "head_dim": 4}, 4096, (1,)),
         ({"model_type": "gemma2", "head_dim": 4, "layer_types": [FULL, SLIDING, SLIDING]}, 4096, (0,)),

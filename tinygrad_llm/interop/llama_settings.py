@@ -163,8 +163,8 @@ def _usual_layer_types(config: HuggingFaceConfig, member: Member, layers: int, w
         return [FULL] * layers
     first = 0
     if member.switched and member.layer_types == "given":
-        first = config.size("max_window_layers", 28, least=0)
-    return [FULL] * min(first, layers) + [SLIDING] * (layers - first)
+        first = min(config.size("max_window_layers", 28, least=0), layers)
+    return [FULL] * first + [SLIDING] * (layers - first)
 
 
 def _rotations(config: HuggingFaceConfig, member: Member, settings: Mapping[str, Any]) -> dict[str, Any]:
