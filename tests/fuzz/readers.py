@@ -48,6 +48,7 @@ from tinygrad_llm.formats import (
 from tinygrad_llm.interop import load_gguf, load_huggingface
 from tinygrad_llm.interop.gguf import gguf_conventions
 from tinygrad_llm.interop.tokenizer_json import tokenizer_from_json
+from tinygrad_llm.interop.vocab_and_merges import read_vocab_and_merges
 from tinygrad_llm.interop.wordpiece_files import read_vocab_txt
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.text import (
@@ -58,6 +59,7 @@ from tinygrad_llm.text import (
     load_tokenizer,
     save_tokenizer,
 )
+from tinygrad_llm.text.pipeline import PipelineTokenizer
 from tinygrad_llm.text.vocabulary_files import (
     read_encoder_and_merges,
     read_tiktoken,
@@ -199,22 +201,30 @@ def _tokenizers(root: Path) -> list[Reader]:
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "model": {**model, "max_input_chars_per_word": 100, "vocab": vocabulary},
     }
+    recorded = json.loads((Path(__file__).parents[1] / "text" / "pipeline" / "recorded.json").read_text())
+    older = root / "older"
+    older.mkdir()
+    (older / "vocab.json").write_text('{"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3}')
+    (older / "merges.txt").write_text("#version: 0.2\na b\n")
     return [
         _reader(root, "own_tokenizer", "tinygrad_tokenizer.json", load_tokenizer, *own),
         _reader(
             root,
             "tokenizer_json",
             "tokenizer.json",
-            lambda folder: tokenizer_from_json(folder / "tokenizer.json"),
+            lambda folder: _tried(tokenizer_from_json(folder / "tokenizer.json")),
+            *(json.dumps(family["definition"]).encode() for family in recorded.values()),
             like=gpt,
         ),
         _reader(
             root,
             "wordpiece_json",
             "tokenizer.json",
-            lambda folder: tokenizer_from_json(folder / "tokenizer.json"),
+            lambda folder: _tried(tokenizer_from_json(folder / "tokenizer.json")),
             json.dumps(wordpiece_json).encode(),
         ),
+        _reader(root, "vocab_json", "vocab.json", read_vocab_and_merges, b'{"a": 1, "b": 0, "ab": 2}', like=older),
+        _reader(root, "merges_txt", "merges.txt", read_vocab_and_merges, b"#version: 0.2\na b\n", like=older),
         _reader(root, "vocab_txt", "vocab.txt", lambda folder: read_vocab_txt(folder / "vocab.txt"), like=bert),
         _reader(
             root,
@@ -232,6 +242,14 @@ def _tokenizers(root: Path) -> list[Reader]:
         ),
         _reader(root, "tiktoken", "x.tiktoken", lambda folder: read_tiktoken(folder / "x.tiktoken"), like=folder),
     ]
+
+
+def _tried(tokenizer: PipelineTokenizer) -> PipelineTokenizer:
+    """The tokenizer, after it has encoded and decoded a text: a damaged stage may fail only then."""
+    text = "It's 12 naïve 漢字 🙂\n\n<s>[MASK] x"
+    tokenizer.offsets(text)
+    tokenizer.decode(tokenizer.encode(text, allowed_special="all"))
+    return tokenizer
 
 
 def _models(root: Path) -> list[Reader]:

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 NAMES = [
     *("json", "safetensors", "safetensors_index", "manifest", "metrics", "ids", "ids_manifest", "own_tokenizer"),
-    *("tokenizer_json", "wordpiece_json", "vocab_txt", "vocab_bpe", "encoder_json", "tiktoken", "run_config"),
+    *(
+        "tokenizer_json",
+        "wordpiece_json",
+        "vocab_json",
+        "merges_txt",
+        "vocab_txt",
+        "vocab_bpe",
+        "encoder_json",
+        "tiktoken",
+        "run_config",
+    ),
     *("gguf", "gpt2_config", "gpt2_tokenizer_config", "llama_config", "llama_tokenizer_config", "bert_config"),
     *("bert_tokenizer_config", "csv", "tsv", "records", "record_lines"),
 ]

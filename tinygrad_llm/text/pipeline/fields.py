@@ -90,7 +90,9 @@ class Fields:
         """Raises: TokenizerError for a field that nobody has read"""
         if self._unread:
             name, value = next(iter(self._unread.items()))
-            raise TokenizerError(f"{self.where} has the field {shown(name)}: {shown(value)}, which is not supported")
+            raise TokenizerError(
+                f"{self.where} has the field {shown(name)}: {shown(value):.100}, which is not supported"
+            )
 
     def refusal(self, name: str, what: str, value: object) -> TokenizerError:
         """The error for a field that must be `what`."""

@@ -57,7 +57,9 @@ class WordLevelModel:
         """The id of a piece. Raises: TokenizerError for an unknown one in a vocabulary without an unknown token"""
         number = self.vocabulary.ids.get(piece, self.vocabulary.ids.get(self._unknown))
         if number is None:
-            raise TokenizerError(f"{shown(piece)} is not in the vocabulary, nor is the unknown token {self._unknown!r}")
+            raise TokenizerError(
+                f"{shown(piece)} is not in the vocabulary, nor is the unknown token {shown(self._unknown)}"
+            )
         return [number]
 
     def tokens(self, piece: str) -> list[Token]:
