@@ -147,6 +147,13 @@ def test_every_name_of_a_way_to_split(name: str, path: Path) -> None:
     assert [tokenizer.decode([one]) for one in tokenizer.encode(TEXT)] == pieces
 
 
+def test_a_llama_3_takes_a_piece_that_is_a_token_whole(path: Path) -> None:
+    tokens, named = ["a", "b", "c", "ab", "bc", "abc"], {"bos_token_id": None, "eos_token_id": None}
+    changes = {"tokens": tokens, "merges": ["a b", "b c", "a bc"], "token_type": [1] * 6, "add_bos_token": None} | named
+    assert read_gguf_tokenizer(opened(path, BPE_TOKENIZER, pre="llama-bpe", **changes)).encode("abc") == [5]
+    assert read_gguf_tokenizer(opened(path, BPE_TOKENIZER, pre="dbrx", **changes)).encode("abc") == [3, 2]
+
+
 def test_qwen_composes_characters_first(path: Path) -> None:
     tokens = [*CHARACTERS, "".join(CHARACTERS[byte] for byte in "é".encode())]
     merges = [f"{tokens[-1][0]} {tokens[-1][1]}"]

@@ -59,7 +59,7 @@ def gguf_model(model_class: type[M], path: str | os.PathLike[str], dropout: floa
     """
     if not issubclass(model_class, Llama):
         raise FormatError(
-            f"{os.fspath(path)}: GGUF files are read of a Llama and its relatives, not of {model_class.__name__}"
+            f"{os.fspath(path)}: GGUF files hold a Llama or one of its relatives, not a {model_class.__name__}"
         )
     return _model(read_gguf(path), model_class, dropout)
 
