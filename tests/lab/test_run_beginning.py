@@ -38,6 +38,7 @@ def test_the_lab_takes_the_steps_that_the_run_would_take(tmp_path: Path, capsys:
     with asking(session=open_lab(stopped)) as ask:
         assert ask.status()["at"] == "live"
         assert ask.step(count=4)["at"] == "main@9"
+        assert ask.session.training().trainer.workers == 1
         found = ask.session.ask(lambda: ask.session.training().trainer.model.state_dict())
         assert all(np.array_equal(found[name], x) for name, x in weights_at(whole).items())
         with pytest.raises(Exception, match="steps begin at 5"):

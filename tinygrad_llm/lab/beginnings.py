@@ -41,6 +41,7 @@ SETTINGS = TrainingSettings(
     weight_decay=0.01,
     eval_interval=25,
     eval_batches=4,
+    workers=1,  # processes would be forked among the threads of a server
 )
 
 # For a model that is trained already.

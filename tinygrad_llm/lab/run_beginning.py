@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_llm.architectures import architecture_of
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.formats import newest_whole_snapshot
-from tinygrad_llm.lab.beginnings import ENDLESS, Beginning, Text, encoded_text, new_trainer
+from tinygrad_llm.lab.beginnings import ENDLESS, SETTINGS, Beginning, Text, encoded_text, new_trainer
 from tinygrad_llm.runs.checkpoints import CHECKPOINTS, run_of
 from tinygrad_llm.runs.encoding import encoded_before
 from tinygrad_llm.runs.plan import RunPlan
@@ -42,7 +42,7 @@ def run_beginning(path: Path, model: Any, tokenizer: Tokenizer) -> Beginning | N
     if checkpoint is None or "training" not in config or config.get("task"):
         return None
     plan = RunPlan.from_config(config, "", TextOptions(), run_of(path))
-    settings = dataclasses.replace(plan.training, steps=ENDLESS, sample_interval=0)
+    settings = dataclasses.replace(plan.training, steps=ENDLESS, sample_interval=0, workers=SETTINGS.workers)
 
     @functools.cache
     def text() -> Text:
@@ -50,7 +50,8 @@ def run_beginning(path: Path, model: Any, tokenizer: Tokenizer) -> Beginning | N
 
     def start() -> Trainer:
         own = copy.deepcopy(model)
-        schedule = Trainer(own, None, plan.training).learning_rate  # before the trainer from which dropout draws
+        of_run = dataclasses.replace(settings, steps=plan.training.steps)
+        schedule = Trainer(own, None, of_run).learning_rate  # before the trainer from which dropout draws
         trainer = new_trainer(own, text(), settings)
         trainer.learning_rate = lambda step: schedule(min(step, max(plan.training.steps - 1, 0)))
         read_checkpoint(checkpoint, trainer)
