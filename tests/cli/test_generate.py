@@ -61,3 +61,15 @@ def test_controls_that_a_model_writes_are_shown_on_a_terminal(
     monkeypatch.setattr("tinygrad_llm.terminal.is_terminal", lambda stream=None: True)
     printed = call(capsys, "generate", "a\x1b[2Jb", "--model", base, "--max-new-tokens", "3", "--seed", "0")[1]
     assert printed.startswith(r"a\x1b[2Jb") and "\x1b" not in printed
+
+
+def test_each_choice_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_base(tmp_path / "base")
+    argv = ["generate", "--model", base, "--max-new-tokens", "3", "--seed", "4"]
+    code, printed, errors = call(capsys, *argv, "--explain", "--top-k", "7", "--top-p", "0.9", "ab")
+    assert (code, errors) == (0, [])
+    lines = printed.splitlines()
+    assert lines[0] == "prompt: ab" and lines[1].split()[:4] == ["token", "prob.", "nats", "rank"]
+    assert all("top_k 7 top_p " in line for line in lines[2:5]) and lines[5].startswith("3 tokens, mean surprise ")
+    code, _, errors = call(capsys, *argv, "--explain", "--json")
+    assert code == 2 and "give it without --json and --stop" in errors[-1]

@@ -55,6 +55,8 @@ COMMANDS = {
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
     "list": ("list_runs", "List the runs in a folder: model, size, steps, validation loss, date."),
     "show": ("show", "Show a run: layers, memory, settings, loss curve; or the configuration that repeats it."),
+    "tokenize": ("tokenize_text", "Show how tokenizers cut a text: ids, bytes, merges; several side by side."),
+    "plot": ("plot", "Plot the loss curves of several runs in the terminal, or as an SVG file."),
     "help": ("help", "Show the page of a command."),
     "completion": ("completion", "Print a script for bash, zsh or fish that completes commands and flags."),
 }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_llm.cli.run_argument import add_model_argument
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate.sampling_settings import SamplingSettings
-from tinygrad_llm.terminal import for_terminal
+from tinygrad_llm.terminal import fit_line, for_terminal, is_terminal
+
+if TYPE_CHECKING:
+    from tinygrad_llm.generate import Sampling
+    from tinygrad_llm.text import Tokenizer
 
 DEFAULTS = SamplingSettings(temperature=0.8)
 
@@ -25,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="stop before this text; repeatable")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object: prompt, text, seed, why the text ended, ..."
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="a line per token: candidates, surprise, and what the sampling settings cut",
     )
 
 
@@ -42,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.text is not None and arguments.prompt is not None:
         raise ConfigError("give the prompt once: as PROMPT or as --prompt")
+    if arguments.explain and (arguments.json or arguments.stop):
+        raise ConfigError("--explain prints a table; give it without --json and --stop")
     text = arguments.prompt or arguments.text or ""
     expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
     sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
@@ -49,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     prompt = prompt_ids(tokenizer, text)
     say_what_is_cut(len(prompt), model.config.context_length)
     seed = seed_of(arguments, sampling, silent=arguments.json)
+    if arguments.explain:
+        return explain_choices(arguments, model, tokenizer, prompt, sampling, seed)
     tokens = CountedTokens(
         stream(
             model,
@@ -76,6 +90,56 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(for_terminal(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
+    return 0
+
+
+def explain_choices(
+    arguments: argparse.Namespace,
+    model: Any,
+    tokenizer: Tokenizer,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    seed: int,
+) -> int:
+    """Print a row for each new token; the arrow marks the chosen one among the candidates."""
+    import numpy as np
+
+    from tinygrad_llm.generate.explaining import explain
+    from tinygrad_llm.random import Generator
+    from tinygrad_llm.runs.open_model import conventions_of
+
+    def word(token: int) -> str:
+        return repr(tokenizer.decode([token]))[1:-1].replace(" ", "·")
+
+    print(for_terminal(f"prompt: {tokenizer.decode(prompt)}"))
+    settings = [name for name in ("top_k", "top_p", "min_p") if getattr(sampling, name) is not None]
+    width = max(12 * len(settings), 4)
+    print(f"{'token':<14} {'prob.':>6} {'nats':>6} {'rank':>5} {'spread':>15} {'left':>{width}}  candidates")
+    made, total = 0, 0.0
+    for choice in explain(
+        model,
+        np.array(prompt),
+        arguments.max_new_tokens,
+        sampling,
+        eos_id=conventions_of(arguments.model, tokenizer).end_ids,
+        generator=Generator(seed),
+    ):
+        shown = "  ".join(
+            f"{'→' * (one == choice.token)}{word(one)} {own:.0%}" + ("" if chance else " cut")
+            for one, own, chance in choice.candidates
+        )
+        spread = "{:.1f} → {:.1f}".format(*choice.spread)
+        left = " ".join(f"{name} {count:,}" for name, count in choice.left.items() if name != "greedy")
+        line = (
+            f"{word(choice.token):<14} {choice.probability:>6.1%} {choice.surprise:>6.2f} {choice.rank:>5} "
+            f"{spread:>15} {left:>{width}}  {shown}"
+        )
+        print(fit_line(line) if is_terminal() else line, flush=True)
+        made, total = made + 1, total + choice.surprise
+    if made:
+        print(f"{made} tokens, mean surprise {total / made:.2f} nats")
+        print("probability and surprise (nats) are the model's own; spread: e^entropy in tokens, before → after the")
+        print("temperature; left: tokens that each setting leaves; cut: a candidate that the settings exclude")
     return 0
 
 

@@ -64,21 +64,28 @@ class Merging:
 
         return cls(kind, lambda text: tokenizer.byte_pieces(text) or [], rank_of, 0, len(ranks))
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, kind: str = "") -> Merging | None:
+        """Of a tokenizer with merges of bytes; None for another one."""
+        if isinstance(tokenizer, BPETokenizer):
+            return cls.of_ranks(tokenizer, kind)
+        return cls.of_pipeline(tokenizer, kind) if isinstance(tokenizer, PipelineTokenizer) else None
+
+    def pieces(self, text: str) -> list[tuple[bytes, list[Merge]]]:
+        """The bytes of each piece of a text, and its merges."""
+        return [(piece, merges_of(piece, self.rank_of)) for piece in self.pieces_of(text)]
+
     def describe(self, text: str) -> dict[str, Any]:
         """The answer `merges`: for each piece its bytes and its merges. Raises: ConfigError for a long text"""
         if len(text) > MOST_CHARACTERS:
             raise ConfigError(f"merges: at most {MOST_CHARACTERS:,} characters are cut; got {len(text):,}")
-        pieces = [{"bytes": piece.hex(), "merges": merges_of(piece, self.rank_of)} for piece in self.pieces_of(text)]
+        pieces = [{"bytes": piece.hex(), "merges": merges} for piece, merges in self.pieces(text)]
         return {"kind": self.kind, "ranks": self.ranks, "first": self.first, "text": text, "pieces": pieces}
 
 
 def merging_of(tokenizer: Tokenizer, text: str) -> Merging:
     """The merges of a tokenizer; where it has none that merge bytes, those of an encoding learned from `text`."""
-    own = "the model's own tokenizer"
-    if isinstance(tokenizer, BPETokenizer):
-        return Merging.of_ranks(tokenizer, own)
-    found = Merging.of_pipeline(tokenizer, own) if isinstance(tokenizer, PipelineTokenizer) else None
-    if found is not None:
+    if (found := Merging.of(tokenizer, "the model's own tokenizer")) is not None:
         return found
     learned = learned_tokenizer(text)
     return Merging.of_ranks(

@@ -13,6 +13,7 @@ from tinygrad_llm.errors import DataError, TinygradLLMError
 from tinygrad_llm.formats import read_metrics
 from tinygrad_llm.formats.safetensors import read_header
 from tinygrad_llm.runs.hints import command
+from tinygrad_llm.runs.plan import command_of
 from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
 
 RUNS = Path("runs")  # where the commands that train make run folders
@@ -37,7 +38,7 @@ class RunSummary:
         """The command that made the run."""
         if "imported_from" in self.config:
             return "import"
-        return " ".join(filter(None, (str(self.config.get("task", "")), "train")))
+        return command_of(str(self.config.get("task", "")))
 
     @property
     def model_type(self) -> str:
