@@ -19,6 +19,7 @@ from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.requests import answer
 from tinygrad_llm.lab.saving import save_page
 from tinygrad_llm.lab.server import LabServer, serving
+from tinygrad_llm.lab.session import Session
 from tinygrad_llm.runs.status_line import StatusLine
 from tinygrad_llm.study.formatting import format_bytes
 from tinygrad_llm.train.trainer import INTERRUPTIONS
@@ -67,21 +68,39 @@ def run(arguments: argparse.Namespace) -> int:
         address = f"{server.address}#{session.seen.fragment}".removesuffix("#")
         print(address, flush=True)
         if not arguments.no_open:
-            with contextlib.suppress(webbrowser.Error):
-                webbrowser.open(address)
+            _open(address)
         while owner.is_alive() and not interrupted.wait(0.2):
             pass
-        with contextlib.suppress(TinygradLLMError, TimeoutError):
-            session.ask(session.stand_still, SECONDS_TO_PAUSE)
-        if arguments.save is not None:
-            saved = save_page(session, answer, arguments.save, SECONDS_TO_SAVE)
-            left_out = f"; {len(saved['leftOut'])} answers did not fit" if saved["leftOut"] else ""
-            print(f"saved {format_bytes(saved['bytes'])} in {arguments.save}{left_out}", file=sys.stderr)
-        if session.keep_in is not None and (kept := keep_state(session, *session.keep_in, SECONDS_TO_PAUSE)):
-            print(f"saved the lab's state in {kept}; the run is as it was", file=sys.stderr)
+        _save(session, arguments.save)
     if session.failure is not None:
         raise session.failure
     return 0
+
+
+def _save(session: Session, page: Path | None) -> None:
+    """Write what is seen to `page`, and where the training of a run is into its folder.
+
+    In the middle of a long step nothing can be computed: what was answered and kept before is written.
+    """
+    try:
+        session.ask(session.stand_still, SECONDS_TO_PAUSE)
+        seconds = SECONDS_TO_SAVE
+    except (TinygradLLMError, TimeoutError):
+        seconds = 0.0
+    if page is not None:
+        saved = save_page(session, answer, page, seconds)
+        left_out = f"; {len(saved['leftOut'])} answers are left out" if saved["leftOut"] else ""
+        print(f"saved {format_bytes(saved['bytes'])} in {page}{left_out}", file=sys.stderr)
+    if session.keep_in is not None and (kept := keep_state(session, *session.keep_in, seconds)):
+        print(f"saved the lab's state in {kept}; the run is as it was", file=sys.stderr)
+
+
+def _open(address: str) -> None:
+    """Open the address in a browser with a window; one in this terminal would hide the lab and wait for its end."""
+    with contextlib.suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            browser.open(address)
 
 
 @contextlib.contextmanager

@@ -68,11 +68,8 @@ class Ring:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
+        self.used = 0  # bytes
         self.snapshots: list[Snapshot] = []  # in the order in which they were taken
-
-    @property
-    def used(self) -> int:
-        return sum(one.bytes for one in self.snapshots)
 
     def add(self, snapshot: Snapshot) -> bool:
         """Keep a snapshot, unless there is one of this moment or it does not fit; says whether it is kept."""
@@ -81,10 +78,13 @@ class Ring:
         while self.snapshots and self.used + snapshot.bytes > self.budget:
             if len(self.snapshots) == 1:
                 return False
-            self.snapshots.remove(self._least_useful())
+            dropped = self._least_useful()
+            self.snapshots = [one for one in self.snapshots if one is not dropped]
+            self.used -= dropped.bytes
         if snapshot.bytes > self.budget:
             return False
         self.snapshots.append(snapshot)
+        self.used += snapshot.bytes
         return True
 
     def find(self, applied: Edits, step: int) -> Snapshot | None:
