@@ -1,5 +1,6 @@
 """Looking up rows: every form of ids, repeated ids, and ids that are none."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,24 @@ import pytest
 
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import DTypeError, IdRangeError, ShapeError
+from tinygrad_llm.graph import Node, observe
 from tinygrad_llm.ops import FUSED, embedding
 
 both_sides = pytest.mark.parametrize("side", ["fused", "composed"])
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+class Tape:
+    """An observer that must see every gradient."""
+
+    def recorded(self, output: Tensor, parents: Any) -> None:
+        pass
+
+    def before_backward(self, node: Node, dy: np.ndarray) -> None:
+        pass
+
+    def after_backward(self, node: Node, gradients: Any) -> None:
+        assert all(gradient is not None for gradient in gradients)
 
 
 @both_sides
@@ -44,6 +59,33 @@ def test_repeated_ids_sum_their_gradients(side: str) -> None:
     y.backward(np.array([[[1, 2, 3], [10, 20, 30]], [[100, 200, 300], [1000, 2000, 3000]]], np.float32))
     np.testing.assert_array_equal(table.grad, [[0, 0, 0], [1, 2, 3], [0, 0, 0], [1110, 2220, 3330]])
     assert table.grad.dtype == np.float32
+
+
+@both_sides
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_table_with_a_gradient_gets_the_sums_added(side: str, watched: bool) -> None:
+    table = Tensor(TABLE, requires_grad=True)
+    before = table.grad = np.ones((4, 3), np.float32)
+    with observe(Tape()) if watched else nullcontext():
+        getattr(FUSED["embedding"], side)([1, 3, 3], table).backward(np.full((3, 3), 5, np.float32))
+    assert table.grad is before
+    np.testing.assert_array_equal(before, [[1] * 3, [6] * 3, [1] * 3, [11] * 3])
+
+
+def test_a_frozen_table_keeps_its_old_gradient() -> None:
+    table, x = Tensor(TABLE, requires_grad=True), Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    table.grad, table.requires_grad = np.ones((4, 3), np.float32), False
+    (embedding([1, 3], table) * x).sum().backward()
+    np.testing.assert_array_equal(table.grad, np.ones((4, 3)))
+
+
+def test_the_first_gradient_lies_in_the_memory_that_is_given() -> None:
+    table = Tensor(TABLE, requires_grad=True)
+    memory = table.grad_memory = np.full((4, 3), np.nan, np.float32)
+    for times in (1, 2):
+        embedding([1, 3], table).backward(np.ones((2, 3), np.float32))
+        assert table.grad is memory
+        np.testing.assert_array_equal(memory, [[0] * 3, [times] * 3, [0] * 3, [times] * 3])
 
 
 def test_a_row_is_a_copy() -> None:

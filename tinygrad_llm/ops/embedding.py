@@ -10,7 +10,7 @@ from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_ids
 from tinygrad_llm.errors import ShapeError
-from tinygrad_llm.graph import Gradients, record_operation
+from tinygrad_llm.graph import Gradients, mode, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.tensor import Tensor
@@ -28,7 +28,8 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
         dweight[i] = Σ dy over every place where i was looked up
 
-    Backward sorts the ids, so that equal ids are adjacent, and sums the rows of each run.
+    Backward sorts the ids, so that equal ids are adjacent, and sums the rows of each run. If the table has a gradient
+    already, such as that of a tied head, the sums are added to its rows.
 
     Shapes: ids (...) integers, weight (V, C) -> y (..., C)
     Saves:  ids (...)
@@ -43,17 +44,21 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     y = weight.data[rows]
 
     def backward(dy: Array) -> Gradients:
-        dweight = buffers.zeros(table_shape, dy.dtype)
         order = np.argsort(rows, kind="stable")
         in_order, grouped = rows[order], dy.reshape(rows.size, table_shape[1])[order]
         starts = np.flatnonzero(np.diff(in_order, prepend=-1))
         found, stops = in_order[starts], np.append(starts[1:], rows.size)
-        dweight[found] = grouped[starts]
-        repeated = stops - starts > 1
-        ones = np.ones(rows.size, dy.dtype)
-        for row, start, stop in zip(*(x[repeated].tolist() for x in (found, starts, stops)), strict=True):
+        sums, ones = grouped[starts], np.ones(rows.size, dy.dtype)
+        for i in np.flatnonzero(stops - starts > 1).tolist():
             # a product per run: `np.add.reduceat` takes four times as long
-            np.matmul(ones[start:stop], grouped[start:stop], out=dweight[row])
+            np.matmul(ones[starts[i] : stops[i]], grouped[starts[i] : stops[i]], out=sums[i])
+        if weight.grad is not None and weight.collects_gradient and not mode.observers:
+            weight.grad[found] += sums  # without a second array as large as the table
+            return (None,)
+        memory = weight.free_grad_memory()
+        dweight = buffers.empty(table_shape, dy.dtype) if memory is None else memory
+        dweight.fill(0)
+        dweight[found] = sums
         return (dweight,)
 
     shape = np.shape(ids.data if isinstance(ids, Tensor) else ids)
