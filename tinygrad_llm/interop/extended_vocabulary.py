@@ -1,16 +1,20 @@
 """Adding special tokens to a trained model and its tokenizer."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.text.pipeline import PipelineTokenizer
+
+T = TypeVar("T", BPETokenizer, PipelineTokenizer)
 
 
 def extend_vocabulary(
-    model: LanguageModel, tokenizer: BPETokenizer, names: Iterable[str], generator: Generator | None = None
-) -> BPETokenizer:
+    model: LanguageModel, tokenizer: T, names: Iterable[str], generator: Generator | None = None
+) -> T:
     """The tokenizer with new special tokens at its end. Old ids keep their meaning.
 
     The model's embedding and head are resized in place by `resize_token_embeddings`, if they have no spare rows. Make

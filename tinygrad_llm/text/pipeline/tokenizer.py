@@ -170,8 +170,7 @@ class PipelineTokenizer(Tokenizer):
 
         Raises: TokenizerError for a special token that is not allowed, and as `encode_ordinary`
         """
-        allowed = expect_allowed(text, self._special_tokens, allowed_special)
-        return self._encode(text, None if len(allowed) == len(self._special_tokens) else allowed)
+        return self._encode(text, self._allowed(text, allowed_special))
 
     def encode_with_stand_ins(self, text: str, stand_ins: Mapping[int, str]) -> list[int]:
         """The ids of a text in which some special tokens are text: a stand-in, which `stand_ins` maps to the character
@@ -180,6 +179,13 @@ class PipelineTokenizer(Tokenizer):
         Raises: TokenizerError as `encode_ordinary`
         """
         return self._encode(expect_text(text), None, stand_ins)
+
+    def _allowed(self, text: str, allowed_special: AllowedSpecial) -> set[str] | None:
+        """The special tokens that are allowed in a text; None for all, of which there may be thousands."""
+        if allowed_special == "all":
+            expect_text(text)
+            return None
+        return expect_allowed(text, self._special_tokens, allowed_special)
 
     def _encode(
         self, text: str, special: Collection[str] | None, stand_ins: Mapping[int, str] | None = None
@@ -197,7 +203,7 @@ class PipelineTokenizer(Tokenizer):
 
         Raises: TokenizerError as `encode`
         """
-        allowed = expect_allowed(text, self._special_tokens, allowed_special)
+        allowed = self._allowed(text, allowed_special)
         tokens: list[str] = []
         offsets: list[Span] = []
         for part, added in self._sections(AlignedText.of(text), allowed):
