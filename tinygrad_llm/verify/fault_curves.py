@@ -65,6 +65,7 @@ def train_with(fault: Fault | None, steps: int = STEPS, progress: Callable[[int]
         weight_decay=0.01,
         eval_interval=0,
         eval_batches=4,
+        workers=1,  # a fault is a patch of this process
     )
     with nullcontext() if fault is None else fault.on():
         manual_seed(0)
