@@ -10,11 +10,11 @@ import tinygrad_llm
 PAGE = Path(tinygrad_llm.__file__).parent / "lab" / "page"
 MODULES = {file.name: file.read_text("utf-8") for file in sorted(PAGE.glob("*.js"))}
 HTML, STYLE = (PAGE / "index.html").read_text("utf-8"), (PAGE / "style.css").read_text("utf-8")
-IMPORT = re.compile(r'^import \{ ([\w, ]+) \} from "\./(\w+\.js)";$', re.MULTILINE)
+IMPORT = re.compile(r'^import \{([\w,\s]+)\} from "\./(\w+\.js)";$', re.MULTILINE)
 
 
 def imports(source: str) -> list[tuple[list[str], str]]:
-    return [(names.split(", "), module) for names, module in IMPORT.findall(source)]
+    return [(re.findall(r"\w+", names), module) for names, module in IMPORT.findall(source)]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,16 +1,28 @@
 /* Folds and zooms the drawing where it is opened by itself in a browser.
    A folded module hides its contents; the heights that nobody else uses are cut out of the whole picture. */
 (() => {
-  const FOLDED = 40, KEPT = 8, STEP = 1.25;
-  const svg = document.documentElement, canvas = svg.querySelector("#canvas");
+  const FOLDED = 40,
+    KEPT = 8,
+    STEP = 1.25;
+  const svg = document.documentElement,
+    canvas = svg.querySelector("#canvas");
   const number = (element, name) => Number(element.getAttribute(name));
   const size = { width: number(svg, "width"), height: number(svg, "height") };
-  const modules = [...canvas.querySelectorAll(".module")], folded = new Set();
-  const rectangles = [...canvas.querySelectorAll("rect")].map((rect) => ({ rect, y: number(rect, "y"), height: number(rect, "height") }));
+  const modules = [...canvas.querySelectorAll(".module")],
+    folded = new Set();
+  const rectangles = [...canvas.querySelectorAll("rect")].map((rect) => ({
+    rect,
+    y: number(rect, "y"),
+    height: number(rect, "height"),
+  }));
   const texts = [...canvas.querySelectorAll("text")].map((text) => ({ text, y: number(text, "y") }));
-  const paths = [...canvas.querySelectorAll("path")].map((path) => ({ path, parts: path.getAttribute("d").split(" ") }));
+  const paths = [...canvas.querySelectorAll("path")].map((path) => ({
+    path,
+    parts: path.getAttribute("d").split(" "),
+  }));
   const boxOf = new Map(rectangles.map((one) => [one.rect.parentNode, one]));
-  let zoom = 1, cuts = [];
+  let zoom = 1,
+    cuts = [];
 
   const isHidden = (element) => modules.some((one) => folded.has(one) && one !== element && one.contains(element));
 
@@ -21,14 +33,15 @@
       const group = rect.parentNode;
       if (isHidden(group)) continue;
       const isModule = group.classList.contains("module");
-      ranges.push([y - KEPT, y + (isModule ? folded.has(group) ? FOLDED : 22 : height) + KEPT]);
+      ranges.push([y - KEPT, y + (isModule ? (folded.has(group) ? FOLDED : 22) : height) + KEPT]);
     }
     return ranges.sort((a, b) => a[0] - b[0]);
   }
 
   /* The ranges of y inside of folded modules that nothing occupies. */
   function findCuts() {
-    const kept = occupied(), result = [];
+    const kept = occupied(),
+      result = [];
     for (const one of modules) {
       if (!folded.has(one) || isHidden(one)) continue;
       const { y, height } = boxOf.get(one);
@@ -55,13 +68,16 @@
   /* "M1 2 V3 C1 4 5 6 7 8 V9": every y in the path. */
   function moved(parts) {
     let isX = true;
-    return parts.map((part) => {
-      const letter = /^[A-Z]/.test(part) ? part[0] : "", value = Number(part.slice(letter.length));
-      if (letter) isX = letter !== "V";
-      const shown = isX ? value : place(value);
-      isX = !isX;
-      return letter + shown.toFixed(1);
-    }).join(" ");
+    return parts
+      .map((part) => {
+        const letter = /^[A-Z]/.test(part) ? part[0] : "",
+          value = Number(part.slice(letter.length));
+        if (letter) isX = letter !== "V";
+        const shown = isX ? value : place(value);
+        isX = !isX;
+        return letter + shown.toFixed(1);
+      })
+      .join(" ");
   }
 
   function draw() {
@@ -88,13 +104,19 @@
   }
 
   function zoomTo(to) {
-    zoom = Math.max(.1, Math.min(8, to));
+    zoom = Math.max(0.1, Math.min(8, to));
     draw();
   }
 
   const acts = {
-    fold: () => { for (const one of modules) if (one.parentNode !== canvas) folded.add(one); draw(); },
-    unfold: () => { folded.clear(); draw(); },
+    fold: () => {
+      for (const one of modules) if (one.parentNode !== canvas) folded.add(one);
+      draw();
+    },
+    unfold: () => {
+      folded.clear();
+      draw();
+    },
     larger: () => zoomTo(zoom * STEP),
     smaller: () => zoomTo(zoom / STEP),
   };
@@ -113,11 +135,15 @@
   for (const one of modules) onKeyOrClick(one.querySelector(".title"), () => toggle(one));
   for (const button of svg.querySelectorAll("[data-act]")) onKeyOrClick(button, acts[button.dataset.act]);
   svg.querySelector("#tools").removeAttribute("visibility");
-  svg.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey) return;
-    event.preventDefault();
-    zoomTo(zoom * (event.deltaY < 0 ? STEP : 1 / STEP));
-  }, { passive: false });
+  svg.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      zoomTo(zoom * (event.deltaY < 0 ? STEP : 1 / STEP));
+    },
+    { passive: false },
+  );
   svg.addEventListener("keydown", (event) => {
     if (event.key === "+") acts.larger();
     else if (event.key === "-") acts.smaller();

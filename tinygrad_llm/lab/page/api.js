@@ -2,12 +2,55 @@
 
 import { fragment } from "./state.js";
 
-const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
+const TYPES = {
+  u1: Uint8Array,
+  i1: Int8Array,
+  u2: Uint16Array,
+  i2: Int16Array,
+  i4: Int32Array,
+  f4: Float32Array,
+  f8: Float64Array,
+};
 const KEPT = 60; // answers that are remembered; those about fixed weights do not change
 // What a saved page may hold: requests that read. Of each, the newest stand for the screen; a comparison makes two.
-const READING = new Set(["status", "vocabulary", "history", "batch", "look", "head", "ablate", "lens", "backward", "operation", "measure", "parameters", "array", "weight", "merges", "tokenize", "checks"]);
-const OF_EACH = 2, OF_EVERY_VIEW = new Set(["status", "vocabulary", "history"]);
-const CHANGING = new Set(["play", "pause", "step", "goto", "rate", "set_weight", "branch", "twin", "sample_every", "hunt", "guess", "seen", "save", "status", "history"]);
+const READING = new Set([
+  "status",
+  "vocabulary",
+  "history",
+  "batch",
+  "look",
+  "head",
+  "ablate",
+  "lens",
+  "backward",
+  "operation",
+  "measure",
+  "parameters",
+  "array",
+  "weight",
+  "merges",
+  "tokenize",
+  "checks",
+]);
+const OF_EACH = 2,
+  OF_EVERY_VIEW = new Set(["status", "vocabulary", "history"]);
+const CHANGING = new Set([
+  "play",
+  "pause",
+  "step",
+  "goto",
+  "rate",
+  "set_weight",
+  "branch",
+  "twin",
+  "sample_every",
+  "hunt",
+  "guess",
+  "seen",
+  "save",
+  "status",
+  "history",
+]);
 
 const element = document.getElementById("saved");
 /** What a saved page holds: fragment, leftOut, kind, title, answers; null in the living lab. */
@@ -35,7 +78,8 @@ class Packed {
 
 /** The head of an answer, with its arrays in place. */
 function unpack(buffer) {
-  const size = new DataView(buffer).getUint32(4, true), start = 8 + size;
+  const size = new DataView(buffer).getUint32(4, true),
+    start = 8 + size;
   const head = new TextDecoder().decode(new Uint8Array(buffer, 8, size));
   return JSON.parse(head, (_, value) => {
     if (!value?.$array) return value;
@@ -49,9 +93,13 @@ function unpack(buffer) {
 async function inflate(text) {
   const isSplit = text.startsWith("2:");
   const deflated = Uint8Array.from(atob(isSplit ? text.slice(2) : text), (letter) => letter.charCodeAt(0));
-  const buffer = await new Response(new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+  const buffer = await new Response(
+    new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate")),
+  ).arrayBuffer();
   if (!isSplit) return buffer;
-  const from = new Uint8Array(buffer), to = from.slice(), half = from.length >> 1;
+  const from = new Uint8Array(buffer),
+    to = from.slice(),
+    half = from.length >> 1;
   for (let i = 0; i < half; i++) {
     to[2 * i] = from[i];
     to[2 * i + 1] = from[half + i];
@@ -75,7 +123,8 @@ async function fetched(name, body) {
 async function answerOf(name, body) {
   if (saved) {
     // While training played, the page looked at the weights of the moment.
-    const answer = saved.answers[`${name} ${body}`] ?? saved.answers[`${name} ${body.replace(/"at":"[^"]*"/, '"at":"live"')}`];
+    const answer =
+      saved.answers[`${name} ${body}`] ?? saved.answers[`${name} ${body.replace(/"at":"[^"]*"/, '"at":"live"')}`];
     if (answer === undefined) throw new Error("This part is not in the saved page.");
     return unpack(await inflate(answer));
   }
@@ -91,11 +140,14 @@ async function answerOf(name, body) {
 }
 
 const answers = new Map();
-let waiting = 0, seen = new Map(), lastReport = "";
+let waiting = 0,
+  seen = new Map(),
+  lastReport = "";
 
 /** The answer to a request. Keys of `body` whose value is undefined are left out; the rest is sent in the given order. */
 export function ask(name, body = {}) {
-  const sent = JSON.stringify(body), key = `${name} ${sent}`;
+  const sent = JSON.stringify(body),
+    key = `${name} ${sent}`;
   if (READING.has(name)) {
     seen.delete(key);
     seen.set(key, [name, sent]);
@@ -112,6 +164,11 @@ export function ask(name, body = {}) {
     answers.set(key, answer); // the most recent last
   }
   return answers.get(key);
+}
+
+/** Forget the answers about weights whose name begins with `prefix`: another model has taken the name. */
+export function forgetAnswers(prefix) {
+  for (const key of answers.keys()) if (key.includes(`"at":"${prefix}`)) answers.delete(key);
 }
 
 /** Begin a new list of the requests that the screen stands on. */
@@ -140,9 +197,15 @@ export function reportSeen() {
 /** A text that arrives in pieces: calls `each` with every message until the answer ends. */
 export async function stream(name, body, each, signal) {
   const response = await fetch(`api/${name}`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
   });
-  if (!response.ok) throw new Error((await response.json().catch(() => ({}))).error ?? `The lab answered with status ${response.status}.`);
+  if (!response.ok)
+    throw new Error(
+      (await response.json().catch(() => ({}))).error ?? `The lab answered with status ${response.status}.`,
+    );
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ;) {
     const { value, done } = await reader.read();

@@ -11,8 +11,12 @@ import { Picture } from "./picture.js";
 export class Bars extends Picture {
   constructor(options) {
     super({ ...options, table: () => this.asTable() });
-    Object.assign(this, { items: [], describe: (item) => `“${visible(item.text)}”: ${percent(item.probability)}` }, options);
-    this.body.append(this.list = make("div", { class: "bars" }));
+    Object.assign(
+      this,
+      { items: [], describe: (item) => `“${visible(item.text)}”: ${percent(item.probability)}` },
+      options,
+    );
+    this.body.append((this.list = make("div", { class: "bars" })));
     this.show({});
   }
 
@@ -27,22 +31,38 @@ export class Bars extends Picture {
   }
 
   bar(item, largest) {
-    const width = (p) => 100 * p / largest;
-    return make("button", {
-      type: "button", class: "bar", "data-key": `bar:${item.key}`, "data-cut": item.cut ? "" : undefined,
-      onclick: () => this.choose?.(item), onfocus: () => this.say(this.describe(item)), onpointerenter: () => this.say(this.describe(item)),
-    }, make("code", {}, item.label ?? visible(item.text)),
-    draw("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-      draw("rect", { class: "cut", x: 0, y: 0, width: width(item.before ?? 0), height: 10 }),
-      draw("rect", { class: "full", x: 0, y: 2, width: width(item.probability), height: 6 })),
-    make("span", {}, item.cut ? "cut" : percent(item.probability)));
+    const width = (p) => (100 * p) / largest;
+    return make(
+      "button",
+      {
+        type: "button",
+        class: "bar",
+        "data-key": `bar:${item.key}`,
+        "data-cut": item.cut ? "" : undefined,
+        onclick: () => this.choose?.(item),
+        onfocus: () => this.say(this.describe(item)),
+        onpointerenter: () => this.say(this.describe(item)),
+      },
+      make("code", {}, item.label ?? visible(item.text)),
+      draw(
+        "svg",
+        { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+        draw("rect", { class: "cut", x: 0, y: 0, width: width(item.before ?? 0), height: 10 }),
+        draw("rect", { class: "full", x: 0, y: 2, width: width(item.probability), height: 6 }),
+      ),
+      make("span", {}, item.cut ? "cut" : percent(item.probability)),
+    );
   }
 
   asTable() {
     const isCut = this.items.some((item) => item.before !== undefined);
     return {
       columns: ["token", "probability", ...(isCut ? ["before"] : [])],
-      rows: this.items.map((item) => [item.label ?? visible(item.text), percent(item.probability), ...(isCut ? [percent(item.before ?? item.probability)] : [])]),
+      rows: this.items.map((item) => [
+        item.label ?? visible(item.text),
+        percent(item.probability),
+        ...(isCut ? [percent(item.before ?? item.probability)] : []),
+      ]),
     };
   }
 }

@@ -1,8 +1,32 @@
 // Scales: from a number to a colour, one for amounts (paper to ink) and one for signed numbers (two hues around paper).
 
 const PALETTES = {
-  light: { paper: [252, 251, 248], up: [[150, 180, 235], [30, 68, 160], [12, 28, 84]], down: [[246, 178, 146], [190, 66, 22], [96, 24, 6]] },
-  dark: { paper: [16, 18, 21], up: [[38, 62, 122], [94, 142, 250], [214, 228, 255]], down: [[112, 46, 20], [236, 124, 76], [255, 222, 204]] },
+  light: {
+    paper: [252, 251, 248],
+    up: [
+      [150, 180, 235],
+      [30, 68, 160],
+      [12, 28, 84],
+    ],
+    down: [
+      [246, 178, 146],
+      [190, 66, 22],
+      [96, 24, 6],
+    ],
+  },
+  dark: {
+    paper: [16, 18, 21],
+    up: [
+      [38, 62, 122],
+      [94, 142, 250],
+      [214, 228, 255],
+    ],
+    down: [
+      [112, 46, 20],
+      [236, 124, 76],
+      [255, 222, 204],
+    ],
+  },
 };
 const GAMMA = 0.5; // the colour follows the square root of a number, so that small ones are seen
 
@@ -33,11 +57,21 @@ export class Scale {
 
   /** The scale of all finite numbers in `values`. */
   static of(values, options = {}) {
-    let low = Infinity, high = -Infinity;
-    for (const x of values) if (x !== null && Number.isFinite(x) && (x > 0 || !options.log)) { if (x < low) low = x; if (x > high) high = x; }
+    let low = Infinity,
+      high = -Infinity;
+    for (const x of values)
+      if (x !== null && Number.isFinite(x) && (x > 0 || !options.log)) {
+        if (x < low) low = x;
+        if (x > high) high = x;
+      }
     if (low > high) low = high = options.log ? 1 : 0;
     const isSigned = options.signed ?? low < 0;
-    return new Scale({ low: isSigned || options.fromZero ? Math.min(low, 0) : low, high, ...options, signed: isSigned });
+    return new Scale({
+      low: isSigned || options.fromZero ? Math.min(low, 0) : low,
+      high,
+      ...options,
+      signed: isSigned,
+    });
   }
 
   /** Position on the scale, in [-1, 1] for a signed one and in [0, 1] otherwise. */

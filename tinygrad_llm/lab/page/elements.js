@@ -8,7 +8,9 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -27,23 +29,42 @@ export function show(parent, ...children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   parent.replaceChildren();
   fill(parent, {}, children);
-  if (focused !== undefined) parent.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (focused !== undefined)
+    parent.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   return parent;
 }
 
 /** A row of buttons of which one is chosen. `options` are pairs of a value and its name. */
 export function choices(label, options, chosen, choose) {
-  return make("div", { class: "choices", role: "group", "aria-label": label },
-    options.map(([value, name]) => make("button", {
-      type: "button", "data-key": `${label}:${value}`, "aria-pressed": String(value === chosen), onclick: () => choose(value),
-    }, name)));
+  return make(
+    "div",
+    { class: "choices", role: "group", "aria-label": label },
+    options.map(([value, name]) =>
+      make(
+        "button",
+        {
+          type: "button",
+          "data-key": `${label}:${value}`,
+          "aria-pressed": String(value === chosen),
+          onclick: () => choose(value),
+        },
+        name,
+      ),
+    ),
+  );
 }
 
 /** A labelled slider that shows its value; `input` is called while it moves. */
 export function slider(label, { min, max, step = 1, value, name = String, key = label, input }) {
   const output = make("output", {}, name(value));
   const control = make("input", {
-    type: "range", min, max, step, value, "data-key": key, "aria-valuetext": name(value),
+    type: "range",
+    min,
+    max,
+    step,
+    value,
+    "data-key": key,
+    "aria-valuetext": name(value),
     oninput: () => {
       const now = Number(control.value);
       output.textContent = name(now);
@@ -57,7 +78,11 @@ export function slider(label, { min, max, step = 1, value, name = String, key = 
 
 /** A list of terms and their values. */
 export function facts(pairs) {
-  return make("dl", { class: "facts" }, pairs.map(([term, value]) => [make("dt", {}, term), make("dd", {}, value)]));
+  return make(
+    "dl",
+    { class: "facts" },
+    pairs.map(([term, value]) => [make("dt", {}, term), make("dd", {}, value)]),
+  );
 }
 
 /** The heading of a view: one question, and a paragraph about it. */

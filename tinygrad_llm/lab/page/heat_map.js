@@ -7,9 +7,11 @@ import { Picture, redrawn } from "./picture.js";
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const SMALLEST_MARK = 7; // pixels
-const MIN_CELL = 7, MAX_HEIGHT = 560; // pixels; many rows get smaller cells, but not too small
+const MIN_CELL = 7,
+  MAX_HEIGHT = 560; // pixels; many rows get smaller cells, but not too small
 const MAX_CELL = 34; // pixels; a small matrix does not fill the whole width
-const LONGEST = 12, LONGEST_ROW = 16; // letters of a label
+const LONGEST = 12,
+  LONGEST_ROW = 16; // letters of a label
 const LABEL = 11; // pixels between two labels, at least
 
 /**
@@ -28,13 +30,22 @@ const LABEL = 11; // pixels between two labels, at least
 export class HeatMap extends Picture {
   constructor(options) {
     super({ ...options, table: () => this.asTable() });
-    Object.assign(this, { square: true, maxCell: MAX_CELL, empty: "no value", select: () => {}, chosen: [0, 0] }, options);
-    this.canvas = make("canvas", { "data-stop": "", tabindex: "-1", role: "application", "data-key": `map:${options.title}`,
-      "aria-label": `${options.title}: arrow keys move between cells` });
+    Object.assign(
+      this,
+      { square: true, maxCell: MAX_CELL, empty: "no value", select: () => {}, chosen: [0, 0] },
+      options,
+    );
+    this.canvas = make("canvas", {
+      "data-stop": "",
+      tabindex: "-1",
+      role: "application",
+      "data-key": `map:${options.title}`,
+      "aria-label": `${options.title}: arrow keys move between cells`,
+    });
     this.top = make("div", { class: "axis top-labels", "aria-hidden": "true" });
     this.left = make("div", { class: "axis left-labels", "aria-hidden": "true" });
     this.names = make("p", { class: "axis-names" });
-    this.body.append(this.names, this.map = make("div", { class: "map" }, this.top, this.left, this.canvas));
+    this.body.append(this.names, (this.map = make("div", { class: "map" }, this.top, this.left, this.canvas)));
     this.listen();
     this.show({});
     redrawn(this.body, () => this.draw());
@@ -51,8 +62,9 @@ export class HeatMap extends Picture {
     this.sayCell(...this.chosen);
   }
 
-  * all() {
-    for (let row = 0; row < this.rows.length; row++) for (let column = 0; column < this.columns.length; column++) yield this.value(row, column);
+  *all() {
+    for (let row = 0; row < this.rows.length; row++)
+      for (let column = 0; column < this.columns.length; column++) yield this.value(row, column);
   }
 
   listen() {
@@ -78,8 +90,11 @@ export class HeatMap extends Picture {
 
   cellAt(event) {
     const box = this.canvas.getBoundingClientRect();
-    const at = (offset, size, count) => Math.max(0, Math.min(count - 1, Math.floor(offset / size * count)));
-    return [at(event.clientY - box.top, box.height, this.rows.length), at(event.clientX - box.left, box.width, this.columns.length)];
+    const at = (offset, size, count) => Math.max(0, Math.min(count - 1, Math.floor((offset / size) * count)));
+    return [
+      at(event.clientY - box.top, box.height, this.rows.length),
+      at(event.clientX - box.left, box.width, this.columns.length),
+    ];
   }
 
   choose(row, column) {
@@ -92,17 +107,24 @@ export class HeatMap extends Picture {
   sayCell(row, column) {
     if (!this.rows.length || !this.columns.length) return this.say("");
     const x = this.value(row, column);
-    return this.say(this.describe?.(row, column) ?? `${this.rows[row]}, ${this.columns[column]}: ${x === null ? this.empty : number(x)}`);
+    return this.say(
+      this.describe?.(row, column) ??
+        `${this.rows[row]}, ${this.columns[column]}: ${x === null ? this.empty : number(x)}`,
+    );
   }
 
   draw() {
     const width = this.body.clientWidth;
-    const rows = this.rows.length, columns = this.columns.length;
+    const rows = this.rows.length,
+      columns = this.columns.length;
     if (!width || !rows || !columns || this.body.hidden) return;
     const longest = (labels, most = LONGEST) => Math.min(most, Math.max(...labels.map((label) => label.length)));
     const margin = longest(this.rows, LONGEST_ROW) * 7.2 + 4;
     const room = Math.max(40, Math.min(width, 704) - margin - 6);
-    const cell = Math.max(1, Math.min(this.maxCell, room / columns, this.square ? Math.max(MIN_CELL, MAX_HEIGHT / rows) : this.maxCell));
+    const cell = Math.max(
+      1,
+      Math.min(this.maxCell, room / columns, this.square ? Math.max(MIN_CELL, MAX_HEIGHT / rows) : this.maxCell),
+    );
     const high = this.square ? cell : Math.max(8, Math.min(26, 340 / rows));
     const size = [cell * columns, high * rows];
     this.canvas.style.width = `${size[0]}px`;
@@ -120,17 +142,24 @@ export class HeatMap extends Picture {
 
   label(axis, labels, step, side, chosen, longest) {
     const every = Math.ceil(LABEL / step);
-    axis.replaceChildren(...labels.flatMap((label, i) => {
-      if (i % every && i !== chosen) return [];
-      if (i !== chosen && Math.abs(i - chosen) < every && every > 1) return [];
-      const mark = make("span", i === chosen ? { class: "chosen" } : {}, label.length > longest ? `${label.slice(0, longest - 1)}…` : label);
-      mark.style[side] = `${(i + .5) * step}px`;
-      return [mark];
-    }));
+    axis.replaceChildren(
+      ...labels.flatMap((label, i) => {
+        if (i % every && i !== chosen) return [];
+        if (i !== chosen && Math.abs(i - chosen) < every && every > 1) return [];
+        const mark = make(
+          "span",
+          i === chosen ? { class: "chosen" } : {},
+          label.length > longest ? `${label.slice(0, longest - 1)}…` : label,
+        );
+        mark.style[side] = `${(i + 0.5) * step}px`;
+        return [mark];
+      }),
+    );
   }
 
   paint([width, height], cell, high) {
-    const ratio = devicePixelRatio || 1, { canvas } = this;
+    const ratio = devicePixelRatio || 1,
+      { canvas } = this;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     const pen = canvas.getContext("2d");
@@ -147,12 +176,21 @@ export class HeatMap extends Picture {
     pen.strokeStyle = isDark() ? "#ffc54d" : "#e08a00"; // --mark
     pen.lineWidth = Math.max(1.5, Math.min(3, cell / 6));
     const room = (size) => Math.max(SMALLEST_MARK, size - pen.lineWidth); // a mark around a tiny cell is larger than the cell
-    pen.strokeRect((this.chosen[1] + .5) * cell - room(cell) / 2 - .5, (this.chosen[0] + .5) * high - room(high) / 2 - .5, room(cell), room(high));
+    pen.strokeRect(
+      (this.chosen[1] + 0.5) * cell - room(cell) / 2 - 0.5,
+      (this.chosen[0] + 0.5) * high - room(high) / 2 - 0.5,
+      room(cell),
+      room(high),
+    );
   }
 
   drawLegend() {
-    this.legend.replaceChildren(legendBar(this.scale), ...[...this.all()].some((x) => x === null || x === undefined)
-      ? [make("span", { class: "key" }, make("i"), this.empty)] : []);
+    this.legend.replaceChildren(
+      legendBar(this.scale),
+      ...([...this.all()].some((x) => x === null || x === undefined)
+        ? [make("span", { class: "key" }, make("i"), this.empty)]
+        : []),
+    );
   }
 
   asTable() {
@@ -160,7 +198,10 @@ export class HeatMap extends Picture {
       const x = this.value(row, column);
       return x === null || x === undefined ? "–" : number(x);
     };
-    return { columns: ["", ...this.columns], rows: this.rows.map((label, row) => [label, ...this.columns.map((_, column) => cell(row, column))]) };
+    return {
+      columns: ["", ...this.columns],
+      rows: this.rows.map((label, row) => [label, ...this.columns.map((_, column) => cell(row, column))]),
+    };
   }
 }
 
@@ -171,10 +212,25 @@ export function legendBar(scale) {
   const bar = make("canvas", { width: WIDTH, height: 1, "aria-hidden": "true" });
   const pen = bar.getContext("2d");
   for (let x = 0; x < WIDTH; x++) {
-    pen.fillStyle = `rgb(${scale.colourAt(scale.start + (1 - scale.start) * (x + .5) / WIDTH).map(Math.round).join(" ")})`;
+    pen.fillStyle = `rgb(${scale
+      .colourAt(scale.start + ((1 - scale.start) * (x + 0.5)) / WIDTH)
+      .map(Math.round)
+      .join(" ")})`;
     pen.fillRect(x, 0, 1, 1);
   }
-  const ticks = scale.signed ? [-1, -.6, 0, .6, 1] : [0, .5, 1];
-  return make("span", { role: "img", "aria-label": `Colours from ${number(scale.at(scale.start), 3)} to ${number(scale.high, 3)} ${scale.unit}` },
-    bar, make("span", { class: "ticks" }, ticks.map((t) => make("span", {}, number(scale.at(t), 2)))), scale.unit ? make("span", {}, scale.unit) : null);
+  const ticks = scale.signed ? [-1, -0.6, 0, 0.6, 1] : [0, 0.5, 1];
+  return make(
+    "span",
+    {
+      role: "img",
+      "aria-label": `Colours from ${number(scale.at(scale.start), 3)} to ${number(scale.high, 3)} ${scale.unit}`,
+    },
+    bar,
+    make(
+      "span",
+      { class: "ticks" },
+      ticks.map((t) => make("span", {}, number(scale.at(t), 2))),
+    ),
+    scale.unit ? make("span", {}, scale.unit) : null,
+  );
 }

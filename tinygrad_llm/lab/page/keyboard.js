@@ -1,7 +1,8 @@
 // The keyboard: one Tab stop per view, arrow keys between its parts, and keys that hold everywhere.
 
 const STOPS = "button, input, select, textarea, summary, a[href], [data-stop]";
-const FORWARD = new Set(["ArrowRight", "ArrowDown"]), BACK = new Set(["ArrowLeft", "ArrowUp"]);
+const FORWARD = new Set(["ArrowRight", "ArrowDown"]),
+  BACK = new Set(["ArrowLeft", "ArrowUp"]);
 
 const isText = (element) => element.matches("textarea, input[type=text]");
 
@@ -15,11 +16,14 @@ function takes(element, key) {
 /** Make `container` one Tab stop. Arrow keys move among its controls, Page Up and Page Down among its [data-part]s. */
 export function oneTabStop(container) {
   const stops = () => [...container.querySelectorAll(STOPS)].filter((one) => !one.disabled && one.checkVisibility());
-  let current = null, shown = null; // the stop that Tab leads to, and the view that it was chosen in
+  let current = null,
+    shown = null; // the stop that Tab leads to, and the view that it was chosen in
 
   function mark() {
     const all = stops();
-    if (!all.includes(current) || shown !== container.firstElementChild) current = all.find((one) => one.matches("[aria-current], [aria-pressed=true]") && one.closest("nav")) ?? all[0] ?? null;
+    if (!all.includes(current) || shown !== container.firstElementChild)
+      current =
+        all.find((one) => one.matches("[aria-current], [aria-pressed=true]") && one.closest("nav")) ?? all[0] ?? null;
     for (const one of container.querySelectorAll(STOPS)) {
       const wanted = one === current ? 0 : -1;
       if (one.tabIndex !== wanted || !one.hasAttribute("tabindex")) one.tabIndex = wanted;
@@ -29,10 +33,13 @@ export function oneTabStop(container) {
   function move(event) {
     const here = event.target.closest(STOPS);
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !here) return;
-    const all = stops(), at = all.indexOf(here);
+    const all = stops(),
+      at = all.indexOf(here);
     let next;
     if (event.key === "PageDown" || event.key === "PageUp") {
-      const parts = [...container.querySelectorAll("[data-part]")].filter((part) => all.some((one) => part.contains(one)));
+      const parts = [...container.querySelectorAll("[data-part]")].filter((part) =>
+        all.some((one) => part.contains(one)),
+      );
       const part = parts.findIndex((one) => one.contains(here)) + (event.key === "PageDown" ? 1 : -1);
       next = all.find((one) => parts[Math.max(0, Math.min(parts.length - 1, part))]?.contains(one));
     } else if (!takes(here, event.key)) {
@@ -50,7 +57,12 @@ export function oneTabStop(container) {
     mark();
   });
   container.addEventListener("keydown", move);
-  new MutationObserver(mark).observe(container, { childList: true, subtree: true, attributes: true, attributeFilter: ["hidden", "disabled", "open"] });
+  new MutationObserver(mark).observe(container, {
+    childList: true,
+    subtree: true,
+    attributes: true,
+    attributeFilter: ["hidden", "disabled", "open"],
+  });
   mark();
 }
 
@@ -59,7 +71,12 @@ export function globalKeys(keys) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isText(event.target)) return;
     // A button that was reached with the keyboard keeps its own Space.
-    if (event.key === " " && event.target.matches("button, summary, select, input[type=checkbox]") && event.target.matches(":focus-visible")) return;
+    if (
+      event.key === " " &&
+      event.target.matches("button, summary, select, input[type=checkbox]") &&
+      event.target.matches(":focus-visible")
+    )
+      return;
     const act = keys[event.key];
     if (!act) return;
     event.preventDefault();

@@ -1,6 +1,6 @@
 // The lab as the page knows it: where training stands, its history, and the commands that change it.
 
-import { ask, saved } from "./api.js";
+import { ask, forgetAnswers, saved } from "./api.js";
 import { set, text } from "./state.js";
 
 const PER_LAYER = ["updates", "weights"];
@@ -23,15 +23,17 @@ function tell(what) {
 
 export function complain(error) {
   const notice = document.getElementById("notice");
-  notice.textContent = error ? error.message ?? String(error) : "";
+  notice.textContent = error ? (error.message ?? String(error)) : "";
   notice.hidden = !error;
 }
 
 /** Run `task(isCurrent)`; its errors are shown, unless a later run has begun. */
 export function newest(task) {
-  let turn = 0, hasFailed = false;
+  let turn = 0,
+    hasFailed = false;
   return async (...args) => {
-    const mine = ++turn, isCurrent = () => mine === turn;
+    const mine = ++turn,
+      isCurrent = () => mine === turn;
     try {
       await task(isCurrent, ...args);
       if (isCurrent() && hasFailed) complain(null);
@@ -54,7 +56,8 @@ const hasBegun = () => status.at !== "live";
 
 function take(changes) {
   note(changes);
-  if (status.canTrain && hasBegun() && !isReturning && !status.playing && !status.busy && status.at) set({ at: status.at, edits: branch()?.editsText });
+  if (status.canTrain && hasBegun() && !isReturning && !status.playing && !status.busy && status.at)
+    set({ at: status.at, edits: branch()?.editsText });
   tell("status");
 }
 
@@ -83,7 +86,8 @@ export async function command(name, body = {}) {
 
 export const togglePlay = () => command(status.playing ? "pause" : "play");
 export const goTo = (step) => command("goto", { at: `${status.branch}@${Math.max(status.firstStep ?? 0, step)}` });
-export const stepBy = (count) => count > 0 ? command("step", { count }) : status.step > (status.firstStep ?? 0) ? goTo(status.step + count) : null;
+export const stepBy = (count) =>
+  count > 0 ? command("step", { count }) : status.step > (status.firstStep ?? 0) ? goTo(status.step + count) : null;
 
 /** {texts, bytes} of all tokens. */
 export function vocabulary() {
@@ -115,7 +119,8 @@ export async function loadHistory(name) {
     for (const key of ["trainLoss", "learningRate", "gradNorm", "seconds"]) one[key] = answer[key].data[i];
     for (const key of PER_LAYER) one[key] = answer[key].data.slice(i * layers, (i + 1) * layers);
   }
-  for (let i = 0; i < answer.valSteps.length; i++) record(answer.branch, answer.valSteps.data[i]).valLoss = answer.valLoss.data[i];
+  for (let i = 0; i < answer.valSteps.length; i++)
+    record(answer.branch, answer.valSteps.data[i]).valLoss = answer.valLoss.data[i];
   for (const { step, text: sample } of answer.samples) record(answer.branch, step).sample = sample;
   tell("records");
 }
@@ -124,7 +129,8 @@ function listen() {
   const events = new EventSource("api/events");
   events.addEventListener("open", () => {
     complain(null);
-    if (status.canTrain && hasBegun()) for (const name of new Set([status.branch, ...status.twin ? ["twin"] : []])) loadHistory(name).catch(complain);
+    if (status.canTrain && hasBegun())
+      for (const name of new Set([status.branch, ...(status.twin ? ["twin"] : [])])) loadHistory(name).catch(complain);
   });
   events.addEventListener("status", (event) => take(JSON.parse(event.data)));
   events.addEventListener("records", (event) => {
@@ -137,18 +143,21 @@ function listen() {
     complain(`The lab has ended. ${JSON.parse(event.data).why ?? ""}`);
   });
   events.addEventListener("error", () => {
-    if (events.readyState === EventSource.CLOSED) complain("The lab does not answer: its process has ended, or the address is an old one.");
+    if (events.readyState === EventSource.CLOSED)
+      complain("The lab does not answer: its process has ended, or the address is an old one.");
   });
 }
 
 /** Forget the curve of the twin, which begins anew. */
 export function forgetTwin() {
   histories.delete("twin");
+  forgetAnswers("twin");
 }
 
 /** Ask for the status, go where the fragment says, and listen to what happens. */
 export async function start() {
-  const wanted = text("at"), edits = text("edits");
+  const wanted = text("at"),
+    edits = text("edits");
   note(await ask("status"));
   if (saved) {
     status.canTrain = false;
@@ -158,9 +167,11 @@ export async function start() {
   listen();
   if (!status.canTrain || !wanted || wanted === status.at) return take({});
   isReturning = true; // the page is drawn meanwhile
-  ask("goto", edits ? { at: wanted, edits } : { at: wanted }).catch((error) => (complain(error), {})).then((answer) => {
-    isReturning = false;
-    take(answer);
-  });
+  ask("goto", edits ? { at: wanted, edits } : { at: wanted })
+    .catch((error) => (complain(error), {}))
+    .then((answer) => {
+      isReturning = false;
+      take(answer);
+    });
   return undefined;
 }

@@ -21,15 +21,32 @@ import { trainView } from "./view_train.js";
 import { weightView } from "./view_weight.js";
 
 const LAB = {
-  train: ["Train", trainView], prompt: ["Prompt", promptView], heads: ["Heads", headsView], backward: ["Backward", backwardView],
-  weight: ["One weight", weightView], merges: ["Merges", mergesView], compare: ["Compare", compareView], tour: ["Tour", tourView],
+  train: ["Train", trainView],
+  prompt: ["Prompt", promptView],
+  heads: ["Heads", headsView],
+  backward: ["Backward", backwardView],
+  weight: ["One weight", weightView],
+  merges: ["Merges", mergesView],
+  compare: ["Compare", compareView],
+  tour: ["Tour", tourView],
 };
 const INSPECT = {
-  prompt: ["Prompt", promptView], heads: ["Heads", headsView], stream: ["Residual stream", streamView], backward: ["Backward", backwardView],
-  parameters: ["Parameters", parametersView], costs: ["Costs", costsView],
+  prompt: ["Prompt", promptView],
+  heads: ["Heads", headsView],
+  stream: ["Residual stream", streamView],
+  backward: ["Backward", backwardView],
+  parameters: ["Parameters", parametersView],
+  costs: ["Costs", costsView],
 };
 // What is missing where the answer to a request was left out of a saved page.
-const MISSING = { look: "heads", lens: "predictions of each layer, parameters and costs", vocabulary: "the texts of all tokens", backward: "the operations of the backward pass", operation: "the arrays of some operations", history: "the loss curves" };
+const MISSING = {
+  look: "heads",
+  lens: "predictions of each layer, parameters and costs",
+  vocabulary: "the texts of all tokens",
+  backward: "the operations of the backward pass",
+  operation: "the arrays of some operations",
+  history: "the loss curves",
+};
 const at = (id) => document.getElementById(id);
 const views = saved?.kind === "inspect" ? INSPECT : LAB;
 const built = new Map();
@@ -46,7 +63,8 @@ function current() {
 }
 
 function showView() {
-  const name = viewName(), view = current();
+  const name = viewName(),
+    view = current();
   forgetSeen();
   at("view").replaceChildren(view.element);
   at("view").setAttribute("aria-label", views[name][0]);
@@ -62,8 +80,26 @@ function showView() {
 function showKeys(view) {
   const key = (name) => make("kbd", {}, name);
   const played = view.play ? view.playIs : status.canTrain ? "training" : "";
-  show(at("keys"), make("p", {}, key("Tab"), " moves between views, training and the view, the ", key("arrow keys"), " inside, ", key("Page Up"), " and ", key("Page Down"),
-    " between its parts, ", key("t"), " shows a picture as a table.", played ? [" ", key("Space"), ` plays and pauses ${played}, `, key(","), " and ", key("."), " step back and forward."] : null));
+  show(
+    at("keys"),
+    make(
+      "p",
+      {},
+      key("Tab"),
+      " moves between views, training and the view, the ",
+      key("arrow keys"),
+      " inside, ",
+      key("Page Up"),
+      " and ",
+      key("Page Down"),
+      " between its parts, ",
+      key("t"),
+      " shows a picture as a table.",
+      played
+        ? [" ", key("Space"), ` plays and pauses ${played}, `, key(","), " and ", key("."), " step back and forward."]
+        : null,
+    ),
+  );
 }
 
 // -- the controls of training
@@ -72,34 +108,65 @@ let transportSlider;
 
 function buildTransport() {
   const toolbar = at("transport");
-  const button = (key, name, act, attributes = {}) => make("button", { type: "button", "data-key": key, onclick: act, ...attributes }, name);
-  const steps = slider("Step", { min: 0, max: 1, value: 0, key: "step", name: integer, input: (step) => {
-    clearTimeout(buildTransport.wait);
-    buildTransport.wait = setTimeout(() => goTo(step), 150);
-  } });
+  const button = (key, name, act, attributes = {}) =>
+    make("button", { type: "button", "data-key": key, onclick: act, ...attributes }, name);
+  const steps = slider("Step", {
+    min: 0,
+    max: 1,
+    value: 0,
+    key: "step",
+    name: integer,
+    input: (step) => {
+      clearTimeout(buildTransport.wait);
+      buildTransport.wait = setTimeout(() => goTo(step), 150);
+    },
+  });
   transportSlider = steps.querySelector("input");
-  show(toolbar,
-    make("div", { class: "row" },
-      button("rewind", "Rewind", () => goTo(status.firstStep ?? 0)), button("back", "‹", () => stepBy(-1), { "aria-label": "One step back (,)", title: "One step back (,)" }),
-      button("play", "Play", togglePlay, { class: "primary", title: "Space" }), button("forward", "›", () => stepBy(1), { "aria-label": "One step forward (.)", title: "One step forward (.)" })),
-    steps, make("div", { class: "row", id: "branches" }));
+  show(
+    toolbar,
+    make(
+      "div",
+      { class: "row" },
+      button("rewind", "Rewind", () => goTo(status.firstStep ?? 0)),
+      button("back", "‹", () => stepBy(-1), { "aria-label": "One step back (,)", title: "One step back (,)" }),
+      button("play", "Play", togglePlay, { class: "primary", title: "Space" }),
+      button("forward", "›", () => stepBy(1), { "aria-label": "One step forward (.)", title: "One step forward (.)" }),
+    ),
+    steps,
+    make("div", { class: "row", id: "branches" }),
+  );
 }
 
 function showTransport() {
   at("transport").hidden = !status.canTrain;
   if (!status.canTrain) return;
-  const toolbar = at("transport"), play = toolbar.querySelector("[data-key=play]");
+  const toolbar = at("transport"),
+    play = toolbar.querySelector("[data-key=play]");
   play.textContent = status.playing ? "Pause" : "Play";
   play.setAttribute("aria-pressed", String(status.playing));
   transportSlider.min = status.firstStep ?? 0;
   transportSlider.max = Math.max(branch()?.last ?? 0, status.step, 1);
   if (document.activeElement !== transportSlider || status.playing) transportSlider.value = status.step;
-  toolbar.querySelector("output").textContent = `${integer(status.step)} of ${integer(Math.max(branch()?.last ?? 0, status.step))}`;
+  toolbar.querySelector("output").textContent =
+    `${integer(status.step)} of ${integer(Math.max(branch()?.last ?? 0, status.step))}`;
   transportSlider.setAttribute("aria-valuetext", `step ${status.step}`);
   const names = status.branches?.map(({ name }) => name) ?? [];
-  show(at("branches"), status.busy || status.problem ? make("span", { class: "faint" }, status.busy || status.problem) : null, names.length > 1 ? make("label", { class: "row" }, make("span", { class: "faint" }, "branch"),
-    make("select", { "data-key": "branch", onchange: (event) => command("branch", { name: event.target.value }) },
-      names.map((name) => make("option", { value: name, selected: name === status.branch }, name)))) : null);
+  show(
+    at("branches"),
+    status.busy || status.problem ? make("span", { class: "faint" }, status.busy || status.problem) : null,
+    names.length > 1
+      ? make(
+          "label",
+          { class: "row" },
+          make("span", { class: "faint" }, "branch"),
+          make(
+            "select",
+            { "data-key": "branch", onchange: (event) => command("branch", { name: event.target.value }) },
+            names.map((name) => make("option", { value: name, selected: name === status.branch }, name)),
+          ),
+        )
+      : null,
+  );
 }
 
 // -- the page
@@ -124,7 +191,12 @@ async function follow() {
 
 async function main() {
   if (saved && !location.hash.slice(1)) open(saved.fragment);
-  show(at("views"), Object.entries(views).map(([name, [title]]) => make("button", { type: "button", "data-key": name, onclick: () => set({ view: name }) }, title)));
+  show(
+    at("views"),
+    Object.entries(views).map(([name, [title]]) =>
+      make("button", { type: "button", "data-key": name, onclick: () => set({ view: name }) }, title),
+    ),
+  );
   at("scheme").addEventListener("click", () => {
     document.documentElement.dataset.scheme = isDark() ? "light" : "dark";
     schemeChanged();
@@ -144,8 +216,12 @@ async function main() {
   at("title").textContent = saved?.kind === "inspect" ? "Inside the model" : "The lab";
   at("summary").textContent = status.title;
   at("save").hidden = !status.canSave || Boolean(saved);
-  if (saved?.leftOut?.length) complain(`Left out of this page, which holds at most 5 MB: ${[...new Set(saved.leftOut.map((key) => MISSING[key.split(" ")[0]] ?? key))].join("; ")}.`);
-  let shownAt = null, shownView = null;
+  if (saved?.leftOut?.length)
+    complain(
+      `Left out of this page, which holds at most 5 MB: ${[...new Set(saved.leftOut.map((key) => MISSING[key.split(" ")[0]] ?? key))].join("; ")}.`,
+    );
+  let shownAt = null,
+    shownView = null;
   const renew = (keys) => {
     if (viewName() !== shownView) {
       shownView = viewName();

@@ -10,13 +10,43 @@ export class Picture {
     this.readout = make("p", { class: "readout", role: "status" });
     this.legend = make("div", { class: "legend" });
     this.body = make("div", {});
-    this.inPlace = make("div", { class: "scroll", tabindex: "-1", "data-stop": "", role: "region", "aria-label": `${title}: table`, hidden: true });
-    this.tableButton = make("button", { type: "button", class: "quiet", "aria-pressed": "false", "data-key": `table:${title}`, onclick: () => this.toggleTable() }, "Table");
-    this.element = make("figure", { class: "figure", "data-part": "", "aria-label": title },
-      make("figcaption", { class: "figure-head" }, make("h3", {}, title), make("span", { class: "row" }, controls, this.tableButton), note ? make("p", { class: "note" }, note) : null),
-      this.body, this.inPlace, this.legend, this.readout);
+    this.inPlace = make("div", {
+      class: "scroll",
+      tabindex: "-1",
+      "data-stop": "",
+      role: "region",
+      "aria-label": `${title}: table`,
+      hidden: true,
+    });
+    this.tableButton = make(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-pressed": "false",
+        "data-key": `table:${title}`,
+        onclick: () => this.toggleTable(),
+      },
+      "Table",
+    );
+    this.element = make(
+      "figure",
+      { class: "figure", "data-part": "", "aria-label": title },
+      make(
+        "figcaption",
+        { class: "figure-head" },
+        make("h3", {}, title),
+        make("span", { class: "row" }, controls, this.tableButton),
+        note ? make("p", { class: "note" }, note) : null,
+      ),
+      this.body,
+      this.inPlace,
+      this.legend,
+      this.readout,
+    );
     this.element.addEventListener("keydown", (event) => {
-      if (event.key !== "t" || event.ctrlKey || event.metaKey || event.target.matches("input[type=text], textarea")) return;
+      if (event.key !== "t" || event.ctrlKey || event.metaKey || event.target.matches("input[type=text], textarea"))
+        return;
       event.preventDefault();
       this.toggleTable();
       (this.inPlace.hidden ? this.tableButton : this.inPlace).focus();
@@ -45,9 +75,31 @@ export class Picture {
 
 /** A table; the first cell of each row is its heading. */
 export function table(columns, rows) {
-  return make("table", {},
-    make("thead", {}, make("tr", {}, columns.map((name) => make("th", { scope: "col" }, name)))),
-    make("tbody", {}, rows.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), rest.map((cell) => make("td", {}, cell))))));
+  return make(
+    "table",
+    {},
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        columns.map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      rows.map(([first, ...rest]) =>
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, first),
+          rest.map((cell) => make("td", {}, cell)),
+        ),
+      ),
+    ),
+  );
 }
 
 /** Call `draw` when the element changes its width, and when light and dark change. */

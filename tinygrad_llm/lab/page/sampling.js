@@ -24,8 +24,12 @@ export function ranked(probabilities) {
  * are sampled from. Temperature 0 keeps the most probable token alone; k = 0, p = 1 and minP = 0 cut nothing.
  */
 export function distribution(logits, { temperature, k, p, minP }) {
-  const before = softmax(logits), ids = ranked(before);
-  const after = temperature > 0 ? softmax(Float64Array.from(logits, (x) => x / temperature)) : before.map((_, id) => id === ids[0] ? 1 : 0);
+  const before = softmax(logits),
+    ids = ranked(before);
+  const after =
+    temperature > 0
+      ? softmax(Float64Array.from(logits, (x) => x / temperature))
+      : before.map((_, id) => (id === ids[0] ? 1 : 0));
   const kept = new Set();
   let mass = 0;
   for (const id of k > 0 ? ids.slice(0, k) : ids) kept.add(id);
@@ -33,17 +37,18 @@ export function distribution(logits, { temperature, k, p, minP }) {
   for (const id of ids) {
     if (!kept.has(id)) continue;
     const share = after[id] / total; // of what top-k left over
-    if ((p < 1 && mass >= p) || share < minP * after[ids[0]] / total) kept.delete(id);
+    if ((p < 1 && mass >= p) || share < (minP * after[ids[0]]) / total) kept.delete(id);
     mass += share;
   }
   kept.add(ids[0]);
   const left = [...kept].reduce((sum, id) => sum + after[id], 0);
-  return { ids, before, after: after.map((x, id) => kept.has(id) ? x / left : 0) };
+  return { ids, before, after: after.map((x, id) => (kept.has(id) ? x / left : 0)) };
 }
 
 /** A token drawn from probabilities with a number of [0, 1). */
 export function drawn(probabilities, chance) {
-  let sum = 0, last = 0;
+  let sum = 0,
+    last = 0;
   for (let id = 0; id < probabilities.length; id++) {
     if (!probabilities[id]) continue;
     sum += probabilities[id];

@@ -37,7 +37,8 @@ export function fragment() {
 
 /** Change keys; null and "" remove one. A change of `view` becomes an entry of the browser's history. */
 export function set(changes) {
-  const before = fragment(), view = text("view");
+  const before = fragment(),
+    view = text("view");
   for (const [key, value] of Object.entries(changes)) {
     if (value === null || value === undefined || value === "") state.delete(key);
     else state.set(key, String(value));

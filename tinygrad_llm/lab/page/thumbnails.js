@@ -32,7 +32,8 @@ export class Thumbnails extends Picture {
 
   show(options) {
     Object.assign(this, options);
-    if (this.grid.childElementCount !== 1 + this.width() + this.counts.reduce((sum, count) => sum + 1 + count, 0)) this.build();
+    if (this.grid.childElementCount !== 1 + this.width() + this.counts.reduce((sum, count) => sum + 1 + count, 0))
+      this.build();
     this.paint();
     this.mark();
     this.renewTable();
@@ -44,14 +45,20 @@ export class Thumbnails extends Picture {
   }
 
   build() {
-    this.buttons = this.counts.map((count, layer) => Array.from({ length: count }, (_, head) => this.button(layer, head)));
-    const headings = Array.from({ length: this.width() }, (_, head) => make("span", { class: "name column" }, String(head)));
+    this.buttons = this.counts.map((count, layer) =>
+      Array.from({ length: count }, (_, head) => this.button(layer, head)),
+    );
+    const headings = Array.from({ length: this.width() }, (_, head) =>
+      make("span", { class: "name column" }, String(head)),
+    );
     const rows = this.buttons.map((row, layer) => [make("span", { class: "name" }, `layer ${layer}`), row]);
     this.grid.replaceChildren(make("span", { class: "name" }, "head"), ...headings, ...rows.flat(2));
-    this.buttons.forEach((row, layer) => row.forEach((button, head) => {
-      button.style.gridRow = layer + 2;
-      button.style.gridColumn = head + 2;
-    }));
+    this.buttons.forEach((row, layer) =>
+      row.forEach((button, head) => {
+        button.style.gridRow = layer + 2;
+        button.style.gridColumn = head + 2;
+      }),
+    );
     this.grid.querySelectorAll(".name:not(.column)").forEach((name, row) => {
       name.style.gridRow = row + 1;
       name.style.gridColumn = 1;
@@ -60,13 +67,18 @@ export class Thumbnails extends Picture {
   }
 
   button(layer, head) {
-    return make("button", {
-      type: "button", "data-key": `head:${layer}.${head}`,
-      onclick: () => this.select(layer, head),
-      onpointerenter: () => this.say(this.describe(layer, head)),
-      onpointerleave: () => this.say(this.describe(...this.chosen)),
-      onfocus: () => this.say(this.describe(layer, head)),
-    }, make("canvas", { "aria-hidden": "true" }));
+    return make(
+      "button",
+      {
+        type: "button",
+        "data-key": `head:${layer}.${head}`,
+        onclick: () => this.select(layer, head),
+        onpointerenter: () => this.say(this.describe(layer, head)),
+        onpointerleave: () => this.say(this.describe(...this.chosen)),
+        onfocus: () => this.say(this.describe(layer, head)),
+      },
+      make("canvas", { "aria-hidden": "true" }),
+    );
   }
 
   lay() {
@@ -77,36 +89,43 @@ export class Thumbnails extends Picture {
 
   paint() {
     const side = this.tokens;
-    this.buttons.forEach((row, layer) => row.forEach((button, head) => {
-      const canvas = button.firstChild;
-      canvas.width = canvas.height = side;
-      const pen = canvas.getContext("2d"), image = pen.createImageData(side, side);
-      for (let query = 0, cell = 0; query < side; query++) {
-        for (let key = 0; key <= query; key++, cell++) {
-          const x = this.value(layer, head, cell);
-          if (x === undefined || x === null) continue;
-          const [red, green, blue] = this.scale.colour(x);
-          image.data.set([red, green, blue, 255], 4 * (query * side + key));
+    this.buttons.forEach((row, layer) =>
+      row.forEach((button, head) => {
+        const canvas = button.firstChild;
+        canvas.width = canvas.height = side;
+        const pen = canvas.getContext("2d"),
+          image = pen.createImageData(side, side);
+        for (let query = 0, cell = 0; query < side; query++) {
+          for (let key = 0; key <= query; key++, cell++) {
+            const x = this.value(layer, head, cell);
+            if (x === undefined || x === null) continue;
+            const [red, green, blue] = this.scale.colour(x);
+            image.data.set([red, green, blue, 255], 4 * (query * side + key));
+          }
         }
-      }
-      pen.putImageData(image, 0, 0);
-    }));
+        pen.putImageData(image, 0, 0);
+      }),
+    );
     this.legend.replaceChildren(legendBar(this.scale));
   }
 
   mark() {
-    this.buttons.forEach((row, layer) => row.forEach((button, head) => {
-      const isChosen = layer === this.chosen[0] && head === this.chosen[1], isOff = this.isOff(layer, head);
-      button.setAttribute("aria-pressed", String(isChosen));
-      button.setAttribute("aria-label", `Layer ${layer}, head ${head}${isOff ? ", switched off" : ""}`);
-      button.classList.toggle("off", isOff);
-    }));
+    this.buttons.forEach((row, layer) =>
+      row.forEach((button, head) => {
+        const isChosen = layer === this.chosen[0] && head === this.chosen[1],
+          isOff = this.isOff(layer, head);
+        button.setAttribute("aria-pressed", String(isChosen));
+        button.setAttribute("aria-label", `Layer ${layer}, head ${head}${isOff ? ", switched off" : ""}`);
+        button.classList.toggle("off", isOff);
+      }),
+    );
   }
 
   key(event) {
     const here = this.buttons.flat().indexOf(event.target);
     if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
-    const layer = this.buttons.findIndex((row) => row.includes(event.target)), head = this.buttons[layer].indexOf(event.target);
+    const layer = this.buttons.findIndex((row) => row.includes(event.target)),
+      head = this.buttons[layer].indexOf(event.target);
     if (event.key === "x" && this.toggle) this.toggle(layer, head);
     else {
       const [down, right] = MOVES[event.key] ?? [];
@@ -121,7 +140,9 @@ export class Thumbnails extends Picture {
   asTable() {
     return {
       columns: ["head", ...this.columns],
-      rows: this.counts.flatMap((count, layer) => Array.from({ length: count }, (_, head) => [`layer ${layer}, head ${head}`, ...this.cells(layer, head)])),
+      rows: this.counts.flatMap((count, layer) =>
+        Array.from({ length: count }, (_, head) => [`layer ${layer}, head ${head}`, ...this.cells(layer, head)]),
+      ),
     };
   }
 }

@@ -11,8 +11,11 @@ const SEEDS = 10_000;
 /** The elements of the hunt, and `onLab` that draws its curves again. */
 export function hunt() {
   const chart = new LineChart({ title: "Loss of both", unit: "nats per token", height: 220 });
-  const log = make("ul", { class: "stack", "aria-live": "polite" }), tools = make("div", { class: "stack" });
-  let questions = 0, hints = 0, isOver = false;
+  const log = make("ul", { class: "stack", "aria-live": "polite" }),
+    tools = make("div", { class: "stack" });
+  let questions = 0,
+    hints = 0,
+    isOver = false;
 
   const note = (...content) => log.prepend(make("li", {}, content));
 
@@ -29,7 +32,7 @@ export function hunt() {
     log.replaceChildren();
     questions = hints = 0;
     isOver = false;
-    if (!await command("hunt", { seed: Math.floor(Math.random() * SEEDS) })) return;
+    if (!(await command("hunt", { seed: Math.floor(Math.random() * SEEDS) }))) return;
     await command("play", {});
     await drawTools();
   }
@@ -38,7 +41,11 @@ export function hunt() {
     questions++;
     try {
       const finding = await ask("check", { hidden: true, check: name });
-      note(make("b", {}, `${name}: ${finding.ok ? "right" : "WRONG"}. `), finding.claim, ` Observed: ${finding.observed}`);
+      note(
+        make("b", {}, `${name}: ${finding.ok ? "right" : "WRONG"}. `),
+        finding.claim,
+        ` Observed: ${finding.observed}`,
+      );
     } catch (error) {
       complain(error);
     }
@@ -58,17 +65,67 @@ export function hunt() {
     if (!answer.right) return note(`No, it is not ${name}.`);
     isOver = true;
     const fault = status.faults.find((one) => one.name === name);
-    note(make("b", {}, `Found after ${counted(questions, "question")}: ${name}. `), fault.story, make("p", { class: "mono" }, `wrong  ${fault.wrong}`), make("p", { class: "mono" }, `right  ${fault.right}`), make("p", {}, `The check ${fault.caughtBy} is meant for it.`));
+    note(
+      make("b", {}, `Found after ${counted(questions, "question")}: ${name}. `),
+      fault.story,
+      make("p", { class: "mono" }, `wrong  ${fault.wrong}`),
+      make("p", { class: "mono" }, `right  ${fault.right}`),
+      make("p", {}, `The check ${fault.caughtBy} is meant for it.`),
+    );
     await drawTools();
   }
 
   async function drawTools() {
     const isHidden = status.twin?.hidden && !isOver;
     const { checks } = isHidden ? await ask("checks") : { checks: [] };
-    const select = make("select", { "data-key": "hunt:guess", "aria-label": "The mistake" }, status.faults.map(({ name }) => make("option", { value: name }, name)));
-    show(tools, make("div", { class: "row" }, make("button", { type: "button", class: isHidden ? undefined : "primary", "data-key": "hunt:begin", onclick: begin }, isHidden || isOver ? "Hide another mistake" : "Hide a mistake"),
-      isHidden ? [make("button", { type: "button", "data-key": "hunt:hint", onclick: hint }, "Hint"), select, make("button", { type: "button", class: "primary", "data-key": "hunt:sure", onclick: () => guess(select.value) }, "It is this one")] : null),
-    isHidden ? [make("p", { class: "note" }, "Each check has one claim; run one to see whether it still holds in the twin."), make("div", { class: "choices" }, checks.map(({ name, claim }) => make("button", { type: "button", "data-key": `check:${name}`, title: claim, onclick: () => inquire(name) }, name)))] : null);
+    const select = make(
+      "select",
+      { "data-key": "hunt:guess", "aria-label": "The mistake" },
+      status.faults.map(({ name }) => make("option", { value: name }, name)),
+    );
+    show(
+      tools,
+      make(
+        "div",
+        { class: "row" },
+        make(
+          "button",
+          { type: "button", class: isHidden ? undefined : "primary", "data-key": "hunt:begin", onclick: begin },
+          isHidden || isOver ? "Hide another mistake" : "Hide a mistake",
+        ),
+        isHidden
+          ? [
+              make("button", { type: "button", "data-key": "hunt:hint", onclick: hint }, "Hint"),
+              select,
+              make(
+                "button",
+                { type: "button", class: "primary", "data-key": "hunt:sure", onclick: () => guess(select.value) },
+                "It is this one",
+              ),
+            ]
+          : null,
+      ),
+      isHidden
+        ? [
+            make(
+              "p",
+              { class: "note" },
+              "Each check has one claim; run one to see whether it still holds in the twin.",
+            ),
+            make(
+              "div",
+              { class: "choices" },
+              checks.map(({ name, claim }) =>
+                make(
+                  "button",
+                  { type: "button", "data-key": `check:${name}`, title: claim, onclick: () => inquire(name) },
+                  name,
+                ),
+              ),
+            ),
+          ]
+        : null,
+    );
   }
 
   drawTools().catch(complain);
