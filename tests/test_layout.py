@@ -32,6 +32,7 @@ ABOUT_MORE_THAN_ONE_FILE = {
     "fuzz": "damaged files, through every reader",
     "interop/test_damaged_folders.py": "damaged folders of every architecture",
     "interop/test_real_models.py": "real models and their figures",
+    "lab/test_inspection_in_browser.py": "the page of inspect in Chromium",
     "lab/test_page_in_browser.py": "the lab's page in Chromium",
     "mutation": "mutants of the core, and the tests that notice them",
     "nn/test_book_figures.py": "figures of the book's chapters 3 and 4",

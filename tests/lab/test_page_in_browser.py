@@ -7,30 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from browser import CHROMIUM, Page, browser
-from tiny_gpt import tiny
+from browser import CHROMIUM, Page
+from lab_page import expect_nothing_cut_off, part, settle, state_of
 
-from tinygrad_llm.lab.inspection import inspected_page
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.server import LabServer, serving
-from tinygrad_llm.text import CharTokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
 
 VIEWS = ("train", "prompt", "heads", "backward", "weight", "merges", "compare", "tour")
-WIDTHS = (390, 800, 1280, 1920)
 STEP = 40
 PROMPT = "the function"
-
-# Elements that reach beyond the window, or beyond a part of the page that does not scroll.
-CUT_OFF = """[...document.querySelectorAll("body *")].filter((one) => {
-  const box = one.getBoundingClientRect();
-  if (!box.width || !one.checkVisibility() || one.closest(".scroll, .tree, .code, .top-labels, svg *")) return false;
-  return box.right > document.documentElement.clientWidth + 1 || box.left < -1;
-}).map((one) => `${one.tagName}.${one.className} ${one.textContent.slice(0, 30)}`)"""
-FOCUSED = 'document.activeElement.closest("[id]")?.id'
 
 
 @pytest.fixture(scope="module")
@@ -40,49 +28,11 @@ def lab() -> Iterator[LabServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(chromium: Page) -> Iterator[Page]:
-    """The browser's page, at 1,280 pixels in light; whatever the test did, no error was logged."""
-    chromium.errors.clear()
-    chromium.resize(1280)
-    chromium.prefer(prefers_color_scheme="light")
-    yield chromium
-    chromium.evaluate("true")  # reads what came in the meantime
-    assert chromium.errors == []
-
-
 def show(page: Page, lab: LabServer, **state: Any) -> None:
     """Open the page at step STEP with this state, and wait until it has drawn."""
     state = {"prompt": PROMPT, "at": f"main@{STEP}", **state}
     page.open(f"{lab.address}#{'&'.join(f'{key}={value}' for key, value in state.items())}")
     settle(page)
-
-
-def settle(page: Page) -> None:
-    """Wait until no request is on its way, and the address stands still."""
-    page.evaluate("new Promise((done) => setTimeout(done, 150))")
-    page.wait_for('!document.querySelector("#view[aria-busy]")')
-    assert page.evaluate('document.getElementById("notice").hidden'), page.evaluate(
-        'document.getElementById("notice").textContent'
-    )
-
-
-def state_of(page: Page) -> dict[str, str]:
-    return page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
-
-
-def part(page: Page, text: str) -> str:
-    """The text of the part of the page whose heading begins with `text`."""
-    return page.evaluate(
-        f"[...document.querySelectorAll('[data-part]')].find((one) => one.querySelector('h3')?.textContent"
-        f".startsWith({json.dumps(text)}))?.innerText"
-    )
 
 
 # -- layout
@@ -94,11 +44,7 @@ def test_nothing_is_cut_off(page: Page, lab: LabServer, view: str) -> None:
     for scheme in ("light", "dark"):
         page.prefer(prefers_color_scheme=scheme)
         show(page, lab, view=view)
-        for width in WIDTHS:
-            page.resize(width)
-            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-            page.wait_for("document.documentElement.scrollWidth <= innerWidth", patience=3)
-            assert page.evaluate(CUT_OFF) == [], (view, scheme, width)
+        expect_nothing_cut_off(page)
         backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(backgrounds) == 2
     assert page.evaluate("document.title").endswith("python-docs")
@@ -380,57 +326,3 @@ def test_a_saved_page_shows_what_was_seen(page: Page, lab: LabServer, tmp_path: 
         page.evaluate(f"document.querySelector('[data-key={view}]').click()")
         page.wait_for("!document.querySelector('#view[aria-busy]')")
     assert page.evaluate("document.getElementById('transport').hidden")
-
-
-# -- the page of inspect
-
-HOSTILE = "</script><b>\"'&\u2028\x1b<!--"
-
-
-@pytest.fixture(scope="module")
-def inspected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tokenizer = CharTokenizer(sorted(set(HOSTILE + "abc")))
-    model = tiny(vocab_size=tokenizer.vocab_size, context_length=40, dtype=np.float32)
-    file = tmp_path_factory.mktemp("inspect") / "page.html"
-    file.write_bytes(inspected_page(model, tokenizer, HOSTILE + "abc", "run")[0])
-    return file
-
-
-@pytest.mark.parametrize("view", ["prompt", "heads", "stream", "backward", "parameters", "costs"])
-def test_the_page_of_inspect_at_every_width(page: Page, inspected: Path, view: str) -> None:
-    for scheme in ("light", "dark"):
-        page.prefer(prefers_color_scheme=scheme)
-        page.open(f"{inspected.as_uri()}#view={view}")
-        settle(page)
-        for width in WIDTHS:
-            page.resize(width)
-            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-            page.wait_for("document.documentElement.scrollWidth <= innerWidth", patience=3)
-            assert page.evaluate(CUT_OFF) == [], (view, scheme, width)
-    assert page.evaluate("document.querySelectorAll('script').length") == 3  # answers, import map, entry
-    assert "run on" in page.evaluate("document.title")
-
-
-def test_the_panel_of_inspect_explains_the_marked_cell(page: Page, inspected: Path) -> None:
-    page.open(f"{inspected.as_uri()}#view=heads&token=9&key=4&layer=1&head=1")
-    settle(page)
-    words = part(page, "Layer 1, head 1")
-    explained = page.evaluate("document.querySelector('.working').closest('.panel').innerText")
-    weight = re.search(r"weight ([\d.e−]+), gradient", words)[1]
-    assert explained.startswith("9 ") and f"= {weight}" in explained
-    score, total = (float(re.search(rf"{name} += ([\d.]+)", explained)[1]) for name in (r"exp\(score\)", "of the row"))
-    assert score / total == pytest.approx(float(weight), rel=1e-2)
-    page.click("[data-key='What is shown:gradients']")
-    page.evaluate("document.querySelector('.map canvas').focus()")
-    page.press("ArrowDown")
-    settle(page)
-    assert page.evaluate("document.querySelector('.working').closest('.panel').innerText").startswith("10 ")
-
-
-def test_the_last_token_has_no_gradient_rather_than_0(page: Page, inspected: Path) -> None:
-    page.open(f"{inspected.as_uri()}#view=heads&show=gradients")
-    settle(page)
-    assert "no gradient: the last token predicts nothing" in part(page, "Layer 0, head 0")
-    page.click("[data-key='table:One head']")
-    last = page.evaluate("document.querySelector('.figure tbody tr:last-child').innerText.split('\\t').slice(1)")
-    assert set(last) == {"–"}
