@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tinygrad_llm.cli import threads
-from tinygrad_llm.train.parallel.blas_threads import VARIABLES
+from tinygrad_llm.train.parallel.blas_threads import SET_HERE, VARIABLES
 from tinygrad_llm.train.parallel.launch import available_cores
 
 
@@ -59,7 +59,7 @@ def test_the_number_is_that_of_cores_for_each_worker(
     monkeypatch.delitem(sys.modules, "numpy")
     threads.limit_blas_threads(words)
     assert os.environ.get("OPENBLAS_NUM_THREADS") == expected
-    for name in threads.SET_HERE:
+    for name in SET_HERE:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -89,7 +89,7 @@ def test_a_resumed_run_gets_the_number_that_it_had(
     monkeypatch.delitem(sys.modules, "numpy")
     threads.limit_blas_threads(["train", "--resume", f"--out={tmp_path}"])
     assert os.environ.get("OPENBLAS_NUM_THREADS") == expected
-    for name in threads.SET_HERE:
+    for name in SET_HERE:
         monkeypatch.delenv(name, raising=False)
 
 

@@ -241,3 +241,62 @@ def test_restarts_again_and_again_change_no_bit_and_take_no_more_memory(folder: 
     print(f"undisturbed: {early / 1e6:.1f} MB early, {late / 1e6:.1f} MB late")
     assert max(peaks) < 1.1 * min(peaks) + 5e6
     assert late < 1.02 * early + 1e6
+
+
+# -- workers that share each step
+
+
+WORKERS = [*STEPS, "--workers", "3"]
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if len(found) == 2:
+            return [int(number) for number in found]
+        time.sleep(0.002)
+    raise AssertionError("the run has started no workers")
+
+
+def have_ended(processes: list[int]) -> bool:
+    """Whether no process of these runs, within a few seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{number}/cmdline").exists() and _is_running(number) for number in processes):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _is_running(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_run_however_it_ends_and_no_bit_changes(folder: Path) -> None:
+    whole = folder / "whole"
+    whole.mkdir()
+    finish(training(whole, *WORKERS))
+    for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        before = log_size(folder)
+        with start(training(folder, *WORKERS)) as process:
+            workers = children(process)
+            wait_for_a_step(process, folder, before)
+            process.send_signal(signum)
+        assert have_ended(workers)
+    before = log_size(folder)
+    with start(training(folder, *WORKERS)) as process:
+        workers = children(process)
+        wait_for_a_step(process, folder, before)
+        os.kill(workers[-1], signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    assert have_ended(workers)
+    if process.returncode:  # else it was done before
+        assert process.returncode == 1
+        assert len(errors.splitlines()) == 1 and "worker 3 of 3" in errors and "was killed by SIGKILL" in errors
+    finish(training(folder, *WORKERS))
+    assert remains(folder) == remains(whole)

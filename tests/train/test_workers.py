@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tinygrad_llm.optim import SGD, Adam, AdamW, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
 from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, started
+from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned
 from tinygrad_llm.train.parallel.processes import can_fork
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
@@ -326,6 +329,47 @@ def test_workers_ignore_a_signal_that_the_first_process_obeys(number: int) -> No
     with pytest.raises(KeyboardInterrupt, match=str(int(number))):
         trainer.train()
     assert trainer.step == 2
+
+
+BLAS_OF_ALL = """
+import os, sys
+import numpy as np
+from tinygrad_llm.train.parallel import blas_threads
+from tinygrad_llm.train.parallel.processes import Processes
+
+class Share:
+    def begin(self, rank):
+        pass
+
+    def threads(self):
+        return blas_threads._openblas()[0]()
+
+before = Share().threads()
+with blas_threads.limited_blas_threads(1):
+    processes = Processes(Share(), [], 2, forked=True)
+    found = processes.call("threads")
+    processes.stop()
+print(*found, Share().threads() == before, any(name in os.environ for name in blas_threads.VARIABLES))
+"""
+
+
+def test_workers_have_one_blas_thread_where_numpy_was_loaded_before() -> None:
+    surroundings = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    command = [sys.executable, "-c", BLAS_OF_ALL]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=True)
+    assert done.stdout.split() == ["1", "1", "True", "False"]
+
+
+def test_a_spawned_process_is_told_its_number_of_blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with environment_of_spawned(3):
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert not any(name in os.environ for name in VARIABLES)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    with environment_of_spawned(3):
+        assert "OPENBLAS_NUM_THREADS" not in os.environ
+    assert os.environ["OMP_NUM_THREADS"] == "5"
 
 
 def test_other_threads_forbid_forking() -> None:

@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.train.parallel.blas_threads import chosen_by_user
+from tinygrad_llm.train.parallel.blas_threads import SET_HERE, chosen_by_user
 from tinygrad_llm.train.parallel.launch import available_cores, find_launch
-
-SET_HERE = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def limit_blas_threads(words: Sequence[str]) -> None:

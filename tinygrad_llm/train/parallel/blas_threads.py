@@ -16,6 +16,7 @@ from pathlib import Path
 from tinygrad_llm.train.parallel.launch import available_cores
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+SET_HERE = VARIABLES[:2] if sys.platform != "darwin" else (*VARIABLES[:2], VARIABLES[3])
 
 
 def chosen_by_user() -> str | None:
@@ -29,6 +30,18 @@ def threads_by_environment(cores: int) -> int:
         if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
             return min(int(value), cores)
     return min(len(available_cores()), cores)
+
+
+@contextmanager
+def environment_of_spawned(threads: int) -> Iterator[None]:
+    """Processes that are spawned in the block load a BLAS of so many threads, unless the user has chosen a number."""
+    names = () if chosen_by_user() else SET_HERE
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
 
 
 @contextmanager

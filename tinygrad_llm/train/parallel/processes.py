@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, TinygradLLMError, WorkerError
+from tinygrad_llm.train.parallel.blas_threads import environment_of_spawned
+from tinygrad_llm.train.parallel.launch import available_cores
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 
 IGNORED_BY_WORKERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -58,7 +60,7 @@ class Processes:
         packed = share if forked else _pickled(share, memory)
         atexit.register(self.kill)
         try:
-            with _signals_held_back(), nullcontext() if forked else _nothing_to_run_again():
+            with _signals_held_back(), nullcontext() if forked else _made_ready_to_spawn(size):
                 for rank in range(1, size):
                     mine, its = context.Pipe()
                     inherited = [pipe for _, pipe in self._workers] + [mine] if forked else []
@@ -215,6 +217,13 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _made_ready_to_spawn(size: int) -> Iterator[None]:
+    """Give spawned processes their share of BLAS threads, and no main program."""
+    with environment_of_spawned(max(1, len(available_cores()) // size)), _nothing_to_run_again():
+        yield
 
 
 @contextmanager
