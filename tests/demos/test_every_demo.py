@@ -9,7 +9,7 @@ import pytest
 from demo_figures import FIGURES, ROOT
 
 DEMOS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "demos").glob("*.py"))}
-OPTIONAL = {"hypothesis", "matplotlib", "torch", "transformers"}
+OPTIONAL = {"hypothesis", "matplotlib", "torch", "transformers", "jax", "optax"}
 
 
 def imports(tree: ast.AST) -> list[str]:

@@ -144,8 +144,7 @@ def encoded_text(name: str, text: str, tokenizer: Tokenizer, context: int) -> Te
 
 
 def new_trainer(model: Any, text: Text, settings: TrainingSettings) -> Trainer:
-    """A Trainer without callbacks on a text, with random numbers of its own; one process, which the lab looks into."""
-    settings = dataclasses.replace(settings, workers=1)
+    """A Trainer without callbacks on a text, with random numbers of its own."""
     context = model.config.context_length
     shuffling = Generator(settings.seed).spawn("shuffling")
     loader = WindowLoader(text.training, context, settings.batch_size, shuffling)
