@@ -239,4 +239,4 @@ def serving(server: LabServer) -> Iterator[threading.Thread]:
             server.session.news.notify_all()
         server.shutdown()
         server.server_close()
-        owner.join(0.5)
+        owner.join(0.1)
