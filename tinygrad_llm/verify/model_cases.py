@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_llm import nn
 from tinygrad_llm.architectures import ARCHITECTURES, Architecture
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.models import ClassifierConfig, GPTConfig
+from tinygrad_llm.models import ClassifierConfig, GPTConfig, RewardModelConfig
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.random import default_generator, manual_seed
@@ -107,6 +107,8 @@ def small_config(config: Any, **changes: Any) -> Any:
     """A config of the class `config` with small sizes and `changes`."""
     if config is ClassifierConfig:
         return config(small_config(GPTConfig), ("ham", "spam"), **changes)
+    if config is RewardModelConfig:
+        return config(small_config(GPTConfig), **changes)
     known = {field.name for field in dataclasses.fields(config)}
     return config(**{name: value for name, value in (SMALL | changes).items() if name in known})
 
@@ -123,9 +125,15 @@ def _classifier(model: Any) -> Tensor:
     return cross_entropy(model(ids(11, 2, 5), np.array([5, 3])), np.array([1, 0]))
 
 
+def _reward_model(model: Any) -> Tensor:
+    """The loss of preferring the first of two texts, -ln σ(r₀ - r₁)."""
+    return cross_entropy(model(ids(11, 2, 5), np.array([5, 3])).reshape(1, 2), np.array([0]))
+
+
 MODEL_LOSSES: dict[str, Callable[[Any], Tensor]] = {  # of models that do not predict the next token
     "encoder-decoder": _translator,
     "classifier": _classifier,
+    "reward-model": _reward_model,
 }
 
 
