@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.cli.prompt_forms import STYLES, SYSTEM_HELP, ends_of, form_of, style_of
+from tinygrad_llm.cli.prompt_forms import (
+    STYLES,
+    SYSTEM_HELP,
+    add_answer_length,
+    answer_length,
+    ends_of,
+    form_of,
+    style_of,
+)
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.data import PromptForm
@@ -31,7 +39,7 @@ from tinygrad_llm.terminal import for_terminal, is_terminal
 from tinygrad_llm.text import StreamDecoder, Tokenizer
 
 DEFAULTS = Sampling(temperature=0.7)
-USUAL_LENGTH, LONG_ANSWER = 100, 512  # maximum tokens of an answer
+USUAL_LENGTH = 100  # maximum tokens of an answer, without a chat template
 HELP = """/reset            forget the conversation
 /temperature X    0: always the most likely token; higher: more random
 /seed N           restart the random numbers: the same seed gives the same answers
@@ -152,20 +160,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, "a language model")
     parser.add_argument("--style", choices=STYLES, help="the form of questions (default: that of the model)")
     parser.add_argument("--system", metavar="TEXT", help=SYSTEM_HELP)
-    parser.add_argument(
-        "--max-new-tokens",
-        type=int,
-        metavar="N",
-        help=f"maximum tokens of an answer (default: {USUAL_LENGTH}; with a chat template {LONG_ANSWER}, but at most a "
-        "quarter of the context)",
-    )
+    add_answer_length(parser, USUAL_LENGTH)
     add_sampling_flags(parser, DEFAULTS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    longest = arguments.max_new_tokens
-    if longest is not None:
-        expect_count("chat", "--max-new-tokens", longest, at_least=1)
+    if arguments.max_new_tokens is not None:
+        expect_count("chat", "--max-new-tokens", arguments.max_new_tokens, at_least=1)
     sampling = sampling_of(arguments, DEFAULTS)
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
     model, tokenizer = open_chosen_run(arguments, "chat")
@@ -179,9 +180,9 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(form, ChatForm):
         form.encode(form.conversation((), "Hello"))  # a template that cannot be rendered is refused before the greeting
         manner = "it answers in the form of its chat template"
-        longest = longest or max(1, min(LONG_ANSWER, model.config.context_length // 4))
     elif form is not None:
         manner = f"it answers questions, in the {style} style"
+    longest = answer_length(arguments.max_new_tokens, form, model.config.context_length, USUAL_LENGTH)
     print(f"{arguments.model}: {model.num_parameters():,} parameters; {manner}.")
     print(f"/help lists the commands, /quit ends. Seed: {seed}.")
     prepare_line_editing()
@@ -195,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
                     return 0
                 print(for_terminal(obey(talk, line)))
             elif line:
-                for piece in talk.answer(line, longest or USUAL_LENGTH):
+                for piece in talk.answer(line, longest):
                     print(for_terminal(piece), end="", flush=True)
                 if talk.forgotten:
                     oldest = "question no longer fits" if talk.forgotten == 1 else f"{talk.forgotten} no longer fit"

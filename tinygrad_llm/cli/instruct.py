@@ -18,6 +18,8 @@ from tinygrad_llm.cli.prompt_forms import (
     CHAT,
     STYLES,
     SYSTEM_HELP,
+    add_answer_length,
+    answer_length,
     end_id,
     ends_of,
     form_of,
@@ -71,6 +73,7 @@ FROM_NOTHING = {
     "dropout": 0.0,
     "tie_weights": True,
 }
+USUAL_LENGTH = 64  # tokens of an answer
 MOST_RECORDS = 1_000_000  # to be generated
 VOCAB_SIZE = 1024  # of its tokenizer, trained on the records
 KINDS_HELP = "kinds of the generated records, separated by commas; empty: all kinds"
@@ -93,7 +96,7 @@ class Options(LoRAOptions):
     )
     mask_instructions: bool = setting(True, "loss on the answers only, not on the instructions")
     test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
-    max_new_tokens: int = setting(64, "maximum length of an answer in that evaluation, in tokens", least=1)
+    max_new_tokens: int = setting(USUAL_LENGTH, "maximum length of an answer in that evaluation, in tokens", least=1)
 
 
 def prepare_job(
@@ -271,9 +274,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_model_argument(action, "a language model")
         action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the model)")
         action.add_argument("--system", metavar="TEXT", help=SYSTEM_HELP)
-        action.add_argument(
-            "--max-new-tokens", type=int, default=64, metavar="N", help="maximum length of an answer, in tokens"
-        )
+    add_answer_length(generate, USUAL_LENGTH)
+    evaluate.add_argument(
+        "--max-new-tokens", type=int, default=USUAL_LENGTH, metavar="N", help="maximum tokens of an answer"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -292,9 +296,10 @@ def generate(
 ) -> int:
     sampling = sampling_of(arguments, Sampling())
     seed = seed_of(arguments, sampling)
+    longest = answer_length(arguments.max_new_tokens, form, model.config.context_length, USUAL_LENGTH)
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
-        (answer,) = respond(model, tokenizer, [record], form, arguments.max_new_tokens, ends, sampling, Generator(seed))
+        (answer,) = respond(model, tokenizer, [record], form, longest, ends, sampling, Generator(seed))
         print(for_terminal(answer), flush=True)
     return 0
 

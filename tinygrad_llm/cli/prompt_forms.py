@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from tinygrad_llm.data import PROMPT_STYLES, PromptForm, prompt_style
@@ -14,6 +15,7 @@ from tinygrad_llm.text import END_OF_TEXT, Tokenizer
 CHAT = "chat"
 STYLES = (*PROMPT_STYLES, CHAT)
 WITH_A_STYLE = ("instruct", "prefer", "reward", "reinforce")  # commands whose runs were trained with one
+LONG_ANSWER = 512  # tokens of an answer by a model that was trained to chat
 SYSTEM_HELP = "system prompt, for a model with a chat template (default: that of the template, if it has one)"
 
 
@@ -57,6 +59,24 @@ def end_id(tokenizer: Tokenizer, conventions: Conventions, form: PromptForm | No
             "base with `--tokenizer bpe`"
         )
     return end
+
+
+def add_answer_length(parser: argparse.ArgumentParser, usual: int) -> None:
+    """`--max-new-tokens`, whose default is longer for a model with a chat template."""
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        help=f"maximum tokens of an answer (default: {usual}; with a chat template {LONG_ANSWER}, at most a quarter of "
+        "the context)",
+    )
+
+
+def answer_length(given: int | None, form: PromptForm | None, context_length: int, usual: int) -> int:
+    """The value of `--max-new-tokens`, or its default. Units: tokens"""
+    if given is not None:
+        return given
+    return max(1, min(LONG_ANSWER, context_length // 4)) if isinstance(form, ChatForm) else usual
 
 
 def ends_of(conventions: Conventions, form: PromptForm | None = None) -> tuple[int, ...]:
