@@ -132,3 +132,10 @@ def test_an_unknown_character_without_an_unknown_token_is_refused() -> None:
     unigram = PipelineTokenizer({"model": {"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": None}})
     with pytest.raises(TokenizerError, match="no unknown token"):
         unigram.encode("ab")
+
+
+def test_empty_matches_make_no_pieces() -> None:
+    model = {"type": "WordLevel", "vocab": {"x": 0, "<unk>": 1}, "unk_token": "<unk>"}
+    for behavior, ids in (("Removed", [0]), ("Isolated", [1, 0, 1])):
+        step = {"type": "Split", "pattern": {"Regex": "x*"}, "behavior": behavior, "invert": behavior == "Removed"}
+        assert PipelineTokenizer({"model": model, "pre_tokenizer": step}).encode("axb") == ids

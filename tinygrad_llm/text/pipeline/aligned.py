@@ -64,7 +64,7 @@ def substitute(text: str, matches: Iterable[tuple[int, int]], content: str) -> s
         parts += (str.__getitem__(text, slice(last, start)), content)
         if aligned is not None:
             spans += aligned[last:start]
-            spans += [aligned[stop - 1] if stop else (0, 0)] * len(content)
+            spans += [aligned[stop - 1] if stop else _start(aligned)] * len(content)
         last = stop
     parts.append(str.__getitem__(text, slice(last, None)))
     changed = "".join(parts)
@@ -177,6 +177,11 @@ def _told(text: AlignedText, parts: list[tuple[str, int]]) -> AlignedText:
     spans: list[Span] = []
     at = 0
     for _, count in parts:
-        spans.append(text.spans[at] if count else text.spans[at - 1] if at else (0, 0))
+        spans.append(text.spans[at] if count else text.spans[at - 1] if at else _start(text.spans))
         at += count
     return AlignedText("".join([character for character, _ in parts]), spans)
+
+
+def _start(spans: list[Span]) -> Span:
+    """The empty span at the beginning of a text."""
+    return (spans[0][0], spans[0][0]) if spans else (0, 0)

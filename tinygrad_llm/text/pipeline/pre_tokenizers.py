@@ -106,7 +106,7 @@ def splitter(pattern: Pattern, behavior: Behavior, invert: bool = False) -> Step
         if pieces_are_matches and type(text) is str:
             found = pattern.findall(text)  # the usual pattern matches every character
             if sum(map(len, found)) == len(text) or behavior is removed:
-                return found
+                return list(filter(None, found))
         return split(text, pattern.spans(text), behavior, invert)
 
     return step

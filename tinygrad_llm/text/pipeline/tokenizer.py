@@ -24,6 +24,7 @@ from tinygrad_llm.text.pipeline.byte_alphabet import as_bytes
 from tinygrad_llm.text.pipeline.decoders import Decoding
 from tinygrad_llm.text.pipeline.fields import Fields, read_stage
 from tinygrad_llm.text.pipeline.normalizers import read_normalizer
+from tinygrad_llm.text.pipeline.piece_ids import PieceIds
 from tinygrad_llm.text.pipeline.post_processors import read_post_processor
 from tinygrad_llm.text.pipeline.pre_tokenizers import Metaspace, read_pre_tokenizer, split_in_steps, to_bytes
 from tinygrad_llm.text.pipeline.unigram_model import UnigramModel, read_unigram
@@ -50,9 +51,7 @@ _MODELS: dict[str, Callable[[Fields], Model]] = {
     "WordPiece": read_wordpiece,
     "WordLevel": read_word_level,
 }
-_MOST_PIECES = 500_000  # pieces whose ids are kept
 _BEGINNING = 64  # characters that are normalized to see what becomes of the first one
-_LONGEST_PIECE = 256  # characters of a piece whose ids are kept
 
 
 class PipelineTokenizer(Tokenizer):
@@ -94,7 +93,7 @@ class PipelineTokenizer(Tokenizer):
         }
         self._added_ids = {token.content: token.id for token in added}
         self._added = AddedTokens(added, self._normalize)
-        self._ids = _PieceIds(self._ids_of_piece)
+        self._ids = PieceIds(self._ids_of_piece)
         self._size = max(self._token_of, default=-1) + 1
         super().__init__([], {token.content: token.id for token in added if token.special})
         self.bos_token, self.eos_token = bos_token, eos_token
@@ -321,22 +320,6 @@ class PipelineTokenizer(Tokenizer):
         """The tokenizer that `state` describes. Raises: TokenizerError"""
         fields = Fields({name: state.get(name) for name in ("definition", "bos_token", "eos_token")}, "the tokenizer")
         return cls(fields.raw("definition"), fields.text("bos_token", None), fields.text("eos_token", None))
-
-
-class _PieceIds(dict[str, list[int]]):
-    """The ids of each piece, computed when they are first asked for."""
-
-    def __init__(self, ids_of: Callable[[str], list[int]]) -> None:
-        super().__init__()
-        self._ids_of = ids_of
-
-    def __missing__(self, piece: str) -> list[int]:
-        ids = self._ids_of(piece)
-        if len(piece) <= _LONGEST_PIECE:
-            if len(self) >= _MOST_PIECES:
-                self.clear()
-            self[piece] = ids
-        return ids
 
 
 def _read_model(value: object) -> Model:
