@@ -12,12 +12,14 @@
 #    the learned reward rises while the right answers vanish. That is reward hacking.
 #
 # It takes a minute or two on one core. `--full` trains each policy longer, with three seeds, in about twenty. Where
-# `pip install '.[plots]'` was run, a picture is drawn.
+# matplotlib is installed, the curves are drawn into the file that `--picture` names, or into a temporary folder.
 
 # %%
 import argparse
 import statistics
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -55,7 +57,7 @@ end_quietly()
 
 options = argparse.ArgumentParser(description="Reward models, PPO and GRPO on instructions with computed answers.")
 options.add_argument("--full", action="store_true", help="longer trainings, three seeds")
-options.add_argument("--plot", metavar="FILE", default="reward-hacking.png", help="the picture (default: %(default)s)")
+options.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the curves, with matplotlib installed")
 arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
 SEEDS = (0, 1, 2) if arguments.full else (0,)
 ROUNDS = {"grpo": 400 if arguments.full else 120, "ppo": 150 if arguments.full else 60}
@@ -201,20 +203,19 @@ for seed, beta, curve, right in hacked:
 
 # %%
 try:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 except ImportError:
-    print("(no picture: pip install '.[plots]')")
+    print("no picture: it needs matplotlib, `pip install 'tinygrad-llm[plots]'`")
 else:
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
     for (seed, beta), curve in curves.items():
         label = ("with the KL penalty" if beta else "without") if seed == SEEDS[0] else None
         for axis, name in zip(axes, ("reward", "kl"), strict=True):
-            axis.plot([x[name] for x in curve.rounds], color="tab:blue" if beta else "tab:red", label=label, lw=1)
+            axis.plot([x[name] for x in curve.rounds], color="C0" if beta else "C3", label=label, linewidth=1)
     axes[0].set(title="learned reward", xlabel="round")
     axes[1].set(title="divergence from the start", xlabel="round", ylabel="nats per answer", yscale="symlog")
     axes[0].legend()
-    figure.savefig(arguments.plot, dpi=120)
-    print(f"the curves are in {arguments.plot}")
+    picture = arguments.picture or Path(tempfile.mkdtemp()) / "reward_hacking.png"
+    figure.savefig(picture, dpi=120)
+    print(f"drawn into {picture}")
