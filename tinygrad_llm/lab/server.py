@@ -136,6 +136,10 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(400, str(error))
         except MemoryError:
             self._refuse(409, "there is not enough memory for this")
+        except OSError:
+            raise  # the connection has broken
+        except Exception as error:  # such as code with a mistake of the fault lab makes
+            self._refuse(500, f"{type(error).__name__}: {error}")
 
     def _other_method(self) -> None:
         if self._path() is not None:

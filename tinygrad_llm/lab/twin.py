@@ -30,6 +30,8 @@ class Twin:
             timeline.train_to(min(main.step, before + steps))
         except AnomalyError as error:
             self.ended = str(error).split(". ")[0]
+        except Exception as error:  # code with a mistake may fail in any way, and ends this training alone
+            self.ended = f"{type(error).__name__}: {error}"
         return True
 
     def _branch_like(self, main: Timeline) -> Any:

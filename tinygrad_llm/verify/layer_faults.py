@@ -20,8 +20,11 @@ def _layer_norm_of_a_sample(_: Any, x: Tensor, weight: Tensor, bias: Tensor | No
     return y if bias is None else y + bias
 
 
-def _part_without_residual(self: TransformerBlock, x: Tensor, norm: Module, part: Module, **options: Any) -> Tensor:
-    return self.dropout(part(norm(x), **options))
+def _part_without_residual(
+    self: TransformerBlock, x: Tensor, norm: Module, part: Module, after: Module | None = None, **options: Any
+) -> Tensor:
+    y = part(norm(x), **options)
+    return self.dropout(y if after is None else after(y))
 
 
 def _dropout_always(dropout: Any, x: Tensor, p: float, training: bool, generator: Any) -> Tensor:
