@@ -22,8 +22,8 @@ from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.optim import SGD, Adam, AdamW, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
-from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, started
-from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned
+from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_threads, started
+from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned, limited_blas_threads
 from tinygrad_llm.train.parallel.processes import can_fork
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
@@ -358,6 +358,20 @@ def test_workers_have_one_blas_thread_where_numpy_was_loaded_before() -> None:
     command = [sys.executable, "-c", BLAS_OF_ALL]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=True)
     assert done.stdout.split() == ["1", "1", "True", "False"]
+
+
+def test_where_blas_cannot_be_told_a_warning_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setattr(blas_threads, "_openblas", lambda: None)
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: {0, 1})
+    words = "runs 2 BLAS threads.*: set OPENBLAS_NUM_THREADS=1 before NumPy is imported, or install threadpoolctl"
+    with pytest.warns(UserWarning, match=words), limited_blas_threads(1):
+        pass
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # which the user has chosen
+    with limited_blas_threads(1):
+        pass
 
 
 def test_a_spawned_process_is_told_its_number_of_blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
