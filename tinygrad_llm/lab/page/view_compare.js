@@ -110,7 +110,7 @@ export function compareView() {
             "p",
             {},
             "A: ",
-            make("b", {}, `${status.branch}, step ${integer(status.step)}`),
+            make("b", {}, status.at === "live" ? "the opened model" : `${status.branch}, step ${integer(status.step)}`),
             make("br"),
             make("span", { class: "note" }, "the step at which training stands; move it above"),
           )

@@ -157,22 +157,20 @@ export function mergesView() {
       make(
         "div",
         { class: "tokens" },
-        tokens
-          .flat()
-          .map((hex, i) =>
-            make(
-              "button",
-              {
-                type: "button",
-                class: `chip${hex === joined ? " new" : ""}`,
-                "data-key": `chip:${i}`,
-                onfocus: about(hex, i),
-                onpointerenter: about(hex, i),
-                onpointerleave: () => pieces.say(said),
-              },
-              visible(decode(hex)),
-            ),
+        tokens.flat().map((hex, i) =>
+          make(
+            "button",
+            {
+              type: "button",
+              class: `chip${hex === joined ? " new" : ""}`,
+              "data-key": `chip:${i}`,
+              onfocus: about(hex, i),
+              onpointerenter: about(hex, i),
+              onpointerleave: () => pieces.say(said),
+            },
+            visible(decode(hex)),
           ),
+        ),
       ),
       facts([
         ["bytes", integer(size)],

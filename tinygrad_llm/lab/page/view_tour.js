@@ -99,25 +99,23 @@ export function tourView() {
               make(
                 "div",
                 { class: "stack", role: "group", "aria-label": one.question },
-                one
-                  .options()
-                  .map((name, i) =>
+                one.options().map((name, i) =>
+                  make(
+                    "div",
+                    {},
                     make(
-                      "div",
-                      {},
-                      make(
-                        "button",
-                        {
-                          type: "button",
-                          "data-key": `option:${i}`,
-                          "aria-pressed": String(i === option),
-                          disabled: option !== undefined,
-                          onclick: () => predict(i),
-                        },
-                        name,
-                      ),
+                      "button",
+                      {
+                        type: "button",
+                        "data-key": `option:${i}`,
+                        "aria-pressed": String(i === option),
+                        disabled: option !== undefined,
+                        onclick: () => predict(i),
+                      },
+                      name,
                     ),
                   ),
+                ),
               ),
             ],
       option === undefined || one.hunt ? null : answer,
