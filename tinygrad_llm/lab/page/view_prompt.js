@@ -227,7 +227,9 @@ export function promptView() {
       rows: layers.map(([name, row]) => [name, ...row.map(cell)]),
     });
     const { columns, rows } = lensTable();
-    lens.body.replaceChildren(make("div", { class: "scroll" }, table(columns, rows)));
+    const predictions = table(columns, rows);
+    predictions.classList.add("stacked");
+    lens.body.replaceChildren(make("div", { class: "scroll" }, predictions));
     lens.say(
       `After ${named(answer.tokens[token].text, token)}${next ? `, the text goes on with “${visible(next.text)}”` : ", where the text ends"}.`,
     );
