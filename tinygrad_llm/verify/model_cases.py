@@ -67,6 +67,8 @@ LAYERS: dict[str, list[ModuleCase]] = {
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2, causal=True, scale=0.7, softcap=0.5), (X,)),
         ModuleCase(lambda: nn.MultiHeadAttention(8, 2), (X, MEMORY)),
     ],
+    "GatedAttention": [ModuleCase(lambda: nn.GatedAttention(8, 2, causal=True), (X,))],
+    "GatedDeltaNet": [ModuleCase(lambda: nn.GatedDeltaNet(8, 2, value_dim=3, chunk=2), (X,))],
     "MultiHeadLatentAttention": [
         ModuleCase(lambda: nn.MultiHeadLatentAttention(8, 2, 6, rotary=nn.RotaryPositions(2)), (X,))
     ],
