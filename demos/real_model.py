@@ -8,7 +8,7 @@
 SmolLM2 (Allal et al. 2025, arXiv:2502.02737) is a Llama of 30 layers, 9 heads on 3, 576 wide. Its weights come in
 blocks of 4 bits (Q4_1) and become float32 when the file is opened. Every figure is measured while the demo runs.
 
-Takes about a minute and a half of one quiet core, with --full some minutes, and 1.5 GB of memory.
+Takes two minutes of one core (--full: some more) and 1.5 GB of memory.
 """
 
 import argparse

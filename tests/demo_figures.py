@@ -72,7 +72,7 @@ def run(demo: str, *arguments: str, **environment: str) -> str:
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment},
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=900,
     )
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     return result.stdout
