@@ -28,7 +28,7 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._shown: list[int] = []
         self._held: list[int] = []
-        for token_id in after:
+        for token_id in list(after)[-4 * _LONGEST_CONTEXT :]:  # what came before them changes no later text
             self.push(token_id)
 
     def push(self, token_id: int) -> str:
