@@ -160,6 +160,7 @@ def test_under_a_tracer_that_reads_and_keeps_every_frames_variables() -> None:
 def test_imported_and_used_under_a_tracer() -> None:
     """Nothing is learned at import that a tracer could falsify."""
     program = """
+import ast  # which Python 3.12.1 itself cannot import under such a tracer
 import sys
 kept = []
 def trace(frame, event, argument):
@@ -205,13 +206,18 @@ def test_under_a_profiler() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 def test_a_signal_handler_may_allocate_at_any_point() -> None:
-    handled = []
+    handled: list[bool] = []
+    running: list[int] = []
 
     def handler(number: Any, frame: Any) -> None:
+        if len(running) > 20:  # on a busy machine the next signals come before this one is handled
+            return
+        running.append(number)
         x = large()
         x[...] = 7
         y = buffers.add(x, x)
         handled.append(bool((y == 14).all()))
+        running.pop()
 
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
