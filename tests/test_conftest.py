@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFTEST = Path(__file__).with_name("conftest.py")
 TESTS = r"""
 import subprocess, sys, time
@@ -37,6 +39,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_test_over_the_limit_fails_the_run_unless_it_is_marked(tmp_path: Path) -> None:
     done = run(tmp_path, "--cpu-limit", "0.15")
     assert done.returncode == 1

@@ -57,6 +57,7 @@ def test_tests_of_a_file() -> None:
     assert own[0] == "tests/test_graph.py" and "tests/primitives" in others and own[0] not in others
 
 
+@pytest.mark.slow
 def test_a_mutant_that_a_test_notices_is_killed_and_another_survives(file: Path, tmp_path: Path) -> None:
     tests = tmp_path / "tests" / "shapes"
     tests.mkdir(parents=True)

@@ -114,6 +114,7 @@ def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(
     assert remains(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_death(
     folder: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_second_writer_is_refused_while_the_first_lives_and_not_after_its_deat
     assert remains(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_missing_run_folder_is_reported_and_its_checkpoint_opens_elsewhere(
     folder: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -173,6 +175,7 @@ cp -r run "$RESULT/run"
 """
 
 
+@pytest.mark.slow
 def test_a_full_or_read_only_disk_is_reported_and_no_saved_step_is_lost(
     tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
