@@ -167,7 +167,7 @@ TWO = {"a": entry(), "b": entry("U8", (3,), (8, 11))}
         (build(b'{"\xff":{}}'), "UTF-8"),
         (build(b'{"a":1,"a":1}'), "'a' appears twice"),
         (build(b'{"a":{"dtype":"F32","dtype":"F32"}}'), "'dtype' appears twice"),
-        (build(b'{"a":' * 5000 + b"}" * 5000), "nested more than 3"),
+        (build(b'{"a":' * 5000 + b"{}" + b"}" * 5000), "nested more than 3"),
         (build(b'{"a":' * 20000 + b"}" * 20000), "two lists for each tensor"),
         (build({"__metadata__": {"a": 1}}), "object of strings"),
         (build({"__metadata__": ["a"]}), "object of strings"),
