@@ -49,4 +49,4 @@ def test_refusals(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     (runs / "empty").mkdir()
     monkeypatch.chdir(runs / "empty")
     code, _, errors = call(capsys, "plot")
-    assert code in (1, 2) and "at least one RUN must be named" in errors[-1]
+    assert code in (1, 2) and "RUN must name at least one run folder" in errors[-1]

@@ -124,6 +124,8 @@ def test_refusals() -> None:
         RolloutLoader(policy(), None, TOKENIZER, [], "phi3", [END], letters, RolloutSettings(), 8, Generator(0))
     with pytest.raises(ConfigError, match="group_size must be at least 2 with GRPO"):
         RolloutSettings(group_size=1)
+    with pytest.raises(ConfigError, match="questions times group_size must be at most 100,000 answers; got 16,000,000"):
+        RolloutSettings(group_size=1_000_000)
     good = loader(policy()).state()
     for bad in ({}, {**good, "pending": [[3]]}, {**good, "round": [[1]]}, {**good, "generator": None}):
         with pytest.raises(ConfigError, match=r"RolloutLoader\.set_state|state"):

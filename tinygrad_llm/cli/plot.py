@@ -34,12 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     runs = [summary_of(folder) for folder in arguments.run_folders]
     runs = runs or [run for run in runs_in() if not run.problem and run.records][:8]
     if not runs:
-        raise DataError("plot: at least one RUN must be named; runs/ holds none with a log: `train` makes one")
+        raise DataError("RUN must name at least one run folder; runs/ holds none with a log: `train` makes one")
     evaluated = all(len(run.losses("val_loss")) > 1 for run in runs)
     loss = arguments.loss or ("validation" if evaluated else "training")
     curves = [curve_of(run, LOSSES[loss]) for run in runs]
     if not any(curve.steps for curve in curves):
-        raise DataError(f"plot: a log must have a {loss} loss; {', '.join(str(run.path) for run in runs)} has none")
+        raise DataError(f"a log must have a {loss} loss; {', '.join(str(run.path) for run in runs)} has none")
     title = f"{loss} loss (nats per target)"
     print(title)
     for line in as_text(curves, columns(), HEIGHT):

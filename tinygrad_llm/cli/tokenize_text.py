@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     text = arguments.text if arguments.text is not None else _standard_input()
     if not text:
-        raise ConfigError("tokenize: TEXT must have at least one character; got none")
+        raise ConfigError("TEXT must have at least one character; got none")
     tokenizers = {str(path): _open(path) for path in arguments.model} or dict([_default()])
     for line in comparison(text, tokenizers):
         print(for_terminal(line))

@@ -34,6 +34,7 @@ from tinygrad_llm.train import evaluating
 Method = Literal["ppo", "grpo"]
 METHODS: tuple[Method, ...] = ("ppo", "grpo")
 NOTHING = RolloutBatch(*(np.zeros((0, 0)) for _ in RolloutBatch._fields))
+MOST_ANSWERS = 100_000  # of a round: they are decoded as one batch
 ROUNDS_WITHOUT_SPREAD = 20  # in a row; then every question is answered always right or always wrong
 
 
@@ -56,6 +57,9 @@ class RolloutSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.questions * self.group_size > MOST_ANSWERS:
+            answers = f"{self.questions * self.group_size:,}"
+            raise self.refusal(f"{{questions}} times {{group_size}} must be at most {MOST_ANSWERS:,} answers", answers)
         if self.method == "grpo" and self.group_size < 2:
             raise self.refusal(
                 "{group_size} must be at least 2 with GRPO, which compares answers", str(self.group_size)
