@@ -221,6 +221,10 @@ def _config_with_body(config: type[Any], command: str, settings: Mapping[str, An
         raise ConfigError(f"{config.__name__}: needs {names} and body_type ({', '.join(bodies)}); {error}") from error
 
 
+def _parameters_of_body(config: Any) -> int:
+    return architecture_of_config(config.body).parameters(config.body)
+
+
 def _classifier(config: ClassifierConfig) -> Classifier:
     """A classifier on a body without pretraining, all of it trainable."""
     body = architecture_of_config(config.body).begin(config.body)
@@ -310,7 +314,7 @@ register(
         Classifier,
         ClassifierConfig,
         command="classify train",
-        parameters=lambda config: architecture_of_config(config.body).parameters(config.body),
+        parameters=_parameters_of_body,
         begin=_classifier,
         commands=frozenset(("classify predict",)),
         read_config=partial(_config_with_body, ClassifierConfig, "classify"),
@@ -324,7 +328,7 @@ register(
         RewardModel,
         RewardModelConfig,
         command="reward train",
-        parameters=lambda config: architecture_of_config(config.body).parameters(config.body),
+        parameters=_parameters_of_body,
         begin=_reward_model,
         commands=frozenset(("reward score",)),
         read_config=partial(_config_with_body, RewardModelConfig, "reward"),

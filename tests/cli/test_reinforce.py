@@ -105,6 +105,14 @@ def test_misfitting_options_are_one_line_of_error(
         ([*new, "--beta", "-1"], "--beta must be"),
         (["reward", "train", "--model", reward_run, "--out", tmp_path / "new"], "holds a reward model"),
         (["reward", "score", "--model", base, "x", "y"], "--model must be a reward model"),
+        (
+            ["reinforce", "--model", base, "--out", tmp_path / "new", "--records", "9999999"],
+            "--records must be at most",
+        ),
+        (
+            ["reward", "train", "--model", base, "--out", tmp_path / "new", "--records", "9999999"],
+            "--records must be at",
+        ),
     ):
         code, _, errors = call(capsys, *argv)
         assert code in (1, 2) and said in errors[-1], (said, code, errors)

@@ -110,10 +110,7 @@ def prepare_job(
     if base is None and options.style == CHAT:
         raise ConfigError(f"--style {CHAT} needs a --model with a chat template; a new model has none")
     options.expect_rank_within(NEW_WIDTH if base is None else base.model.config.embedding_dim)
-    if not options.data:
-        _expect_few("--records", options.records)
-        _expect_few("--test-records", options.test_records)
-    parts = dict(zip(("train", "test", "validation"), _records(options, settings.seed), strict=True))
+    parts = dict(zip(("train", "test", "validation"), records_of(options, settings.seed), strict=True))
     if tokenizer is None:
         texts = [PROMPT_STYLES[options.style].answered(record) for record in parts["train"]]
         tokenizer = BPETokenizer.train(texts, VOCAB_SIZE)
@@ -148,7 +145,7 @@ def prepare_job(
         ),
         list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
         lambda: evaluate_instructions(
-            model, words, asked, form, options.max_new_tokens, (end, *ends), progress=_progress(status)
+            model, words, asked, form, options.max_new_tokens, (end, *ends), progress=progress_of(status)
         ).to_dict(),
         partial(describe, constant),
         next_command="instruct generate --model {model} " + _as_arguments(asked[0]),
@@ -182,10 +179,15 @@ def _as_arguments(record: Record) -> str:
     return shlex.quote(record["instruction"]) + (f" --input {shlex.quote(given)}" if given else "")
 
 
-def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
-    """Training, test and validation records, without overlap."""
+def records_of(options: Any, seed: int) -> Sequence[Sequence[Record]]:
+    """Training, test and validation records, without overlap: of the file `data`, or generated.
+
+    Raises: ConfigError for more records than are held in memory, or unknown kinds; DataError for an unusable file
+    """
     if options.data:
         return split_records(read_instructions(options.data))
+    expect_few("--records", options.records)
+    expect_few("--test-records", options.test_records)
     source, kinds = Generator(seed).spawn("records"), kinds_of(options.kinds)
     # Held-out records have wordings and contents that no training record has.
     held_out = instruction_tasks(2 * options.test_records, source, kinds, True, True)
@@ -193,7 +195,7 @@ def _records(options: Options, seed: int) -> Sequence[Sequence[Record]]:
     return train, held_out[: options.test_records], held_out[options.test_records :]
 
 
-def _expect_few(flag: str, records: int) -> None:
+def expect_few(flag: str, records: int) -> None:
     if records > MOST_RECORDS:
         raise ConfigError(f"{flag} must be at most {MOST_RECORDS:,}, for all are held in memory; got {records:,}")
 
@@ -233,7 +235,7 @@ def describe(constant: dict[str, Any], before: dict[str, Any], after: dict[str, 
     return "\n".join(lines)
 
 
-def _progress(status: StatusLine) -> Any:
+def progress_of(status: StatusLine) -> Any:
     return lambda done, total: status.renew(lambda: status.share("answering", done, total))
 
 
@@ -314,7 +316,7 @@ def evaluate(
     if arguments.data is not None:
         records = read_instructions(arguments.data)
     else:
-        _expect_few("--records", arguments.records)
+        expect_few("--records", arguments.records)
         source = Generator(arguments.seed).spawn("records")
         kinds = kinds_learned(arguments.model) if arguments.kinds is None else arguments.kinds
         records = instruction_tasks(arguments.records, source, kinds_of(kinds), True, True)
@@ -330,7 +332,7 @@ def evaluate(
         form,
         arguments.max_new_tokens,
         ends,
-        progress=_progress(status),
+        progress=progress_of(status),
     )
     width = max(len("kind"), *map(len, report.by_kind()))
     status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")

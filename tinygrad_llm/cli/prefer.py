@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tinygrad_llm.cli import instruct
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.lora_options import LoRAOptions
-from tinygrad_llm.cli.prompt_forms import STYLES, end_id, form_of, style_that_suits
+from tinygrad_llm.cli.prompt_forms import end_id, form_of, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
     PreferenceBatch,
@@ -26,7 +27,7 @@ from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
@@ -38,11 +39,7 @@ class Options(LoRAOptions):
         "a JSON or JSON Lines file of records with instruction, input, chosen and rejected; needed for a new run",
         metavar="FILE",
     )
-    style: str = setting(
-        "phi3",
-        "prompt template; chat: the model's own chat template. A --model that has or was trained with one keeps it",
-        choices=STYLES,
-    )
+    style: str = setting_of(instruct.Options, "style", "phi3")
     beta: float = setting(0.1, "DPO's beta: a larger one keeps the model nearer to the reference", above=0)
     average: bool = setting(True, "log-probabilities averaged over tokens, so that length does not count")
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm.cli import instruct
 from tinygrad_llm.cli.finetuning import add_training_arguments, train
-from tinygrad_llm.cli.instruct import LEARNED_IN_MINUTES, describe, fitting_of, kinds_learned, kinds_of
 from tinygrad_llm.cli.lora_options import LoRAOptions
-from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of, style_that_suits
-from tinygrad_llm.data import instruction_tasks, read_instructions, split_records
-from tinygrad_llm.data.instructions import Record
+from tinygrad_llm.cli.prompt_forms import end_id, ends_of, form_of, style_of, style_that_suits
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import constant_answers, evaluate_instructions, frozen_copy
 from tinygrad_llm.finetune.grpo import GRPO
@@ -32,7 +29,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
 from tinygrad_llm.runs.open_model import conventions_of, open_model
-from tinygrad_llm.settings import setting
+from tinygrad_llm.settings import setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
@@ -54,15 +51,11 @@ class Options(RolloutSettings, LoRAOptions):
     )
     records: int = setting(4000, "number of records to generate for training", least=1)
     kinds: str = setting(
-        LEARNED_IN_MINUTES,
+        instruct.LEARNED_IN_MINUTES,
         "kinds of the generated records, separated by commas; empty: all kinds; a --model trained on some keeps them",
         metavar="NAMES",
     )
-    style: str = setting(
-        "phi3",
-        "prompt template; chat: the model's own chat template. A --model that has or was trained with one keeps it",
-        choices=STYLES,
-    )
+    style: str = setting_of(instruct.Options, "style", "phi3")
     value_coefficient: float = setting(0.5, "PPO: weight of the value function's loss", least=0)
     test_records: int = setting(200, "maximum number of held-out records to answer before and after training", least=1)
 
@@ -74,20 +67,8 @@ def prepare_job(
     model, form = base.model, form_of(options.style, tokenizer, base.conventions)
     end, context = end_id(tokenizer, base.conventions, form), model.config.context_length
     ends = tuple({end: None, **dict.fromkeys(ends_of(base.conventions, form))})
-    training: Sequence[Record]
-    test: Sequence[Record]
-    validation: Sequence[Record]
-    if options.data:
-        training, test, validation = split_records(read_instructions(options.data))
-    else:
-        source, kinds = Generator(settings.seed).spawn("records"), kinds_of(options.kinds)
-        held_out = instruction_tasks(2 * options.test_records, source, kinds, True, True)
-        training = instruction_tasks(options.records, source, kinds)
-        test, validation = held_out[: options.test_records], held_out[options.test_records :]
-    parts = {
-        name: fitting_of(name, records, tokenizer, form, context, status)
-        for name, records in (("train", training), ("test", test), ("validation", validation))
-    }
+    records = zip(("train", "test", "validation"), instruct.records_of(options, settings.seed), strict=True)
+    parts = {name: instruct.fitting_of(name, part, tokenizer, form, context, status) for name, part in records}
     options.expect_rank_within(model.config.embedding_dim)
     reference = frozen_copy(model)
     merged = options.add_updates(model) or type(model).state_dict
@@ -124,9 +105,9 @@ def prepare_job(
             form,
             options.max_new_tokens,
             ends,
-            progress=lambda done, total: status.renew(lambda: status.share("answering", done, total)),
+            progress=instruct.progress_of(status),
         ).to_dict(),
-        partial(describe, constant),
+        partial(instruct.describe, constant),
         ReinforcementLoss(loss, loader, greedy_answers(model, tokenizer, form, options.max_new_tokens, ends)),
         "instruct evaluate --model {model}",
         finished_weights=lambda model: without_value_head(merged(model)),
@@ -153,7 +134,7 @@ def _reward(options: Options, tokenizer: Tokenizer, status: StatusLine) -> Rewar
 def options_that_suit(base: Path) -> dict[str, Any]:
     """Prompt style and kinds of a base that was trained on instructions."""
     suiting: dict[str, Any] = style_that_suits(base)
-    kinds = kinds_learned(base)
+    kinds = instruct.kinds_learned(base)
     return {**suiting, "kinds": kinds} if kinds else suiting
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tinygrad_llm.cli import instruct, reinforce
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
-from tinygrad_llm.cli.instruct import LEARNED_IN_MINUTES, kinds_of
 from tinygrad_llm.cli.prefer import batches_of_pairs
-from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of
-from tinygrad_llm.cli.reinforce import options_that_suit
+from tinygrad_llm.cli.prompt_forms import end_id, ends_of, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import fitting_records, instruction_tasks, read_preferences
 from tinygrad_llm.data.instructions import PromptForm, Record
@@ -25,7 +24,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
 from tinygrad_llm.runs.open_model import conventions_of
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
 
@@ -41,18 +40,10 @@ class Options(Settings):
         metavar="FILE",
     )
     records: int = setting(4000, "number of records to generate", least=20)
-    kinds: str = setting(
-        LEARNED_IN_MINUTES,
-        "kinds of the generated records, separated by commas; empty: all kinds; a --model trained on some keeps them",
-        metavar="NAMES",
-    )
+    kinds: str = setting_of(reinforce.Options, "kinds", instruct.LEARNED_IN_MINUTES)
     temperature: float = setting(1.0, "temperature at which wrong answers are sampled", above=0)
     max_new_tokens: int = setting(32, "maximum length of a sampled answer, in tokens", least=1)
-    style: str = setting(
-        "phi3",
-        "prompt template; chat: the model's own chat template. A --model that has or was trained with one keeps it",
-        choices=STYLES,
-    )
+    style: str = setting_of(instruct.Options, "style", "phi3")
 
 
 def prepare_job(
@@ -97,7 +88,8 @@ def sampled_pairs(
 
     Raises: DataError if the model answers nearly all of them right
     """
-    asked = instruction_tasks(options.records, generator, kinds_of(options.kinds))
+    instruct.expect_few("--records", options.records)
+    asked = instruction_tasks(options.records, generator, instruct.kinds_of(options.kinds))
     records = fitting_records(asked, tokenizer, form, model.config.context_length)
     pairs: list[dict[str, Any]] = []
     for start in range(0, len(records), ANSWERED_TOGETHER):
@@ -144,7 +136,7 @@ TRAINING = FineTuning(
         steps=200, batch_size=32, learning_rate=5e-4, min_learning_rate=5e-5, warmup_steps=10, eval_interval=50
     ),
     prepare_job,
-    suits=options_that_suit,
+    suits=reinforce.options_that_suit,
 )
 
 
