@@ -70,6 +70,10 @@ def test_each_choice_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (code, errors) == (0, [])
     lines = printed.splitlines()
     assert lines[0] == "prompt: ab" and lines[1].split()[:4] == ["token", "prob.", "nats", "rank"]
-    assert all("top_k 7 top_p " in line for line in lines[2:5]) and lines[5].startswith("3 tokens, mean surprise ")
+    assert lines[1].split()[4:] == ["spread", "top_k", "top_p", "candidates"]
+    for line in lines[2:5]:
+        columns = line.split()
+        assert columns[5] == "7" and 1 <= int(columns[6]) <= 7 and "→" in line
+    assert lines[5].startswith("3 tokens, mean surprise ") and max(map(len, lines[6:])) < 80
     code, _, errors = call(capsys, *argv, "--explain", "--json")
     assert code == 2 and "give it without --json and --stop" in errors[-1]

@@ -113,8 +113,8 @@ def explain_choices(
 
     print(for_terminal(f"prompt: {tokenizer.decode(prompt)}"))
     settings = [name for name in ("top_k", "top_p", "min_p") if getattr(sampling, name) is not None]
-    width = max(12 * len(settings), 4)
-    print(f"{'token':<14} {'prob.':>6} {'nats':>6} {'rank':>5} {'spread':>15} {'left':>{width}}  candidates")
+    names = "".join(f"{name:>6}" for name in settings)
+    print(f"{'token':<12} {'prob.':>6} {'nats':>5} {'rank':>4} {'spread':>9}{names}  candidates")
     made, total = 0, 0.0
     for choice in explain(
         model,
@@ -128,18 +128,19 @@ def explain_choices(
             f"{'→' * (one == choice.token)}{word(one)} {own:.0%}" + ("" if chance else " cut")
             for one, own, chance in choice.candidates
         )
-        spread = "{:.1f} → {:.1f}".format(*choice.spread)
-        left = " ".join(f"{name} {count:,}" for name, count in choice.left.items() if name != "greedy")
+        spread = "{:.1f}→{:.1f}".format(*choice.spread)
+        left = "".join(f"{choice.left[name]:>6,}" for name in settings if name in choice.left)
         line = (
-            f"{word(choice.token):<14} {choice.probability:>6.1%} {choice.surprise:>6.2f} {choice.rank:>5} "
-            f"{spread:>15} {left:>{width}}  {shown}"
+            f"{word(choice.token):<12} {choice.probability:>6.1%} {choice.surprise:>5.2f} {choice.rank:>4} "
+            f"{spread:>9}{left}  {shown}"
         )
         print(fit_line(line) if is_terminal() else line, flush=True)
         made, total = made + 1, total + choice.surprise
     if made:
         print(f"{made} tokens, mean surprise {total / made:.2f} nats")
-        print("probability and surprise (nats) are the model's own; spread: e^entropy in tokens, before → after the")
-        print("temperature; left: tokens that each setting leaves; cut: a candidate that the settings exclude")
+        print("prob., nats: the model's own probability of the token, and its surprise")
+        print("spread: e^entropy, in tokens, before and after the temperature")
+        print("top_k, top_p, min_p: tokens that each leaves; cut: a candidate excluded by them")
     return 0
 
 
