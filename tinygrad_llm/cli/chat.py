@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
     model, tokenizer = open_chosen_run(arguments, "chat")
     conventions = conventions_of(arguments.model, tokenizer)
-    style = arguments.style or style_of(arguments.model)
+    style = arguments.style or style_of(arguments.model, conventions.template)
     if style is None and arguments.system is not None:
         raise ConfigError("--system needs a model with a chat template; this one continues any text")
     form = None if style is None else form_of(style, tokenizer, conventions, arguments.system)

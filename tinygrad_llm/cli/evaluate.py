@@ -14,6 +14,7 @@ from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune.multiple_choice import ScoredQuestion, evaluate_choices
 from tinygrad_llm.formats import atomic_write, json_bytes
+from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.open_model import conventions_of, recorded_config
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     expect_file_can_be_made("--log", arguments.log)
     model, tokenizer = open_chosen_run(arguments, "evaluate")
     conventions = conventions_of(arguments.model, tokenizer)
-    style = arguments.style or _trained_style(arguments.model)
+    style = arguments.style or _trained_style(arguments.model, conventions.template)
     form = None if style == PLAIN else form_of(style, tokenizer, conventions)
     end = None if form is None else end_id(tokenizer, conventions, form)
     order = Generator(arguments.seed).randperm(len(questions))
@@ -105,9 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _trained_style(folder: Path) -> str:
-    """The template that a run was fine-tuned with, else plain: also for a model of other people that can chat."""
-    return (style_of(folder) or PLAIN) if recorded_config(folder).get("task") else PLAIN
+def _trained_style(folder: Path, template: ChatTemplate | None) -> str:
+    """The template that a run was fine-tuned with, else plain, also for other people's model with a chat template."""
+    return (style_of(folder, template) or PLAIN) if recorded_config(folder).get("task") else PLAIN
 
 
 def line_of(scored: ScoredQuestion) -> str:

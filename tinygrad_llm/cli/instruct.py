@@ -22,6 +22,7 @@ from tinygrad_llm.cli.prompt_forms import (
     answer_length,
     end_id,
     ends_of,
+    fitting_of,
     form_of,
     style_of,
     style_that_suits,
@@ -41,7 +42,7 @@ from tinygrad_llm.data import (
     split_records,
 )
 from tinygrad_llm.data.instructions import Record
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import (
     InstructionReport,
     constant_answers,
@@ -153,24 +154,6 @@ def prepare_job(
         finished_weights=finished_weights,
         baselines={"constant_answers": constant},
     )
-
-
-def fitting_of(
-    name: str, records: Sequence[Record], tokenizer: Tokenizer, form: PromptForm, context: int, status: StatusLine
-) -> Sequence[Record]:
-    """The records whose prompt fits the context. Raises: DataError if none is left"""
-    fitting = fitting_records(records, tokenizer, form, context)
-    skipped = len(records) - len(fitting)
-    status.say(
-        f"{len(fitting):,} records for {name}"
-        + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
-    )
-    if not fitting:
-        raise DataError(
-            f"at least one record must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
-            f"context of {context} tokens: give more records, --style phi3, or a model with a longer context"
-        )
-    return fitting
 
 
 def _as_arguments(record: Record) -> str:
@@ -287,7 +270,7 @@ def run(arguments: argparse.Namespace) -> int:
         return train(TRAINING, arguments)
     model, tokenizer = open_chosen_run(arguments, "instruct")
     conventions = conventions_of(arguments.model, tokenizer)
-    style = arguments.style or style_of(arguments.model) or Options().style
+    style = arguments.style or style_of(arguments.model, conventions.template) or Options().style
     form = form_of(style, tokenizer, conventions, arguments.system)
     answering = generate if arguments.action == "generate" else evaluate
     return answering(arguments, model, tokenizer, form, ends_of(conventions, form))

@@ -11,18 +11,17 @@ from typing import Any
 from tinygrad_llm.cli import instruct
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.lora_options import LoRAOptions
-from tinygrad_llm.cli.prompt_forms import end_id, form_of, style_that_suits
+from tinygrad_llm.cli.prompt_forms import end_id, fitting_of, form_of, style_that_suits
 from tinygrad_llm.data import (
     DataLoader,
     PreferenceBatch,
     PreferenceDataset,
     collate_preferences,
-    fitting_records,
     read_preferences,
     split_records,
 )
 from tinygrad_llm.data.instructions import PromptForm, Record
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
@@ -89,17 +88,7 @@ def batches_of_pairs(
     collate = partial(collate_preferences, pad_id=end, allowed_max_length=context)
     datasets = {}
     for name, records in zip(("train", "test", "validation"), split_records(pairs), strict=True):
-        fitting = fitting_records(records, tokenizer, form, context)
-        skipped = len(records) - len(fitting)
-        status.say(
-            f"{len(fitting):,} pairs for {name}"
-            + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
-        )
-        if not fitting:
-            raise DataError(
-                f"at least one pair must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
-                f"context of {context} tokens: give more pairs, --style phi3, or a model with a longer context"
-            )
+        fitting = fitting_of(name, records, tokenizer, form, context, status, "pair")
         datasets[name] = PreferenceDataset(fitting, tokenizer, form)
     held_out = {
         name: list(DataLoader(datasets[name], settings.batch_size, generator=Generator(0), collate_fn=collate))

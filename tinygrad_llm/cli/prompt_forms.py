@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_llm.data import PROMPT_STYLES, PromptForm, prompt_style
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.data import PROMPT_STYLES, PromptForm, fitting_records, prompt_style
+from tinygrad_llm.data.instructions import Record
+from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.interop.chat_form import ChatForm
+from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.runs.open_model import chat_template_of, recorded_config
+from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.text import END_OF_TEXT, Tokenizer
 
 CHAT = "chat"
@@ -19,7 +23,7 @@ LONG_ANSWER = 512  # tokens of an answer by a model that was trained to chat
 SYSTEM_HELP = "system prompt, for a model with a chat template (default: that of the template, if it has one)"
 
 
-def style_of(folder: Path) -> str | None:
+def style_of(folder: Path, template: ChatTemplate | None) -> str | None:
     """The style that a model was trained with: the one that its run records, or `chat` for a model that came with a
     chat template; None for any other.
     """
@@ -28,12 +32,12 @@ def style_of(folder: Path) -> str | None:
     style = options.get("style") if config.get("task") in WITH_A_STYLE and isinstance(options, dict) else None
     if isinstance(style, str) and style in STYLES:
         return style
-    return None if chat_template_of(folder) is None else CHAT
+    return None if template is None else CHAT
 
 
 def style_that_suits(base: Path) -> dict[str, str]:
     """The style of a base that was trained with one, as an option."""
-    style = style_of(base)
+    style = style_of(base, chat_template_of(base))
     return {} if style is None else {"style": style}
 
 
@@ -82,3 +86,27 @@ def answer_length(given: int | None, form: PromptForm | None, context_length: in
 def ends_of(conventions: Conventions, form: PromptForm | None = None) -> tuple[int, ...]:
     """All ids that end an answer, the usual one first."""
     return form.ends if isinstance(form, ChatForm) else conventions.end_ids
+
+
+def fitting_of(
+    name: str,
+    records: Sequence[Record],
+    tokenizer: Tokenizer,
+    form: PromptForm,
+    context: int,
+    status: StatusLine,
+    noun: str = "record",
+) -> Sequence[Record]:
+    """The records whose prompt fits the context; `noun` is what messages call one. Raises: DataError if none is left"""
+    fitting = fitting_records(records, tokenizer, form, context)
+    skipped = len(records) - len(fitting)
+    status.say(
+        f"{len(fitting):,} {noun}s for {name}"
+        + (f"; {skipped:,} skipped, whose prompt does not fit the context of {context} tokens" if skipped else "")
+    )
+    if not fitting:
+        raise DataError(
+            f"at least one {noun} must be left for {name}; got {len(records)}, of which {skipped} do not fit the "
+            f"context of {context} tokens: give more {noun}s, --style phi3, or a model with a longer context"
+        )
+    return fitting

@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_llm.cli import instruct
 from tinygrad_llm.cli.finetuning import add_training_arguments, train
 from tinygrad_llm.cli.lora_options import LoRAOptions
-from tinygrad_llm.cli.prompt_forms import end_id, ends_of, form_of, style_of, style_that_suits
+from tinygrad_llm.cli.prompt_forms import end_id, ends_of, fitting_of, form_of, style_of, style_that_suits
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import constant_answers, evaluate_instructions, frozen_copy
 from tinygrad_llm.finetune.grpo import GRPO
@@ -66,9 +66,9 @@ def prepare_job(
     """The base as the policy, a frozen copy as the reference, and a loader that asks the policy."""
     model, form = base.model, form_of(options.style, tokenizer, base.conventions)
     end, context = end_id(tokenizer, base.conventions, form), model.config.context_length
-    ends = tuple({end: None, **dict.fromkeys(ends_of(base.conventions, form))})
+    ends = (end, *ends_of(base.conventions, form))
     records = zip(("train", "test", "validation"), instruct.records_of(options, settings.seed), strict=True)
-    parts = {name: instruct.fitting_of(name, part, tokenizer, form, context, status) for name, part in records}
+    parts = {name: fitting_of(name, part, tokenizer, form, context, status) for name, part in records}
     options.expect_rank_within(model.config.embedding_dim)
     reference = frozen_copy(model)
     merged = options.add_updates(model) or type(model).state_dict
@@ -126,7 +126,7 @@ def _reward(options: Options, tokenizer: Tokenizer, status: StatusLine) -> Rewar
             "train it on a model with the same tokenizer"
         )
     conventions = conventions_of(options.reward_model, tokenizer)
-    form = form_of(style_of(Path(options.reward_model)) or options.style, tokenizer, conventions)
+    form = form_of(style_of(Path(options.reward_model), conventions.template) or options.style, tokenizer, conventions)
     status.say(f"rewards by the reward model in {options.reward_model}")
     return LearnedReward(model, tokenizer, form, end_id(tokenizer, conventions, form))
 

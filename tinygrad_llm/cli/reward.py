@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model, tokenizer = open_chosen_run(arguments, "reward score")
     conventions = conventions_of(arguments.model, tokenizer)
-    form = form_of(style_of(arguments.model) or Options().style, tokenizer, conventions)
+    form = form_of(style_of(arguments.model, conventions.template) or Options().style, tokenizer, conventions)
     record = {"instruction": arguments.instruction, "input": arguments.input}
     reward = LearnedReward(model, tokenizer, form, end_id(tokenizer, conventions, form))
     scores = reward([record] * len(arguments.answers), arguments.answers)

@@ -12,15 +12,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.decoding_state import DecodingState, prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
-from tinygrad_llm.generate.sampling import (
-    Sampling,
-    apply_temperature,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    penalize_repetition,
-    softmax,
-)
+from tinygrad_llm.generate.sampling import Sampling, softmax
 from tinygrad_llm.random import Generator, default_generator
 
 
@@ -80,18 +72,13 @@ def _choice(token: int, logits: Array, texts: list[Array], sampling: Sampling, c
     shown = order[:count].tolist()
     left: dict[str, int] = {}
     warmed = own
-    if sampling.repetition_penalty is not None:
-        logits = penalize_repetition(logits, texts, sampling.repetition_penalty)
     if sampling.greedy:
         left["greedy"] = 1
-    else:
-        logits = apply_temperature(logits, sampling.temperature)
-        warmed = softmax(logits)[0]
-        for name, keep in (("top_k", keep_top_k), ("top_p", keep_top_p), ("min_p", keep_min_p)):
-            value = getattr(sampling, name)
-            if value is not None:
-                logits = keep(logits, value)
-                left[name] = int(np.isfinite(logits[0]).sum())
+    for name, changed in sampling.stages(logits, texts):
+        if name == "temperature":
+            warmed = softmax(changed)[0]
+        elif name != "repetition_penalty":
+            left[name] = int(np.isfinite(changed[0]).sum())
     return Choice(
         token,
         float(own[token]),

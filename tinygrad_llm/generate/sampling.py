@@ -10,7 +10,7 @@ Ties go to the smaller id, as in `argmax`; so top-k of 1 is greedy, and top-k of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -162,20 +162,31 @@ class Sampling(SamplingSettings):
                 "generate: logits must be numbers below infinity, with one above -infinity in each row; "
                 "got NaN or infinity: look at the model's weights"
             )
-        if self.repetition_penalty is not None:
-            logits = penalize_repetition(logits, texts, self.repetition_penalty)
+        for _, changed in self.stages(logits, texts):
+            logits = changed
         if self.greedy:
             chosen = np.zeros_like(logits)
             np.put_along_axis(chosen, logits.argmax(axis=-1, keepdims=True), 1, axis=-1)
             return chosen
-        logits = apply_temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = keep_top_p(logits, self.top_p)
-        if self.min_p is not None:
-            logits = keep_min_p(logits, self.min_p)
         return softmax(logits)
+
+    def stages(self, logits: Array, texts: Sequence[Array]) -> Iterator[tuple[str, Array]]:
+        """The logits after each setting that is on, with its name, in the order in which they apply.
+
+        Shapes: logits (B, V), texts B arrays (T_i,) -> (B, V) for each setting
+        """
+        if self.repetition_penalty is not None:
+            logits = penalize_repetition(logits, texts, self.repetition_penalty)
+            yield "repetition_penalty", logits
+        if self.greedy:
+            return
+        logits = apply_temperature(logits, self.temperature)
+        yield "temperature", logits
+        for name, keep in (("top_k", keep_top_k), ("top_p", keep_top_p), ("min_p", keep_min_p)):
+            value = getattr(self, name)
+            if value is not None:
+                logits = keep(logits, value)
+                yield name, logits
 
     def choose(self, logits: Array, texts: Sequence[Array], generator: Generator) -> Array:
         """The next token of each row. Greedy decoding takes no number from `generator`.

@@ -70,7 +70,7 @@ def read_settings(
     settings |= _windows(config, member, settings["num_layers"])
     settings |= _rotations(config, member, settings)
     if "num_experts" not in member.fixed:
-        settings |= _experts(config, member, settings["num_layers"])
+        settings |= _experts(config, settings["num_layers"])
     for ours, theirs in (
         ("query_pre_attention_scalar", "query_pre_attn_scalar"),
         ("attention_softcap", "attn_logit_softcapping"),
@@ -179,7 +179,7 @@ def _rotations(config: HuggingFaceConfig, member: Member, settings: Mapping[str,
     return {"rope_base": everywhere.base, "rope_scaling": everywhere.scaling, "window_rope_base": window_base}
 
 
-def _experts(config: HuggingFaceConfig, member: Member, layers: int) -> dict[str, Any]:
+def _experts(config: HuggingFaceConfig, layers: int) -> dict[str, Any]:
     if config.get("num_local_experts") == 0 and config.model_type == "qwen3_moe":
         return {"num_experts": None, "normalize_gates": None, "expert_dim": None, "dense_layers": ()}
     settings = {

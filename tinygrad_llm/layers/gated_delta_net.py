@@ -92,8 +92,8 @@ class GatedDeltaNet(Module):
         features = self.qkv(batched)
         if real is not None:  # padding must leave neither the convolution nor the state a trace
             features = features * real[..., None].astype(features.dtype)
-        recent = None if cache is None else cache.recent
-        mixed = silu(self._convolved(features, recent))
+        padded = self._after_recent(features, None if cache is None else cache.recent)
+        mixed = silu(self._convolved(padded))
         width = self.num_heads * self.head_dim
         queries, keys = (self._heads(mixed[..., part : part + width]) for part in (0, width))
         values = self._heads(mixed[..., 2 * width :])
@@ -110,7 +110,7 @@ class GatedDeltaNet(Module):
         if cache is not None:
             if state.requires_grad:
                 raise GraphError("GatedDeltaNet: no gradient flows through a cache; use it under no_grad()")
-            cache.advance(state.data, features.data, self.conv_width - 1)
+            cache.advance(state.data, padded.data, features.shape[-2])
         gated = self.norm(outputs.transpose(-3, -2)) * silu(self._tokens_first(self.gate(batched)))
         y = self.output(gated.reshape(*batched.shape[:-1], self.num_heads * self.value_dim))
         return y if x.ndim == 3 else y.squeeze(0)
@@ -124,12 +124,21 @@ class GatedDeltaNet(Module):
         """How many numbers a cache keeps per token: none, its size does not depend on the text."""
         return 0
 
-    def _convolved(self, features: Tensor, recent: Array | None) -> Tensor:
-        """Each feature as a weighted sum of its last `conv_width` values, which `recent` begins. Shapes: (B, T, F)"""
-        length, before = features.shape[-2], self.conv_width - 1
+    def _after_recent(self, features: Tensor, recent: Array | None) -> Tensor:
+        """The input of the convolution: the features after `recent`, or after zeros.
+
+        Shapes: features (B, T, F), recent (B, conv_width - 1, F) -> (B, conv_width - 1 + T, F)
+        """
         if recent is None:
-            recent = np.zeros((features.shape[0], before, features.shape[-1]), features.dtype)
-        padded = cat([Tensor(recent), features], axis=-2)
+            recent = np.zeros((features.shape[0], self.conv_width - 1, features.shape[-1]), features.dtype)
+        return cat([Tensor(recent), features], axis=-2)
+
+    def _convolved(self, padded: Tensor) -> Tensor:
+        """Each feature as a weighted sum of its last `conv_width` values.
+
+        Shapes: padded (B, conv_width - 1 + T, F) -> (B, T, F)
+        """
+        length = padded.shape[-2] - self.conv_width + 1
         shifted = [padded[:, start : start + length] * self.conv_weight[start] for start in range(self.conv_width)]
         return sum(shifted[1:], shifted[0])
 
@@ -179,12 +188,10 @@ class StateCache(LayerCache):
         self.state: Array | None = None
         self.recent: Array | None = None
 
-    def advance(self, state: Array, features: Array, width: int) -> None:
-        """Keep the state after the new tokens, whose convolution read `features` (B, T, F)."""
-        self.length += features.shape[-2]
-        before = np.zeros((len(features), width, features.shape[-1]), features.dtype)
-        both = np.concatenate([before if self.recent is None else self.recent, features], axis=1)
-        self.state, self.recent = state, both[:, both.shape[1] - width :].copy()
+    def advance(self, state: Array, padded: Array, length: int) -> None:
+        """Keep the state after `length` new tokens, and the end of the convolution's input `padded`."""
+        self.length += length
+        self.state, self.recent = state, padded[:, length:].copy()
 
     @property
     def nbytes(self) -> int:

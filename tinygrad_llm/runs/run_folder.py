@@ -103,7 +103,7 @@ class RunFolder(Callback):
     @staticmethod
     def _expect_no_run(path: Path) -> None:
         """Refuse a folder with a run in it, unless that run has no checkpoint because its first step failed."""
-        if (path / CONFIG).exists() and ((path / "checkpoints").exists() or (path / WEIGHTS).exists()):
+        if (path / CONFIG).exists() and ((path / CHECKPOINTS).exists() or (path / WEIGHTS).exists()):
             raise ConfigError(f"{path} already holds a run; continue it with --resume, or give a new folder with --out")
 
     @classmethod

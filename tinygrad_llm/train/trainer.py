@@ -206,9 +206,10 @@ class Trainer:
 
     def _clip_gradients(self) -> float:
         """Clip the gradients by their global norm, which is returned."""
-        clip, parameters = self.settings.grad_clip, list(self.model.parameters())
+        clip = self.settings.grad_clip
         if self.team:
             return self.team.clip_gradients(clip)
+        parameters = list(self.model.parameters())
         return clip_grad_norm_(parameters, clip) if clip else grad_norm(parameters)
 
     def _interruptions(self, signals: list[int]) -> list[int]:
