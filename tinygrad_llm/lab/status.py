@@ -10,8 +10,6 @@ from tinygrad_llm.lab.watching import layers_of
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.verify.faults import FAULTS
 
-DEFAULT_PROMPT = "the function "
-
 
 def status(session: Session) -> dict[str, Any]:
     """All constant parts of the session, and `session.position()`. Units: losses in nats per token; bytes"""
@@ -54,7 +52,6 @@ def status(session: Session) -> dict[str, Any]:
             for fault in FAULTS.values()
         ],
         "models": [{"name": name, "label": name} for name in session.models],
-        "saved": None,
         "canSave": session.save_to is not None,
         **session.position(),
     }

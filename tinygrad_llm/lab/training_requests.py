@@ -19,6 +19,7 @@ from tinygrad_llm.lab.status import status
 from tinygrad_llm.lab.timeline import MAIN, Timeline
 from tinygrad_llm.lab.training_session import LIVE, NotPossible
 from tinygrad_llm.ops.cross_entropy import cross_entropy
+from tinygrad_llm.train.evaluation import evaluating
 
 Head = dict[str, Any]
 BRANCH_NAME = re.compile(r"[a-z0-9-]{1,40}")
@@ -140,13 +141,8 @@ def last_batch_loss(timeline: Timeline) -> float | None:
     model: Any = timeline.trainer.model
     if timeline.batch.batch is None:
         return None
-    was_training = model.training
-    model.eval()
-    try:
-        with timeline.mistaken(), no_grad():
-            return float(model.loss(*timeline.batch.batch).item())
-    finally:
-        model.train(was_training)
+    with timeline.mistaken(), evaluating(model):
+        return float(model.loss(*timeline.batch.batch).item())
 
 
 def branch_name(name: str) -> str:

@@ -7,18 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.data.padding import begin_ids
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import enable_grad
 from tinygrad_llm.optim.optimizer import Optimizer
+from tinygrad_llm.study.lens import prompt_ids, text_and_bytes
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
-
-MAX_TOKENS = 128
-MAX_PROMPT = 20_000  # characters of a prompt that are read
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,7 @@ class Prompt:
     @classmethod
     def of(cls, view: View, text: str, at_least: int = 1) -> Prompt:
         """Raises: ConfigError for fewer than `at_least` tokens; TokenizerError for characters without a token"""
-        left_out = []
-        if len(text) > MAX_PROMPT:
-            left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
-        encoded = view.tokenizer.encode(text[-MAX_PROMPT:], allowed_special="all")
-        ids = np.array([*begin_ids(view.tokenizer), *encoded] if encoded else [], np.int64)
-        longest = min(MAX_TOKENS, view.model.config.context_length)
-        if len(ids) > longest:
-            left_out.append(f"the tokens before the last {longest}, of {len(ids)}")
-            ids = ids[-longest:]
+        ids, left_out = prompt_ids(view.tokenizer, text, view.model.config.context_length)
         if len(ids) < at_least:
             need = "one token" if at_least == 1 else "two tokens, for a loss"
             raise ConfigError(f"a prompt needs at least {need}; got {len(ids)}")
@@ -89,8 +76,3 @@ class Prompt:
 def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> list[dict[str, Any]]:
     """Id, text and bytes of each token."""
     return [{"id": one, **text_and_bytes(tokenizer, one)} for one in ids]
-
-
-def text_and_bytes(tokenizer: Tokenizer, token: int) -> dict[str, str]:
-    raw = tokenizer.token_bytes(token)
-    return {"text": raw.decode("utf-8", errors="replace"), "bytes": raw.hex(" ")}

@@ -49,15 +49,7 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
         raise ConfigError(
             f"inspect: the model must predict the next token, as a GPT does; this is a {type(model).__name__}"
         )
-    left_out = []
-    if len(prompt) > MAX_PROMPT:
-        left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
-    encoded = tokenizer.encode(prompt[-MAX_PROMPT:], allowed_special="all")
-    ids = np.array([*begin_ids(tokenizer), *encoded] if encoded else [], np.int64)
-    longest = min(MAX_TOKENS, model.config.context_length)
-    if len(ids) > longest:
-        left_out.append(f"the tokens before the last {longest}, of {len(ids)}")
-        ids = ids[-longest:]
+    ids, left_out = prompt_ids(tokenizer, prompt, model.config.context_length)
     if len(ids) < 2:
         raise ConfigError(f"a prompt needs at least two tokens, for a loss; got {len(ids)}")
     mode = [(module, module.training) for module in model.modules()]
@@ -68,6 +60,24 @@ def look(model: Any, tokenizer: Tokenizer, prompt: str) -> dict[str, Any]:
         for module, training in mode:
             module.training = training
         model.zero_grad()
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str, context: int) -> tuple[Array, list[str]]:
+    """The last tokens of a prompt, at most MAX_TOKENS and `context`, and what is left out, in words.
+
+    Shapes: -> ids (T,)
+    Raises: TokenizerError for characters without a token
+    """
+    left_out = []
+    if len(prompt) > MAX_PROMPT:
+        left_out.append(f"the prompt before its last {MAX_PROMPT:,} characters")
+    encoded = tokenizer.encode(prompt[-MAX_PROMPT:], allowed_special="all")
+    ids = np.array([*begin_ids(tokenizer), *encoded] if encoded else [], np.int64)
+    longest = min(MAX_TOKENS, context)
+    if len(ids) > longest:
+        left_out.append(f"the tokens before the last {longest}, of {len(ids)}")
+        ids = ids[-longest:]
+    return ids, left_out
 
 
 def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, left_out: list[str]) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
         "tokens": [
             {
                 "id": int(one),
-                **_text_and_bytes(tokenizer, int(one)),
+                **text_and_bytes(tokenizer, int(one)),
                 "loss": _short(loss_of_token[i - 1]) if i else None,
             }
             for i, one in enumerate(ids)
@@ -99,7 +109,7 @@ def _look(model: LanguageModel, tokenizer: Tokenizer, prompt: str, ids: Array, l
         "loss": _short(loss_of_token.mean()),
         "streams": [_norms(number, stream) for number, stream in enumerate(streams)],
         "predictions": predictions,
-        "vocabulary": {str(one): _text_and_bytes(tokenizer, one)["text"] for one in sorted(named)},
+        "vocabulary": {str(one): text_and_bytes(tokenizer, one)["text"] for one in sorted(named)},
         "parameters": [_histograms(name, parameter) for name, parameter in model.named_parameters()],
         "costs": _costs(calls),
         "leftOut": left_out,
@@ -159,7 +169,8 @@ def _short(x: Any) -> float | None:
     return float(f"{float(x):.5g}") if math.isfinite(x) else None
 
 
-def _text_and_bytes(tokenizer: Tokenizer, token: int) -> dict[str, str]:
+def text_and_bytes(tokenizer: Tokenizer, token: int) -> dict[str, str]:
+    """The text of a token, and its bytes in hexadecimal."""
     raw = tokenizer.token_bytes(token)
     return {"text": raw.decode("utf-8", errors="replace"), "bytes": raw.hex(" ")}
 

@@ -203,7 +203,7 @@ export function headsView() {
               {},
               `For layer ${layer}, head ${head} the gradient promises a change of `,
               make("b", {}, signed(promised, 3)),
-              ` nats, from a loss of ${number(look.loss)}. ${saved ? "A living lab measures it, too." : "Predict what will be measured, then switch it off."}`,
+              ` nats, from a loss of ${number(look.loss)}. ${saved ? "A running lab can measure it, too." : "Predict what will be measured, then switch it off."}`,
             ),
       measuredAlone ? comparison() : null,
     );

@@ -326,7 +326,7 @@ function chatPanel() {
     "div",
     { class: "panel stack", "data-part": "" },
     make("h3", {}, "Chat"),
-    make("p", { class: "note" }, "The model's own chat template is used; temperature and its like are those above."),
+    make("p", { class: "note" }, "The model's own chat template is used; the sampling settings above apply."),
     log,
     make(
       "div",

@@ -214,7 +214,7 @@ export function trainView() {
         make(
           "p",
           { class: "note" },
-          "A living lab can train a second model beside this one, with one mistake in its code.",
+          "A running lab that trains can also train a second model, with one mistake in its code.",
         ),
       );
     const known = status.faults.find(({ name }) => name === status.twin?.fault);
