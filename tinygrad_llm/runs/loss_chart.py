@@ -89,7 +89,8 @@ def as_text(curves: Sequence[Curve], width: int, height: int) -> Iterator[str]:
     grid = [[" "] * room for _ in range(height)]
     for number, curve in enumerate(curves):
         symbol, colour = SYMBOLS[number % len(SYMBOLS)], COLOURS[number % len(COLOURS)]
-        for step, value in zip(*_points(smoothed(curve, room)), strict=True):
+        short = smoothed(curve, room)
+        for step, value in zip(short.steps, short.values, strict=True):
             column, row = round(across.share(step) * (room - 1)), round((1 - up.share(value)) * (height - 1))
             grid[row][column] = coloured(symbol, colour)
     for row, line in enumerate(grid):
@@ -99,10 +100,6 @@ def as_text(curves: Sequence[Curve], width: int, height: int) -> Iterator[str]:
     for number, curve in enumerate(curves):
         symbol = coloured(SYMBOLS[number % len(SYMBOLS)], COLOURS[number % len(COLOURS)])
         yield f"  {symbol} {curve.name}: {_ends(curve)}"
-
-
-def _points(curve: Curve) -> tuple[Sequence[float], Sequence[float]]:
-    return curve.steps, curve.values
 
 
 def _step_labels(across: Scale, margin: int, room: int) -> str:
@@ -158,7 +155,8 @@ def as_svg(curves: Sequence[Curve], title: str) -> str:
     )
     for number, curve in enumerate(curves):
         stroke, name = STROKES[number % len(STROKES)], escape(curve.name)
-        points = [f"{x(step):.1f},{y(value):.1f}" for step, value in zip(*_points(smoothed(curve, 800)), strict=True)]
+        short = smoothed(curve, 800)
+        points = [f"{x(step):.1f},{y(value):.1f}" for step, value in zip(short.steps, short.values, strict=True)]
         if points:
             parts.append(f'<path d="M{" L".join(points)}" stroke="{stroke}"><title>{name}</title></path>')
         height = TOP + 16 + 18 * number

@@ -4,8 +4,8 @@ The first process calls a method by name; every process runs it on its own share
 in the order of ranks. The call is the barrier: no process goes on to the next before all have answered this one.
 
 A worker never outlives the first process. On Linux the kernel kills it when that ends, however it ends; elsewhere it
-reads the end of its pipe. It ignores Ctrl-C and its kin: the first process decides what they mean, and tells it. The
-first process reads the end of a pipe where a worker has died, and ends the others.
+reads the end of its pipe. It ignores Ctrl-C and the other signals in `INTERRUPTIONS`, which the first process handles.
+When a worker dies, its pipe closes: the first process notices, and ends the other workers.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tinygrad_llm.errors import ConfigError, TinygradLLMError, WorkerError
 from tinygrad_llm.train.parallel.blas_threads import environment_of_spawned
 from tinygrad_llm.train.parallel.launch import available_cores
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory
+from tinygrad_llm.train.trainer import INTERRUPTIONS
 
-IGNORED_BY_WORKERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SECONDS_TO_END = 5.0  # for workers that were told to; then they are killed
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 
@@ -151,7 +151,7 @@ def _work(
     packed: Any, memory: Sequence[SharedMemory], rank: int, pipe: Any, first: int, inherited: Sequence[Any]
 ) -> None:
     """The whole life of a worker: run the calls that come through the pipe until it ends."""
-    for signum in IGNORED_BY_WORKERS:
+    for signum in INTERRUPTIONS:
         signal.signal(signum, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -212,7 +212,7 @@ def _signals_held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_BY_WORKERS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
         yield
     finally:
