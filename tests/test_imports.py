@@ -53,6 +53,7 @@ BESIDE = [
     ("data", FLOOR | {"random", "formats"}, "optim"),
     ("gradcheck", BELOW["ops"], "optim"),
     ("anomaly", BELOW["ops"], "optim"),
+    ("web", FLOOR, "lab"),
 ]
 for room, below, first in BESIDE:
     BELOW[room] = below

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.resources
 import json
 import re
 import zlib
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.web.page_files import page_files
 
 MAX_BYTES = 5_000_000
 ENTRY = '<script type="module" src="./main.js"></script>'
@@ -71,12 +71,11 @@ def compressed(answer: bytes, level: int = 6) -> str:
 
 def _page_without_answers() -> bytes:
     """The page with everything but `{{SAVED}}`. The policy admits the scripts and styles of this file alone."""
-    folder = importlib.resources.files("tinygrad_llm.lab").joinpath("page")
-    page = folder.joinpath("index.html").read_text("utf-8")
-    modules = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".js")}
-    imports = {f"lab/{name}": _address_of(module) for name, module in sorted(modules.items())}
+    files = page_files("lab")
+    page = files["index.html"]
+    imports = {f"lab/{name}": _address_of(text) for name, text in sorted(files.items()) if name.endswith(".js")}
     importmap, entry = json.dumps({"imports": imports}), 'import "lab/main.js";'
-    styles = {name: folder.joinpath(name).read_text("utf-8") for name in STYLE.findall(page)}
+    styles = {name: files[name] for name in STYLE.findall(page)}
     page = STYLE.sub(lambda found: f"<style>{styles[found[1]]}</style>", page)
     scripts = f'<script type="importmap">{importmap}</script><script type="module">{entry}</script>'
     saved = '<script type="application/json" id="saved">{{SAVED}}</script>'

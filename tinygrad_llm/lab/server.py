@@ -11,7 +11,6 @@ Every connection has a thread; what a request computes is computed by the owner'
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import json
 import re
 import socket
@@ -31,18 +30,12 @@ from tinygrad_llm.lab.owner import Ended
 from tinygrad_llm.lab.requests import REQUESTS, answer
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.training_session import NotPossible
+from tinygrad_llm.web.page_files import page_file
 
 CHAT = "chat"  # the one request whose answer is a stream
 MAX_BODY = 1 << 16  # bytes
 MAX_CONNECTIONS = 64
 SECONDS_OF_SILENCE = 30.0  # after which a connection in the middle of a request is closed
-TYPES = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
-}
-PAGE_FILE = re.compile(r"[a-z0-9_]{1,40}\.(js|css|svg)")
 
 
 class LabServer(ThreadingHTTPServer):
@@ -101,12 +94,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if path == "api/events":
             self._send_events()
-        elif path == "":
-            self._send_file("index.html")
-        elif PAGE_FILE.fullmatch(path):
-            self._send_file(path)
         elif path.removeprefix("api/") in REQUESTS:
             self._refuse(405, "requests are sent with POST")
+        elif file := page_file("lab", path or "index.html"):
+            self._send(200, *file)
         else:
             self._refuse(404, "the lab has no such page")
 
@@ -180,13 +171,6 @@ class Handler(BaseHTTPRequestHandler):
         return body if len(body) == int(lengths[0]) else None
 
     # -- writing
-
-    def _send_file(self, name: str) -> None:
-        file = importlib.resources.files("tinygrad_llm.lab").joinpath("page", name)
-        if not file.is_file():
-            self._refuse(404, "the lab has no such page")
-            return
-        self._send(200, TYPES[name.rpartition(".")[2]], file.read_bytes())
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True  # a body that was not read must not be taken for the next request

@@ -1,5 +1,6 @@
 // Requests to the lab, and their answers: a small JSON head, and packed arrays behind it. A saved page holds its answers.
 
+import { messages } from "./event_stream.js";
 import { fragment } from "./state.js";
 
 const TYPES = {
@@ -206,12 +207,5 @@ export async function stream(name, body, each, signal) {
     throw new Error(
       (await response.json().catch(() => ({}))).error ?? `The lab answered with status ${response.status}.`,
     );
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) if (part.startsWith("data: ")) each(JSON.parse(part.slice(6)));
-  }
+  for await (const message of messages(response)) each(JSON.parse(message));
 }

@@ -1,9 +1,10 @@
 // A matrix of numbers as colours, with labels along both axes, a legend, a readout and a table.
 
-import { isDark, Scale } from "./colours.js";
+import { Scale } from "./colours.js";
 import { make } from "./elements.js";
 import { number } from "./format.js";
 import { Picture, redrawn } from "./picture.js";
+import { isDark } from "./scheme.js";
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const SMALLEST_MARK = 7; // pixels

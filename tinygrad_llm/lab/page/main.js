@@ -1,12 +1,11 @@
 // The page: its frame, the controls of training, and the view that the fragment names.
 
 import { forgetSeen, reportSeen, save, saved } from "./api.js";
-import { isDark } from "./colours.js";
 import { make, show, slider } from "./elements.js";
 import { bytes, integer } from "./format.js";
 import { globalKeys, oneTabStop } from "./keyboard.js";
 import { command, complain, branch, goTo, onLab, start, status, stepBy, togglePlay, where } from "./lab.js";
-import { schemeChanged } from "./picture.js";
+import { toggleScheme } from "./scheme.js";
 import { onChange, open, set, text } from "./state.js";
 import { backwardView } from "./view_backward.js";
 import { compareView } from "./view_compare.js";
@@ -197,10 +196,7 @@ async function main() {
       make("button", { type: "button", "data-key": name, onclick: () => set({ view: name }) }, title),
     ),
   );
-  at("scheme").addEventListener("click", () => {
-    document.documentElement.dataset.scheme = isDark() ? "light" : "dark";
-    schemeChanged();
-  });
+  at("scheme").addEventListener("click", toggleScheme);
   at("save").addEventListener("click", async () => {
     const { bytes: size, file } = await save().catch((error) => (complain(error), {}));
     if (file) at("save").textContent = `Saved: ${file}, ${bytes(size)}`;

@@ -2,6 +2,7 @@
 // table in the picture's place on request.
 
 import { make } from "./elements.js";
+import { onScheme } from "./scheme.js";
 
 export class Picture {
   /** `options`: title, note, table (returns {columns, rows}), and `controls`, elements beside the title. */
@@ -111,22 +112,5 @@ export function redrawn(element, draw) {
       draw();
     }
   }).observe(element);
-  addSchemeListener(element, draw);
+  onScheme(element, draw);
 }
-
-const schemeListeners = new Set();
-
-function addSchemeListener(element, draw) {
-  schemeListeners.add({ element: new WeakRef(element), draw });
-}
-
-/** Draw everything again in the colours of the other scheme. */
-export function schemeChanged() {
-  for (const listener of schemeListeners) {
-    const element = listener.element.deref();
-    if (element?.isConnected) listener.draw();
-    else schemeListeners.delete(listener);
-  }
-}
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", schemeChanged);

@@ -1,5 +1,7 @@
 // Scales: from a number to a colour, one for amounts (paper to ink) and one for signed numbers (two hues around paper).
 
+import { isDark } from "./scheme.js";
+
 const PALETTES = {
   light: {
     paper: [252, 251, 248],
@@ -29,11 +31,6 @@ const PALETTES = {
   },
 };
 const GAMMA = 0.5; // the colour follows the square root of a number, so that small ones are seen
-
-export function isDark() {
-  const chosen = document.documentElement.dataset.scheme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
 
 function between(from, to, fraction) {
   return from.map((x, i) => x + (to[i] - x) * fraction);

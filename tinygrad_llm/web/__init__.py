@@ -1,0 +1,1 @@
+"""What the rooms that serve pages to a browser share: the files of their pages (page_files.py)."""
