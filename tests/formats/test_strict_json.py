@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import FormatError
-from tinygrad_llm.formats import json_bytes, parse_json, read_json, write_json
+from tinygrad_llm.formats import json_bytes, parse_json, read_json, read_optional_json_object, write_json
 
 
 def brief(value: object) -> str:
@@ -231,3 +231,12 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(FormatError, match=what):
             read_json(tmp_path / name)
+
+
+def test_an_optional_object_is_empty_without_its_file_and_never_for_a_damaged_one(tmp_path: Path) -> None:
+    assert read_optional_json_object(tmp_path / "settings.json") == {}
+    write_json(tmp_path / "settings.json", {"a": 1})
+    assert read_optional_json_object(tmp_path / "settings.json") == {"a": 1}
+    (tmp_path / "settings.json").write_bytes(b"")
+    with pytest.raises(FormatError, match=r"settings\.json"):
+        read_optional_json_object(tmp_path / "settings.json")

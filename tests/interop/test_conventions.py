@@ -65,7 +65,7 @@ def test_tokens_of_a_template(tmp_path: Path) -> None:
         ("generation_config.json", {"eos_token_id": "7"}, "eos_token_id must be an id"),
         ("generation_config.json", {"eos_token_id": [True]}, "eos_token_id must be an id"),
         ("generation_config.json", {"eos_token_id": -1}, "eos_token_id must be an id"),
-        ("tokenizer_config.json", {"eos_token": 3}, "eos_token must be a text"),
+        ("tokenizer_config.json", {"eos_token": 3}, "eos_token must be a token's text"),
         ("tokenizer_config.json", {"chat_template": 3}, "chat_template must be a text"),
         (
             "tokenizer_config.json",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         write_snapshot,
     )
     from tinygrad_llm.formats.metrics_log import MetricsLog, read_metrics
-    from tinygrad_llm.formats.regular_file import open_regular
+    from tinygrad_llm.formats.regular_file import open_regular, read_utf8
     from tinygrad_llm.formats.safetensors import (
         Header,
         TensorInfo,
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
         write_safetensors,
     )
     from tinygrad_llm.formats.sharded_safetensors import read_sharded_safetensors
-    from tinygrad_llm.formats.strict_json import json_bytes, parse_json, read_json, read_json_object, write_json
+    from tinygrad_llm.formats.strict_json import (
+        json_bytes,
+        parse_json,
+        read_json,
+        read_json_object,
+        read_optional_json_object,
+        write_json,
+    )
 
 __all__ = [
     "GGUF",
@@ -42,7 +49,8 @@ __all__ = [
     "fetch",
 ]
 __all__ += ["json_bytes", "newest_whole_snapshot", "open_regular", "parse_json", "prune_snapshots", "publish_files"]
-__all__ += ["read_gguf", "read_header", "read_json", "read_json_object", "read_metrics", "read_safetensors"]
+__all__ += ["read_gguf", "read_header", "read_json", "read_json_object", "read_metrics"]
+__all__ += ["read_optional_json_object", "read_safetensors", "read_utf8"]
 __all__ += ["read_sharded_safetensors", "remove_leftovers", "verify_snapshot", "write_json", "write_safetensors"]
 __all__ += ["write_snapshot"]
 

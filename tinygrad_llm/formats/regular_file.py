@@ -47,6 +47,20 @@ def open_regular(
         raise error(f"{short_path(path)}: must be a file that can be read; {reason}") from problem
 
 
+def read_utf8(path: Path) -> str:
+    """The text of an existing regular file in UTF-8; line ends are unchanged.
+
+    Raises: FormatError, as `open_regular` does, and for bytes that are not UTF-8
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        what = f"byte 0x{content[problem.start]:02x} at offset {problem.start} is not ({problem.reason})"
+        raise FormatError(f"{short_path(path)}: must be UTF-8; {what}; convert the file to UTF-8") from None
+
+
 def _open(path: Path, flags: int, error: type[TinygradLLMError]) -> BufferedReader:
     try:
         return open(path, "rb", opener=lambda name, _: os.open(name, flags))

@@ -101,6 +101,11 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     return value
 
 
+def read_optional_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object in a JSON file, an empty one if there is no such file. Raises: FormatError, as `read_json_object`."""
+    return read_json_object(path) if os.path.lexists(path) else {}
+
+
 def json_bytes(value: Any, source: str = "value", indent: int | None = 2) -> bytes:
     """`value` as JSON text in UTF-8, keys in their order, so that `parse_json` returns it (tuples as lists).
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import FormatError
-from tinygrad_llm.formats import open_regular, read_json_object, write_json
+from tinygrad_llm.formats import read_json_object, read_optional_json_object, read_utf8, write_json
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.huggingface_weights import CONFIG
+from tinygrad_llm.interop.named_token import token_text
 from tinygrad_llm.text import Tokenizer
 
 CONVENTIONS = "conventions.json"
@@ -84,7 +85,7 @@ def huggingface_conventions(folder: str | os.PathLike[str], tokenizer: Tokenizer
     eos, special = _named_tokens(folder).get("eos_token"), tokenizer.special_tokens
     ends = [special[eos]] if eos in special else []
     for path in (folder / GENERATION, folder / CONFIG):
-        ends += _ids(_object(path).get("eos_token_id"), f"{path}: eos_token_id")
+        ends += _ids(read_optional_json_object(path).get("eos_token_id"), f"{path}: eos_token_id")
     ends += Conventions.of_tokenizer(tokenizer).end_ids
     return Conventions(tuple(dict.fromkeys(ends)), huggingface_template(folder))
 
@@ -105,13 +106,8 @@ def write_huggingface_conventions(folder: str | os.PathLike[str], conventions: C
         write_json(folder / GENERATION, {"eos_token_id": ends[0] if len(ends) == 1 else ends})
     if template is not None:
         if os.path.lexists(folder / TOKENIZER):
-            write_json(folder / TOKENIZER, {**_object(folder / TOKENIZER), **template.tokens})
+            write_json(folder / TOKENIZER, {**read_optional_json_object(folder / TOKENIZER), **template.tokens})
         (folder / TEMPLATE).write_text(template.source, encoding="utf-8", newline="")
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one if there is no such file."""
-    return read_json_object(path) if os.path.lexists(path) else {}
 
 
 def _ids(value: Any, where: str) -> tuple[int, ...]:
@@ -126,27 +122,20 @@ def _named_tokens(folder: Path) -> dict[str, str]:
     """The texts of the tokens that a template may name: bos_token, eos_token, and others of this form."""
     tokens = {}
     for path in (folder / TOKENS, folder / TOKENIZER):  # the older file first
-        for name, value in _object(path).items():
-            if not name.endswith("_token") or value is None or isinstance(value, bool):  # add_bos_token: true or false
-                continue
-            text = value.get("content") if isinstance(value, dict) else value
-            if not isinstance(text, str):
-                raise FormatError(f"{path}: {name} must be a text, or an object with its content; got {shown(value)}")
-            tokens[name] = text
+        for name, value in read_optional_json_object(path).items():
+            text = token_text(value, f"{path}: {name}") if name.endswith("_token") else None
+            if text is not None:
+                tokens[name] = text
     return tokens
 
 
 def _template_source(folder: Path) -> str | None:
     """The source of the chat template, from the file that transformers would take it from."""
     if os.path.lexists(folder / TEMPLATE):
-        with open_regular(folder / TEMPLATE) as file:
-            try:
-                return file.read().decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise FormatError(f"{folder / TEMPLATE}: must be UTF-8; {error.reason} at byte {error.start}") from None
-    where, found = folder / TOKENIZER, _object(folder / TOKENIZER).get("chat_template")
+        return read_utf8(folder / TEMPLATE)
+    where, found = folder / TOKENIZER, read_optional_json_object(folder / TOKENIZER).get("chat_template")
     if found is None:
-        where, found = folder / OLD_TEMPLATE, _object(folder / OLD_TEMPLATE).get("chat_template")
+        where, found = folder / OLD_TEMPLATE, read_optional_json_object(folder / OLD_TEMPLATE).get("chat_template")
     if isinstance(found, list):  # several templates, each with a name
         named = {one["name"]: one.get("template") for one in found if isinstance(one, dict) and "name" in one}
         if "default" not in named:

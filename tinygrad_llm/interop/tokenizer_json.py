@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import FormatError, TokenizerError
-from tinygrad_llm.formats import read_json_object
-from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.formats import read_json_object, read_optional_json_object
+from tinygrad_llm.interop.named_token import token_text
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.pipeline import PipelineTokenizer
 from tinygrad_llm.text.pipeline.merges_of_scores import with_merges
@@ -41,15 +41,11 @@ def read_folder_tokenizer(path: PathLike) -> PipelineTokenizer:
     Raises: FormatError
     """
     settings_path = Path(path).parent / SETTINGS
-    settings = read_json_object(settings_path) if os.path.lexists(settings_path) else {}
-    names = []
-    for key in ("bos_token", "eos_token"):
-        value = settings.get(key)
-        name = value.get("content") if isinstance(value, dict) else value
-        if name is not None and not isinstance(name, str):
-            raise FormatError(f"{settings_path}: {key} must be a token; got {shown(value)}")
-        names.append(name)
-    return _tokenizer_of(path, *names)
+    settings = read_optional_json_object(settings_path)
+    bos_token, eos_token = (
+        token_text(settings.get(key), f"{settings_path}: {key}") for key in ("bos_token", "eos_token")
+    )
+    return _tokenizer_of(path, bos_token, eos_token)
 
 
 def _tokenizer_of(path: PathLike, bos_token: str | None, eos_token: str | None) -> PipelineTokenizer:

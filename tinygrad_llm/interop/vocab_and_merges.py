@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import FormatError, TokenizerError
-from tinygrad_llm.formats import open_regular, read_json_object
+from tinygrad_llm.formats import read_json_object, read_optional_json_object, read_utf8
 from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.interop.named_token import token_text
 from tinygrad_llm.text.pipeline import PipelineTokenizer, byte_level_bpe
 from tinygrad_llm.text.special_tokens import END_OF_TEXT
 
@@ -30,11 +31,11 @@ def read_vocab_and_merges(folder: str | os.PathLike[str]) -> PipelineTokenizer:
     """
     folder = Path(folder)
     vocabulary = read_json_object(folder / VOCAB_JSON)
-    added = _object(folder / ADDED)
+    added = read_optional_json_object(folder / ADDED)
     settings: dict[str, Any] = {}
     for name in SETTINGS:
-        settings |= _object(folder / name)
-    named = {name: _content(settings[name], name) for name in settings if name.endswith("_token")}
+        settings |= read_optional_json_object(folder / name)
+    named = {name: token_text(settings[name], f"{folder}: {name}") for name in settings if name.endswith("_token")}
     special = {token for token in named.values() if token is not None}
     special |= set(map(str, settings.get("additional_special_tokens") or ()))
     if not special and END_OF_TEXT in vocabulary:
@@ -69,25 +70,7 @@ def _tokens_by_id(ids: dict[str, Any]) -> list[str]:
     return sorted(ids, key=ids.__getitem__)
 
 
-def _object(path: Path) -> dict[str, Any]:
-    return read_json_object(path) if os.path.lexists(path) else {}
-
-
-def _content(value: Any, name: str) -> str | None:
-    """The text of a token that a setting names; None for null, and for flags such as add_bos_token."""
-    content = value.get("content") if isinstance(value, dict) else value
-    if content is None or isinstance(content, bool):
-        return None
-    if not isinstance(content, str):
-        raise FormatError(f"{name} must be a token, or an object with its content; got {shown(value)}")
-    return content
-
-
 def _merges(path: Path) -> list[str]:
     """The lines of a merges.txt, apart from its `#version`."""
-    with open_regular(path) as file:
-        try:
-            lines = file.read().decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: must be UTF-8; {error}") from None
+    lines = read_utf8(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
     return [line for line in lines[lines[0].startswith("#version") :] if line]

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import FormatError, TokenizerError
-from tinygrad_llm.formats import open_regular, read_json_object
+from tinygrad_llm.formats import read_optional_json_object, read_utf8
 from tinygrad_llm.formats.strict_json import shown
+from tinygrad_llm.interop.named_token import token_text
 from tinygrad_llm.text.vocabulary_files import write_file
 from tinygrad_llm.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
@@ -37,17 +38,12 @@ def read_vocab_txt(path: PathLike) -> WordPieceTokenizer:
     Raises: FormatError
     """
     path = Path(path)
-    with open_regular(path) as file:
-        content = file.read()
-    try:
-        pieces = content.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: must be UTF-8; {error}") from None
+    pieces = read_utf8(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
     settings_path = path.parent / SETTINGS
-    settings = read_json_object(settings_path) if os.path.lexists(settings_path) else {}
+    settings = read_optional_json_object(settings_path)
     for name, expected in NAMES.items():
         value = settings.get(name, expected)
-        if (value.get("content") if isinstance(value, dict) else value) != expected:
+        if token_text(value, f"{settings_path}: {name}") != expected:
             raise FormatError(f"{settings_path}: {name} must be {expected!r}, as BERT's; got {shown(value)}")
     if settings.get("do_basic_tokenize", True) is not True or settings.get("never_split"):
         raise FormatError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.formats import open_regular, read_json_object, write_json
+from tinygrad_llm.formats import open_regular, read_optional_json_object, write_json
 from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.runs.hints import program
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
@@ -169,7 +169,7 @@ class FineTuningReport(Report):
 
     def _recorded(self) -> dict[str, Any]:
         """The report on disk, empty if there is none; "after" is missing until the trained model has been evaluated."""
-        return read_json_object(self.out / REPORT) if (self.out / REPORT).exists() else {}
+        return read_optional_json_object(self.out / REPORT)
 
     def _write(self, after: Mapping[str, Any]) -> None:
         write_json(self.out / REPORT, {"task": self.task, **self.job.baselines, "before": self.figures, **after})

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import CheckpointError, FormatError, TokenizerError
-from tinygrad_llm.formats import atomic_write, open_regular, read_json_object
+from tinygrad_llm.formats import atomic_write, open_regular, read_json_object, read_utf8
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text.bpe import BPETokenizer
 from tinygrad_llm.text.bpe_encoding import encode_piece
@@ -159,11 +159,7 @@ def read_encoder_and_merges(
     Raises: FormatError
     """
     vocabulary = read_json_object(encoder_json)
-    try:
-        with open_regular(vocab_bpe) as file:
-            lines = file.read().decode("utf-8").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{vocab_bpe}: must be UTF-8; {error}") from None
+    lines = read_utf8(vocab_bpe).replace("\r\n", "\n").split("\n")
     if lines[0].startswith("#version"):
         lines = lines[1:]
     merges: list[tuple[str, str]] = []
