@@ -40,6 +40,7 @@ VARIANTS = {
     | {"norm_place": "both", "window": 3, "full_attention_layers": (1,), "window_rope_base": 5.0, "qk_norm": True}
     | {"logit_softcap": 2.0, "rope_scaling": LINEAR},
     "olmo2": {"norm_place": "after", "joint_qk_norm": True, "num_kv_heads": 1, "rope_scaling": YARN},
+    "qwen3_next": {"delta_net_pattern": "1:1", "attention_gate": True, "qk_norm": True},
     "olmo3": {"norm_place": "after", "joint_qk_norm": True, "window": 3, "full_attention_layers": (1,)},
 }
 

@@ -41,8 +41,8 @@ from tinygrad_llm.models import (
     RewardModel,
     RewardModelConfig,
 )
-from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.models.opt import PRESETS as OPT_PRESETS
+from tinygrad_llm.models.presets import GPT3, PRESETS
 from tinygrad_llm.models.pretrained import Pretrained
 from tinygrad_llm.nn import Module
 from tinygrad_llm.text.tokenizer import Tokenizer
@@ -186,7 +186,11 @@ def _llama_parameters(config: LlamaConfig) -> int:
     sparse = 0 if config.num_experts is None else layers - len(config.dense_layers)
     hidden = (layers - sparse) * inner + sparse * (config.num_experts or 0) * (config.expert_dim or inner)
     tables = config.vocab_size * (1 if config.tie_weights else 2)
-    return width * (tables + layers * 4 * width + 3 * hidden)
+    heads = config.num_heads * (config.head_dim or width // config.num_heads)
+    kv_heads = heads * (config.num_kv_heads or config.num_heads) // config.num_heads
+    states = sum(map(config.has_state, range(layers)))
+    mixing = 5 * states * heads + (layers - states) * ((2 + config.attention_gate) * heads + 2 * kv_heads)
+    return width * (tables + mixing + 3 * hidden)
 
 
 def _bert_parameters(config: BertConfig) -> int:
@@ -265,6 +269,7 @@ register(
                 if setting in LlamaConfig.__dataclass_fields__
             }
             for name, preset in PRESETS.items()
+            if name not in GPT3
         },
         huggingface=llama.FORM,
     )

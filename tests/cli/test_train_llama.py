@@ -75,11 +75,30 @@ def test_layers_that_differ_are_flags(train: list[Any], tmp_path: Path, capsys: 
     assert "--full-attention-layers: must be whole numbers such as 1,3; got 'one'" in capsys.readouterr().err
 
 
+def test_windows_and_states_by_layer(train: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = ["--num-layers", "4", "--window", "4", "--window-pattern", "1:1"]
+    for name, options in (("gpt", []), ("llama", ["--delta-net-pattern", "3:1", "--attention-gate"])):
+        code, _, errors = call(capsys, *train, "--architecture", name, *layers, *options, "--out", tmp_path / name)
+        assert (code, errors) == (0, [])
+        model: Any = load(tmp_path / name)[0]
+        kinds = [(type(block.attention).__name__, getattr(block.attention, "window", None)) for block in model.blocks]
+        windows = [("MultiHeadAttention", window) for window in (4, None, 4, None)]
+        assert kinds == (windows if name == "gpt" else [("GatedDeltaNet", None)] * 3 + [("GatedAttention", None)])
+        words = ["--model", tmp_path / name, "--prompt", "The "]
+        assert call(capsys, "generate", *words, "--max-new-tokens", "30")[1].startswith("The ")
+        assert call(capsys, "inspect", *words, "--out", tmp_path / "page.html")[0] == 0
+        code, _, errors = call(capsys, "export", "--model", tmp_path / name, "--out", tmp_path / "folder")
+        assert code and ("GPT-2 has no sliding window" if name == "gpt" else "no Hugging Face model has") in errors[0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--gelu", "none"], "--gelu is no setting of --architecture llama"),
-        (["--architecture", "gpt", "--window", "4"], "--window is no setting of --architecture gpt"),
+        (["--architecture", "opt", "--window", "4"], "--window is no setting of --architecture opt"),
+        (["--window", "4", "--window-pattern", "5:1"], "--window-pattern must fit into --num-layers; got 6 layers and"),
+        (["--window-pattern", "1:1"], "--window-pattern needs --window; got 1:1 without it"),
+        (["--delta-net-pattern", "3"], "--delta-net-pattern must be two numbers of layers, such as 5:1; got '3'"),
         (["--num-kv-heads", "3"], "--num-heads must be a multiple of --num-kv-heads; got 2 and 3"),
         (["--head-dim", "7"], "head_dim must be even"),
         (["--rope-base", "-1"], "--rope-base must be a finite number above 0"),

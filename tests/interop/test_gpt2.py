@@ -292,6 +292,8 @@ def test_added_or_replaced_layers_are_refused(tmp_path: Path) -> None:
         random_gpt().save_pretrained(tmp_path / "a", CharTokenizer("ab"))
     with pytest.raises(ConfigError, match="262 tokens; it has 5"):
         random_gpt(vocab_size=5).save_pretrained(tmp_path / "a", TOKENIZER)
+    with pytest.raises(ConfigError, match="a GPT-2 has no sliding window, and this GPT has one of 3 tokens"):
+        random_gpt(window=3).save_pretrained(tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 

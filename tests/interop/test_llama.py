@@ -42,6 +42,15 @@ def test_round_trip_to_the_bit(tmp_path: Path, name: str) -> None:
     assert Llama.from_pretrained(tmp_path).config == read.config
 
 
+def test_a_pattern_of_windows_is_written_layer_by_layer(tmp_path: Path) -> None:
+    model = tiny_llama(window=3, window_pattern="1:1", dtype=np.float32)
+    model.save_pretrained(tmp_path)
+    assert read_json(tmp_path / "config.json")["layer_types"] == ["sliding_attention", "full_attention"]
+    read = Llama.from_pretrained(tmp_path)
+    assert (read.config.window, read.config.full_attention_layers) == (3, (1,))
+    assert np.array_equal(read(some_ids(9)).data, model.eval()(some_ids(9)).data)
+
+
 def test_an_expert_s_gate_is_written_as_w1_and_its_up_as_w3(tmp_path: Path) -> None:
     model = tiny_llama("mixtral", dtype=np.float32)
     model.save_pretrained(tmp_path)
@@ -59,6 +68,8 @@ def test_an_expert_s_gate_is_written_as_w1_and_its_up_as_w3(tmp_path: Path) -> N
         {"scale_embeddings": True},
         {"output_bias": True},
         {"num_experts": 2, "qkv_bias": True, "output_bias": True},
+        {"attention_gate": True},
+        {"delta_net_pattern": "1:1"},
     ],
     ids=str,
 )

@@ -12,8 +12,8 @@ import pytest
 
 from tinygrad_llm import Generator, Tensor, composed_ops, default_generator, gradcheck, manual_seed, nn, no_grad
 from tinygrad_llm.errors import ConfigError, DTypeError, GraphError, IdRangeError, ShapeError
+from tinygrad_llm.generate import generate
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.nn import functional as F
 from tinygrad_llm.optim import AdamW
 
@@ -27,6 +27,54 @@ def tiny(init: str = "book", seed: int = 0, **changes: Any) -> Any:
 
 def some_ids(*shape: int, seed: int = 1, vocab_size: Any = TINY.vocab_size) -> Any:
     return Generator(seed).randint(0, vocab_size, shape)
+
+
+# -- windows
+
+
+def test_windows_by_layer_equal_the_definition_with_masks() -> None:
+    """Layer by layer, the windowed model is the plain one whose attention gets the mask of its window."""
+    windowed = tiny(num_layers=3, window=3, window_pattern="2:1").to(np.float64).eval()
+    assert [block.attention.window for block in windowed.blocks] == [3, 3, None]
+    ids = some_ids(10)
+    distance = np.arange(10)[:, None] - np.arange(10)
+    x = windowed._embed(ids[None], np.arange(10))
+    plain = tiny(num_layers=3).to(np.float64).eval()
+    plain.load_state_dict(windowed.state_dict())
+    for block, mask in zip(plain.blocks, (distance < 3, distance < 3, None), strict=True):
+        x = block(x, mask=mask)
+    np.testing.assert_allclose(windowed(ids).data, plain.head(plain.final_norm(x)).data[0], rtol=0, atol=1e-13)
+    assert np.abs(windowed(ids).data - plain(ids).data).max() > 1e-3
+
+
+def test_windows_save_the_memory_of_the_cache_and_change_no_text() -> None:
+    model = GPT(GPTConfig(13, 200, 8, 2, 3, window=4, window_pattern="2:1")).to(np.float64).eval()
+    caches = [model.new_cache(), GPT(GPTConfig(13, 200, 8, 2, 3)).new_cache()]
+    with no_grad():
+        for cache in caches:
+            model.hidden(some_ids(60)[None], cache)
+    per_token = 2 * 8 * 8
+    assert [cache.nbytes // per_token for cache in caches] == [200 + 2 * (3 + 16 + 8), 3 * 200]
+    texts = [generate(model, some_ids(5), 60, use_cache=use_cache).tolist() for use_cache in (True, False)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 0}, "window must be an integer of at least 1; got 0"),
+        ({"window_pattern": "1:1"}, "window_pattern needs window; got 1:1 without it"),
+        ({"window": 2, "window_pattern": "5:1"}, "window_pattern must fit into num_layers; got 6 layers and 2"),
+        (
+            {"window": 2, "window_pattern": "0:1"},
+            "window_pattern must be two numbers of layers, such as 5:1; got '0:1'",
+        ),
+        ({"window": 2, "window_pattern": "1"}, "window_pattern must be two numbers of layers"),
+    ],
+)
+def test_windows_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GPTConfig(num_layers=2, **changes)
 
 
 # -- sizes
@@ -148,14 +196,12 @@ def test_presets_are_gpt2_sizes_and_small_ones_and_take_changes() -> None:
     assert not xl.tie_weights
     changed = GPTConfig.preset("nano", vocab_size=7, tie_weights=True)
     assert (changed.vocab_size, changed.tie_weights, changed.embedding_dim) == (7, True, 128)
-    for name in PRESETS:
-        assert isinstance(GPTConfig.preset(name), GPTConfig)
 
 
 def test_unknown_preset_and_setting_list_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"known names are gpt2-small, gpt2-medium, .*nano.*; got 'gpt5'"):
         GPTConfig.preset("gpt5")
-    with pytest.raises(ConfigError, match=r"known settings are vocab_size, .*gelu; got n_head"):
+    with pytest.raises(ConfigError, match=r"known settings are vocab_size, .*window_pattern; got n_head"):
         GPTConfig.preset("nano", n_head=2)
     with pytest.raises(ConfigError, match="embedding_dim must be a multiple of num_heads; got 128 and 3"):
         GPTConfig.preset("nano", num_heads=3)

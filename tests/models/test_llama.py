@@ -216,6 +216,13 @@ def test_parameter_counts() -> None:
         ({"dense_layers": (1,)}, "dense_layers needs num_experts"),
         ({"expert_dim": 4}, "expert_dim needs num_experts"),
         ({"qk_norm": True, "joint_qk_norm": True}, "qk_norm and joint_qk_norm exclude each other"),
+        ({"window_pattern": "1:1"}, "window_pattern needs window; got 1:1 without it"),
+        (
+            {"window": 3, "window_pattern": "1:1", "full_attention_layers": (0,)},
+            "window_pattern and full_attention_layers exclude each other",
+        ),
+        ({"delta_net_pattern": "3:1"}, "delta_net_pattern must fit into num_layers; got 4 layers and 2"),
+        ({"delta_net_pattern": "3"}, "delta_net_pattern must be two numbers of layers, such as 5:1; got '3'"),
         ({"norm_place": "around"}, "norm_place must be one of before, after, both"),
         ({"attention_softcap": 0.0}, "attention_softcap must be a finite number above 0"),
         ({"logit_softcap": -1.0}, "logit_softcap must be a finite number above 0"),

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_llm.errors import FormatError
+from tinygrad_llm.errors import ConfigError, FormatError
 from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.forms import HuggingFaceForm
@@ -159,6 +159,11 @@ def write_gpt2(
 
     Raises: StateDictError, TokenizerError, ConfigError, CheckpointError
     """
+    if settings["window"] is not None:
+        raise ConfigError(
+            f"save_pretrained: a GPT-2 has no sliding window, and this GPT has one of {settings['window']} tokens; a "
+            "Llama with a window has a Hugging Face form"
+        )
     if not settings["qkv_bias"]:
         zeros = np.zeros(settings["embedding_dim"], np.result_type(*state.values()))
         names = (f"blocks.{i}.attention.{part}.bias" for i in range(settings["num_layers"]) for part in QKV)

@@ -44,7 +44,7 @@ from tinygrad_llm.interop.huggingface_weights import (
     write_folder,
 )
 from tinygrad_llm.interop.llama_members import MEMBERS, Member
-from tinygrad_llm.interop.llama_settings import config_json, member_of, read_settings
+from tinygrad_llm.interop.llama_settings import config_json, member_of, read_settings, with_windows_by_layer
 from tinygrad_llm.nn.feed_forward import gated_hidden_dim
 from tinygrad_llm.text import Tokenizer
 
@@ -137,6 +137,7 @@ def write_llama(
 
     Raises: ConfigError, StateDictError, TokenizerError, CheckpointError
     """
+    settings = with_windows_by_layer(settings)
     tensors = tensors_from(state, places(settings, MEMBERS[member_of(settings)]), "Llama")
     write_folder(Path(folder), config_json(settings, tokenizer), tensors, tokenizer, settings)
 

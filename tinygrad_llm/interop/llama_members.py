@@ -27,6 +27,8 @@ PLAIN = {  # what a Llama has; a member fixes those of these settings that it do
     "normalize_gates": None,
     "expert_dim": None,
     "dense_layers": (),
+    "delta_net_pattern": None,
+    "attention_gate": False,
 }
 WINDOWS, EXPERTS = ("window", "full_attention_layers"), ("num_experts", "normalize_gates", "expert_dim", "dense_layers")
 GEMMA = {"norm_around_one": True, "scale_embeddings": True}

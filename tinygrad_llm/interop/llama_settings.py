@@ -11,6 +11,7 @@ from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.huggingface_weights import HuggingFaceConfig
 from tinygrad_llm.interop.llama_members import ALL, MEMBERS, PLAIN, Member
 from tinygrad_llm.interop.rotary_settings import FULL, SLIDING, read_rotation, read_rotations, rotation_json
+from tinygrad_llm.layers.layer_pattern import is_of_first_kind
 from tinygrad_llm.nn.feed_forward import gated_hidden_dim
 from tinygrad_llm.text import Tokenizer
 
@@ -200,6 +201,15 @@ def _experts(config: HuggingFaceConfig, layers: int) -> dict[str, Any]:
 
 
 # Writing.
+
+
+def with_windows_by_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings, with the layers that a `window_pattern` leaves without a window listed by number."""
+    pattern, layers = settings["window_pattern"], range(settings["num_layers"])
+    if pattern is None:
+        return dict(settings)
+    full = tuple(layer for layer in layers if not is_of_first_kind(pattern, layer))
+    return {**settings, "window_pattern": None, "full_attention_layers": full}
 
 
 def member_of(settings: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.gated_delta_net import GatedDeltaNet, StateCache
     from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
+    from tinygrad_llm.layers.layer_pattern import expect_layer_pattern, is_of_first_kind, window_of_layer
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
@@ -36,4 +37,5 @@ __all__ = [
 ]
 __all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
 __all__ += ["SinusoidalPositions", "SoftcappedHead", "WindowCache", "checkpoint", "checkpoint_activations"]
+__all__ += ["expect_layer_pattern", "is_of_first_kind", "window_of_layer"]
 __all__ += ["rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_llm import models, nn
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice
-from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
     GELU,
@@ -31,20 +31,6 @@ from tinygrad_llm.nn import (
 )
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # GPT-2's four sizes as the book configures them: queries, keys and values without bias, the head not tied.
-    "gpt2-small": {"embedding_dim": 768, "num_layers": 12, "num_heads": 12},
-    "gpt2-medium": {"embedding_dim": 1024, "num_layers": 24, "num_heads": 16},
-    "gpt2-large": {"embedding_dim": 1280, "num_layers": 36, "num_heads": 20},
-    "gpt2-xl": {"embedding_dim": 1600, "num_layers": 48, "num_heads": 25},
-    # For a laptop: trained in minutes on two cores, too short a time to need dropout.
-    "nano": {"embedding_dim": 128, "num_layers": 4, "num_heads": 4, "context_length": 64, "vocab_size": 65},
-    "micro": {"embedding_dim": 192, "num_layers": 4, "num_heads": 4, "context_length": 128, "vocab_size": 2048},
-    "mini": {"embedding_dim": 384, "num_layers": 6, "num_heads": 6, "context_length": 128, "vocab_size": 4096},
-}
-for _name in ("nano", "micro", "mini"):
-    PRESETS[_name] |= {"dropout": 0.0, "tie_weights": True}
 
 
 @dataclass(frozen=True)
@@ -76,13 +62,22 @@ class GPTConfig(Settings):
     gelu: str = setting(
         "tanh", "form of GELU: tanh, GPT-2's approximation, or none, the exact one", choices=("tanh", "none")
     )
+    window: int | None = setting(
+        None, "sliding window: each token attends to the last N tokens, as in Mistral (default: to all)", least=1
+    )
+    window_pattern: str | None = setting(
+        None, "layers with the window:layers without, repeated, such as 5:1 as in Gemma 3 (default: all with it)"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window_pattern is not None:
+            nn.expect_layer_pattern(self, "window_pattern", needs="window")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GPTConfig:
         """The config of a named size, with `changes` to single settings. Raises: ConfigError for an unknown name"""
-        if name not in PRESETS:
-            raise ConfigError(f"GPTConfig.preset: known names are {', '.join(PRESETS)}; got {name!r}")
-        return cls.from_dict({**PRESETS[name], **changes})
+        return cls.from_dict({**models.presets.preset(name), **changes})
 
 
 class GPT(LanguageModel):
@@ -104,7 +99,7 @@ class GPT(LanguageModel):
         self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
         self.position_embedding = Embedding(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout)
-        self.blocks = ModuleList(self._block() for _ in range(config.num_layers))
+        self.blocks = ModuleList(map(self._block, range(config.num_layers)))
         self.final_norm = self._norm()
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         if config.tie_weights:
@@ -112,11 +107,12 @@ class GPT(LanguageModel):
         if init == "gpt2":
             self.initialize_as_gpt2()
 
-    def _block(self) -> TransformerBlock:
+    def _block(self, layer: int) -> TransformerBlock:
         config, width = self.config, self.config.embedding_dim
+        window = None if config.window is None else nn.window_of_layer(config, layer)
         return TransformerBlock(
             attention=MultiHeadAttention(
-                width, config.num_heads, config.dropout, causal=True, qkv_bias=config.qkv_bias
+                width, config.num_heads, config.dropout, causal=True, qkv_bias=config.qkv_bias, window=window
             ),
             feed_forward=FeedForward(width, config.feed_forward_dim, GELU(config.gelu)),
             norm=self._norm,

@@ -10,8 +10,9 @@ Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783
     target          the text itself, one token later
 
 Mistral adds a window, Mixtral experts, Qwen2 biases, Qwen3 norms of queries and keys, Gemma scaled embeddings and norms
-around one, Gemma 2 norms after each part and softcaps, OLMo 2 norms after each part only: each is a setting here, as
-are layers that differ (with and without a window, or experts). Shape letters as in `language_model`.
+around one, Gemma 2 norms after each part and softcaps, OLMo 2 norms after each part only, Qwen3-Next Gated DeltaNet in
+most layers: each is a setting here, as are layers that differ (with and without a window, or experts). Shape letters as
+in `language_model`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.layers.layer_pattern import expect_layer_pattern, is_of_first_kind, window_of_layer
 from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.models.language_model import LanguageModel
 from tinygrad_llm.nn import (
@@ -29,6 +31,8 @@ from tinygrad_llm.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    GatedAttention,
+    GatedDeltaNet,
     HeadsRMSNorm,
     Linear,
     MixtureOfExperts,
@@ -85,11 +89,8 @@ class LlamaConfig(Settings):
     qkv_bias: bool = setting_of(GPTConfig, "qkv_bias", False)
     output_bias: bool = setting(False, "add a bias to attention's output projection")
     qk_norm: bool = setting(False, "normalise each head's queries and keys, as Qwen3 does")
-    window: int | None = setting(
-        None,
-        "sliding-window attention: each token attends to the last N tokens, as in Mistral (default: to all)",
-        least=1,
-    )
+    window: int | None = setting_of(GPTConfig, "window", None)
+    window_pattern: str | None = setting_of(GPTConfig, "window_pattern", None)
     norm_around_one: bool = setting(False, "RMSNorm multiplies by 1 + weight, as Gemma does")
     scale_embeddings: bool = setting(False, "multiply embeddings by the square root of their size, as Gemma does")
     num_experts: int | None = setting(
@@ -128,6 +129,11 @@ class LlamaConfig(Settings):
     logit_softcap: float | None = setting(
         None, "bound logits smoothly by this number, as Gemma 2 does (default: no bound)", above=0
     )
+    delta_net_pattern: str | None = setting(
+        None,
+        "layers of Gated DeltaNet:layers of attention, repeated, such as 3:1 as in Qwen3-Next (default: attention)",
+    )
+    attention_gate: bool = setting(False, "gate what attention found, feature by feature, as Qwen3-Next does")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,12 +148,21 @@ class LlamaConfig(Settings):
         ):
             if getattr(self, name) and getattr(self, needed) is None:
                 raise self.refusal(f"{{{name}}} needs {{{needed}}}", f"{getattr(self, name)} without it")
-        if self.qk_norm and self.joint_qk_norm:
-            raise self.refusal("{qk_norm} and {joint_qk_norm} exclude each other", "both")
+        if self.window_pattern is not None:
+            expect_layer_pattern(self, "window_pattern", needs="window")
+        if self.delta_net_pattern is not None:
+            expect_layer_pattern(self, "delta_net_pattern")
+        for one, other in (("qk_norm", "joint_qk_norm"), ("window_pattern", "full_attention_layers")):
+            if getattr(self, one) and getattr(self, other):
+                raise self.refusal(f"{{{one}}} and {{{other}}} exclude each other", "both")
 
     def window_of(self, layer: int) -> int | None:
         """The window of a layer, from 0; None where it attends to all tokens."""
-        return None if layer in self.full_attention_layers else self.window
+        return None if layer in self.full_attention_layers else window_of_layer(self, layer)
+
+    def has_state(self, layer: int) -> bool:
+        """Whether a layer, from 0, is a Gated DeltaNet, with a state of fixed size in place of a cache."""
+        return self.delta_net_pattern is not None and is_of_first_kind(self.delta_net_pattern, layer)
 
     def experts_of(self, layer: int) -> int | None:
         """The number of experts in a layer, from 0; None where it is dense."""
@@ -186,29 +201,43 @@ class Llama(LanguageModel):
 
     def _block(self, layer: int, rotary: RotaryPositions) -> TransformerBlock:
         config, experts = self.config, self.config.experts_of(layer)
-        scale = config.query_pre_attention_scalar
         return TransformerBlock(
-            attention=MultiHeadAttention(
-                config.embedding_dim,
-                config.num_heads,
-                config.dropout,
-                causal=True,
-                qkv_bias=config.qkv_bias,
-                num_kv_heads=config.num_kv_heads,
-                head_dim=rotary.head_dim,
-                output_bias=config.output_bias,
-                rotary=rotary,
-                head_norm=self._head_norms(rotary.head_dim),
-                window=config.window_of(layer),
-                scale=None if scale is None else scale**-0.5,
-                softcap=config.attention_softcap,
-            ),
+            attention=self._delta_net(rotary.head_dim) if config.has_state(layer) else self._attention(layer, rotary),
             feed_forward=self._feed_forward(config.feed_forward_dim) if experts is None else self._experts(experts),
             norm=Sequential if config.norm_place == "after" else self._norm,  # an empty Sequential changes nothing
             dropout=config.dropout,
             norm_first=True,
             norm_after=None if config.norm_place == "before" else self._norm,
         )
+
+    def _attention(self, layer: int, rotary: RotaryPositions) -> MultiHeadAttention:
+        config, scale = self.config, self.config.query_pre_attention_scalar
+        return (GatedAttention if config.attention_gate else MultiHeadAttention)(
+            config.embedding_dim,
+            config.num_heads,
+            config.dropout,
+            causal=True,
+            qkv_bias=config.qkv_bias,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=rotary.head_dim,
+            output_bias=config.output_bias,
+            rotary=rotary,
+            head_norm=self._head_norms(rotary.head_dim),
+            window=config.window_of(layer),
+            scale=None if scale is None else scale**-0.5,
+            softcap=config.attention_softcap,
+        )
+
+    def _delta_net(self, head_dim: int) -> GatedDeltaNet:
+        config = self.config
+        return GatedDeltaNet(config.embedding_dim, config.num_heads, head_dim=head_dim, norm_eps=config.norm_eps)
+
+    def initialize_as_gpt2(self) -> None:
+        """As `LanguageModel.initialize_as_gpt2`; convolutions and decays of a Gated DeltaNet keep their own values."""
+        super().initialize_as_gpt2()
+        for block in self.blocks:
+            if isinstance(block.attention, GatedDeltaNet):
+                block.attention.initialize_memory()
 
     def _head_norms(self, head_dim: int) -> Callable[[], Module] | None:
         """Makes the norm of the queries when it is called first, that of the keys when it is called next."""

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.models.gpt import PRESETS as GPT_PRESETS
 from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.models.language_model import LanguageModel
+from tinygrad_llm.models.presets import PRESETS as GPT_PRESETS
 from tinygrad_llm.nn import (
     Embedding,
     FeedForward,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.gated_delta_net import GatedDeltaNet
     from tinygrad_llm.layers.kv_cache import KVCache, LayerCache
     from tinygrad_llm.layers.latent_attention import MultiHeadLatentAttention
+    from tinygrad_llm.layers.layer_pattern import expect_layer_pattern, window_of_layer
     from tinygrad_llm.layers.memory_cache import DecoderCache, MemoryCache
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
@@ -54,4 +55,13 @@ __all__ += [
     "WindowCache",
 ]
 __all__ += ["checkpoint", "checkpoint_activations"]
-__all__ += ["draw_dropout_from", "functional", "init", "rotary_frequencies", "sinusoidal_positions", "within_window"]
+__all__ += [
+    "draw_dropout_from",
+    "expect_layer_pattern",
+    "functional",
+    "init",
+    "rotary_frequencies",
+    "sinusoidal_positions",
+    "window_of_layer",
+    "within_window",
+]

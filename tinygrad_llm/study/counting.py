@@ -257,7 +257,7 @@ def memory(model: Module, batch_size: int, tokens: int) -> Memory:
     parameters = list(model.parameters())
     trainable = sum(parameter.data.nbytes for parameter in parameters if parameter.requires_grad)
     cache_elements = sum(  # per sequence
-        layer.cache_width * tokens_held(tokens, getattr(layer, "window", None))
+        layer.cache_width * tokens_held(tokens, getattr(layer, "window", None)) + getattr(layer, "state_size", 0)
         for layer in model.modules()
         if hasattr(layer, "cache_width")
     )
