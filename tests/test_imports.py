@@ -36,7 +36,7 @@ CHAIN = [
     ["runs"],
     ["study"],
     ["verify", "measure"],
-    ["lab"],
+    ["lab", "serve"],
     ["cli"],
     ["__main__"],
 ]
@@ -53,7 +53,7 @@ BESIDE = [
     ("data", FLOOR | {"random", "formats"}, "optim"),
     ("gradcheck", BELOW["ops"], "optim"),
     ("anomaly", BELOW["ops"], "optim"),
-    ("web", FLOOR, "lab"),
+    ("web", FLOOR | {"formats"}, "lab"),
 ]
 for room, below, first in BESIDE:
     BELOW[room] = below

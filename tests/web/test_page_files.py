@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_llm.web.page_files import page_file, page_files
 
-ROOMS = ["lab"]
+ROOMS = ["lab", "serve"]
 FILES = {room: page_files(room) for room in ROOMS}
 MODULES = [(room, name) for room in ROOMS for name in FILES[room] if name.endswith(".js")]
 IMPORT = re.compile(r'^import \{([\w,\s]+)\} from "\./(\w+\.js)";$', re.MULTILINE)

@@ -3,6 +3,7 @@
 import { Scale } from "./colours.js";
 import { make } from "./elements.js";
 import { number } from "./format.js";
+import { legendBar } from "./legend.js";
 import { Picture, redrawn } from "./picture.js";
 import { isDark } from "./scheme.js";
 
@@ -204,34 +205,4 @@ export class HeatMap extends Picture {
       rows: this.rows.map((label, row) => [label, ...this.columns.map((_, column) => cell(row, column))]),
     };
   }
-}
-
-const WIDTH = 200; // of a legend's bar, in steps of colour
-
-/** A bar of a scale's colours with the numbers that they stand for. */
-export function legendBar(scale) {
-  const bar = make("canvas", { width: WIDTH, height: 1, "aria-hidden": "true" });
-  const pen = bar.getContext("2d");
-  for (let x = 0; x < WIDTH; x++) {
-    pen.fillStyle = `rgb(${scale
-      .colourAt(scale.start + ((1 - scale.start) * (x + 0.5)) / WIDTH)
-      .map(Math.round)
-      .join(" ")})`;
-    pen.fillRect(x, 0, 1, 1);
-  }
-  const ticks = scale.signed ? [-1, -0.6, 0, 0.6, 1] : [0, 0.5, 1];
-  return make(
-    "span",
-    {
-      role: "img",
-      "aria-label": `Colours from ${number(scale.at(scale.start), 3)} to ${number(scale.high, 3)} ${scale.unit}`,
-    },
-    bar,
-    make(
-      "span",
-      { class: "ticks" },
-      ticks.map((t) => make("span", {}, number(scale.at(t), 2))),
-    ),
-    scale.unit ? make("span", {}, scale.unit) : null,
-  );
 }

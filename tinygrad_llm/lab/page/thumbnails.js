@@ -2,7 +2,7 @@
 
 import { make } from "./elements.js";
 import { Picture, redrawn } from "./picture.js";
-import { legendBar } from "./heat_map.js";
+import { legendBar } from "./legend.js";
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 

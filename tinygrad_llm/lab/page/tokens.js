@@ -3,7 +3,7 @@
 import { Scale } from "./colours.js";
 import { make } from "./elements.js";
 import { named, number, percent, visible } from "./format.js";
-import { legendBar } from "./heat_map.js";
+import { legendBar } from "./legend.js";
 import { Picture, redrawn } from "./picture.js";
 
 /** `options`: title, note, controls; tokens [{id, text, bytes}], losses of the tokens after the first, chosen, select(i). */
