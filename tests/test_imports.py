@@ -51,9 +51,9 @@ BESIDE = [
     ("formats", FLOOR, "models"),
     ("text", FLOOR | {"random", "formats"}, "models"),
     ("data", FLOOR | {"random", "formats"}, "optim"),
+    ("web", FLOOR, "lab"),
     ("gradcheck", BELOW["ops"], "optim"),
     ("anomaly", BELOW["ops"], "optim"),
-    ("web", FLOOR | {"formats"}, "lab"),
 ]
 for room, below, first in BESIDE:
     BELOW[room] = below

@@ -50,7 +50,7 @@ from tinygrad_llm.text.tokenizer import Tokenizer
 M = TypeVar("M", bound=Pretrained)
 
 # Commands that take any model that predicts the next token.
-LANGUAGE_MODEL = frozenset(("train", "doctor", "generate", "chat", "evaluate", "inspect", "lab", "bench"))
+LANGUAGE_MODEL = frozenset(("train", "doctor", "generate", "chat", "serve", "evaluate", "inspect", "lab", "bench"))
 LANGUAGE_MODEL |= {"instruct", "prefer", "reward", "reinforce", "classify"}
 DEFAULT_PRESET = "micro"
 

@@ -7,9 +7,9 @@ import pytest
 from tiny_chat import chat_tokenizer, save_chat_model
 from tiny_lab import send, served
 
-from tinygrad_llm.lab.chat import ChatModel
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.server import LabServer
+from tinygrad_llm.runs.chat_model import ChatModel
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 from tiny_lab import PROMPT, asking, send, served, tiny_beginning
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.requests import answer
 from tinygrad_llm.lab.saved_page import MAX_BYTES, saved_page
 from tinygrad_llm.lab.saving import Seen, save_page
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.random import Generator
+from tinygrad_llm.web.body import Body
 
 LOOK = json.dumps({"prompt": PROMPT, "at": "main@0"}, separators=(",", ":"))
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
-import threading
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tinygrad_llm.cli.flags import expect_file_can_be_made
-from tinygrad_llm.errors import ConfigError, TinygradLLMError
+from tinygrad_llm.cli.interruption import interruption
+from tinygrad_llm.cli.port import add_port, expect_port, refusal_of_port
+from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.lab.kept_state import bring_back, keep_state
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.requests import answer
@@ -22,9 +20,7 @@ from tinygrad_llm.lab.server import LabServer, serving
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.runs.status_line import StatusLine
 from tinygrad_llm.study.formatting import format_bytes
-from tinygrad_llm.train.trainer import INTERRUPTIONS
 
-HIGHEST_PORT = 65_535
 SECONDS_TO_PAUSE, SECONDS_TO_SAVE = 0.2, 0.4  # when the lab ends
 
 
@@ -43,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="a UTF-8 text file, folder or glob to train on (default: Python's documentation)"
     )
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="port of 127.0.0.1 (default: 0, a free one)")
+    add_port(parser, 0)
     parser.add_argument("--no-open", action="store_true", help="do not open the address in a browser")
     parser.add_argument(
         "--save", type=Path, metavar="FILE", help="at the end, write what is seen as one HTML page of at most 5 MB"
@@ -51,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if not 0 <= arguments.port <= HIGHEST_PORT:
-        raise ConfigError(f"--port must be in 0..{HIGHEST_PORT}; got {arguments.port}")
+    expect_port(arguments.port)
     expect_file_can_be_made("--save", arguments.save)
     with StatusLine(sys.stderr).working("opening the lab"):
         session = open_lab(arguments.model, arguments.data)
@@ -63,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         server = LabServer(session, arguments.port)
     except OSError as error:
-        raise ConfigError(f"--port {arguments.port} of 127.0.0.1 cannot be used: {error.strerror}") from None
-    with _interruption() as interrupted, serving(server) as owner:
+        raise refusal_of_port(arguments.port, "127.0.0.1", error) from None
+    with interruption() as interrupted, serving(server) as owner:
         address = f"{server.address}#{session.seen.fragment}".removesuffix("#")
         print(address, flush=True)
         if not arguments.no_open:
@@ -101,22 +96,3 @@ def _open(address: str) -> None:
         browser = webbrowser.get()
         if type(browser) is not webbrowser.GenericBrowser:
             browser.open(address)
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets; a second one acts at once."""
-    interrupted, before = threading.Event(), dict[int, Any]()
-
-    def note(signum: int, frame: Any) -> None:
-        interrupted.set()
-        signal.signal(signum, before[signum])
-
-    try:
-        for sign in INTERRUPTIONS:
-            if signal.getsignal(sign) is not signal.SIG_IGN:
-                before[sign] = signal.signal(sign, note)
-        yield interrupted
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -92,20 +92,36 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     >>> list(until_stop(["one t", "w", "o th", "ree"], ["two", "three"]))
     ['one ']
     """
-    waiting = ""
+    search = StopSearch(stops)
     for piece in pieces:
-        waiting += piece
-        ends = [(place + len(stop), place) for stop in stops if (place := waiting.find(stop)) >= 0]
-        if ends:
-            if text := waiting[: min(ends)[1]]:
-                yield text
-            return
-        begun = max((_begun(waiting, stop) for stop in stops), default=0)
-        if text := waiting[: len(waiting) - begun]:
+        if text := search.push(piece):
             yield text
-        waiting = waiting[len(waiting) - begun :]
-    if waiting:
-        yield waiting
+        if search.found:
+            return
+    if text := search.finish():
+        yield text
+
+
+class StopSearch:
+    """Looks for the first complete stop string in a text that comes in pieces; `found` tells whether it has come."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.found, self._stops, self._waiting = False, stops, ""
+
+    def push(self, piece: str) -> str:
+        """The text that is known to lie before any stop string."""
+        self._waiting += piece
+        ends = [(place + len(stop), place) for stop in self._stops if (place := self._waiting.find(stop)) >= 0]
+        self.found = bool(ends)
+        held = max((_begun(self._waiting, stop) for stop in self._stops), default=0)
+        free = min(ends)[1] if ends else len(self._waiting) - held
+        text, self._waiting = self._waiting[:free], self._waiting[free:]
+        return text
+
+    def finish(self) -> str:
+        """The text that was held back, where no more comes."""
+        text, self._waiting = self._waiting, ""
+        return text
 
 
 def _begun(text: str, stop: str) -> int:

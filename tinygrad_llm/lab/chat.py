@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.data import PROMPT_STYLES, PromptForm, prompt_style
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling, stream
 from tinygrad_llm.generate.streaming import whole_characters
-from tinygrad_llm.interop.chat_form import ChatForm
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.training_session import LIVE, NotPossible
 from tinygrad_llm.random import Generator
-from tinygrad_llm.runs.open_model import conventions_of, recorded_config
-from tinygrad_llm.text import StreamDecoder, Tokenizer
+from tinygrad_llm.runs.chat_model import ROLES, Message
+from tinygrad_llm.text import StreamDecoder
+from tinygrad_llm.web.body import Body
 
 SECONDS_AT_ONCE = 0.05  # of generating, before other work has its turn
 MOST_MESSAGES, MOST_TOKENS = 200, 2_000
 FIELDS = ("messages", "temperature", "k", "p", "minp", "maxTokens", "seed", "at")
-ROLES = ("system", "user", "assistant")
-
-Message = dict[str, str]
-
-
-@dataclass(frozen=True)
-class ChatModel:
-    """How a model is talked to: the form of its conversations, and the ids that end an answer."""
-
-    form: PromptForm
-    ends: tuple[int, ...]
-
-    @classmethod
-    def of(cls, path: Path, tokenizer: Tokenizer) -> ChatModel | None:
-        """That of the model in `path`: its chat template, or the style its run was trained with; None for neither."""
-        conventions = conventions_of(path, tokenizer)
-        options = recorded_config(path).get("options")
-        style = options.get("style") if isinstance(options, dict) else None
-        if style in PROMPT_STYLES:
-            return cls(prompt_style(str(style)), conventions.end_ids)
-        if conventions.template is None:
-            return None
-        form = ChatForm.of(conventions, tokenizer)
-        return cls(form, form.ends)
-
-    def encode(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-        """The ids of a conversation, up to where the answer begins. Raises: ConfigError"""
-        if isinstance(self.form, ChatForm):
-            return self.form.encode(messages)
-        ids: list[int] = []
-        for message in messages:
-            if message["role"] == "user":
-                ids += self.form.question_ids(tokenizer, {"instruction": message["content"], "input": ""})
-            elif message["role"] == "assistant":
-                ids += [*tokenizer.encode_ordinary(message["content"]), *self.ends[:1]]
-            else:
-                raise ConfigError("chat: a system message needs a chat template; this model has a prompt style")
-        return ids
 
 
 class Answer:

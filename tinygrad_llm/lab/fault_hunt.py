@@ -6,7 +6,6 @@ import secrets
 from typing import Any
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.lab.twin import Twin
@@ -14,6 +13,7 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.verify.checks import CHECKS, claim, run_check
 from tinygrad_llm.verify.fault import Fault
 from tinygrad_llm.verify.faults import FAULTS
+from tinygrad_llm.web.body import Body
 
 Head = dict[str, Any]
 SEEDS = 10_000

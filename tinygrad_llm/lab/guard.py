@@ -1,31 +1,16 @@
 """Who may talk to the lab: this machine's user, who has the address with its token, and no page of another origin.
 
-A foreign web page can make a browser send requests to 127.0.0.1. It does not know the token; its Origin betrays it; and
-a name that was rebound to 127.0.0.1 (DNS rebinding) stands in Host. Each of the three is checked on every request.
+A foreign web page does not know the token; what else betrays it, `web.guard` checks. All is checked on every request.
 """
 
 from __future__ import annotations
 
-import hmac
-import re
 import secrets
 from collections.abc import Sequence
 
-# Names of this machine, on any port: a tunnel may use another than ours.
-LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{0,5})?", re.ASCII | re.IGNORECASE)
-OWN_ORIGIN = re.compile(rf"http://{LOOPBACK.pattern}", re.ASCII | re.IGNORECASE)
+from tinygrad_llm.web import guard
+
 TOKEN_BYTES = 24
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 def new_token() -> str:
@@ -37,11 +22,9 @@ def refusal(token: str, path: str, hosts: Sequence[str], origins: Sequence[str])
 
     `path` is that of the request line, `hosts` and `origins` are all values of these headers.
     """
-    if len(hosts) != 1 or not LOOPBACK.fullmatch(hosts[0]):
-        return "Host must be a name of this machine, such as 127.0.0.1 or localhost"
-    if len(origins) > 1 or (origins and not OWN_ORIGIN.fullmatch(origins[0])):
-        return "requests of pages from elsewhere are refused: Origin must be this machine, or absent"
+    if reason := guard.refusal(hosts, origins):
+        return reason
     first = path.lstrip("/").split("/", 1)[0].split("?", 1)[0]
-    if not hmac.compare_digest(first.encode("utf-8", "replace"), token.encode()):
+    if not guard.same_secret(first, token):
         return "the address must hold the token that the lab printed when it began"
     return ""

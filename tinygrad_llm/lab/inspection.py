@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.lab.beginnings import Beginning
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import Quantized, pack
 from tinygrad_llm.lab.requests import REQUESTS
 from tinygrad_llm.lab.saved_page import MAX_BYTES, Answer, compressed, saved_page
@@ -21,6 +20,7 @@ from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.status import status
 from tinygrad_llm.lab.training_session import LIVE
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.web.body import Body
 
 # What a view loses where the answer to a request of this name does not fit.
 CONTENTS = {

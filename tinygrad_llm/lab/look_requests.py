@@ -7,12 +7,12 @@ from typing import Any
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab import heads, weights
 from tinygrad_llm.lab.backward import Recording
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.measuring import measure
 from tinygrad_llm.lab.session import OTHER_MODEL, Session
 from tinygrad_llm.lab.training_session import LIVE
 from tinygrad_llm.lab.views import View, tokens_of
 from tinygrad_llm.study.lens import look as gather
+from tinygrad_llm.web.body import Body
 
 Head = dict[str, Any]
 DENSE_STEPS, MOST_DENSE_STEPS = 40, 500  # of one weight, taken again

@@ -11,10 +11,10 @@ from typing import Any
 from tinygrad_llm.architectures import taken_by
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.lab.beginnings import new_model, trained_model
-from tinygrad_llm.lab.chat import ChatModel
 from tinygrad_llm.lab.run_beginning import checkpoint_of, run_beginning
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.runs import load
+from tinygrad_llm.runs.chat_model import ChatModel
 from tinygrad_llm.runs.checkpoints import checkpoint_at, checkpoint_steps, run_of
 from tinygrad_llm.runs.open_model import is_foreign, open_model
 from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config

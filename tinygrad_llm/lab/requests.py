@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.lab import fault_hunt, look_requests, training_requests
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.packing import pack
 from tinygrad_llm.lab.saving import save_page
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.status import status
 from tinygrad_llm.lab.training_session import NotPossible
+from tinygrad_llm.web.body import Body
 
 SECONDS_TO_SAVE = 60.0
 

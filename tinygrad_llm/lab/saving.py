@@ -15,8 +15,8 @@ from typing import Any
 from tinygrad_llm.errors import ConfigError, TinygradLLMError
 from tinygrad_llm.formats.atomic import atomic_write
 from tinygrad_llm.formats.strict_json import parse_json
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.saved_page import Answer, saved_page
+from tinygrad_llm.web.body import Body
 
 READING = {"status", "vocabulary", "tokenize", "history", "batch", "look", "head", "ablate", "lens", "backward"}
 READING |= {"operation", "measure", "parameters", "array", "weight", "merges", "checks"}

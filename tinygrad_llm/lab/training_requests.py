@@ -11,7 +11,6 @@ import numpy as np
 
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import no_grad
-from tinygrad_llm.lab.body import Body
 from tinygrad_llm.lab.edits import RateEdit, WeightEdit, edits_of, expect_finite, expect_rate
 from tinygrad_llm.lab.fault_hunt import fault_named
 from tinygrad_llm.lab.session import TWIN, Session
@@ -20,6 +19,7 @@ from tinygrad_llm.lab.timeline import MAIN, Timeline
 from tinygrad_llm.lab.training_session import LIVE, NotPossible
 from tinygrad_llm.ops.cross_entropy import cross_entropy
 from tinygrad_llm.train.evaluation import evaluating
+from tinygrad_llm.web.body import Body
 
 Head = dict[str, Any]
 BRANCH_NAME = re.compile(r"[a-z0-9-]{1,40}")

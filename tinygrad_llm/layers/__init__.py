@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tinygrad_llm.layers.mixture_of_experts import MixtureOfExperts
     from tinygrad_llm.layers.rms_norm import HeadsRMSNorm, RMSNorm
     from tinygrad_llm.layers.rotary import RotaryPositions, rotary_frequencies
+    from tinygrad_llm.layers.row_caches import LayerRows, RowCaches
     from tinygrad_llm.layers.sequential import Sequential
     from tinygrad_llm.layers.sinusoidal_positions import SinusoidalPositions, sinusoidal_positions
     from tinygrad_llm.layers.softcap import SoftcappedHead
@@ -31,11 +32,12 @@ __all__ = [
     "HeadsRMSNorm",
     "KVCache",
     "LayerCache",
+    "LayerRows",
     "MemoryCache",
     "MixtureOfExperts",
     "StateCache",
 ]
-__all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "Sequential", "SiLU"]
+__all__ += ["MultiHeadLatentAttention", "RMSNorm", "ReLU", "RotaryPositions", "RowCaches", "Sequential", "SiLU"]
 __all__ += ["SinusoidalPositions", "SoftcappedHead", "WindowCache", "checkpoint", "checkpoint_activations"]
 __all__ += ["expect_layer_pattern", "is_of_first_kind", "window_of_layer"]
 __all__ += ["rotary_frequencies", "sinusoidal_positions", "tokens_held", "within_window"]

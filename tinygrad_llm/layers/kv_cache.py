@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,3 +131,15 @@ class KVCache:
         """Make sequence rows[i] the new sequence i in every layer; see `LayerCache.select`. Shapes: rows (N,)"""
         for layer in self.layers:
             layer.select(rows)
+
+    def copy(self) -> KVCache:
+        """An independent cache of the first sequence."""
+        copied = copy.copy(self)
+        copied.layers = [copy.copy(layer) for layer in self.layers]
+        copied.select(np.arange(1))
+        return copied
+
+    @staticmethod
+    def of_rows(caches: Sequence[KVCache]) -> Any:
+        """The cache of a batch whose row i has the cache caches[i]; see `RowCaches`."""
+        return layers.RowCaches(caches)

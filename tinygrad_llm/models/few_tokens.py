@@ -13,7 +13,7 @@ Shapes: x is (N, C) between layers, the rows of B sequences of T new tokens each
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.functions.activation import silu_block
 from tinygrad_llm.functions.error_function import gelu_exact_block
 from tinygrad_llm.graph import mode
+from tinygrad_llm.layers.row_caches import LayerRows
 from tinygrad_llm.nn import Module
 from tinygrad_llm.ops import scaled_dot_product_attention
 from tinygrad_llm.ops.dispatch import handlers
@@ -72,9 +73,20 @@ def run(layer: Module, x: Array, step: Pass, *cache: Any) -> Array:
     form = form_of(layer)
     if form is not None:
         return form(layer, x, step, *cache)
+    if cache and isinstance(cache[0], LayerRows):
+        return np.concatenate(
+            [run(layer, *each, row) for each, row in zip(rows_of(x, step), cache[0].rows, strict=True)]
+        )
     options = {"mask": step.mask, "cache": cache[0], "positions": step.positions} if cache else {}
     y = layer(Tensor(x.reshape(step.batch, step.tokens, -1)), **options).data
     return y.reshape(len(x), -1)
+
+
+def rows_of(x: Array, step: Pass) -> Iterator[tuple[Array, Pass]]:
+    """Each sequence's rows of x, and its own pass, for a layer without a form."""
+    positions = np.broadcast_to(step.positions, (step.batch, step.tokens))
+    for row, tokens in enumerate(x.reshape(step.batch, step.tokens, -1)):
+        yield tokens, Pass(1, step.tokens, None, positions[row : row + 1], {})
 
 
 def form_of(layer: Module) -> Form | None:
@@ -175,14 +187,23 @@ def attention(layer: Any, x: Array, step: Pass, cache: Any) -> Array:
         q, k = head_norm(layer.query_norm, q, step), head_norm(layer.key_norm, k, step)
     if layer.rotary is not None:
         q, k = rotated(q, k, *rotation(layer.rotary, step))
-    keys, values = cache.extend(k.swapaxes(1, 2), v.swapaxes(1, 2))
-    mask = step.mask
-    if layer.window is not None:
-        mask = nn.within_window(layer.window, step.tokens, keys.shape[2], mask)
-    heads = attend(q, keys, values, mask, layer.scale, layer.softcap).reshape(len(x), -1)
+    if isinstance(cache, LayerRows):
+        rows = (slice(row, row + 1) for row in range(step.batch))
+        parts = [attend_to_cache(layer, q[i], k[i], v[i], None, row) for i, row in zip(rows, cache.rows, strict=True)]
+        heads = np.concatenate(parts).reshape(len(x), -1)
+    else:
+        heads = attend_to_cache(layer, q, k, v, step.mask, cache).reshape(len(x), -1)
     if type(layer)._project is not nn.MultiHeadAttention._project:  # such as a GatedAttention's
         return layer._project(Tensor(heads), Tensor(x)).data
     return run(layer.output, heads, step)
+
+
+def attend_to_cache(layer: Any, q: Array, k: Array, v: Array, mask: Any, cache: Any) -> Array:
+    """Append keys and values to a layer's cache, and attend to all of it. Shapes: q (B, T, H, D) -> (B, T, H, E)"""
+    keys, values = cache.extend(k.swapaxes(1, 2), v.swapaxes(1, 2))
+    if layer.window is not None:
+        mask = nn.within_window(layer.window, q.shape[1], keys.shape[2], mask)
+    return attend(q, keys, values, mask, layer.scale, layer.softcap)
 
 
 def head_norm(norm: Module, x: Array, step: Pass) -> Array:

@@ -1,1 +1,1 @@
-"""What the rooms that serve pages to a browser share: the files of their pages (page_files.py)."""
+"""What rooms that serve pages share: HTTP servers that guard and bound everything, and the files of their pages."""

@@ -1,0 +1,80 @@
+"""The choice of one text's next token, as its request wants it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.generate import Sampling
+
+
+class Token(NamedTuple):
+    """A chosen token; where the request wants them, its log-probability and the most likely tokens with theirs.
+
+    Units: log-probabilities in nats, of the model itself: before temperature, penalties and biases
+    """
+
+    id: int
+    log_prob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How tokens are chosen. The penalties are OpenAI's: they count the tokens of the answer, not those of the prompt.
+
+    `top` is the number of most likely tokens to report; None reports no log-probability at all.
+    """
+
+    sampling: Sampling
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    bias: Mapping[int, float] = field(default_factory=dict)
+    top: int | None = None
+
+    def changed(self, logits: Array, answer: Sequence[int]) -> Array:
+        """The logits with penalties and biases:
+
+            logit - presence_penalty · [the answer has the token] - frequency_penalty · (how often) + bias
+
+        Shapes: logits (V,) -> (V,)
+        """
+        if not (self.bias or (answer and (self.presence_penalty or self.frequency_penalty))):
+            return logits
+        logits = logits.copy()
+        for token, count in Counter(answer).items():
+            logits[token] -= self.presence_penalty + self.frequency_penalty * count
+        for token, bias in self.bias.items():
+            logits[token] += bias
+        return logits
+
+    def reported(self, token: int, logits: Array) -> Token:
+        """The token with what is to be reported of it. Shapes: logits (V,), the model's own"""
+        if self.top is None:
+            return Token(token)
+        log_probs = log_softmax(logits)
+        return Token(token, float(log_probs[token]), most_likely(log_probs, self.top))
+
+
+def log_softmax(logits: Array) -> Array:
+    """ln of the probability of each token, in float64. Shapes: (..., V) -> (..., V)"""
+    x = logits.astype(np.float64)
+    x -= x.max(axis=-1, keepdims=True)
+    x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return x
+
+
+def most_likely(log_probs: Array, count: int) -> tuple[tuple[int, float], ...]:
+    """The most likely tokens, of ties the smaller ids first. Shapes: log_probs (V,)"""
+    if not count:
+        return ()
+    count = min(count, len(log_probs))
+    least = np.partition(log_probs, -count)[-count]
+    candidates = np.flatnonzero(log_probs >= least)
+    order = candidates[np.argsort(-log_probs[candidates], kind="stable")][:count]
+    return tuple((int(token), float(log_probs[token])) for token in order)
