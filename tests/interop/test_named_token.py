@@ -16,5 +16,5 @@ def test_its_text_or_none(value: object, expected: str | None) -> None:
 
 @pytest.mark.parametrize("value", [7, ["<s>"], {"content": 7}, 0.5])
 def test_another_value_is_refused_by_name(value: object) -> None:
-    with pytest.raises(FormatError, match="config.json: bos_token must be a token's text"):
+    with pytest.raises(FormatError, match=r"config\.json: bos_token must be a token's text"):
         token_text(value, "config.json: bos_token")
