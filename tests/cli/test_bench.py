@@ -15,10 +15,13 @@ from tinygrad_llm.measure.scaling import measure_growth
 from tinygrad_llm.measure.training_step import PRESETS
 
 
-def test_the_table_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_explains_itself_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["bench", "--preset", "smoke", "--steps", "2", "--warmup", "1"]) == 0
     printed, errors = capsys.readouterr()
-    assert errors == ""
+    assert errors == "" and max(map(len, printed.splitlines())) <= 80
     assert printed.startswith("One training step of the preset smoke: a GPT with 2 layers, 2 heads, embedding size 32")
     assert "on 2 x 16 tokens" in printed and "1 GFLOP is" in printed
     first_words = [line[:28].strip() for line in printed.splitlines()]
@@ -80,25 +83,20 @@ def test_growth_is_reported_as_tables_and_as_json(
     assert told.keys() == {"base", "environment", "axes"} and told["axes"].keys() == axes.keys()
 
 
-def test_texts_are_reported_as_a_table_and_as_json(
+def test_texts_are_reported_as_a_table_of_80_columns_and_as_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(data_scaling, "STEPS", 2)
     assert main(["bench", "--data-scale", "0.1"]) == 0
-    head, row = capsys.readouterr().out.splitlines()[-2:]
+    printed = capsys.readouterr().out.splitlines()
+    head, row = printed[-2:]
     assert head.split() == ["text", "tokens", "read", "encoded", "memory", "trained", "memory"]
     assert row.split()[:2] == ["0.1", "MB"] and row.count("MB/s") == 2 and "tokens/s" in row
+    assert max(map(len, printed)) <= 80
     assert main(["bench", "--data-scale", "0.1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [text["bytes"] for text in told["texts"]] == [100_000] and "environment" in told
-
-
-def test_what_is_printed_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(data_scaling, "STEPS", 2)
-    for argv in (["--preset", "smoke"], ["--data-scale", "0.1"]):
-        assert main(["bench", *argv]) == 0
-        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,9 @@ def another_base(kind: str, folder: Path) -> Path:
     ("kind", "options"),
     [
         ("bert", []),
-        ("bert with pooler", ["--trainable", "last_block"]),
-        ("bert", ["--pooling", "mean"]),
-        ("llama", []),
+        pytest.param("bert with pooler", ["--trainable", "last_block"], marks=pytest.mark.slow),
+        pytest.param("bert", ["--pooling", "mean"], marks=pytest.mark.slow),
+        pytest.param("llama", [], marks=pytest.mark.slow),
         ("llama", ["--pooling", "mean", "--no-causal"]),
     ],
 )

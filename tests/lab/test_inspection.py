@@ -73,6 +73,7 @@ def test_heads_lose_bits_before_they_are_left_out(monkeypatch: pytest.MonkeyPatc
         assert 0 < np.abs(fine[name] - coarse[name]).max() <= 0.51 * step
 
 
+@pytest.mark.slow
 def test_144_heads_at_128_tokens_fit() -> None:
     gpt = tiny(vocab_size=TOKENIZER.vocab_size, context_length=128, embedding_dim=48, num_heads=12, num_layers=12)
     page, _, left_out = inspected_page(gpt, TOKENIZER, "abcdefgh" * 16, "run")

@@ -99,7 +99,10 @@ def test_hundreds_of_kills_change_no_bit(folder: Any, undisturbed: Any) -> None:
     print(f"300 kills in {runs} runs, {time.monotonic() - started:.0f} s")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, *(pytest.param(signum, marks=pytest.mark.slow) for signum in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_an_interruption_finishes_the_step_saves_and_changes_no_bit(
     folder: Path, undisturbed: dict[str, Any], signum: Any
 ) -> None:

@@ -111,18 +111,18 @@ def test_a_cut_off_character_becomes_the_replacement_character() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        " " * 1_000_000,
-        " " * 1_000_000 + "x",
-        "\n" * 1_000_000 + "x",
-        "x" + " \n" * 500_000 + "<|endoftext|>" + " " * 1_000_000 + "\ny",
-        "a" * 1_000_000,
-        "é" * 500_000,
-        "1" * 1_000_000,
-        "!" * 1_000_000,
+        " " * 300_000,
+        " " * 300_000 + "x",
+        "\n" * 300_000 + "x",
+        "x" + " \n" * 150_000 + "<|endoftext|>" + " " * 300_000 + "\ny",
+        "a" * 300_000,
+        "é" * 150_000,
+        "1" * 300_000,
+        "!" * 300_000,
     ],
     ids=["spaces", "spaces and a word", "lines", "around a special token", "a", "é", "digits", "punctuation"],
 )
-def test_a_million_equal_characters_are_encoded(text: str) -> None:
+def test_hundreds_of_thousands_of_equal_characters_are_encoded(text: str) -> None:
     ids = TOKENIZER.encode_to_array(text, "all")
     assert TOKENIZER.decode(ids) == text
     short = text[-100_000:]
