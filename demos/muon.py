@@ -26,7 +26,7 @@ from tinygrad_llm import Generator, manual_seed
 from tinygrad_llm.data import WindowBatches, WindowLoader, train_validation_split
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.optim import AdamW, Muon, clip_grad_norm_
+from tinygrad_llm.optim import AdamW, Optimizer, clip_grad_norm_, muon_and_adamw
 from tinygrad_llm.optim.schedules import warmup_cosine
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.text import CharTokenizer, corpora
@@ -54,19 +54,20 @@ print(f"{len(train_ids):,} characters to train on, {tokenizer.vocab_size} differ
 
 # %% [markdown]
 # ## Two optimizers, one loop
+#
+# `tinygrad-llm train --optimizer muon` makes the same choice.
 
 
 # %%
-def new_optimizers(model: GPT, name: str) -> list[AdamW | Muon]:
+def new_optimizer(model: GPT, name: str) -> Optimizer:
     """AdamW for all parameters; or Muon for the matrices of the blocks, and AdamW for the others."""
-    inner = [p for p in model.blocks.parameters() if p.ndim == 2] if name == "Muon" else []
-    others = [p for p in model.parameters() if all(p is not matrix for matrix in inner)]
+    named = list(model.named_parameters())
     groups = [
-        {"params": [p for p in others if p.ndim >= 2], "weight_decay": 0.1},
-        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [(name, p) for name, p in named if p.ndim >= 2], "weight_decay": 0.1},
+        {"params": [(name, p) for name, p in named if p.ndim < 2], "weight_decay": 0.0},
     ]
-    adamw = AdamW(groups, betas=(0.9, 0.99))
-    return [adamw, Muon(inner, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")] if inner else [adamw]
+    betas = (0.9, 0.99)
+    return muon_and_adamw(model, groups, betas=betas) if name == "Muon" else AdamW(groups, betas=betas)
 
 
 def train_with(name: str, seed: int, steps: int) -> tuple[float, float]:
@@ -75,7 +76,7 @@ def train_with(name: str, seed: int, steps: int) -> tuple[float, float]:
     config = GPTConfig.preset("nano", vocab_size=tokenizer.vocab_size)
     model = GPT(config, init="gpt2")
     loader = WindowLoader(train_ids, CONTEXT, BATCH, Generator(seed))
-    optimizers = new_optimizers(model, name)
+    optimizer = new_optimizer(model, name)
     rate = warmup_cosine(arguments.peak, min(100, steps // 10), steps, arguments.peak / 10)
     parameters, done, started = list(model.parameters()), 0, time.process_time()
     while done < steps:
@@ -84,10 +85,9 @@ def train_with(name: str, seed: int, steps: int) -> tuple[float, float]:
                 break
             model.loss(inputs, targets).backward()
             clip_grad_norm_(parameters, 1.0)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate(done)
-                optimizer.step()
+            for group in optimizer.param_groups:
+                group["lr"] = rate(done)
+            optimizer.step()
             model.zero_grad()
             done += 1
     seconds = (time.process_time() - started) / steps

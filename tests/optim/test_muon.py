@@ -8,7 +8,21 @@ import pytest
 
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ConfigError, ShapeError
-from tinygrad_llm.optim import Muon
+from tinygrad_llm.finetune import apply_lora
+from tinygrad_llm.models import (
+    GPT,
+    Bert,
+    BertConfig,
+    Classifier,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    RewardModel,
+)
+from tinygrad_llm.nn import Embedding, Linear, Module, Sequential
+from tinygrad_llm.optim import AdamW, Muon, hidden_matrices, muon_and_adamw
 from tinygrad_llm.optim.muon import orthogonalized
 
 DRAW = np.random.default_rng(3)
@@ -104,3 +118,73 @@ def test_two_steps_of_the_momentum_by_hand(nesterov: bool) -> None:
     average = 0.6 * 0.4 * first + 0.4 * second
     update = 0.4 * second + 0.6 * average if nesterov else average
     np.testing.assert_allclose(before - weight.data, orthogonalized(update), rtol=1e-6, atol=1e-9)
+
+
+SIZES: dict[str, Any] = {"vocab_size": 11, "context_length": 8, "embedding_dim": 8, "num_heads": 2, "num_layers": 2}
+
+
+def small_gpt(**changes: Any) -> GPT:
+    return GPT(GPTConfig(**{**SIZES, **changes}), init="gpt2")
+
+
+def with_lora() -> GPT:
+    model = small_gpt()
+    apply_lora(model, rank=2, alpha=4)
+    return model
+
+
+MODELS: dict[str, tuple[Any, int, set[str]]] = {
+    # the model, its number of hidden matrices, and the first parts of the names of its other matrices
+    "gpt": (small_gpt, 2 * 6, {"token_embedding", "position_embedding", "head"}),
+    "tied": (lambda: small_gpt(tie_weights=True), 2 * 6, {"token_embedding", "position_embedding"}),
+    "llama": (lambda: Llama(LlamaConfig(**SIZES)), 2 * 7, {"token_embedding", "head"}),
+    "experts": (lambda: Llama(LlamaConfig(**SIZES, num_experts=3)), 2 * (4 + 1 + 3 * 3), {"token_embedding", "head"}),
+    "bert": (
+        lambda: Bert(BertConfig(**SIZES, pooler=True)),
+        2 * 6,
+        {"token_embedding", "position_embedding", "segment_embedding", "pooler", "head", "next_sentence"},
+    ),
+    "translation": (
+        lambda: EncoderDecoder(EncoderDecoderConfig(**SIZES)),
+        2 * 6 + 2 * 10,
+        {"token_embedding"},
+    ),
+    "classifier": (lambda: Classifier(small_gpt(), ["ham", "spam"], trainable="all"), 2 * 6, {"body"}),
+    "reward model": (lambda: RewardModel(small_gpt()), 2 * 6, {"body"}),
+    "lora": (with_lora, 2 * 6 * 3, {"token_embedding", "position_embedding", "head"}),
+    "tables in a list": (lambda: Sequential(Embedding(5, 4), Linear(4, 4)), 1, {"0"}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_hidden_matrices_are_those_in_the_blocks_of_every_model(name: str) -> None:
+    make, count, others = MODELS[name]
+    model: Module = make()
+    hidden = {id(parameter) for parameter in hidden_matrices(model)}
+    assert len(hidden) == count
+    left = [name for name, p in model.named_parameters() if p.ndim >= 2 and id(p) not in hidden]
+    assert {name.split(".")[0] for name in left} == others
+    assert not [name for name in left if ".blocks." in name]
+
+
+def test_muon_takes_the_hidden_matrices_from_the_groups_of_adamw() -> None:
+    model = small_gpt(tie_weights=True)
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [(n, p) for n, p in named if p.ndim >= 2], "weight_decay": 0.3},
+        {"params": [(n, p) for n, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    combined = muon_and_adamw(model, groups, lr=0.02, betas=(0.8, 0.9))
+    assert [type(rule) for rule in combined.rules] == [Muon, AdamW, AdamW]
+    muon, tables, vectors = combined.param_groups
+    assert (muon["weight_decay"], tables["weight_decay"], vectors["weight_decay"]) == (0.3, 0.3, 0.0)
+    assert muon["adjust_lr_fn"] == "match_rms_adamw" and muon["lr"] == tables["lr"] == 0.02
+    assert tables["param_names"] == ["token_embedding.weight", "position_embedding.weight"]
+    assert len(combined.parameters()) == len(named)
+
+
+def test_a_model_without_trainable_blocks_is_refused() -> None:
+    model = Classifier(small_gpt(), ["ham", "spam"], trainable="head")
+    groups = [{"params": [(name, p) for name, p in model.named_parameters() if p.requires_grad]}]
+    with pytest.raises(ConfigError, match=r"matrices inside a model's blocks .* use adamw"):
+        muon_and_adamw(model, groups)

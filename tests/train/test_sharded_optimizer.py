@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.nn import Parameter
-from tinygrad_llm.optim import SGD, Adam, AdamW, Muon, Optimizer
+from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry, ShardedOptimizer, unit_of_update
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
@@ -39,17 +39,29 @@ def test_pieces_of_single_numbers_cover_every_parameter_once(size: int) -> None:
 def test_neighbours_of_another_group_or_age_are_pieces_of_their_own() -> None:
     parameters = new_parameters()
     entries = [Entry(0, 0, (), None), Entry(1, 1, (), None), Entry(2, 1, ("exp_avg",), 3), Entry(3, 1, ("exp_avg",), 4)]
-    assert [len(of_one) for of_one in pieces(AdamW(parameters), parameters, entries, 1)] == [4]
+    optimizer = AdamW([{"params": parameters[:1]}, {"params": parameters[1:]}])
+    assert [len(of_one) for of_one in pieces(optimizer, parameters, entries, 1)] == [4]
     del entries[1]  # it has no gradient: what lies beside it is not joined across it
-    assert [len(of_one) for of_one in pieces(AdamW(parameters), parameters, entries, 1)] == [3]
+    assert [len(of_one) for of_one in pieces(optimizer, parameters, entries, 1)] == [3]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_whole_matrices_stay_whole(size: int) -> None:
     parameters = [parameter for parameter in new_parameters() if parameter.ndim == 2]
     entries = [Entry(place, 0, (), None) for place in range(len(parameters))]
-    found = [piece for of_one in pieces(Muon(parameters), parameters, entries, size) for piece in of_one]
+    found = sorted(piece for of_one in pieces(Muon(parameters), parameters, entries, size) for piece in of_one)
     assert [(piece.entry.place, piece.shape) for piece in found] == [(i, p.shape) for i, p in enumerate(parameters)]
+
+
+def test_each_rule_of_a_combined_optimizer_is_divided_in_its_own_way() -> None:
+    matrices = [Parameter(np.ones((8, 8), np.float32)) for _ in range(6)]
+    table, bias = Parameter(np.ones((100, 8), np.float32)), Parameter(np.ones(7, np.float32))
+    optimizer = CombinedOptimizer(Muon(matrices), AdamW([table]), AdamW([bias]))
+    entries = [Entry(i, 0, (), None) for i in range(6)] + [Entry(6, 1, (), None), Entry(7, 2, (), None)]
+    for of_one in pieces(optimizer, [*matrices, table, bias], entries, 2):
+        assert sum(piece.entry.group == 0 and piece.shape == (8, 8) for piece in of_one) == 3
+        cut = [piece.stop - piece.start for piece in of_one if piece.entry.group]
+        assert abs(sum(cut) - 4 * (800 + 7) / 2) <= 64
 
 
 def test_the_class_that_defines_a_step_says_what_may_be_divided() -> None:

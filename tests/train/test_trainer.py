@@ -87,9 +87,10 @@ def run_in_pieces(
 
 
 @pytest.mark.parametrize("loader", [WindowLoader, DataLoader])
-@pytest.mark.parametrize("accumulation", [1, 3])
-def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, loader: type, accumulation: int) -> None:
-    settings = TrainingSettings(**{**SETTINGS.to_dict(), "grad_accumulation": accumulation})
+@pytest.mark.parametrize(("accumulation", "optimizer"), [(1, "adamw"), (3, "adamw"), (1, "muon")])
+def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, loader: type, accumulation: int, optimizer: str) -> None:
+    changes = {"grad_accumulation": accumulation, "optimizer": optimizer}
+    settings = TrainingSettings(**{**SETTINGS.to_dict(), **changes})
     whole, records = run_in_pieces(tmp_path / "whole", [], settings, loader)
     pieces, records_in_pieces = run_in_pieces(tmp_path / "pieces", [1, 4, 6, 7, 11], settings, loader)
     assert records == records_in_pieces

@@ -19,7 +19,7 @@ from tinygrad_llm.data import WindowBatches, WindowLoader
 from tinygrad_llm.errors import AnomalyError, ConfigError, GraphError, WorkerError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import Linear, Module
-from tinygrad_llm.optim import SGD, Adam, AdamW, Muon, Optimizer
+from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
 from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_threads, started
@@ -138,7 +138,7 @@ def test_a_run_in_pieces_with_as_many_workers_has_the_same_bits(tmp_path: Path) 
         ]
 
 
-@pytest.mark.parametrize("name", ["SGD", "momentum", "Adam", "Muon", "unknown"])
+@pytest.mark.parametrize("name", ["SGD", "momentum", "Adam", "Muon", "combined", "unknown"])
 def test_every_optimizer_gets_the_parts_that_it_needs(name: str) -> None:
     class Unknown(AdamW):
         """Its step looks at all parameters together, and so is taken by one worker."""
@@ -151,6 +151,9 @@ def test_every_optimizer_gets_the_parts_that_it_needs(name: str) -> None:
         "momentum": lambda p: SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         "Adam": lambda p: Adam(p, lr=0.01, amsgrad=True, weight_decay=0.1),
         "Muon": lambda p: Muon([q for q in p if q.ndim == 2], lr=0.01),
+        "combined": lambda p: CombinedOptimizer(
+            Muon([q for q in p if q.ndim == 2][:3], lr=0.01), Unknown([p[-1]], lr=0.01), AdamW(p[-4:-1], lr=0.01)
+        ),
         "unknown": lambda p: Unknown(p, lr=0.01),
     }
 
@@ -209,6 +212,10 @@ def test_a_parameter_that_only_some_rows_reach() -> None:
     positions = list(two.optimizer.parameters())
     assert len(two.optimizer.state) == 4 and len(positions) == 6
     assert two.optimizer.state[two.model.second.weight]["step"] == 4
+
+
+def test_with_muon_the_number_of_workers_changes_only_rounding() -> None:
+    assert_close(trained(1, optimizer="muon"), trained(2, "spawn", optimizer="muon"), 1e-11)
 
 
 def test_what_a_callback_replaces_reaches_the_workers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ import numpy as np
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice, expect_count, expect_number
-from tinygrad_llm.errors import ShapeError
+from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.nn import Embedding, Module, ModuleList, Parameter
+from tinygrad_llm.optim.adamw import AdamW
+from tinygrad_llm.optim.combined import CombinedOptimizer
 from tinygrad_llm.optim.optimizer import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -118,3 +121,42 @@ class Muon(Optimizer):
 def _scale(kind: str, shape: tuple[int, ...]) -> float:
     out, width = shape
     return math.sqrt(max(1.0, out / max(width, 1))) if kind == "original" else 0.2 * math.sqrt(max(out, width))
+
+
+def hidden_matrices(model: Module) -> list[Parameter]:
+    """The parameters that Muon is meant for, by one rule for every model: each matrix inside a `ModuleList`, that is in
+    the blocks, unless it is an embedding's table.
+
+    Those are the projections of attention and feed-forward layers, experts and their routers, and the factors of LoRA
+    in a block. Embeddings, positions, the head (tied or not) and the poolers and heads of classifiers, reward models
+    and BERT stand outside the blocks; norms and biases are no matrices.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, ModuleList)]
+    tables = {module.weight for module in model.modules() if isinstance(module, Embedding)}
+    inside = {parameter for block in blocks for parameter in block.parameters() if parameter.ndim == 2} - tables
+    return [parameter for parameter in model.parameters() if parameter in inside]
+
+
+def muon_and_adamw(
+    model: Module, groups: Sequence[Mapping[str, Any]], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)
+) -> CombinedOptimizer:
+    """Muon for the `hidden_matrices` of `model`, AdamW for the other parameters in `groups`, as one optimizer.
+
+    `groups` are those of (name, parameter) pairs that AdamW alone would get. Learning rate and weight decay serve both,
+    since Muon's steps are scaled to the size of AdamW's ("match_rms_adamw").
+
+    Raises: ConfigError if no hidden matrix is among them
+    """
+    hidden = set(hidden_matrices(model))
+    muon, adamw = (
+        [
+            {**group, "params": own}
+            for group in groups
+            if (own := [one for one in group["params"] if (one[1] in hidden) is kind])
+        ]
+        for kind in (True, False)
+    )
+    if not muon:
+        raise ConfigError("muon trains matrices inside a model's blocks (a ModuleList); got none to train: use adamw")
+    parts: list[Optimizer] = [Muon(muon, lr, adjust_lr_fn="match_rms_adamw")]
+    return CombinedOptimizer(*parts, *([AdamW(adamw, lr, betas)] if adamw else []))

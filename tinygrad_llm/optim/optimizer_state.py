@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError, StateDictError
+from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
 
@@ -42,12 +43,14 @@ def load_state_dict(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None
             f"{optimizer.kind}: the groups must hold as many parameters as when saved; "
             f"here they hold {expected_sizes}, in the state dict {sizes}"
         )
-    loaded_groups = [_loaded_group(optimizer, i, group) for i, group in enumerate(groups)]
+    rules = rules_of(optimizer)
+    loaded_groups = [_loaded_group(optimizer, rules[i], i, group) for i, group in enumerate(groups)]
+    rule_of = [rule for rule, size in zip(rules, sizes, strict=True) for _ in range(size)]
     parameters = optimizer.parameters()
     loaded = {}
     for key, entry in entries.items():
         position = _position(optimizer, key, len(parameters))
-        loaded[parameters[position]] = _loaded_state(optimizer, position, parameters[position], entry)
+        loaded[parameters[position]] = _loaded_state(rule_of[position], position, parameters[position], entry)
     for group, hyperparameters in zip(optimizer.param_groups, loaded_groups, strict=True):
         group.update(hyperparameters)
     optimizer.state = loaded
@@ -59,7 +62,8 @@ def _position(optimizer: Optimizer, key: Any, count: int) -> int:
     return int(key)
 
 
-def _loaded_group(optimizer: Optimizer, index: int, saved: Mapping[str, Any]) -> dict[str, Any]:
+def _loaded_group(optimizer: Optimizer, rule: Optimizer, index: int, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of a saved group, which `rule` updates."""
     own = optimizer.param_groups[index]
     names = saved.get("param_names")
     if isinstance(names, list | tuple) and list(names) != own.get("param_names", list(names)):
@@ -69,17 +73,17 @@ def _loaded_group(optimizer: Optimizer, index: int, saved: Mapping[str, Any]) ->
             f"{optimizer.kind}: group {index} must list the same parameters in the same order as when saved; "
             f"here comes {here}, in the state dict {there}"
         )
-    if missing := optimizer.defaults.keys() - saved.keys():
+    if missing := rule.defaults.keys() - saved.keys():
         raise StateDictError(
-            f"{optimizer.kind}: group {index} of a state dict must give {', '.join(optimizer.defaults)}; "
+            f"{rule.kind}: group {index} of a state dict must give {', '.join(rule.defaults)}; "
             f"missing {', '.join(sorted(missing))}; was it saved by another kind of optimizer?"
         )
-    values = {key: saved[key] for key in optimizer.defaults}
+    values = {key: saved[key] for key in rule.defaults}
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        optimizer.check_hyperparameters(values)
+        rule.check_hyperparameters(values)
     except ConfigError as error:
-        raise StateDictError(f"{optimizer.kind}: group {index} of the state dict does not hold: {error}") from None
+        raise StateDictError(f"{rule.kind}: group {index} of the state dict does not hold: {error}") from None
     return values
 
 

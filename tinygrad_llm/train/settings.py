@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tinygrad_llm.settings import Settings, setting
 
+OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("cosine", "inverse_square_root")
 
 
@@ -20,17 +21,16 @@ class TrainingSettings(Settings):
     steps: int = setting(600, "number of optimizer steps", least=0)
     batch_size: int = setting(16, "examples per batch", least=1)
     grad_accumulation: int = setting(1, "gradient accumulation: batches summed for one optimizer step", least=1)
+    optimizer: str = setting(
+        "adamw", "update rule; muon: Muon for the matrices in the blocks, AdamW for the rest", choices=OPTIMIZERS
+    )
     learning_rate: float = setting(1e-3, "peak learning rate, reached after warm-up", least=0)
-    min_learning_rate: float = setting(
-        1e-4, "final learning rate of the cosine schedule", least=0, most="learning_rate"
-    )
-    schedule: str = setting(
-        "cosine", "learning rate after warm-up; inverse_square_root as in the first Transformer", choices=SCHEDULES
-    )
+    min_learning_rate: float = setting(1e-4, "final rate of the cosine schedule", least=0, most="learning_rate")
+    schedule: str = setting("cosine", "decay of the learning rate after warm-up", choices=SCHEDULES)
     warmup_steps: int = setting(100, "steps of linear warm-up from 0 to the peak learning rate", least=0)
     beta1: float = setting(0.9, "AdamW: decay rate of the first moment", least=0, below=1)
     beta2: float = setting(0.99, "AdamW: decay rate of the second moment", least=0, below=1)
-    weight_decay: float = setting(0.1, "AdamW: decoupled weight decay", least=0)
+    weight_decay: float = setting(0.1, "decoupled weight decay of matrices", least=0)
     grad_clip: float = setting(1.0, "clip the global gradient norm to X; 0 turns clipping off", least=0)
     eval_interval: int = setting(250, "evaluate on the validation data every N steps; 0: only after the last", least=0)
     eval_batches: int = setting(20, "batches per evaluation", least=1)
@@ -41,9 +41,7 @@ class TrainingSettings(Settings):
         least=1,
         choices=("auto",),
     )
-    seed: int = setting(
-        0, "seed of all random numbers: the same seed and settings give the same run", least=0, below=2**32
-    )
+    seed: int = setting(0, "seed of all random numbers; same seed and settings: same run", least=0, below=2**32)
     checkpoint_activations: bool = setting(
         False, "recompute each block in the backward pass: less memory, about a third more time"
     )

@@ -3,7 +3,7 @@
     trainer = Trainer(model, WindowLoader(ids, context_length=64, batch_size=12), TrainingSettings(steps=500))
     trainer.train()
 
-One step, in `_take_step`: the learning rate, the batches, the loss and its gradient, clipping, AdamW.
+One step, in `_take_step`: the learning rate, the batches, the loss and its gradient, clipping, the update.
 
 Given the same model, settings, data and numbers of workers and BLAS threads, a run is the same to the last bit,
 whether it is interrupted and resumed or not, and however often it is evaluated: the shuffling of a WindowLoader (unless
@@ -23,11 +23,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tinygrad_llm import nn, train
+from tinygrad_llm import nn, optim, train
 from tinygrad_llm.data.window_loader import WindowLoader
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
-from tinygrad_llm.optim import AdamW, clip_grad_norm_, grad_norm, schedules
+from tinygrad_llm.optim import AdamW, Optimizer, clip_grad_norm_, grad_norm, schedules
 from tinygrad_llm.optim.schedules import Schedule, warmup_cosine
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train.batch_loss import Batches, Loss, add_gradient, count_targets, language_model_loss
@@ -71,8 +71,8 @@ class Trainer:
 
     `loss(model, batch)` is the mean loss of a batch over its targets (nats), by default that of a language model;
     `validation` is a sequence of batches, of which `eval_batches`, evenly spaced, are evaluated each time. The
-    optimizer is AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101) with linear warm-up, then cosine decay or the
-    inverse square root of time; weight decay on matrices only, not on biases and the scales of norms.
+    optimizer is the one of the settings, its rate with linear warm-up, then cosine decay or the inverse square root of
+    time; weight decay acts on matrices only, not on biases and the scales of norms.
 
     Raises: ConfigError if nothing is trainable or the loader has no batch; AnomalyError, before the optimizer
             changes anything, if a loss or gradient is not finite (`skip_bad_steps` counts and skips instead), and
@@ -111,16 +111,17 @@ class Trainer:
         self.workers = self.processes = self._number_of_workers()  # that share each step
         self.team: Any = None  # these workers, while they run
 
-    def _new_optimizer(self) -> AdamW:
+    def _new_optimizer(self) -> Optimizer:
         trainable = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         if not trainable:
             raise ConfigError("Trainer: no parameter of the model requires a gradient; there is nothing to train")
         s = self.settings
-        groups = [
-            {"params": [(name, p) for name, p in trainable if p.ndim >= 2], "weight_decay": s.weight_decay},
-            {"params": [(name, p) for name, p in trainable if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        return AdamW([group for group in groups if group["params"]], s.learning_rate, (s.beta1, s.beta2))
+        decayed = {"params": [(name, p) for name, p in trainable if p.ndim >= 2], "weight_decay": s.weight_decay}
+        others = {"params": [(name, p) for name, p in trainable if p.ndim < 2], "weight_decay": 0.0}
+        groups, betas = [group for group in (decayed, others) if group["params"]], (s.beta1, s.beta2)
+        if s.optimizer == "muon":
+            return optim.muon_and_adamw(self.model, groups, s.learning_rate, betas)
+        return AdamW(groups, s.learning_rate, betas)
 
     def _new_schedule(self) -> Schedule:
         s = self.settings

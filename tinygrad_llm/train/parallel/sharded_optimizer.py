@@ -5,7 +5,8 @@ state. Each keeps the state of one slice, updates the weights of that slice, and
 weights lie in memory that all processes map, so that the handing over is a barrier.
 
 AdamW changes each number by itself: its slices may cut parameters anywhere, and neighbours that are updated alike are
-updated as one long array. Muon needs whole matrices, and gets them.
+updated as one long array. Muon needs whole matrices, and gets them: the largest first, each to the process that has
+fewest numbers so far.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.train.parallel.shared_memory import aligned
+from tinygrad_llm.train.parallel.shared_memory import ALIGNMENT, aligned
 from tinygrad_llm.train.parallel.training_memory import Place, TrainingMemory
 
 
@@ -46,8 +48,7 @@ class ShardedOptimizer:
 
     def __init__(self, optimizer: Optimizer, memory: TrainingMemory, rank: int) -> None:
         self.memory, self.rank = memory, rank
-        self.unit = unit_of_update(optimizer)
-        self.counts_steps = optimizer.counts_steps
+        self.units = [unit_of_update(rule) for rule in rules_of(optimizer)]
         self._part = copy.copy(optimizer)
         self._part.state, self._part._scratch, self._part.param_groups = {}, {}, []
 
@@ -98,14 +99,12 @@ class ShardedOptimizer:
 
     def _pieces(self, entries: Sequence[Entry]) -> list[Piece]:
         """This process's pieces of the parameters in `entries`, which follow each other in the memory."""
-        places, (first, last) = self.memory.places, self._bounds(entries)
+        places = self.memory.places
+        cut = [entry for entry in entries if self.units[entry.group] == "element"]
+        first, last = self._bounds([places[entry.place] for entry in cut])
         pieces: list[Piece] = []
-        for entry in entries:
+        for entry in cut:
             place = places[entry.place]
-            if self.unit != "element":
-                if first <= place.start < last:
-                    pieces.append(Piece(place.start, place.stop, place.shape, entry))
-                continue
             start, stop = max(place.start, first), min(aligned(place.stop), last)
             if start >= stop:
                 continue
@@ -114,12 +113,31 @@ class ShardedOptimizer:
                 start, entry = before.start, before.entry
                 pieces.pop()
             pieces.append(Piece(start, stop, ((stop - start) // place.dtype.itemsize,), entry))
-        return pieces
+        return pieces + self._whole_parameters([e for e in entries if self.units[e.group] != "element"])
 
-    def _bounds(self, entries: Sequence[Entry]) -> tuple[int, int]:
-        if self.unit == "all":
-            return (0, self.memory.bytes) if self.rank == 0 else (0, 0)
-        return self.memory.slice_of(self.rank)
+    def _whole_parameters(self, entries: Sequence[Entry]) -> list[Piece]:
+        """Those of `entries` that this process updates; the first process gets all of a rule that needs all at once.
+
+        Sharing out the largest first keeps the shares even (Graham 1969, longest processing time first).
+        """
+        places = self.memory.places
+        whole = [Piece(places[e.place].start, places[e.place].stop, places[e.place].shape, e) for e in entries]
+        given, mine = [0] * self.memory.size, []
+        for piece in sorted(whole, key=lambda piece: (piece.start - piece.stop, piece.start)):
+            rank = given.index(min(given)) if self.units[piece.entry.group] == "parameter" else 0
+            given[rank] += piece.stop - piece.start
+            if rank == self.rank:
+                mine.append(piece)
+        return mine
+
+    def _bounds(self, places: Sequence[Place]) -> tuple[int, int]:
+        """The range of bytes that this process updates of neighbouring parameters that may be cut anywhere."""
+        if not places:
+            return 0, 0
+        start, size = places[0].start, self.memory.size
+        lines = (aligned(places[-1].stop) - start) // ALIGNMENT
+        first, last = (start + lines * rank // size * ALIGNMENT for rank in (self.rank, self.rank + 1))
+        return first, last
 
 
 def unit_of_update(optimizer: Optimizer) -> str:

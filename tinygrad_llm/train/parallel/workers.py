@@ -24,6 +24,7 @@ from tinygrad_llm import buffers
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
 from tinygrad_llm.optim.clipping import grad_norm
+from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, count_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
@@ -189,7 +190,7 @@ class Workers:
     def _record_state(self, entry: Entry, names: Sequence[str]) -> None:
         """Note in the trainer's optimizer what a step has left: a count, and the arrays in the shared memory."""
         optimizer, parameter = self.trainer.optimizer, self.parameters[entry.place]
-        if optimizer.counts_steps:
+        if rules_of(optimizer)[entry.group].counts_steps:
             optimizer.state.setdefault(parameter, {})["step"] = (entry.step or 0) + 1
         for name in names if names != entry.state else ():
             array = self.memory.array(self.memory.state[name], entry.place)
