@@ -11,7 +11,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.runs.chat_model import ROLES, Message
 from tinygrad_llm.serve.api_error import ApiError
-from tinygrad_llm.serve.engine import SEEDS, Job, Text
+from tinygrad_llm.serve.engine import Job, Text
 from tinygrad_llm.serve.served_model import ServedModel
 from tinygrad_llm.serve.token_choice import Choosing
 from tinygrad_llm.settings import SettingError
@@ -20,9 +20,10 @@ from tinygrad_llm.web.body import Body, FieldError
 MAX_TEXT = 1 << 20  # characters of a prompt or a message
 MOST_TEXTS, MOST_CHOICES, MOST_STOPS, MOST_MESSAGES, MOST_BIASES = 64, 8, 4, 1_000, 1_000
 LONGEST_STOP = 1_000  # characters
+HIGHEST_SEED = (1 << 63) - 1
 MOST_LOG_PROBS = 20
 USUAL_COMPLETION = 16  # tokens of a completion, as in OpenAI's reference
-FULL_CONTEXT = 1 << 40  # tokens: an answer ends with the context in any case
+FULL_CONTEXT = 1_000_000_000  # tokens: an answer ends with the context in any case
 
 SAMPLING = ("temperature", "top_p", "seed", "n", "stop", "presence_penalty", "frequency_penalty", "logit_bias")
 SHARED = ("model", "stream", "stream_options", "max_tokens", *SAMPLING, "logprobs")
@@ -140,7 +141,7 @@ def _wanted(
     stream = body.flag("stream")
     if body.has("stream_options") and not stream:
         raise ApiError(400, "stream_options needs stream: true", "stream_options")
-    seed = body.integer("seed", low=-SEEDS // 2, high=SEEDS) if body.has("seed") else secrets.randbits(32)
+    seed = body.integer("seed", low=-HIGHEST_SEED, high=HIGHEST_SEED) if body.has("seed") else secrets.randbits(32)
     texts = [
         Text(place * count + choice, prompt, seed + choice)
         for place, prompt in enumerate(prompts)

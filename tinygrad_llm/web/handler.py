@@ -46,6 +46,9 @@ class Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         self._body_is_unread = False
         is_whole = super().parse_request()
+        if is_whole and not self._expect_version():
+            self.refuse(400, "a request line ends with its version, such as HTTP/1.1")
+            return False
         if is_whole:
             length, coding = self.headers.get("Content-Length", "0"), self.headers.get("Transfer-Encoding")
             self._body_is_unread = coding is not None or length.strip() != "0"
@@ -53,6 +56,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection |= self._body_is_unread  # it must not be taken for the next request
                 self._is_whole()
         return is_whole
+
+    def _expect_version(self) -> bool:
+        """Whether the request names its version. Responses to HTTP/0.9 have no status, so there it becomes 1.0."""
+        is_named = self.request_version != "HTTP/0.9"
+        if not is_named:
+            self.request_version = "HTTP/1.0"
+        return is_named
 
     def finish(self) -> None:
         super().finish()
@@ -70,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """The errors that http.server finds, in this server's form."""
+        self._expect_version()
         self.refuse(int(code), f"the request cannot be read: {message or explain or self.responses[code][0]}")
 
     # -- reading

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import select
 import socket
 import time
 
@@ -47,7 +46,7 @@ class RequestReader:
                 break
         line = self._taken(end or min(len(self._buffer), limit))
         self._head_bytes -= len(line)
-        if self._head_bytes < 0:
+        if self._head_bytes < -1:  # http.server itself refuses a request line of one byte more than a head may have
             raise http.client.LineTooLong("headers")
         return line
 
@@ -61,11 +60,17 @@ class RequestReader:
         """Whether the client has closed its side of the connection, as one that has gone does; nothing is read."""
         if self._buffer:
             return False
+        timeout = self._connection.gettimeout()
         try:
-            readable, _, _ = select.select([self._connection], [], [], 0)
-            return bool(readable) and not self._connection.recv(1, socket.MSG_PEEK)
-        except (OSError, ValueError):  # ValueError: closed on our side
+            self._connection.setblocking(False)
+            gone = not self._connection.recv(1, socket.MSG_PEEK)
+            self._connection.settimeout(timeout)
+        except BlockingIOError:
+            self._connection.settimeout(timeout)
+            return False
+        except OSError:
             return True
+        return gone
 
     def discard(self, seconds: float) -> None:
         """Read on for at most `seconds`, so that a client which is still sending reads the answer to the end."""

@@ -1,0 +1,47 @@
+"""The number of connections, and whom a new one may replace."""
+
+import time
+
+from echo_server import connect, echo, exchange, rest_of, status_of
+
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_idle_connections_keep_nobody_out() -> None:
+    with echo(max_connections=3) as server:
+        silent = connect(server)
+        half = connect(server, b"GET / HTT")
+        body = connect(
+            server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\na"
+        )
+        time.sleep(0.05)
+        for _ in range(4):
+            assert status_of(exchange(server, GET % b"a")) == 200
+        assert rest_of(silent) == b""  # the one idle for longest went first
+        for connection in (silent, half, body):
+            connection.close()
+
+
+def test_connections_that_work_are_not_ended_and_one_more_is_told_so() -> None:
+    with echo(max_connections=2) as server:
+        waiting = [connect(server, GET % b"wait") for _ in range(2)]
+        while len(server._working) < 2:
+            time.sleep(0.01)
+        response = exchange(server, GET % b"a")
+        assert status_of(response) == 503 and b"Retry-After: 1" in response
+        server.go.set()  # type: ignore[attr-defined]
+        assert [status_of(rest_of(connection)) for connection in waiting] == [200, 200]
+        server.wait_for_workers(5)
+        assert status_of(exchange(server, GET % b"a")) == 200
+        for connection in waiting:
+            connection.close()
+
+
+def test_a_kept_connection_serves_many_requests() -> None:
+    with echo(max_connections=1) as server, connect(server) as kept:
+        for _ in range(3):
+            kept.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            response = b""
+            while not response.endswith(b"/a"):
+                response += kept.recv(4096)
+            assert status_of(response) == 200
