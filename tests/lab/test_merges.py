@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_lab import TEXT, asking
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.lab.merges import cut_at, learned_tokenizer, merges_of, merging_of
+from tinygrad_llm.lab.merges import Merge, learned_tokenizer, merges_of, merging_of
 from tinygrad_llm.text import plain_bpe
 from tinygrad_llm.text.bpe_encoding import split_pieces
 from tinygrad_llm.text.pipeline.tokenizer import PipelineTokenizer
@@ -19,6 +19,16 @@ RANKS = TOKENIZER.ranks
 
 def rank_of(left: bytes, right: bytes) -> float:
     return RANKS.get(left + right, math.inf)
+
+
+def cut_at(piece: bytes, merges: list[Merge], rank: int) -> list[bytes]:
+    """The tokens of a piece after its merges with a rank below `rank`, as the page computes them."""
+    parts = [bytes([byte]) for byte in piece]
+    for merged, place in merges:
+        if merged >= rank:
+            break
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+    return parts
 
 
 @given(st.text(alphabet="the lasmodnr.é", max_size=30), st.integers(250, len(RANKS) + 5))

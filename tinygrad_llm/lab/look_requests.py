@@ -10,7 +10,7 @@ from tinygrad_llm.lab.backward import Recording
 from tinygrad_llm.lab.measuring import measure
 from tinygrad_llm.lab.session import OTHER_MODEL, Session
 from tinygrad_llm.lab.training_session import LIVE
-from tinygrad_llm.lab.views import View, tokens_of
+from tinygrad_llm.lab.views import View
 from tinygrad_llm.study.lens import look as gather
 from tinygrad_llm.web.body import Body
 
@@ -48,11 +48,6 @@ def vocabulary(session: Session, body: Body) -> Head:
     }
 
 
-def tokenize(session: Session, body: Body) -> Head:
-    tokenizer = view_of(session, body).tokenizer
-    return {"tokens": tokens_of(tokenizer, tokenizer.encode(body.text("text"), allowed_special="all"))}
-
-
 def backward(session: Session, body: Body) -> Head:
     return recording_of(session, body).describe()
 
@@ -64,10 +59,6 @@ def operation(session: Session, body: Body) -> Head:
 def measure_element(session: Session, body: Body) -> Head:
     name, element = body.text("name"), body.index("element")
     return measure(recording_of(session, body), body.integer("index"), name, element)
-
-
-def parameters(session: Session, body: Body) -> Head:
-    return weights.parameters(view_of(session, body))
 
 
 def array(session: Session, body: Body) -> Head:

@@ -109,13 +109,3 @@ def merges_of(piece: bytes, rank_of: Callable[[bytes, bytes], float]) -> list[Me
         merges.append((int(rank), place))
         parts[place : place + 2] = [parts[place] + parts[place + 1]]
     return merges
-
-
-def cut_at(piece: bytes, merges: list[Merge], rank: int) -> list[bytes]:
-    """The tokens of a piece after its merges with a rank below `rank`, as the page computes them."""
-    parts = [bytes([byte]) for byte in piece]
-    for merged, place in merges:
-        if merged >= rank:
-            break
-        parts[place : place + 2] = [parts[place] + parts[place + 1]]
-    return parts

@@ -49,7 +49,6 @@ REQUESTS: dict[str, Request] = {
     "batch": Request(("at",), training_requests.batch),
     # the forward of a prompt
     "vocabulary": Request(("at",), look_requests.vocabulary),
-    "tokenize": Request(("text", "at"), look_requests.tokenize),
     "look": Request(("prompt", "at", "off"), look_requests.look),
     "head": Request(("prompt", "at", "layer", "head", "off"), look_requests.one_head),
     "lens": Request(("prompt", "at"), look_requests.lens),
@@ -60,7 +59,6 @@ REQUESTS: dict[str, Request] = {
     "operation": Request(("prompt", "at", "index", "corners"), look_requests.operation),
     "measure": Request(("prompt", "at", "index", "name", "element"), look_requests.measure_element),
     # weights
-    "parameters": Request(("at",), look_requests.parameters),
     "array": Request(("name", "at", "corner"), look_requests.array),
     "weight": Request(("name", "index", "at", "steps"), look_requests.weight),
     # faults

@@ -18,8 +18,8 @@ from tinygrad_llm.formats.strict_json import parse_json
 from tinygrad_llm.lab.saved_page import Answer, saved_page
 from tinygrad_llm.web.body import Body
 
-READING = {"status", "vocabulary", "tokenize", "history", "batch", "look", "head", "ablate", "lens", "backward"}
-READING |= {"operation", "measure", "parameters", "array", "weight", "merges", "checks"}
+READING = {"status", "vocabulary", "history", "batch", "look", "head", "ablate", "lens", "backward"}
+READING |= {"operation", "measure", "array", "weight", "merges", "checks"}
 MOST_REQUESTS = 500
 MAX_FRAGMENT = 20_000  # characters
 MOST_REMEMBERED = 8_000_000  # bytes of answers

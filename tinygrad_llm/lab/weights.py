@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,6 @@ from tinygrad_llm.lab.views import View
 from tinygrad_llm.tensor import Tensor
 
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
-
-
-def parameters(view: View) -> dict[str, Any]:
-    """The answer `parameters`: shape and statistics of each."""
-    return {
-        **view.describe(),
-        "parameters": [
-            {
-                "name": name,
-                "shape": list(p.shape),
-                "mean": float(p.data.mean(dtype=np.float64)),
-                "std": float(p.data.std(dtype=np.float64)),
-                "norm": math.sqrt(float(np.square(p.data, dtype=np.float64).sum())),
-            }
-            for name, p in view.model.named_parameters()
-        ],
-    }
 
 
 def parameter_window(view: View, name: str, corner: list[Any] | None) -> dict[str, Any]:

@@ -26,11 +26,9 @@ const READING = new Set([
   "backward",
   "operation",
   "measure",
-  "parameters",
   "array",
   "weight",
   "merges",
-  "tokenize",
   "checks",
 ]);
 const OF_EACH = 2,
