@@ -34,6 +34,7 @@ from tinygrad_llm.train.parallel.launch import find_launch
 # Name, file in this folder, and what the command does in one line.
 COMMANDS = {
     "train": ("train", "Train a language model on a text, from nothing to a sample of generated text."),
+    "search": ("search", "Search for good settings of a training, by successive halving over runs."),
     "generate": ("generate", "Generate text from a trained model."),
     "classify": ("classify", "Train a text classifier on a pretrained model, and use it."),
     "instruct": ("instruct", "Fine-tune a language model to follow instructions; answer and evaluate."),

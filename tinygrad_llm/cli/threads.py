@@ -25,7 +25,7 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     BLAS's default with `--workers 1`. Other commands are left alone.
     """
     command = [word for word in words if not word.startswith("-")][:2]
-    trains = command[:1] == ["train"] or command[1:] == ["train"] or command[:1] == ["bench"]
+    trains = command[:1] in (["train"], ["search"], ["bench"]) or command[1:] == ["train"]
     if not trains or "numpy" in sys.modules or chosen_by_user():
         return
     workers = _value_of("--workers", words)
@@ -51,9 +51,9 @@ def _default_folder(command: str) -> str:
 
 
 def _recorded_threads(out: Path) -> int | None:
-    """The number of BLAS threads that the newest checkpoint of a run records; None for BLAS's default."""
+    """The number of BLAS threads that the newest checkpoint of a run, or of a search's, records; None for BLAS's."""
     try:
-        newest = max((out / "checkpoints").glob("step-*/state.json"))
+        newest = max((*out.glob("checkpoints/step-*/state.json"), *out.glob("trial-*/checkpoints/step-*/state.json")))
         environment: Any = json.loads(newest.read_text("utf-8"))["environment"]
         found = re.search(r"OPENBLAS_NUM_THREADS=(\d+)", environment["threads"])
     except (ValueError, OSError, KeyError, TypeError):  # no checkpoint yet
