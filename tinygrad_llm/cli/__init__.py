@@ -55,6 +55,7 @@ COMMANDS = {
     "download": ("download", "Download a model from the Hugging Face hub."),
     "import": ("import_model", "Make a run folder from a model in a Hugging Face folder."),
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
+    "duplicates": ("duplicates", "Find near-duplicates in instructions, preferences or lines; write a file without."),
     "list": ("list_runs", "List the runs in a folder: model, size, steps, validation loss, date."),
     "show": ("show", "Show a run: layers, memory, settings, loss curve; or the configuration that repeats it."),
     "tokenize": ("tokenize_text", "Show how tokenizers cut a text: ids, bytes, merges; several side by side."),
