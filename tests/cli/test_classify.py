@@ -169,8 +169,8 @@ def test_misfitting_options_are_one_line_of_error(
         (["train", "--model", base, "--data", one_class, *new], "at least two classes; got 20 of 'good' only"),
         (["train", "--model", base, "--data", few, *new], "one text must be left for validation; got 4 in all"),
         (["train", "--model", base, "--data", many, *swapped, *new], "got 60 of 60 classes: check --label-column"),
-        (["train", *new], "--model must name"),
-        (["train", "--model", base, *new], "--data must name"),
+        (["train", *new], "--data must name"),
+        (["train", "--data", "sentiment", "--texts", "2000000", *new], "--texts must be at most 1,000,000"),
         (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),
         (["train", "--model", base, "--data", data, "--max-length", "999", *new], "--max-length must be 0 to 128"),
         (
@@ -180,7 +180,7 @@ def test_misfitting_options_are_one_line_of_error(
         (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
         (["train", "--model", out, "--data", data, *new], " or a BERT; "),
         (["train", "--resume", "--out", base], "was imported, and has none"),
-        (["train", "--resume", "--out", out, "--trainable", "all"], "--trainable was last_block, got all"),
+        (["train", "--resume", "--out", out, "--trainable", "all"], "--trainable was auto, got all"),
         (["predict", "--model", base, "x"], "must be a classifier"),
         (["predict", "--model", out, ""], "at least one token"),
     ):
@@ -204,12 +204,43 @@ def test_a_resumed_run_wants_its_data_and_its_base_as_they_were(
     assert code == 1 and "options must be what `classify train` wrote" in errors[0]
 
 
+def test_generated_reviews_train_a_new_model_beside_the_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, out in (("gpt", tmp_path / "gpt"), ("bert", tmp_path / "bert")):
+        argv = ["classify", "train", "--data", "sentiment", "--texts", "200", "--new-model", kind, "--out", out]
+        code, printed, errors = call(capsys, *argv, *STEPS, "--max-length", "48", "--test-texts", "50")
+        assert (code, errors) == (0, [])
+        assert "1,700 texts of 2 classes: 200 for train, 500 for validation, 1,000 for test" in printed
+        report = json.loads((out / "report.json").read_text())
+        kinds = {"plain", "negation", "contrast", "opinion", "nested"}
+        assert report["after"].keys() == report["bag_of_words"].keys() == {"train", "validation", "test"} | kinds
+        assert report["after"]["test"]["count"] == report["bag_of_words"]["test"]["count"] == 50
+        assert report["bag_of_words"]["plain"]["accuracy"] > 0.9
+        assert all(f"\n{name:<10} loss " in printed for name in report["after"])
+        assert json.loads((out / "config.json").read_text())["options"]["data"] == "sentiment"
+        assert (
+            call(capsys, "classify", "train", "--resume", "--out", out, "--data", "sentiment", "--steps", "9")[0] == 0
+        )
+        assert call(capsys, "classify", "predict", "--model", out, "The plot is dull.")[0] == 0
+
+
+def test_a_file_named_like_the_generated_reviews_is_read_by_its_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sentiment").write_text("text,label\n" + "good,yes\nbad,no\n" * 20)
+    code, printed, _ = call(capsys, "classify", "train", "--data", "./sentiment", "--out", tmp_path / "run", *STEPS)
+    assert code == 0 and "40 texts of 2 classes" in printed
+
+
 def test_the_confusion_of_many_classes_is_left_to_the_report() -> None:
     figures = {"loss": 1.0, "accuracy": 0.5, "count": 2}
     for count, lines in ((20, 1 + 22), (21, 2)):
         test = {**figures, "confusion": [[0] * count] * count, "f1": [0.0] * count}
         labels = [f"class {n}" for n in range(count)]
-        assert len(describe(labels, {"test": figures}, {"test": test}).splitlines()) == lines
+        assert len(describe(labels, {}, {"test": figures}, {"test": test}).splitlines()) == lines
 
 
 def test_bytes_that_are_no_text_are_refused_in_any_locale(

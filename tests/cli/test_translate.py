@@ -74,6 +74,23 @@ def test_translates_arguments_and_lines_greedily_and_by_beam_search(
     assert call(capsys, "translate", "run", "--model", trained)[1] == printed
 
 
+def test_shows_the_alignment_of_each_translation(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed, errors = call(capsys, "translate", "run", "--model", trained, "--alignment", "b", "c")
+    lines = printed.splitlines()
+    assert (code, errors) == (0, []) and [lines[0], lines[5]] == ["two", "three"]
+    assert lines[1:3] == ["1 b 2 (end)", "       1  2"] and [row.split()[0] for row in lines[3:5]] == ["two", "(end)"]
+
+
+def test_generates_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--embedding-dim", "8", "--num-layers", "1", "--steps", "1", "--vocab-size", "300", "--pairs", "30"]
+    code, printed, errors = call(
+        capsys, "translate", "train", "--data", "sentences", "--out", tmp_path, *small, "--context-length", "200"
+    )
+    assert (code, errors) == (0, []) and "30 pairs to train on, 30 held out, 300 tokens" in printed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["after"]["bleu"] == 0 and f"BLEU {100 * report['before']['bleu']:.1f} -> 0.0" in printed
+
+
 def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, errors = call(
         capsys,
@@ -109,6 +126,7 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.
         (["train", "--num-layers", "-1"], 2, "--num-layers must be an integer of at least 1; got -1"),
         (["train", "--context-length", "9" * 25], 2, "GB of memory to be trained"),
         (["train", "--schedule", "linear"], 2, "--schedule must be one of cosine, inverse_square_root; got 'linear'"),
+        (["train", "--data", "sentences", "--pairs", "2000000"], 2, "--pairs must be at most 1,000,000"),
         (["train", "--vocab-size", "3"], 2, "vocab_size must be an integer of at least 257"),
         (["train", "--resume", "--out", "{folder}/none"], 2, "there is no run folder"),
         (["run", "--model", "{run}", "--beams", "9" * 25, "a"], 2, "--beams must be at most 256; got 9999"),

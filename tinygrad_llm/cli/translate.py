@@ -19,8 +19,10 @@ from tinygrad_llm.data import (
     TranslationDataset,
     collate_translation,
     read_pairs,
+    sentence_pairs,
 )
 from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.finetune import bleu
 from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygrad_llm.random import Generator
@@ -28,11 +30,15 @@ from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
+from tinygrad_llm.study import align
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings, evaluate
 
+NUMBERS, SENTENCES = "numbers", "sentences"  # as --data: generated pairs
+GENERATED = (NUMBERS, SENTENCES)
 NUMBER_PAIRS = 1_000_000  # generated one by one when they are read
+MOST_SENTENCES = 1_000_000
 PAIRS_FOR_TOKENIZER = 50_000
 MOST_HELD_OUT = 1000  # pairs, enough for an exact loss
 JUDGED = 100  # held-out pairs that are translated before and after the training
@@ -43,14 +49,15 @@ MOST_BEAMS = 256
 @dataclass(frozen=True)
 class Options(Settings):
     data: str = setting(
-        "",
-        "a file with a text, a tab and its translation on each line (default: numbers in English and "
-        "French words, generated)",
+        NUMBERS,
+        f"a file with a text, a tab and its translation on each line; or generated pairs: {NUMBERS}, in English and "
+        f"French words; {SENTENCES}, in English and German (a file of that name: ./{NUMBERS})",
         metavar="FILE",
     )
+    pairs: int = setting(20_000, f"number of pairs to generate for training, with --data {SENTENCES}", least=1)
     held_out: float = setting(0.05, "share of the pairs in --data that is held out for validation", above=0, below=1)
     tokenizer: str = setting("bpe", "tokenizer of both languages", choices=("bpe", "char"))
-    vocab_size: int = setting(512, "vocabulary size of the BPE tokenizer", least=1)
+    vocab_size: int = setting(1024, "vocabulary size of the BPE tokenizer", least=1)
     context_length: int = setting(48, "maximum sequence length in tokens; longer pairs are left out", least=1)
     embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 64)
     num_heads: int = setting_of(GPTConfig, "num_heads", 4)
@@ -69,16 +76,26 @@ def prepare_job(
     expect_memory(config, workers=settings.workers)
     training: Any
     held_out: Any
-    if options.data:
-        training, held_out = split_pairs(read_pairs(options.data), options.held_out, settings.seed)
-    else:
+    if options.data in ("", NUMBERS):  # older runs recorded ""
         training = NumberPairs(NUMBER_PAIRS, seed=settings.seed)
         held_out = NumberPairs(MOST_HELD_OUT, held_out=True, seed=settings.seed)
+    elif options.data == SENTENCES:
+        if options.pairs > MOST_SENTENCES:
+            raise ConfigError(
+                f"--pairs must be at most {MOST_SENTENCES:,}, for all are held in memory; got {options.pairs:,}"
+            )
+        with status.working(f"generating {options.pairs:,} pairs"):
+            source = Generator(settings.seed).spawn("sentences")
+            training = sentence_pairs(options.pairs, source)
+            held_out = sentence_pairs(min(options.pairs, MOST_HELD_OUT), source, held_out=True)
+    else:
+        training, held_out = split_pairs(read_pairs(options.data), options.held_out, settings.seed)
+    from_file = options.data not in ("", *GENERATED)
     if tokenizer is None:
-        sample = [training[i] for i in range(min(len(training), PAIRS_FOR_TOKENIZER if options.data else 2000))]
+        sample = [training[i] for i in range(min(len(training), PAIRS_FOR_TOKENIZER if from_file else 2000))]
         tokenizer = new_tokenizer(options, sample)
     config = EncoderDecoderConfig(**{**config.to_dict(), "vocab_size": tokenizer.vocab_size})
-    if options.data:
+    if options.data not in ("", NUMBERS):
         training, held_out = (
             _short_enough(pairs, tokenizer, options.context_length, status) for pairs in (training, held_out)
         )
@@ -103,6 +120,7 @@ def prepare_job(
             "loss": evaluate(model, status.track(validation, "evaluating")),
             "exact": exact,
             "count": len(judged),
+            "bleu": bleu(written, [pair.target for pair in judged]),
             "examples": examples[:SHOWN],
         }
 
@@ -156,14 +174,19 @@ def _short_enough(pairs: list[Pair], tokenizer: Tokenizer, longest: int, status:
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Loss and exact matches on held-out pairs, and a few translations."""
+    """Loss, exact matches and BLEU on held-out pairs, and a few translations."""
     lines = [
         f"held-out pairs: loss {before['loss']:.3f} -> {after['loss']:.3f} nats per token, exact matches "
-        f"{before['exact']} -> {after['exact']} of {after['count']}"
+        f"{before['exact']} -> {after['exact']} of {after['count']}, BLEU {_bleu_of(before)} -> {_bleu_of(after)}"
     ]
     for source, target, written in after["examples"]:
         lines.append(f"  {source} -> {written}" + ("" if written == target else f"   (expected: {target})"))
     return "\n".join(lines)
+
+
+def _bleu_of(figures: dict[str, Any]) -> str:
+    """100 times BLEU, as papers print it; "?" in the report of a run from before it was computed."""
+    return f"{100 * figures['bleu']:.1f}" if "bleu" in figures else "?"
 
 
 TRAINING = FineTuning(
@@ -181,6 +204,7 @@ TRAINING = FineTuning(
     ),
     prepare_job,
     from_base=False,
+    generated=GENERATED,
 )
 
 
@@ -197,6 +221,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="exponent of the length that log-probabilities are divided by; 0 prefers short texts",
     )
+    run.add_argument(
+        "--alignment", action="store_true", help="show the source words that each translated word attends to"
+    )
     run.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: the lines of standard input)")
 
 
@@ -209,6 +236,9 @@ def run(arguments: argparse.Namespace) -> int:
     texts = arguments.texts or lines_of_standard_input()
     with StatusLine(sys.stderr).working(f"translating {len(texts):,} texts"):
         translations = translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty)
-    for written in translations:
+    for text, written in zip(texts, translations, strict=True):
         print(for_terminal(written))
+        if arguments.alignment and written:
+            for line in align(model, tokenizer, text, written).picture().splitlines():
+                print(for_terminal(line))
     return 0

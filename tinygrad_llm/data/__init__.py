@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         read_labelled_texts,
     )
     from tinygrad_llm.data.computed_instructions import TASKS, instruction_tasks
+    from tinygrad_llm.data.english_german import sentence_pairs
     from tinygrad_llm.data.files import expand_paths, read_json, read_jsonl, read_rows, read_text
     from tinygrad_llm.data.id_file import IdFile, IdWriter
     from tinygrad_llm.data.instructions import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     )
     from tinygrad_llm.data.random_order import RandomOrder
     from tinygrad_llm.data.rows import count_rows, take_rows
+    from tinygrad_llm.data.sentiment import SENTIMENTS, sentiment_texts
     from tinygrad_llm.data.splitting import train_validation_split
     from tinygrad_llm.data.translation import (
         Pair,
@@ -57,7 +59,16 @@ if TYPE_CHECKING:
     from tinygrad_llm.data.window_loader import WindowLoader
     from tinygrad_llm.data.windows import SlidingWindows
 
-__all__ = ["END_OF_TEXT_ID", "IGNORE_INDEX", "MASK", "PROMPT_STYLES", "TASKS", "ClassificationDataset", "DataLoader"]
+__all__ = [
+    "END_OF_TEXT_ID",
+    "IGNORE_INDEX",
+    "MASK",
+    "PROMPT_STYLES",
+    "SENTIMENTS",
+    "TASKS",
+    "ClassificationDataset",
+    "DataLoader",
+]
 __all__ += ["IdFile", "IdWriter", "InstructionDataset", "LabelledText", "LongText", "MaskedLoader", "NumberPairs"]
 __all__ += [
     "Pair",
@@ -74,6 +85,15 @@ __all__ += ["collate", "collate_instructions", "collate_padded", "collate_prefer
 __all__ += ["collate_translation", "count_rows", "english_words", "expand_paths", "expect_state_of", "fitting_records"]
 __all__ += ["framed", "french_words", "instruction_tasks", "label_names", "mask_tokens", "pad_right", "prompt_style"]
 __all__ += ["random_split", "read_instructions", "read_json", "read_jsonl", "read_labelled_texts", "read_pairs"]
-__all__ += ["read_preferences", "read_rows", "read_text", "split_records", "take_rows", "train_validation_split"]
+__all__ += [
+    "read_preferences",
+    "read_rows",
+    "read_text",
+    "sentence_pairs",
+    "sentiment_texts",
+    "split_records",
+    "take_rows",
+    "train_validation_split",
+]
 
 __getattr__, __dir__ = lazy_imports(__name__)

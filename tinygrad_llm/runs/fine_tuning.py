@@ -70,7 +70,7 @@ class FineTuning(Generic[Options]):
     The `Base` is a pretrained model of an architecture that the command takes. With `from_base` false there is no base.
     Without a base, a new model is trained with the settings `from_nothing`, if the command has them. `suits(DIR)`
     returns options that suit the base in DIR better than the defaults. The tokenizer is the base's, or that of the
-    resumed run.
+    resumed run. `generated` are the values of the option `data` that name generated data, not a file.
     """
 
     name: str
@@ -80,6 +80,7 @@ class FineTuning(Generic[Options]):
     from_base: bool = True
     from_nothing: TrainingSettings | None = None
     suits: Callable[[Path], dict[str, Any]] = lambda folder: {}
+    generated: tuple[str, ...] = ()
 
     def new_plan(self, given: Mapping[str, Any]) -> RunPlan:
         """The plan of a new run, from flags and defaults. Raises: ConfigError"""
@@ -93,7 +94,11 @@ class FineTuning(Generic[Options]):
             settings = self.from_nothing
         suiting = {} if base is None else self.suits(Path(base))
         options = dataclasses.replace(self.options, **{**suiting, **_given_settings(self.options, given)})
-        paths = {name: absolute(path) for name in PATHS if (path := getattr(options, name, ""))}
+        paths = {
+            name: absolute(path)
+            for name in PATHS
+            if (path := getattr(options, name, "")) and not (name == "data" and path in self.generated)
+        }
         options = type(options).from_dict({**options.to_dict(), **paths})
         training = dataclasses.replace(settings, **_given_settings(settings, given))
         return RunPlan(self.name, options, training, base=None if base is None else absolute(base))
@@ -110,7 +115,8 @@ class FineTuning(Generic[Options]):
             base = Base(model, conventions_of(plan.base, tokenizer))
             sha256 = _expect_unchanged("base", weight_files(plan.base), plan.base_sha256)
             plan = dataclasses.replace(plan, base_sha256=sha256)
-        if data := getattr(plan.options, "data", ""):
+        data = getattr(plan.options, "data", "")
+        if data and data not in self.generated:
             plan = dataclasses.replace(plan, data_sha256=_expect_unchanged("data", [Path(data)], plan.data_sha256))
         job = self.prepare_job(base, tokenizer, plan.options, plan.training, status)
         return Training(
