@@ -1,170 +1,235 @@
 # %% [markdown]
-# # An encoder-decoder corrects spelling
+# # A GPT corrects spelling: words in context, and words that no dictionary has
 #
-# Any task that maps one text to another can be learned as a translation. Here the source is a word with a typo and
-# the target the correct word, both as characters. Typos are made from words of Python's own documentation, so there
-# are as many pairs as needed.
+# A spelling corrector guesses what the writer meant (Kernighan, Church and Gale 1990, "the noisy channel"):
 #
-# The model is tested on new typos of words that it was trained on, and on words that it has never seen, where it can
-# rely only on the patterns of English spelling. The baseline is a dictionary of the training words that returns the
-# word at the smallest edit distance. It takes about a minute; `--full` trains for longer.
+#     the best candidate maximises  P(candidate) · P(what was typed | candidate)
+#
+# A dictionary knows P(candidate) from the frequency of words alone. That is enough for most typos, but it cannot see
+# that "form" should be "from", since both are words, and cannot propose a word that it does not have. A GPT gives the
+# probability of the whole sentence. With it, the same rule corrects real words in the wrong place, and new words whose
+# parts are known, such as "unmounted".
+#
+# The text is the prose in Python's documentation and in the docstrings of its library, in lower case. It takes about
+# a minute; `--full` trains three models for longer, in about ten minutes of one core.
 
 # %%
 import argparse
+import math
 import re
+import statistics
+import sysconfig
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm import Generator, manual_seed
-from tinygrad_llm.data import DataLoader, Pair, TranslationDataset, collate_translation
-from tinygrad_llm.generate import translate
-from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm import Generator, manual_seed, no_grad
+from tinygrad_llm.data import WindowBatches, WindowLoader, pad_right
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.ops import cross_entropy
 from tinygrad_llm.scripts import end_quietly
-from tinygrad_llm.text import END_OF_TEXT, CharTokenizer, corpora
-from tinygrad_llm.train import ProgressLog, Trainer, TrainingSettings, duration
+from tinygrad_llm.text import BPETokenizer, corpora
+from tinygrad_llm.train import Trainer, TrainingSettings, duration, evaluate
 
 end_quietly()
 
-options = argparse.ArgumentParser(description="An encoder-decoder learns to correct spelling.")
-options.add_argument("--full", action="store_true", help="train a larger model for longer")
+options = argparse.ArgumentParser(description="A GPT and a dictionary correct spelling.")
+options.add_argument(
+    "--full", action="store_true", help="three models, trained for longer, and more sentences to judge"
+)
 full = options.parse_known_args()[0].full  # not parse_args: a notebook has arguments of its own
 started = time.monotonic()
+SEEDS, STEPS, JUDGED = ((0, 1, 2), 1500, 150) if full else ((0,), 250, 30)
 
 # %% [markdown]
-# ## Words and typos
+# ## The text and the dictionary
 #
-# A typo is one of the four most frequent errors (Damerau 1964): a missing letter, an extra letter, two letters
-# exchanged, or a neighbouring key. One word in five has no typo, because a corrector must also leave correct words
-# alone.
+# 500 sentences are held out. The dictionary has the words of all others, with their frequencies. As in Norvig's "How to
+# write a spelling corrector" (norvig.com/spell-correct.html) it leaves known words alone, and replaces an unknown word
+# by the most frequent known word at distance 1: a letter left out, added, replaced, or exchanged with the next (Damerau
+# 1964).
 
 # %%
-print("== 1 Words and typos ==")
-counts = Counter(re.findall(r"\b[a-z]{5,11}\b", corpora.load_text("python-docs")))
-words = sorted(word for word, count in counts.items() if count >= 3)
-order = Generator(1).randperm(len(words))
-held_out_words = [words[i] for i in order[:200]]
-known_words = sorted(set(counts) - set(held_out_words))
-print(f"{len(counts):,} words of 5 to 11 letters; of the {len(words):,} that occur 3 times or more 200 are held out")
-
-KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-NEIGHBOURS = {
-    letter: "".join(row[max(place - 1, 0) : place] + row[place + 1 : place + 2])
-    for row in KEYBOARD
-    for place, letter in enumerate(row)
-}
-
-
-def with_typo(word: str, draw: Generator) -> str:
-    """`word` with one typo; the result may be another word, or the same one where equal letters are exchanged."""
-    slip, place, which = int(draw.randint(0, 4)), int(draw.randint(0, len(word) - 1)), int(draw.randint(0, 2))
-    before, letter, after = word[:place], word[place], word[place + 1 :]
-    near = NEIGHBOURS[letter][which % len(NEIGHBOURS[letter])]
-    return before + ("", letter + (letter, near)[which], after[:1] + letter, near)[slip] + after[slip == 2 :]
+print("== 1 Text ==")
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+library = Path(sysconfig.get_path("stdlib"))
+sources = [
+    path.read_text("utf-8", "replace") for path in sorted(library.glob("**/*.py")) if "site-packages" not in str(path)
+]
+docstrings = [found for source in sources for found in re.findall(r'"""(.*?)"""', source, re.DOTALL)]
+paragraphs = re.split(r"\n\s*\n", "\n\n".join([corpora.python_docs(), *docstrings]))
+lines = [line for one in paragraphs for line in re.split(r"(?<=[.:;?!])\s+", " ".join(one.split()))]
+sentences = [line.lower() for line in lines if len(line) > 20 and sum(map(str.isalpha, line)) > 0.75 * len(line)]
+sentences = list(dict.fromkeys(sentences))
+plain = [line for line in sentences if re.fullmatch(r"[a-z ,]{25,60}\.", line)]
+held_out = [plain[i] for i in Generator(0).randperm(len(plain))[:500]]
+known_sentences = sorted(set(sentences) - set(held_out))
 
 
-def typos(words: list[str], count: int, seed: int, right: bool = True) -> list[Pair]:
-    """Pairs of a typo and its word; with `right`, one word in five has no typo."""
-    draw = Generator(seed)
-    chosen = draw.randint(0, len(words), (count,)).tolist()
-    pairs = []
-    for i, place in enumerate(chosen):
-        pairs.append(Pair(words[place] if right and i % 5 == 0 else with_typo(words[place], draw), words[place]))
-    return pairs
+def all_words(sentence: str) -> list[str]:
+    return re.findall(r"[a-z]+", sentence)
 
 
-steps, batch_size = (6000, 64) if full else (1000, 48)
-training = typos(known_words, steps * batch_size, seed=2)
-trained_on = set(training)
-known = [p for p in typos(known_words, 1500, 3, right=False) if p not in trained_on and p.source != p.target][:200]
-unseen = [pair for pair in typos(held_out_words, 300, 4, right=False) if pair.source != pair.target][:200]
-correct = [Pair(word, word) for word in held_out_words]
-for pair in training[:6]:
-    print(f"  {pair.source} -> {pair.target}")
-print(f"to judge: {len(known)} new typos of known words, {len(unseen)} of words held out, {len(correct)} right words")
+frequency = Counter(word for line in known_sentences for word in all_words(line))
+dictionary = {word for word, count in frequency.items() if count >= 2}
+print(f"{len(known_sentences):,} sentences, {sum(frequency.values()):,} words; dictionary: {len(dictionary):,} words")
+
+
+def edits(word: str) -> list[str]:
+    """Every string at distance 1 from `word`."""
+    splits = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    deleted = [a + b[1:] for a, b in splits if b]
+    exchanged = [a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1]
+    replaced = [a + letter + b[1:] for a, b in splits if b for letter in ALPHABET]
+    added = [a + letter + b for a, b in splits for letter in ALPHABET]
+    return sorted(set(deleted + exchanged + replaced + added) - {word})
+
+
+def corrected_by_dictionary(sentence: str) -> str:
+    """Each unknown word replaced by the most frequent known word at distance 1, if there is one."""
+
+    def correct(found: re.Match[str]) -> str:
+        word = found[0]
+        near = [other for other in edits(word) if other in dictionary]
+        return word if word in dictionary or not near else max(near, key=lambda other: frequency[other])
+
+    return re.sub(r"[a-z]+", correct, sentence)
+
 
 # %% [markdown]
-# ## Training
+# ## What is judged
+#
+# Four kinds of held-out sentences: with a typo that makes no word; with one that makes another word of the
+# dictionary; with a typo in a word that the dictionary does not have; and without any. A sentence counts as right if
+# it comes out as it was before the typo.
+
 
 # %%
-print("\n== 2 Training ==")
-tokenizer = CharTokenizer("abcdefghijklmnopqrstuvwxyz", [END_OF_TEXT])
-end = tokenizer.special_tokens[END_OF_TEXT]
-manual_seed(123)
-model = EncoderDecoder(
-    EncoderDecoderConfig(
-        tokenizer.vocab_size,
-        context_length=16,
-        embedding_dim=128 if full else 64,
-        num_heads=4,
-        num_layers=2,
-        dropout=0.0,
+def with_typo(sentence: str, draw: Generator, kind: str) -> str | None:
+    """The sentence with one typo of this kind; None where no word of it can have one."""
+    words = list(re.finditer(r"[a-z]+", sentence))
+    unknown = [found for found in words if found[0] not in dictionary]
+    if len(unknown) != (kind == "unknown word"):
+        return None
+    if kind == "no typo":
+        return sentence
+    for place in draw.randperm(len(words)).tolist():
+        found = unknown[0] if unknown else words[place]
+        if len(found[0]) >= 3:
+            typos = [typo for typo in edits(found[0]) if (typo in dictionary) == (kind == "real word")]
+            if typos:
+                typo = typos[int(draw.randint(0, len(typos)))]
+                return sentence[: found.start()] + typo + sentence[found.end() :]
+    return None
+
+
+KINDS = ("typo", "real word", "unknown word", "no typo")
+tests: dict[str, list[tuple[str, str]]] = {}
+for kind in KINDS:
+    draw = Generator(1)
+    typed = [(with_typo(sentence, draw, kind), sentence) for sentence in held_out]
+    tests[kind] = [pair for pair in typed if pair[0] is not None][:JUDGED]
+    print(f"  {kind + ':':<14}{tests[kind][0][0]}")
+
+# %% [markdown]
+# ## The language model
+#
+# A small GPT, trained on the same sentences, one after the other, with a newline between them.
+
+# %%
+print("\n== 2 Language model ==")
+tokenizer = BPETokenizer.train(known_sentences, 1024)
+newline = tokenizer.encode_ordinary("\n")
+known_ids, held_out_ids = (
+    np.array([token for line in part for token in [*newline, *tokenizer.encode_ordinary(line)]])
+    for part in (known_sentences, held_out)
+)
+batches = WindowBatches(held_out_ids, 48, 32)
+held_out_batches = [batches[i] for i in range(len(batches))]
+
+
+def new_model(seed: int) -> GPT:
+    manual_seed(seed)
+    model = GPT(
+        GPTConfig(tokenizer.vocab_size, 64, 128, num_heads=4, num_layers=3, dropout=0.1, tie_weights=True), init="gpt2"
     )
-)
-settings = TrainingSettings(
-    steps=steps,
-    batch_size=batch_size,
-    learning_rate=2e-3 if full else 4e-3,
-    min_learning_rate=1e-4,
-    warmup_steps=100,
-    beta2=0.98,
-    weight_decay=0.01,
-    eval_interval=steps // 3,
-)
-shuffling, in_order = Generator(5), Generator(0)
-dataset, judging = (TranslationDataset(pairs, tokenizer, end) for pairs in (training, known + unseen))
-loader = DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate_translation, generator=shuffling)
-validation = list(DataLoader(judging, 100, collate_fn=collate_translation, generator=in_order))
-print(f"{model.num_parameters():,} parameters")
-Trainer(model, loader, settings, validation, callbacks=[ProgressLog()]).train()
-model.eval()
+    settings = TrainingSettings(
+        steps=STEPS, learning_rate=3e-3, min_learning_rate=2e-4, warmup_steps=50, eval_interval=0, workers=1, seed=seed
+    )
+    begun = time.monotonic()
+    Trainer(model, WindowLoader(known_ids, 48, 32, Generator(seed)), settings).train()
+    model.eval()
+    judged = evaluate(model, held_out_batches)
+    print(
+        f"seed {seed}: {model.num_parameters():,} parameters, {STEPS} steps in {duration(time.monotonic() - begun)}; ",
+        end="",
+    )
+    print(f"held-out loss {judged:.3f} nats per token", flush=True)
+    return model
+
 
 # %% [markdown]
-# ## Comparison with a dictionary
+# ## The noisy channel
 #
-# The dictionary has the words that the model was trained on. Among several words at the same distance it takes the
-# most frequent one. It cannot return a word that it does not have.
+# An unknown word with known words at distance 1 is taken to be one of them, as by the dictionary. Where there is none,
+# each word of the sentence may be what was meant, or have been meant as another: a known word as a known one at
+# distance 1, an unknown word as any string. Half of the sentences are taken to have a typo, all typos equally probable.
 
 
 # %%
-def distance(a: str, b: str) -> int:
-    """The Damerau edit distance: letters left out, added, replaced, or exchanged with the next."""
-    above, row = list(range(len(b) + 1)), list(range(len(b) + 1))
-    for i, letter in enumerate(a):
-        last, above, row = above, row, [i + 1]
-        for j, other in enumerate(b):
-            best = min(above[j + 1] + 1, row[j] + 1, above[j] + (letter != other))
-            if i and j and letter == b[j - 1] and a[i - 1] == other:
-                best = min(best, last[j - 1] + 1)
-            row.append(best)
-    return row[-1]
+@no_grad()
+def log_probabilities(model: GPT, candidates: list[str]) -> np.ndarray:
+    """ln P of each sentence. Shapes: -> (len(candidates),)"""
+    rows = [[*newline, *tokenizer.encode_ordinary(line), *newline][:64] for line in candidates]
+    order, found = np.argsort([len(row) for row in rows]), np.empty(len(rows))
+    for start in range(0, len(rows), 128):
+        places = order[start : start + 128]
+        part = [rows[place] for place in places]
+        ids = pad_right(part, max(map(len, part)), 0)
+        targets = np.where(np.arange(ids.shape[1]) < [[len(row)] for row in part], ids, -100)[:, 1:]
+        losses = cross_entropy(model(ids[:, :-1]), targets, reduction="none").data
+        found[places] = -losses.sum(axis=1)
+    return found
 
 
-def nearest(typo: str) -> str:
-    """The dictionary's word at the smallest distance, the most frequent of several."""
-    near = [word for word in known_words if abs(len(word) - len(typo)) <= 1]
-    return min(near, key=lambda word: (distance(typo, word), -counts[word]))
+def corrected_by_model(model: GPT, sentence: str) -> str:
+    """The candidate with the largest P(sentence) · P(typed | sentence)."""
+    words = list(re.finditer(r"[a-z]+", sentence))
+    known = {found: [other for other in edits(found[0]) if other in dictionary] for found in words}
+    wrong = [found for found in words if found[0] not in dictionary and known[found]]
+    candidates, channel = [sentence], [-math.inf if wrong else 0.0]
+    for found in wrong or words:
+        for meant in known[found] if known[found] or found[0] in dictionary else edits(found[0]):
+            candidates.append(sentence[: found.start()] + meant + sentence[found.end() :])
+            channel.append(-math.log(len(words) * (54 * len(meant) + 25)))
+    return candidates[int(np.argmax(log_probabilities(model, candidates) + channel))]
 
 
-print("\n== 3 Correction ==")
-print(f"{'':<32}{'model':>8}{'beams':>8}{'dictionary':>12}")
-for name, pairs in (
-    ("new typos of known words", known),
-    ("typos of words held out", unseen),
-    ("right words held out", correct),
-):
-    sources = [pair.source for pair in pairs]
-    answers = [
-        translate(model, tokenizer, sources),
-        translate(model, tokenizer, sources[:100], num_beams=4),
-        [nearest(source) for source in sources[:50]],
-    ]
-    shares = [np.mean([a == p.target for a, p in zip(answer, pairs, strict=False)]) for answer in answers]
-    print(f"{name:<32}{shares[0]:>8.1%}{shares[1]:>8.1%}{shares[2]:>12.1%}")
-    if name != "right words held out":
-        for source, answer, pair in list(zip(sources, answers[0], pairs, strict=True))[:4]:
-            print(f"    {source} -> {answer}" + ("" if answer == pair.target else f"   (should be: {pair.target})"))
-print("(the model on all of them, with 4 beams on 100 of each, the dictionary on 50 of each)")
+# %%
+shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
+shown: dict[str, list[str]] = {}
+for seed in SEEDS:
+    model = new_model(seed)
+    for kind, pairs in tests.items():
+        answers = [corrected_by_model(model, typed) for typed, _ in pairs]
+        shares[kind].append(np.mean([answer == meant for answer, (_, meant) in zip(answers, pairs, strict=True)]))
+        shown[kind] = answers
+    print("  right: " + ", ".join(f"{kind} {found[-1]:.1%}" for kind, found in shares.items()), flush=True)
+
+print("\n== 3 Sentences that come out right ==")
+print(f"{'':<16}{'dictionary':>12}{'GPT':>9}")
+for kind, pairs in tests.items():
+    answers = [corrected_by_dictionary(typed) for typed, _ in pairs]
+    right = np.mean([answer == meant for answer, (_, meant) in zip(answers, pairs, strict=True)])
+    spread = f" ± {statistics.stdev(shares[kind]):.1%}" if len(SEEDS) > 1 else ""
+    print(f"{kind:<16}{right:>12.1%}{statistics.mean(shares[kind]):>9.1%}{spread} of {len(pairs)}")
+
+print("\n== 4 Examples ==")
+for kind in KINDS[:3]:
+    for (typed, meant), answer in list(zip(tests[kind], shown[kind], strict=True))[:5]:
+        mark = "right" if answer == meant else f"should be: {meant}"
+        print(f"  {typed}\n    {answer}  ({mark})")
 
 print(f"\n{duration(time.monotonic() - started)} in all")
