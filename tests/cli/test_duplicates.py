@@ -31,7 +31,7 @@ def test_a_json_list_of_records(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "nothing is overwritten" in call(capsys, "duplicates", path, "--out", out)[2][0]
     assert out.read_bytes() == before
     assert "\n1 near-duplicate, " in call(capsys, "duplicates", path, "--fields", "output")[1]
-    assert "4 near-duplicates" in call(capsys, "duplicates", path, "--threshold", "0.05")[1]
+    assert "3 near-duplicates" in call(capsys, "duplicates", path, "--threshold", "0.5")[1]
     code, printed, _ = call(capsys, "duplicates", path, "--json")
     pairs = [json.loads(line) for line in printed.splitlines()]
     assert pairs == [{"record": 2, "kept": 0, "similarity": 1.0}, {"record": 3, "kept": 1, "similarity": 1.0}]

@@ -118,10 +118,11 @@ def _report(
     records: Records, found: Sequence[NearDuplicate], arguments: argparse.Namespace, status: StatusLine
 ) -> None:
     status.say(f"{len(records.texts):,} {records.unit}s of {arguments.file}, compared by {records.compared}")
+    count = format_count(len(found), "near-duplicate")
     equal = sum(pair.similarity == 1 for pair in found)
     status.say(
-        f"{format_count(len(found), 'near-duplicate')}, of similarity {arguments.threshold:g} or more; {equal:,} of them "
-        f"differ in no group of {arguments.ngram} characters"
+        f"{count}, of similarity {arguments.threshold:g} or more; {equal:,} of them differ in no group of "
+        f"{arguments.ngram} characters"
     )
     ranked = sorted(found, key=lambda pair: (-pair.similarity, pair.number))
     for pair in ranked[: arguments.show]:
