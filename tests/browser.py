@@ -28,6 +28,7 @@ KEYS = {  # what a key event of the name needs besides its name: text, and Windo
     "Enter": ("\r", 13),
     " ": (" ", 32),
     "Tab": ("", 9),
+    "Escape": ("", 27),
     "ArrowLeft": ("", 37),
     "ArrowUp": ("", 38),
     "ArrowRight": ("", 39),
@@ -137,11 +138,11 @@ class Page:
     def text(self) -> str:
         return self.evaluate("document.body.innerText")
 
-    def press(self, key: str, times: int = 1) -> None:
+    def press(self, key: str, times: int = 1, shift: bool = False) -> None:
         """Press and release a key, as a user does."""
         text, code = KEYS.get(key, (key, ord(key.upper()[0])))
         for _ in range(times):
-            common = {"key": key, "windowsVirtualKeyCode": code}
+            common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
             kind = "keyDown" if text else "rawKeyDown"
             self.command("Input.dispatchKeyEvent", type=kind, **common, **({"text": text} if text else {}))
             self.command("Input.dispatchKeyEvent", type="keyUp", **common)

@@ -40,6 +40,7 @@ ABOUT_MORE_THAN_ONE_FILE = {
     "ops/test_op_contract.py": "the contract of every op",
     "ops/test_rounding.py": "rounding of all ops in float32",
     "runs/test_killed_processes.py": "training processes that are killed",
+    "serve/test_page_in_browser.py": "the chat page in Chromium",
     "soak": "training runs under kills, full disks, wrong clocks",
     "torch_words": "code in PyTorch's words",
     "train/test_learning_rates.py": "the schedules of a run",

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import CHROMIUM, Page
-from lab_page import expect_nothing_cut_off, part, settle
+from lab_page import part, settle
+from pages import expect_nothing_cut_off
 from tiny_gpt import tiny
 
 from tinygrad_llm.lab.inspection import inspected_page

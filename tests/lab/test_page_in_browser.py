@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, Page
-from lab_page import expect_nothing_cut_off, part, settle, state_of
+from lab_page import part, settle, state_of
+from pages import expect_nothing_cut_off
 
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.server import LabServer, serving

@@ -205,7 +205,7 @@ class ModelHandler(Handler):
 
     def _send_error(self, error: ApiError, more: dict[str, str] | None = None) -> None:
         headers = {**error.headers, **(more or {})}
-        if self._body_is_unread or self.close_connection:
+        if self._body_is_unread or self.close_connection or error.status == 503:  # 503: the server may be ending
             self.close_connection = True
             headers["Connection"] = "close"
         self._send_json(error.status, error.body, headers)

@@ -85,5 +85,5 @@ export async function* chunks(path, body, signal) {
   } catch (error) {
     if (error.name === "AbortError" || error instanceof ServerError) throw error;
   }
-  throw new ServerError("The connection ended before the answer did.", { code: "broken_off" });
+  throw new ServerError("the connection ended before the answer did", { code: "broken_off" });
 }

@@ -21,6 +21,7 @@ const page = {
     return model;
   },
   kept(conversation) {
+    if (!views.has(conversation)) return; // it was deleted while it was being answered
     const problem = keep(conversation);
     if (problem) complain(problem);
     showList();
@@ -118,9 +119,9 @@ function showList() {
 }
 
 function remove(conversation) {
+  views.delete(conversation);
   runningIn(conversation)?.stop();
   forget(conversation.id);
-  views.delete(conversation);
   if (conversation === current) begin(conversation.kind);
   else showList();
   complain(`“${conversation.title}” is deleted.`, "Undo", () => {
@@ -131,9 +132,9 @@ function remove(conversation) {
 
 function removeAll() {
   const all = conversations();
+  views.clear();
   for (const conversation of all) runningIn(conversation)?.stop();
   forgetAll();
-  views.clear();
   begin(defaultKind());
   if (!all.length) return;
   complain(`${integer(all.length)} conversations are deleted.`, "Undo", () => {

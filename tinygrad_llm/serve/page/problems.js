@@ -24,9 +24,10 @@ function problemOf({ end, error, numbers }, { context_length: context }) {
       `The server is busy with other requests. Try again in ${retryAfter > 1 ? `${retryAfter} seconds` : "a moment"}.`,
       "retry",
     ];
+  if (code === "broken_off") return ["The connection ended before the answer did.", "retry"];
   if (code === "unreachable")
     return [`${message} Start it again with tinygrad-llm serve; nothing here is lost.`, "retry"];
-  return [message, "retry"];
+  return [`The server says: ${message}`, "retry"];
 }
 
 /** The problem of an answer as an element; null for none. `acts`: retry(), trim(), key(). */

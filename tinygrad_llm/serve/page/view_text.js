@@ -91,6 +91,7 @@ export class TextView {
     this.panel.hide();
     this.tokens.clear();
     new Generation(conversation, node, "v1/completions", body, () => this.changed(node)).run();
+    this.draw(); // now: from here on the buttons are those of a running answer
     page.say("The model continues the text.");
   }
 
