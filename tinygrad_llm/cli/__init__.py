@@ -52,6 +52,7 @@ COMMANDS = {
     "gradcheck": ("gradcheck", "Verify every gradient against finite differences and definitions."),
     "faults": ("faults", "Switch on a classic mistake; see which check finds it and how it changes a training."),
     "bench": ("bench", "Measure speed and memory of a training step, and how its cost grows."),
+    "cost": ("cost", "Compute what training a GPT takes: operations, days, price, energy; GPT-3's sizes."),
     "download": ("download", "Download a model from the Hugging Face hub."),
     "import": ("import_model", "Make a run folder from a model in a Hugging Face folder."),
     "export": ("export_model", "Write a run's model as a Hugging Face folder, which transformers opens."),
