@@ -365,7 +365,7 @@ def test_free_blocks_are_kept_while_no_more_is_held_than_at_the_peak() -> None:
     kept = [large(4 * ROWS), large(2 * ROWS)]
     before = held()
     kept.clear()
-    small = large(ROWS // 4)
+    small = large(ROWS // 8)
     assert held() == before + small.nbytes
 
 
@@ -388,7 +388,7 @@ def test_the_free_blocks_of_the_most_different_size_are_dropped_first(
     free = [large(ROWS), large(4 * ROWS)]
     sizes = [x.nbytes for x in free]
     free.clear()
-    monkeypatch.setattr(buffers, "_peak_bytes", (sum(sizes) + requested * sizes[0] // ROWS - 1) / 1.1)
+    monkeypatch.setattr(buffers, "_peak_bytes", (sum(sizes) + requested * sizes[0] // ROWS - 1) / (1 + buffers.SLACK))
     array = large(requested)
     assert held() == array.nbytes + kept * sizes[0] // ROWS
 

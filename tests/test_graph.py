@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import tinygrad_llm
 from tinygrad_llm import Generator, Tensor, buffers, cat, enable_grad, no_grad, stack
+from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import Node, is_grad_enabled, observe, record_operation
-from tinygrad_llm.ops import linear, linear_cross_entropy
+from tinygrad_llm.ops import embedding, gelu, layer_norm, linear, linear_cross_entropy
 
 
 def leaf(*shape: int) -> Tensor:
@@ -573,25 +574,43 @@ def test_retain_grad_of_a_tensor_that_is_gone_by_then() -> None:
     assert x.grad.tolist() == [6.0]
 
 
-def test_products_write_a_leafs_first_gradient_straight_into_its_memory() -> None:
+class SumOfGradients:
+    """A `grad_memory` of one process."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.array, self.written = np.full(shape, np.nan), False
+
+    def free(self) -> np.ndarray | None:
+        return None if self.written else self.array
+
+    def add(self, gradient: np.ndarray, rows: np.ndarray | None = None) -> None:
+        if not self.written:
+            assert rows is None
+            self.array[...] = gradient
+        else:
+            self.array[... if rows is None else rows] += gradient
+        self.written = True
+
+
+def test_a_leafs_gradients_are_added_to_the_memory_that_it_is_given() -> None:
     rng = Generator(0)
     weight = Tensor(rng.randn(5, 4, dtype=np.float64), requires_grad=True)
-    x = Tensor(rng.randn(3, 4, dtype=np.float64))
 
     def loss() -> Tensor:
+        x = embedding(np.array([1, 3, 3]), weight)
         return linear_cross_entropy(linear(x, weight) @ weight, weight, np.array([0, 4, 2]))
 
     loss().backward()
     assert weight.grad is not None
     expected, weight.grad = weight.grad, None
-    memory = weight.grad_memory = np.full((5, 4), np.nan)
-    for times in (1, 2):  # the second gradient is added
+    memory = weight.grad_memory = SumOfGradients((5, 4))
+    for times in (1, 2):
         loss().backward()
-        assert weight.grad is memory
-        np.testing.assert_allclose(memory, times * expected, rtol=1e-13)
+        assert weight.grad is None
+        np.testing.assert_allclose(memory.array, times * expected, rtol=1e-13)
 
 
-def test_a_gradient_in_its_memory_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_is_written_straight_into_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs: list[np.ndarray | None] = []
     matmul = buffers.matmul
 
@@ -600,10 +619,26 @@ def test_a_gradient_in_its_memory_is_not_copied(monkeypatch: pytest.MonkeyPatch)
         return matmul(a, b, out)
 
     weight = Tensor(np.ones((2, 3)), requires_grad=True)
-    weight.grad_memory = np.zeros((2, 3))
+    memory = weight.grad_memory = SumOfGradients((2, 3))
     y = linear(Tensor(np.ones((4, 3))), weight)
     monkeypatch.setattr(buffers, "matmul", noting)
     y.backward(np.ones((4, 2)))
-    assert [out is weight.grad_memory for out in outputs] == [True]
-    assert weight.grad is weight.grad_memory
-    assert (weight.grad == 4).all()
+    assert [out is memory.array for out in outputs] == [True]
+    assert (memory.array == 4).all()
+
+
+@pytest.mark.parametrize("op", [gelu, lambda x: layer_norm(x, Tensor([2.0, -1.0, 0.5]), Tensor([0.1, 0.2, 0.3]))])
+def test_a_result_that_can_be_computed_again_is_not_saved(op: Any) -> None:
+    x = Tensor(np.array([[0.3, -1.0, 2.0], [1.0, 0.0, -0.5]], np.float32), requires_grad=True)
+    weight = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    y = op(x)
+    kept, values = weakref.ref(memory_owner(y.data)), y.data.copy()
+    np.testing.assert_array_equal(y.recompute(), values)  # to the bit
+    z = linear(y, weight)
+    del y
+    assert kept() is None
+    z.backward(np.ones((2, 2), np.float32))
+    assert weight.grad is not None
+    np.testing.assert_allclose(weight.grad, [values.sum(0)] * 2, rtol=1e-6)
+    with no_grad():
+        assert not hasattr(op(x), "recompute")

@@ -36,7 +36,7 @@ CHAIN = [
     ["runs"],
     ["study"],
     ["verify", "measure"],
-    ["lab", "serve", "speedrun"],
+    ["lab", "serve"],
     ["cli"],
     ["__main__"],
 ]

@@ -29,7 +29,7 @@ SMALLEST = 1 << 17  # bytes: the C library serves smaller arrays quickly from me
 ALIGNMENT = 64  # bytes, one cache line: NumPy's vector loops take twice as long for numbers that straddle two
 STEPS = 8  # sizes of blocks between a power of two and the next
 LARGER_SIZES = 4  # how many sizes above its own a request may be served from: up to 1.5 times as many bytes
-SLACK = 0.1  # free and used blocks together may exceed the most bytes ever in use at once by this share
+SLACK = 0.03  # free and used blocks together may exceed the most bytes ever in use at once by this share
 
 
 class PooledMemory(np.ndarray[Any, np.dtype[Any]]):

@@ -153,18 +153,21 @@ def operation_name(qualname: str) -> str:
     return qualname.rsplit(".<locals>", 1)[0].rpartition(".")[2].strip("_")
 
 
-def record_operation(data: Array, parents: Sequence[Variable], backward: Backward) -> Tensor:
+def record_operation(data: Array, parents: Sequence[Variable], backward: Backward, recompute: Any = None) -> Tensor:
     """An operation's result as a Tensor that remembers how to go back.
 
     `data` is the result, `parents` the Tensors it was computed from, and `backward(dy)` returns one gradient per
     parent, in order, each exactly of its parent's shape, or None where none is needed. Under `no_grad`, or when no
-    parent needs a gradient, the result is a plain Tensor and `backward` is dropped with all it holds.
+    parent needs a gradient, the result is a plain Tensor and `backward` is dropped with all it holds. `recompute`
+    returns the result again: what needs it in a backward may save this function in place of the array.
     """
     output = plain_tensor(data)
     if mode.recording:
         for parent in parents:
             if parent.node is not None or parent.collects_gradient:
                 output.node = Node(output.data, parents, backward)
+                if recompute is not None:
+                    output.recompute = recompute
                 break
     for observer in mode.observers:
         observer.recorded(output, parents)  # type: ignore[arg-type]  # every Variable is a Tensor

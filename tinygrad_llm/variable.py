@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from tinygrad_llm.graph import Node, TensorLike, walk_back
 class Variable:
     """The base of Tensor, which adds the operations, one class for each file of primitives/, and conversions."""
 
-    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "grad_memory", "node")
+    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "grad_memory", "node", "recompute")
 
     data: Array
     grad: Array | None  # dL/d(data), of the same shape, once a backward has reached it
-    grad_memory: Array  # where a leaf's gradient must lie, if it is set: memory that other processes read
+    grad_memory: Any  # where a leaf's gradients are summed with those of other processes, if set: a `SharedGradient`
     node: Node | None  # the operation that made it, or None for a leaf
+    recompute: Callable[[], Array]  # if set, computes `data` again from what this result's backward saves anyway
     collects_gradient: bool  # a leaf whose `grad` a backward adds to
 
     @property
@@ -103,17 +104,16 @@ class Variable:
             yield from walk_back(self.node, start, retain_graph)
 
     def free_grad_memory(self) -> Array | None:
-        """`grad_memory` if nothing lies in it yet: a backward may write this leaf's gradient straight into it."""
-        return getattr(self, "grad_memory", None) if self.grad is None and self.node is None else None
+        """The array of `grad_memory` that a backward may write this leaf's gradient straight into, if there is one."""
+        memory = getattr(self, "grad_memory", None)
+        return None if memory is None else memory.free()
 
-    def collect(self, gradient: Array) -> None:
-        """Add `gradient` to this leaf's own."""
-        if self.grad is not None:
-            self.grad += gradient
-        elif (memory := getattr(self, "grad_memory", None)) is not None:
-            if gradient is not memory:
-                memory[...] = gradient
-            self.grad = memory
+    def collect(self, gradient: Array, rows: Array | None = None) -> None:
+        """Add `gradient` to this leaf's own; or to these rows of it, if it has one."""
+        if (memory := getattr(self, "grad_memory", None)) is not None:
+            memory.add(gradient, rows)
+        elif self.grad is not None:
+            self.grad[... if rows is None else rows] += gradient
         elif gradient.flags.writeable and not buffers.is_view(gradient):
             self.grad = gradient
         else:  # shared with another branch: a leaf's own gradient may be clipped or added to in place

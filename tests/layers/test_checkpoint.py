@@ -84,7 +84,7 @@ def peak(on: bool) -> int:
 
 def test_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "SMALLEST", 1 << 40)  # memory that is used again would hide what is needed
-    assert peak(True) < 0.5 * peak(False)
+    assert peak(True) < 0.7 * peak(False)
 
 
 def test_without_training_nothing_changes() -> None:

@@ -79,15 +79,6 @@ def test_a_frozen_table_keeps_its_old_gradient() -> None:
     np.testing.assert_array_equal(table.grad, np.ones((4, 3)))
 
 
-def test_the_first_gradient_lies_in_the_memory_that_is_given() -> None:
-    table = Tensor(TABLE, requires_grad=True)
-    memory = table.grad_memory = np.full((4, 3), np.nan, np.float32)
-    for times in (1, 2):
-        embedding([1, 3], table).backward(np.ones((2, 3), np.float32))
-        assert table.grad is memory
-        np.testing.assert_array_equal(memory, [[0] * 3, [times] * 3, [0] * 3, [times] * 3])
-
-
 def test_a_row_is_a_copy() -> None:
     table = Tensor(TABLE.copy())
     y = embedding([1], table)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,22 @@ def test_a_worker_that_is_killed_ends_the_run_with_one_error() -> None:
     assert trainer.step == 8
 
 
+def test_a_worker_that_is_killed_in_a_step_ends_it(tmp_path: Path) -> None:
+    """Another one may wait for the gradients of the one that died."""
+    trainer, parent, killed = new_trainer(3), os.getpid(), tmp_path / "killed"
+
+    def loss(model: GPT, batch: Any) -> Tensor:
+        if os.getpid() != parent:
+            with suppress(FileExistsError):
+                killed.mkdir()  # by one of the two
+                os.kill(os.getpid(), signal.SIGKILL)
+        return model.loss(*batch)
+
+    trainer.loss = loss
+    with pytest.raises(WorkerError, match="was killed by SIGKILL"):
+        trainer.train()
+
+
 @pytest.mark.parametrize(("error", "words"), [(MemoryError, "out of memory"), (ValueError, "ValueError: broken")])
 def test_an_error_of_a_worker_is_reported(error: type[Exception], words: str) -> None:
     trainer, parent = new_trainer(2), os.getpid()
@@ -345,7 +362,7 @@ from tinygrad_llm.train.parallel import blas_threads
 from tinygrad_llm.train.parallel.processes import Processes
 
 class Share:
-    def begin(self, rank):
+    def begin(self, rank, wait):
         pass
 
     def threads(self):

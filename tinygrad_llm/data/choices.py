@@ -1,8 +1,7 @@
-"""Random choices for generated texts, and what is held out of them."""
+"""Random choices for generated sentences."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -31,8 +30,3 @@ class Choices:
     def chance(self, percent: int) -> bool:
         """True with this probability in percent."""
         return self.below(100) < percent
-
-
-def is_held_out(content: str, one_in: int) -> bool:
-    """Whether a content is held out of training: decided by its checksum, and so the same in every run."""
-    return zlib.crc32(content.encode()) % one_in == 0

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from tinygrad_llm.data.choices import Choices, T
+from tinygrad_llm.random import Generator
+
+T = TypeVar("T")
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -170,15 +173,18 @@ class Exercise:
     named: dict[str, str] = field(default_factory=dict)
 
 
-class Draw(Choices):
-    """Draws random words and numbers, the parts of contents, one at a time: the generator may be used by others too."""
+class Draw:
+    """Draws random words and numbers, the parts of contents."""
 
-    def below(self, count: int) -> int:
-        return int(self.generator.randint(0, count))
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
 
     def number(self, low: int, high: int) -> int:
         """An integer in low..high, both included."""
-        return low + self.below(high - low + 1)
+        return int(self.generator.randint(low, high + 1))
+
+    def one_of(self, choices: Sequence[T]) -> T:
+        return choices[self.number(0, len(choices) - 1)]
 
     def several_of(self, choices: Sequence[T], low: int, high: int) -> list[T]:
         """Between low and high distinct choices."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.graph import Gradients, TensorLike, record_operation
+from tinygrad_llm.graph import Gradients, TensorLike, is_grad_enabled, record_operation
 from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import value_and_slope
 from tinygrad_llm.primitives.operands import as_float
@@ -29,7 +29,7 @@ def silu(x: TensorLike) -> Tensor:
     Saves:  dy/dx (...)
     """
     x = as_float(x)
-    y, slope = value_and_slope(silu_block, x)
+    y, slope = value_and_slope(silu_block, x.data, x.requires_grad and is_grad_enabled())
 
     def backward(dy: Array) -> Gradients:
         return (np.multiply(dy, slope, out=buffers.empty_like(dy)),)

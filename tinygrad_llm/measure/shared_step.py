@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -22,12 +22,10 @@ ENDLESS = 10**9  # steps
 class SharedStep:
     """Calling it takes one step of a `Trainer` on the same tokens, shared by workers while the `with` block lasts.
 
-    `workers` and `optimizer` are as in `TrainingSettings`: "auto" is what training would choose.
+    `workers` is as in `TrainingSettings`: "auto" is what training would choose.
     """
 
-    def __init__(
-        self, workload: Workload, workers: int | str = "auto", seed: int = 0, optimizer: str = "adamw"
-    ) -> None:
+    def __init__(self, workload: Workload, workers: int | str = "auto", seed: int = 0) -> None:
         manual_seed(seed)
         self.model: Any = architecture_of_config(workload.config).begin(workload.config)
         settings = TrainingSettings(
@@ -38,7 +36,6 @@ class SharedStep:
             eval_interval=0,
             workers=workers,
             seed=seed,
-            optimizer=optimizer,
         )
         self.trainer = Trainer(self.model, SameBatch(workload), settings)
 
@@ -103,7 +100,7 @@ class _ProductsOfOne:
     def __init__(self, products: Sequence[list[Product]]) -> None:
         self.products = products
 
-    def begin(self, rank: int) -> None:
+    def begin(self, rank: int, wait: Callable[[], None]) -> None:
         self._multiply = list(products_alone(self.products[rank]))
 
     def multiply(self) -> None:

@@ -140,9 +140,9 @@ def linear_cross_entropy(
     losses *= weights
 
     def backward(dy: Array) -> Gradients:
-        dx = (dy * buffers.matmul(g, table)).reshape(shape) if wants_dx else None
         dw = buffers.matmul(g.T, dy * rows, weight.free_grad_memory()) if wants_dw else None
-        return dx, dw
+        dx = buffers.matmul(g, table) if wants_dx else None
+        return None if dx is None else np.multiply(dx, dy, out=dx).reshape(shape), dw
 
     return record_operation(losses.sum(), (x, weight), backward)
 

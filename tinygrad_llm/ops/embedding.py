@@ -52,12 +52,11 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
         for i in np.flatnonzero(stops - starts > 1).tolist():
             # a product per run: `np.add.reduceat` takes four times as long
             np.matmul(ones[starts[i] : stops[i]], grouped[starts[i] : stops[i]], out=sums[i])
-        if weight.grad is not None and weight.collects_gradient and not mode.observers:
-            weight.grad[found] += sums  # without a second array as large as the table
+        has_gradient = weight.grad is not None or hasattr(weight, "grad_memory")
+        if has_gradient and weight.collects_gradient and not mode.observers:
+            weight.collect(sums, found)  # without a second array as large as the table
             return (None,)
-        memory = weight.free_grad_memory()
-        dweight = buffers.empty(table_shape, dy.dtype) if memory is None else memory
-        dweight.fill(0)
+        dweight = buffers.zeros(table_shape, dy.dtype)
         dweight[found] = sums
         return (dweight,)
 

@@ -41,7 +41,7 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
     x, weight = as_float(x), as_tensor(weight)
     expect_axes("layer_norm", x, 1)
     expect_shape("layer_norm", x, x.shape[-1:], weight=weight, bias=bias)
-    shape, width, scale = x.shape, x.shape[-1], weight.data
+    shape, width, scale, shift = x.shape, x.shape[-1], weight.data, 0.0 if bias is None else bias.data
     rows = as_rows(x.data)
     x_hat, y = buffers.empty_like(rows), buffers.empty_like(rows)
     rstd = np.empty((len(rows), 1), rows.dtype)
@@ -54,8 +54,14 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         rstd[block] = (variance + eps) ** -0.5
         hat *= rstd[block]
         np.multiply(hat, scale, out=out)
-        if bias is not None:
-            out += bias.data
+        out += shift
+
+    def recompute() -> Array:
+        again = buffers.empty_like(x_hat)
+        for block in row_blocks(*x_hat.shape):
+            out = np.multiply(x_hat[block], scale, out=again[block])
+            out += shift
+        return again.reshape(shape)
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
@@ -76,4 +82,4 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         dx = dx.reshape(shape)
         return (dx, dweight) if bias is None else (dx, dweight, dbias)
 
-    return record_operation(y.reshape(shape), (x, weight) if bias is None else (x, weight, bias), backward)
+    return record_operation(y.reshape(shape), (x, weight) if bias is None else (x, weight, bias), backward, recompute)

@@ -31,7 +31,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     All leading axes are flattened into one, so that each product is one call into BLAS.
 
     Shapes: x (..., I), weight (O, I), bias (O,) -> y (..., O)
-    Saves:  x
+    Saves:  x, or the way to compute it again
     Raises: ShapeError if weight is not (O, I), or bias not (O,)
     """
     x, weight = as_float(x), as_tensor(weight)
@@ -44,13 +44,14 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     y = times_table(rows, table)
     if bias is not None:
         y += bias.data
-    saved_rows = rows if weight.requires_grad else None  # kept only if a gradient needs it
+    saved_x = getattr(x, "recompute", rows) if weight.requires_grad else None  # kept only if a gradient needs it
     saved_table = table if x.requires_grad else None
 
     def backward(dy: Array) -> Gradients:
         dy = as_rows(dy)
         dx = None if saved_table is None else buffers.matmul(dy, saved_table).reshape(x_shape)
-        dw = None if saved_rows is None else buffers.matmul(dy.T, saved_rows, weight.free_grad_memory())
+        again = as_rows(saved_x()) if callable(saved_x) else saved_x
+        dw = None if again is None else buffers.matmul(dy.T, again, weight.free_grad_memory())
         return (dx, dw, sum_of_rows(dy)) if has_bias else (dx, dw)
 
     parents = (x, weight) if bias is None else (x, weight, bias)

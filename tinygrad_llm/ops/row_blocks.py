@@ -13,8 +13,6 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.graph import is_grad_enabled
-from tinygrad_llm.tensor import Tensor
 
 BLOCK_ELEMENTS = 1 << 16  # 64K float32 are 256 KB: a block and a few temporaries fit a common L2 cache
 
@@ -44,15 +42,14 @@ def _rows_of_a_block(width: int) -> int:
     return max(1, BLOCK_ELEMENTS // max(1, width))
 
 
-def value_and_slope(fill: Callable[[Array, Array, Array, Array], None], x: Tensor) -> tuple[Array, Array]:
-    """The values of an elementwise function of x, computed in blocks, and its derivatives where backward needs them.
+def value_and_slope(fill: Callable[..., None], x: Array, with_slope: bool = True) -> tuple[Array, Array]:
+    """The values of an elementwise function of x, computed in blocks, and its derivatives; empty if not `with_slope`.
 
-    `fill(x, y, slope, scratch)` writes one block of each; `slope` is empty where no gradient will be asked for, and
-    `scratch` (2, block) is memory for intermediate results.
+    `fill(x, y, slope, scratch)` writes one block of each; `scratch` (2, block) is memory for intermediate results.
     """
-    flat = x.data.reshape(-1)
+    flat = x.reshape(-1)
     y = buffers.empty_like(flat)
-    slope = buffers.empty_like(flat) if x.requires_grad and is_grad_enabled() else flat[:0]
+    slope = buffers.empty_like(flat) if with_slope else flat[:0]
     scratch = buffers.empty((2, min(flat.size, BLOCK_ELEMENTS)), flat.dtype)
     for start in range(0, flat.size, BLOCK_ELEMENTS):
         block = slice(start, start + BLOCK_ELEMENTS)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import buffers
 from tinygrad_llm.optim.adamw import AdamW
 from tinygrad_llm.optim.blocks import blocks
 
@@ -57,8 +56,7 @@ class Adam(AdamW):
         for group, parameter, grad in self._updates():
             state = self.state.get(parameter)
             if state is None:
-                zeros = {name: buffers.zeros(parameter.data.shape, parameter.data.dtype) for name in self.state_arrays}
-                state = self.state[parameter] = {"step": 0, **zeros}
+                state = self.state[parameter] = {"step": 0, **self.new_state(parameter)}
             state["step"] += 1
             # Python's floats, because a NumPy float64 would promote float32 arrays.
             lr, beta1, beta2 = float(group["lr"]), float(group["betas"][0]), float(group["betas"][1])

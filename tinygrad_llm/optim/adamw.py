@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import buffers
 from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import blocks
@@ -66,9 +65,7 @@ class AdamW(Optimizer):
         for group, parameter, grad in self._updates():
             state = self.state.get(parameter)
             if state is None:
-                shape, dtype = parameter.shape, parameter.dtype
-                moments = {"exp_avg": buffers.zeros(shape, dtype), "exp_avg_sq": buffers.zeros(shape, dtype)}
-                state = self.state[parameter] = {"step": 0, **moments}
+                state = self.state[parameter] = {"step": 0, **self.new_state(parameter)}
             state["step"] += 1
 
             # A NumPy float64 among the factors would promote float32 arrays; Python's float does not.

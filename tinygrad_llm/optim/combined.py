@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,14 @@ class CombinedOptimizer(Optimizer):
         rule.add_param_group(group)
         self.param_groups.append(rule.param_groups[-1])
         self.rules.append(rule)
+
+    def __copy__(self) -> CombinedOptimizer:
+        """A copy has parts of its own: state and groups that it is given do not reach those of the original."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        copies = {part: copy.copy(part) for part in self.parts}
+        other.parts, other.rules = tuple(copies.values()), [copies[rule] for rule in self.rules]
+        return other
 
     def step(self) -> None:
         self._updates()  # all are checked before a part changes any

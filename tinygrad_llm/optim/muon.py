@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_choice, expect_count, expect_number
 from tinygrad_llm.errors import ConfigError, ShapeError
@@ -105,7 +104,7 @@ class Muon(Optimizer):
         for group, parameter, grad in self._updates():
             p, lr, momentum = parameter.data, float(group["lr"]), float(group["momentum"])
             if parameter not in self.state:
-                self.state[parameter] = {"momentum_buffer": buffers.zeros(p.shape, p.dtype)}
+                self.state[parameter] = self.new_state(parameter)
             b = self.state[parameter]["momentum_buffer"]
             b *= momentum
             b += (1.0 - momentum) * grad

@@ -138,6 +138,10 @@ class Optimizer:
             mark_written(parameter.data)
         return updates
 
+    def new_state(self, parameter: Tensor) -> dict[str, Array]:
+        """Zeros for each of `state_arrays`; workers replace this method by one that takes them from shared memory."""
+        return {name: buffers.zeros(parameter.shape, parameter.dtype) for name in self.state_arrays}
+
     def _scratch_for(self, data: Array) -> Array:
         """The array for intermediate results of one piece of `data`, made once per dtype."""
         scratch = self._scratch.get(data.dtype)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import buffers
 from tinygrad_llm.checks import expect_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.optim.blocks import blocks
@@ -80,7 +79,7 @@ class SGD(Optimizer):
                 continue
             taken = 1.0 - float(group["dampening"])
             if parameter not in self.state:
-                self.state[parameter] = {"momentum_buffer": buffers.zeros(parameter.shape, parameter.dtype)}
+                self.state[parameter] = self.new_state(parameter)
                 taken = 1.0  # the first gradient is taken whole
             for p, g, b in blocks(parameter.data, grad, self.state[parameter]["momentum_buffer"]):
                 direction = np.multiply(p, weight_decay, out=scratch[: p.size])

@@ -157,12 +157,14 @@ class Recorder:
 
     def _newly_kept(self, backward: Callable[..., Any], parents: Sequence[Tensor]) -> int:
         """Bytes that `backward` keeps and no earlier one does, without parameters."""
-        parameters = {id(memory_owner(x.data)) for x in parents if x.collects_gradient}
+        for x in parents:
+            if x.collects_gradient:
+                self._counted[id(memory_owner(x.data))] = weakref.ref(memory_owner(x.data))
         size = 0
         for array in arrays_held(backward):
             owner = memory_owner(array)
             known = self._counted.get(id(owner))
-            if id(owner) not in parameters and (known is None or known() is not owner):
+            if known is None or known() is not owner:
                 self._counted[id(owner)] = weakref.ref(owner)
                 size += owner.nbytes
         return size

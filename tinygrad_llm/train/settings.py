@@ -21,9 +21,7 @@ class TrainingSettings(Settings):
     steps: int = setting(600, "number of optimizer steps", least=0)
     batch_size: int = setting(16, "examples per batch", least=1)
     grad_accumulation: int = setting(1, "gradient accumulation: batches summed for one optimizer step", least=1)
-    optimizer: str = setting(
-        "adamw", "update rule; muon: Muon for the matrices in the blocks, AdamW for the rest", choices=OPTIMIZERS
-    )
+    optimizer: str = setting("adamw", "muon: Muon for matrices in the blocks, AdamW for the rest", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "peak learning rate, reached after warm-up", least=0)
     min_learning_rate: float = setting(1e-4, "final rate of the cosine schedule", least=0, most="learning_rate")
     schedule: str = setting("cosine", "decay of the learning rate after warm-up", choices=SCHEDULES)
@@ -35,14 +33,7 @@ class TrainingSettings(Settings):
     eval_interval: int = setting(250, "evaluate on the validation data every N steps; 0: only after the last", least=0)
     eval_batches: int = setting(20, "batches per evaluation", least=1)
     sample_interval: int = setting(0, "print a sample of generated text every N steps; 0: only after the last", least=0)
-    workers: int | str = setting(
-        "auto",
-        "processes of this machine that share each step; auto: one per core, one in all for the smallest models",
-        least=1,
-        choices=("auto",),
-    )
+    workers: int | str = setting("auto", "processes that share a step; auto: one per core", least=1, choices=("auto",))
     seed: int = setting(0, "seed of all random numbers; same seed and settings: same run", least=0, below=2**32)
-    checkpoint_activations: bool = setting(
-        False, "recompute each block in the backward pass: less memory, about a third more time"
-    )
+    checkpoint_activations: bool = setting(False, "recompute blocks going back: less memory, about a third more time")
     skip_bad_steps: bool = setting(False, "skip the steps whose loss or gradient is NaN or infinite, and go on")

@@ -202,7 +202,7 @@ class Trainer:
     def _sum_over_processes(self, loss: float) -> float:
         """The loss of the whole step, whose gradients are then complete."""
         if self.team:
-            self.team.sum_gradients()
+            self.team.end_gradients()
         return loss
 
     def _clip_gradients(self) -> float:

@@ -46,7 +46,7 @@ class _Part:
     def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], size: int) -> None:
         self.function, self.items, self.size = function, items, size
 
-    def begin(self, rank: int) -> None:
+    def begin(self, rank: int, wait: Callable[[], None]) -> None:
         self.rank = rank
 
     def compute(self, first: int) -> Any:

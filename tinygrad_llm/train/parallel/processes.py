@@ -19,6 +19,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -32,6 +33,8 @@ from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 from tinygrad_llm.train.trainer import INTERRUPTIONS
 
 SECONDS_TO_END = 5.0  # for workers that were told to; then they are killed
+SECONDS_TO_WAIT = 5e-5
+SECONDS_BETWEEN_CHECKS = 1.0  # for workers that have died, while another one's answer is expected
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 
 
@@ -45,6 +48,9 @@ def can_fork() -> bool:
 
 class Processes:
     """`size` processes that run the same calls, each on its share; this one is the first.
+
+    Each calls `share.begin(rank, wait)` before all else. In a call, `wait()` sleeps for a moment, for a process that
+    needs another one's part; it raises if one has died.
 
     Forked workers inherit `share`. Spawned ones get a pickled copy, in which arrays of `memory` are references.
 
@@ -74,7 +80,7 @@ class Processes:
                     finally:
                         its.close()
                     self._workers.append((process, mine))
-            share.begin(0)
+            share.begin(0, self._wait)
             for rank in range(1, size):
                 self._answer_of(rank)
         except BaseException:
@@ -121,9 +127,18 @@ class Processes:
             pipe.close()
         self._workers.clear()
 
+    def _wait(self) -> None:
+        time.sleep(SECONDS_TO_WAIT)
+        for rank, (process, _) in enumerate(self._workers, start=1):
+            if not process.is_alive():
+                raise self._death_of(rank)
+
     def _answer_of(self, rank: int) -> Any:
+        pipe = self._workers[rank - 1][1]
         try:
-            kind, answer = pickle.loads(self._workers[rank - 1][1].recv_bytes())
+            while not pipe.poll(SECONDS_BETWEEN_CHECKS):  # it may wait itself, for another one that has died
+                self._wait()
+            kind, answer = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             raise self._death_of(rank) from None
         if kind == "failed":
@@ -162,7 +177,7 @@ def _work(
     np.seterr(all="ignore")  # as in the command; infinity and NaN are reported by the trainer
     try:
         share = _unpickled(packed, memory) if isinstance(packed, bytes) else packed
-        answer: Any = ("done", share.begin(rank))
+        answer: Any = ("done", share.begin(rank, lambda: _wait(pipe)))
         while True:
             pipe.send_bytes(pickle.dumps(answer))
             if answer[0] == "failed" or not (message := pipe.recv_bytes()):
@@ -170,6 +185,12 @@ def _work(
             answer = _outcome(share, message, rank)
     except (EOFError, OSError):  # the first process is gone
         os._exit(1)
+
+
+def _wait(pipe: Any) -> None:
+    """Sleep for a moment in a call. Raises: EOFError if the first process is gone, which now sends nothing"""
+    if pipe.poll(SECONDS_TO_WAIT):
+        raise EOFError
 
 
 def _packed_call(method: str, arguments: Sequence[Any]) -> bytes:

@@ -12,9 +12,11 @@ fewest numbers so far.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
@@ -51,6 +53,8 @@ class ShardedOptimizer:
         self.units = [unit_of_update(rule) for rule in rules_of(optimizer)]
         self._part = copy.copy(optimizer)
         self._part.state, self._part._scratch, self._part.param_groups = {}, {}, []
+        for rule in rules_of(self._part):
+            rule.new_state = functools.partial(self._new_state, rule)  # type: ignore[method-assign]
 
     def take_over(self, entries: Sequence[Entry], groups: int) -> None:
         """Choose this process's pieces anew: before the first step, and when other parameters have gradients."""
@@ -61,7 +65,7 @@ class ShardedOptimizer:
         for piece in pieces:
             dtype = memory.places[piece.entry.place].dtype
             tensor = Tensor(memory.weights.array(piece.start, piece.shape, dtype), requires_grad=True)
-            tensor.grad = memory.gradients[0].array(piece.start, piece.shape, dtype)
+            tensor.grad = memory.gradients.array(piece.start, piece.shape, dtype)
             members[piece.entry.group].append(tensor)
             self._places[tensor] = piece
             if piece.entry.state or piece.entry.step is not None:
@@ -78,14 +82,21 @@ class ShardedOptimizer:
         for group, hyperparameters in zip(self._part.param_groups, settings, strict=True):
             group.update(hyperparameters)
         if factor != 1.0:
-            for tensor, piece in self._places.items():
-                gradient = self.memory.gradients[0].array(piece.start, piece.shape, tensor.dtype)
-                gradient *= factor
+            for tensor in self._places:
+                tensor.grad *= factor  # type: ignore[operator, assignment]
         self._part.step()
         return {piece.entry.group: self._share_state(tensor, piece) for tensor, piece in list(self._places.items())}
 
+    def _new_state(self, rule: Optimizer, tensor: Tensor) -> dict[str, Array]:
+        """The state of a piece before its first update: zeros in the shared memory."""
+        piece, state = self._places[tensor], {}
+        for name in rule.state_arrays:
+            state[name] = self.memory.state[name].array(piece.start, piece.shape, tensor.dtype)
+            state[name].fill(0)
+        return state
+
     def _share_state(self, tensor: Tensor, piece: Piece) -> tuple[str, ...]:
-        """Move arrays that the first step of a piece has made into the shared memory."""
+        """Move arrays that an optimizer of one's own has made into the shared memory."""
         state = self._part.state.get(tensor, {})
         names = tuple(name for name in self.memory.state if name in state)
         for name in names:

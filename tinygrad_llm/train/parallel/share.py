@@ -1,7 +1,8 @@
 """What each process does in a training step that several share: data parallelism, from one process's side.
 
-    backward         the gradient of its rows of the batch, written into its own copy of the gradients
-    sum_gradients    its slice of all copies, summed into the first copy (a reduce-scatter)
+    backward         the gradient of its rows of the batch, added to the sum that all processes share
+                     (`shared_gradients.py`; what a cluster needs a reduce-scatter for)
+    end_gradients    the sum of squares of its slice of the gradients, for their norm
     step             its slice of the weights, updated in place by the optimizer; the others read them there (what
                      a cluster needs an all-gather for)
 
@@ -11,7 +12,7 @@ barriers. Slices and sums are in the order of ranks: the same number of processe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ import numpy as np
 
 from tinygrad_llm.data import count_rows, take_rows
 from tinygrad_llm.nn import Module
-from tinygrad_llm.optim.blocks import BLOCK
 from tinygrad_llm.optim.optimizer import Optimizer
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, add_gradient, count_targets
@@ -27,6 +27,7 @@ from tinygrad_llm.train.evaluation import evaluating
 from tinygrad_llm.train.parallel.communicator import share_of
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry, ShardedOptimizer
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
+from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 
@@ -43,14 +44,12 @@ class Share:
     size: int
     rank: int = 0
 
-    def begin(self, rank: int) -> None:
-        """Take the part of process `rank`: from now on its gradients lie in its own copy."""
+    def begin(self, rank: int, wait: Callable[[], None]) -> None:
+        """Take the part of process `rank`: from now on its gradients are added to those of the others."""
         self.rank = rank
-        for index, parameter in enumerate(self.parameters):
-            parameter.grad_memory = self.memory.array(self.memory.gradients[rank], index)
-            before, parameter.grad = parameter.grad, None
-            if before is not None and rank == 0:  # it is added to, as in one process
-                parameter.collect(before)
+        self.gradients = SharedGradients(self.memory, rank, wait)
+        for parameter, part in zip(self.parameters, self.gradients.parts, strict=True):
+            parameter.grad_memory = part
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         if rank:  # the first process's is the trainer's own
             self.model.train()
@@ -63,42 +62,43 @@ class Share:
         return self.loss.take_counts() if self.rank and hasattr(self.loss, "take_counts") else None
 
     def backward(
-        self, batch: Any, targets: int, masks: Mapping[str, Any], part: tuple[int, int, int] | None
-    ) -> tuple[float, list[int]]:
+        self,
+        batch: Any,
+        targets: int,
+        begun: Sequence[int],
+        masks: Mapping[str, Any],
+        part: tuple[int, int, int] | None,
+    ) -> float:
         """Add the gradient of this process's rows of a batch.
 
-        `masks` is the state of the stream of dropout masks before the batch, and `part` says which part the batch is
-        of one that several machines share. Returns the rows' part of the mean loss over `targets`, and the parameters,
-        by index, that have no gradient so far: zeros stand in their places.
+        `begun` are the parameters, by index, that have a gradient already. `masks` is the state of the stream of
+        dropout masks before the batch, and `part` says which part the batch is of one that several machines share.
+        Returns the rows' part of the mean loss over `targets`.
         """
         whole = count_rows(batch)
         rows = share_of(whole, self.rank, self.size)
         loss = 0.0
-        if rows.start < rows.stop:
-            self.masks.set_state(masks)
-            self.masks.part = part
-            with self.masks.of_rows(rows, whole):
-                loss = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
-        missing = [index for index, parameter in enumerate(self.parameters) if parameter.grad is None]
-        for index in missing:
-            self.memory.array(self.memory.gradients[self.rank], index).fill(0)
-        return loss, missing
+        self.gradients.begin_pass(begun)
+        try:
+            if rows.start < rows.stop:
+                self.masks.set_state(masks)
+                self.masks.part = part
+                with self.masks.of_rows(rows, whole):
+                    loss = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
+            self.gradients.end_pass()
+        except BaseException:
+            self.gradients.abandon_pass()
+            raise
+        return loss
 
-    def sum_gradients(self) -> float:
-        """Sum this process's slice of all gradients into the first copy; returns the sum of the squares of the sums.
-
-        ((g₀ + g₁) + g₂) + ...     in the order of ranks, over blocks that stay in the cache
-        """
+    def end_gradients(self) -> float:
+        """The gradients of a step are complete: the sum of the squares of this process's slice of them."""
         squares = 0.0
-        for start, stop, dtype in self.memory.runs(*self.memory.slice_of(self.rank)):
-            total, *others = (self.memory.flat(copy, start, stop, dtype) for copy in self.memory.gradients)
-            for first in range(0, total.size, BLOCK):
-                block = total[first : first + BLOCK]
-                for other in others:
-                    block += other[first : first + BLOCK]
-                squares += float(np.dot(block, block))
-        for parameter in self.parameters:
-            parameter.grad = None
+        memory, begun = self.memory, [self.gradients.is_begun(index) for index in range(len(self.parameters))]
+        for start, stop, dtype in memory.runs(*memory.slice_of(self.rank), begun):
+            gradient = memory.gradients.array(start, ((stop - start) // dtype.itemsize,), dtype)
+            squares += float(np.dot(gradient, gradient))
+        self.gradients.end_step()
         return squares
 
     def step(

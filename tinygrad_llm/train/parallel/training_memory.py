@@ -2,7 +2,8 @@
 
     weights      one copy; every process reads all of them, and writes the slice that it updates
     state        one copy of the optimizer's arrays, such as AdamW's two moments; each process touches its slice alone
-    gradients    one copy per process: that of its own rows of the batch, until they are summed into the first
+    gradients    one copy, the sum over all rows of the batch, to which every process adds
+    progress     how far each process has come with it (`shared_gradients.py`)
 
 The parameters follow each other in the order of the optimizer's groups, each at the start of a cache line, at the same
 offset in every copy. A slice of the copies is therefore a range of bytes, whatever parameters it cuts.
@@ -33,7 +34,7 @@ class Place(NamedTuple):
 
 
 class TrainingMemory:
-    """Shared copies of `parameters`, of the optimizer's arrays `state_names`, and of the gradients of each process."""
+    """Copies of `parameters`, the optimizer's arrays `state_names` and the gradients that `size` processes share."""
 
     def __init__(self, parameters: Sequence[Tensor], state_names: Sequence[str], size: int, inherited: bool) -> None:
         self.places: list[Place] = []
@@ -44,28 +45,25 @@ class TrainingMemory:
         self.bytes, self.size = end, size
         self.weights = SharedMemory(end, inherited)
         self.state = {name: SharedMemory(end, inherited) for name in state_names}
-        self.gradients = [SharedMemory(end, inherited) for _ in range(size)]
+        self.gradients = SharedMemory(end, inherited)
+        self.progress = SharedMemory((size + 1) * len(self.places) * 8, inherited)
 
     def array(self, copy: SharedMemory, index: int) -> Array:
         """A parameter's part of one copy, in its own shape."""
         place = self.places[index]
         return copy.array(place.start, place.shape, place.dtype)
 
-    def flat(self, copy: SharedMemory, start: int, stop: int, dtype: np.dtype) -> Array:
-        """The numbers in a range of bytes of one copy."""
-        return copy.array(start, ((stop - start) // dtype.itemsize,), dtype)
-
     def slice_of(self, rank: int) -> tuple[int, int]:
-        """The range of bytes that a process sums: equal parts, in whole cache lines."""
+        """The range of bytes that a process updates: equal parts, in whole cache lines."""
         lines = self.bytes // ALIGNMENT
         return lines * rank // self.size * ALIGNMENT, lines * (rank + 1) // self.size * ALIGNMENT
 
-    def runs(self, start: int, stop: int) -> list[tuple[int, int, np.dtype]]:
-        """A range of bytes as ranges of one dtype each; what lies between two parameters is zeros."""
+    def runs(self, start: int, stop: int, chosen: Sequence[bool]) -> list[tuple[int, int, np.dtype]]:
+        """The chosen parameters in a range of bytes, as ranges of one dtype each; between two of them lie zeros."""
         runs: list[tuple[int, int, np.dtype]] = []
-        for place in self.places:
+        for place, taken in zip(self.places, chosen, strict=True):
             first, last = max(place.start, start), min(aligned(place.stop), stop)
-            if first >= last:
+            if first >= last or not taken:
                 continue
             if runs and runs[-1][1:] == (first, place.dtype):
                 first = runs.pop()[0]
@@ -73,4 +71,4 @@ class TrainingMemory:
         return runs
 
     def all(self) -> list[SharedMemory]:
-        return [self.weights, *self.state.values(), *self.gradients]
+        return [self.weights, *self.state.values(), self.gradients, self.progress]

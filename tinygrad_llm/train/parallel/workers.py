@@ -108,13 +108,13 @@ class Workers:
         )
         self._move_in()
         self._loss, self._taken_over = trainer.loss, self._arrays()
-        self._missing: set[int] = set()  # parameters, by index, that have no gradient in this step
         self._divided: list[Entry] = []  # what the slices of the optimizer were last divided by
         share = Share(
             trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
         )
         try:
             self.processes = Processes(share, self.memory.all(), trainer.workers, self._forked)
+            self._sums = share.gradients
         except BaseException:
             self.leave()
             raise
@@ -129,24 +129,29 @@ class Workers:
         if self._have_changed():
             self.leave()
             self._begin()
-        results = self.processes.call("backward", batch, targets, self.masks.state(), self.masks.part)
-        self._missing = set.intersection(*(set(missing) for _, missing in results))
+        begun = []
+        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
+            if parameter.grad is not None:
+                if parameter.grad is not part.array:
+                    part.array[...] = parameter.grad
+                begun.append(part.index)
+        losses = self.processes.call("backward", batch, targets, begun, self.masks.state(), self.masks.part)
+        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
+            parameter.grad = part.array if self._sums.is_begun(part.index) else None
         self._collect_counts()
-        return sum((part for part, _ in results), 0.0)
+        return sum(losses, 0.0)
 
-    def sum_gradients(self) -> None:
-        """Complete the gradients: afterwards those of the trainer's model are the sums over all rows."""
-        self._squares = sum(self.processes.call("sum_gradients"), 0.0)
-        for index, parameter in enumerate(self.parameters):
-            parameter.grad = None if index in self._missing else parameter.grad_memory
+    def end_gradients(self) -> None:
+        """The gradients of the trainer's model are now the sums over all rows of all batches."""
+        self._squares = sum(self.processes.call("end_gradients"), 0.0)
 
     def take_gradients(self) -> None:
         """Use the gradients that the trainer's model has now, such as sums over several machines."""
         self._squares = math.nan
-        for parameter in self.parameters:
+        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             if parameter.grad is not None:
-                parameter.grad_memory[...] = parameter.grad
-                parameter.grad = parameter.grad_memory
+                part.array[...] = parameter.grad
+                parameter.grad = part.array
 
     def clip_gradients(self, most: float) -> float:
         """The global norm of the gradients, which `step` scales down to `most`; 0 leaves them as they are."""
@@ -262,7 +267,6 @@ class Workers:
                 parameter.grad = parameter.grad.copy()
             if hasattr(parameter, "grad_memory"):
                 del parameter.grad_memory
-        self.memory.gradients.clear()
         for (parameter, name), array in self._arrays().items():
             if name == "data":
                 parameter.data = buffers.copy(array)

@@ -1,0 +1,127 @@
+"""One sum to which several processes add: its order is fixed, whoever comes first."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_llm import Generator
+from tinygrad_llm.nn import Parameter
+from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
+from tinygrad_llm.train.parallel.training_memory import TrainingMemory
+
+SHAPES = [(6, 3), (2,), (5, 2)]
+SIZE = 3
+
+
+def processes(wait: Callable[[], None] = lambda: time.sleep(0)) -> list[SharedGradients]:
+    parameters = [Parameter(np.ones(shape, np.float32)) for shape in SHAPES]
+    memory = TrainingMemory(parameters, (), SIZE, inherited=True)
+    return [SharedGradients(memory, rank, wait) for rank in range(SIZE)]
+
+
+def in_threads(actions: list[Callable[[], Any]]) -> None:
+    threads = [threading.Thread(target=action) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+# What each rank contributes in one pass, in this order: (parameter, rows or None). Rank 1 has nothing for the last one,
+# the ranks visit the parameters in other orders, and the first parameter is used twice, as a tied embedding is.
+CONTRIBUTIONS = [
+    [(0, None), (1, None), (2, None), (0, [1, 4])],
+    [(1, None), (0, None), (0, [0, 1])],
+    [(2, None), (1, None), (0, None), (0, [5])],
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_sum_has_the_same_bits_in_whatever_order_gradients_come(seed: int) -> None:
+    rng = Generator(3)
+    gradients = {
+        (rank, place): rng.randn(*((len(rows),) if rows else SHAPES[index][:1]), *SHAPES[index][1:])
+        for rank, one in enumerate(CONTRIBUTIONS)
+        for place, (index, rows) in enumerate(one)
+    }
+    delays = Generator(seed)
+
+    def expected(index: int) -> np.ndarray:
+        total = np.zeros(SHAPES[index], np.float32)
+        for _ in range(2):  # passes
+            for number in range(2):
+                for rank in [(index + i) % SIZE for i in range(SIZE)]:
+                    of_parameter = [p for p, (one, _) in enumerate(CONTRIBUTIONS[rank]) if one == index]
+                    if number < len(of_parameter):
+                        place = of_parameter[number]
+                        rows = CONTRIBUTIONS[rank][place][1]
+                        total[... if rows is None else rows] += gradients[rank, place]
+        return total
+
+    sums = processes()
+
+    def work(rank: int, pauses: list[float]) -> None:
+        for place, (index, rows) in enumerate(CONTRIBUTIONS[rank]):
+            time.sleep(pauses[place])
+            gradient = gradients[rank, place]
+            if (free := sums[rank].parts[index].free()) is not None and rows is None:
+                free[...] = gradient
+                gradient = free
+            sums[rank].parts[index].add(gradient, None if rows is None else np.array(rows))
+        sums[rank].end_pass()
+
+    for _ in range(2):
+        pauses = [(delays.rand(4) * 0.003).tolist() for _ in range(SIZE)]
+        in_threads([functools.partial(work, rank, pauses[rank]) for rank in range(SIZE)])
+    for index in range(len(SHAPES)):
+        assert all(one.is_begun(index) for one in sums)
+        np.testing.assert_array_equal(sums[0].parts[index].array, expected(index))
+
+
+def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() -> None:
+    waits: list[int] = []
+
+    def wait() -> None:
+        waits.append(1)
+        first.parts[0].add(np.full(SHAPES[0], 1.0, np.float32))
+        first.end_pass()
+        third.end_pass()
+
+    first, second, third = processes(wait)
+    for step in (1, 2):
+        assert second.parts[0].free() is None  # the first process's turn
+        second.parts[0].add(np.full(SHAPES[0], 2.0, np.float32))
+        assert not second.is_begun(0)
+        second.end_pass()  # in which the others come
+        assert waits == [1] * step
+        np.testing.assert_array_equal(first.parts[0].array, np.full(SHAPES[0], 3.0))
+        assert [first.is_begun(index) for index in range(3)] == [True, False, False]
+        for one in (first, second, third):
+            one.end_step()
+
+
+def test_nobody_waits_for_a_process_whose_backward_has_failed() -> None:
+    first, second, third = processes()
+    second.parts[0].add(np.ones(SHAPES[0], np.float32))
+    first.abandon_pass()
+    third.abandon_pass()
+    second.end_pass()
+    assert second.is_begun(0)
+
+
+def test_the_death_of_a_process_ends_the_wait() -> None:
+    def wait() -> None:
+        raise EOFError
+
+    _, second, _ = processes(wait)
+    second.parts[0].add(np.ones(SHAPES[0], np.float32))
+    with pytest.raises(EOFError):
+        second.end_pass()

@@ -1,0 +1,158 @@
+"""The sum of all processes' gradients, which each process adds to while it still walks back.
+
+One copy of the gradients lies in memory that all processes map. A process adds a gradient there as soon as its backward
+has computed it, and frees its own. Rounding depends on the order of a sum, so that each parameter has a fixed order:
+the first contribution of each process, in the order of ranks; then the second ones, for a weight that is used twice;
+and so on. The order begins with another rank for every parameter, since the first to write does not add. A process that
+comes before its turn keeps its gradient until later in the walk, and waits for the others at the end of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from tinygrad_llm.arrays import Array
+from tinygrad_llm.train.parallel.training_memory import TrainingMemory
+
+PASS = 1 << 32  # more contributions than a parameter gets in one backward pass
+
+
+class SharedGradients:
+    """The part of process `rank` in the sum. `wait` sleeps for a moment, and raises where another process has died."""
+
+    def __init__(self, memory: TrainingMemory, rank: int, wait: Callable[[], None]) -> None:
+        parameters, self.wait = len(memory.places), wait
+        numbers = memoryview(memory.progress.memory).cast("q")
+        # For each process and parameter: its contributions so far, counted from PASS times the passes before.
+        self.progress = [numbers[row * parameters : (row + 1) * parameters] for row in range(memory.size)]
+        self.written = numbers[memory.size * parameters :]  # the step in which each sum was begun
+        self.mine = self.progress[rank]
+        self.step = 1
+        self.start = 0  # of the counts in this pass
+        self.parts = [SharedGradient(self, index, memory, rank) for index in range(parameters)]
+        self.early: deque[SharedGradient] = deque()  # parameters with gradients that came before their turn
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def begin_pass(self, begun: Iterable[int]) -> None:
+        """Begin a backward pass, which adds to the sums of the parameters `begun`."""
+        for index in begun:
+            self.written[index] = self.step
+
+    def is_begun(self, index: int) -> bool:
+        """Whether a parameter has a gradient in this step, of whatever process."""
+        return self.written[index] == self.step
+
+    def end_step(self) -> None:
+        """Begin new sums, after all processes have read these."""
+        self.step += 1
+
+    def end_pass(self) -> None:
+        """Wait until all gradients of this process are added."""
+        stop = self.start + PASS
+        self.order_memory()
+        for part in self.parts:
+            if not part.early:
+                self.mine[part.index] = stop  # the others need not wait for more
+        while self.early:
+            waiting = deque(part for part in self.early if not part.add_early())
+            for part in self.early:
+                if not part.early:
+                    self.mine[part.index] = stop
+            if len(waiting) == len(self.early):
+                self.wait()
+            self.early = waiting
+        self._set_counts(stop)
+
+    def abandon_pass(self) -> None:
+        """End a backward that has failed: no other process is to wait for this one."""
+        self.early.clear()
+        stop = self.start + PASS
+        for part in self.parts:
+            part.early.clear()
+            self.mine[part.index] = stop
+        self._set_counts(stop)
+
+    def _set_counts(self, start: int) -> None:
+        self.start = start
+        for part in self.parts:
+            part.added = 0
+
+    def add_early(self) -> None:
+        """Add gradients whose turn has come since; those behind one that still waits are likely to wait too."""
+        while self.early and self.early[0].add_early():
+            self.early.popleft()
+
+    def order_memory(self) -> None:
+        """A memory barrier: no processor lets a write above be seen after one below, or a read below be done before
+        one above. Python has no name for it, but a lock needs it where it is released and acquired.
+        """
+        self._lock.release()
+        self._lock.acquire()
+
+
+class SharedGradient:
+    """The shared sum of one parameter's gradients: a leaf's `grad_memory`."""
+
+    __slots__ = ("added", "after", "array", "before", "early", "index", "sums")
+
+    def __init__(self, sums: SharedGradients, index: int, memory: TrainingMemory, rank: int) -> None:
+        self.sums, self.index, self.array = sums, index, memory.array(memory.gradients, index)
+        order = [(index + i) % memory.size for i in range(memory.size)]
+        place = order.index(rank)
+        self.before = [sums.progress[other] for other in order[:place]]
+        self.after = [sums.progress[other] for other in order[place + 1 :]]
+        self.added = 0  # contributions of this process in this pass
+        self.early: deque[tuple[Array, Array | None]] = deque()
+
+    def free(self) -> Array | None:
+        """The memory, if this process may write the first gradient of a sum straight into it."""
+        return None if self.early or self.sums.is_begun(self.index) or not self._is_next() else self.array
+
+    def add(self, gradient: Array, rows: Array | None = None) -> None:
+        """Add a gradient, or one of these rows alone, now or when its turn has come."""
+        if self.early or not self._is_next():
+            if not self.early:
+                self.sums.early.append(self)
+            self.early.append((gradient, rows))
+        else:
+            self._add(gradient, rows)
+        self.sums.add_early()
+
+    def add_early(self) -> bool:
+        """Add the gradients whose turn has come; returns whether none is left."""
+        while self.early and self._is_next():
+            self._add(*self.early.popleft())
+        return not self.early
+
+    def _is_next(self) -> bool:
+        """Whether every contribution before this process's next one has been added."""
+        index, count = self.index, self.sums.start + self.added
+        for progress in self.before:
+            if progress[index] <= count:
+                return False
+        for progress in self.after:
+            if progress[index] < count:
+                return False
+        self.sums.order_memory()
+        return True
+
+    def _add(self, gradient: Array, rows: Array | None) -> None:
+        sums, index, total = self.sums, self.index, self.array
+        if sums.written[index] == sums.step:
+            if rows is None:
+                total += gradient
+            else:
+                total[rows] += gradient
+        else:
+            if rows is not None:
+                total.fill(0)
+                total[rows] = gradient
+            elif gradient is not total:
+                total[...] = gradient
+            sums.written[index] = sums.step
+        self.added += 1
+        sums.order_memory()
+        sums.mine[index] = sums.start + self.added
