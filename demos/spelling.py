@@ -11,7 +11,7 @@
 # parts are known, such as "unmounted".
 #
 # The text is the prose in Python's documentation and in the docstrings of its library, in lower case. It takes about
-# a minute; `--full` trains three models for longer, in about ten minutes of one core.
+# a minute; `--full` trains three models for longer, in about five minutes of one core.
 
 # %%
 import argparse
@@ -41,7 +41,7 @@ options.add_argument(
 )
 full = options.parse_known_args()[0].full  # not parse_args: a notebook has arguments of its own
 started = time.monotonic()
-SEEDS, STEPS, JUDGED = ((0, 1, 2), 1500, 150) if full else ((0,), 250, 30)
+SEEDS, STEPS, JUDGED = ((0, 1, 2), 500, 100) if full else ((0,), 250, 30)
 
 # %% [markdown]
 # ## The text and the dictionary

@@ -36,7 +36,7 @@ CHAIN = [
     ["runs"],
     ["study"],
     ["verify", "measure"],
-    ["lab", "serve"],
+    ["lab", "serve", "speedrun"],
     ["cli"],
     ["__main__"],
 ]

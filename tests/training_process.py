@@ -86,7 +86,10 @@ def remains(folder: Path) -> dict[str, object]:
         "weights": published,
         "optimizer": (snapshot / "optimizer.safetensors").read_bytes(),
         "loop": json.dumps([state["trainer"], state["optimizer"]]),
-        "log": [{name: value for name, value in record.items() if name != "tokens_per_second"} for record in records],
+        "log": [
+            {name: value for name, value in record.items() if name not in ("tokens_per_second", "seconds")}
+            for record in records
+        ],
     }
 
 

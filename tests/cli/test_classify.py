@@ -171,6 +171,7 @@ def test_misfitting_options_are_one_line_of_error(
         (["train", "--model", base, "--data", many, *swapped, *new], "got 60 of 60 classes: check --label-column"),
         (["train", *new], "--data must name"),
         (["train", "--data", "sentiment", "--texts", "2000000", *new], "--texts must be at most 1,000,000"),
+        (["train", "--data", data, "--max-length", "9" * 20, *new], "GB of memory to be trained"),
         (["train", "--model", base, "--data", data, "--text-column", "words", *new], "must name the column 'words'"),
         (["train", "--model", base, "--data", data, "--max-length", "999", *new], "--max-length must be 0 to 128"),
         (
@@ -231,6 +232,20 @@ def test_a_file_named_like_the_generated_reviews_is_read_by_its_path(
     (tmp_path / "sentiment").write_text("text,label\n" + "good,yes\nbad,no\n" * 20)
     code, printed, _ = call(capsys, "classify", "train", "--data", "./sentiment", "--out", tmp_path / "run", *STEPS)
     assert code == 0 and "40 texts of 2 classes" in printed
+
+
+def test_a_class_without_a_training_text_is_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rare = tmp_path / "rare.csv"
+    rare.write_text("text,label\n" + "good,yes\nbad,no\n" * 20 + "odd,maybe\n")
+    argv = ["classify", "train", "--data", rare, "--no-balance", *STEPS, "--steps", "1"]
+    for seed in range(10):  # until the training part lacks the rare class
+        out = tmp_path / str(seed)
+        assert call(capsys, *argv, "--out", out, "--seed", seed, "--train-fraction", "0.2")[0] == 0
+        labels = json.loads((out / "config.json").read_text())["model"]["labels"]
+        assert labels == ["maybe", "no", "yes"]
+        if json.loads((out / "report.json").read_text())["after"]["train"]["confusion"][0] == [0, 0, 0]:
+            return
+    raise AssertionError("no seed left the rare class out of the training part")
 
 
 def test_the_confusion_of_many_classes_is_left_to_the_report() -> None:

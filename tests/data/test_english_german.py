@@ -7,7 +7,9 @@ import pytest
 
 from tinygrad_llm import Generator
 from tinygrad_llm.data import sentence_pairs
+from tinygrad_llm.data.choices import is_held_out
 from tinygrad_llm.data.english_german import (
+    HELD_OUT_SHARE,
     MODALS,
     OF_PEOPLE,
     OF_THINGS,
@@ -16,7 +18,6 @@ from tinygrad_llm.data.english_german import (
     VERBS,
     Clause,
     NounPhrase,
-    is_held_out,
 )
 from tinygrad_llm.errors import ConfigError
 
@@ -122,12 +123,12 @@ def test_held_out_combinations_are_in_every_held_out_sentence_and_in_no_other() 
     forms = {form: verb.base for verb in VERBS for form in (verb.base, verb.third, verb.participle)}
 
     def adjectives_held_out(source: str) -> bool:
-        return any(is_held_out(word, singular[noun]) for word, noun in adjective.findall(source))
+        return any(is_held_out(f"{word} {singular[noun]}", HELD_OUT_SHARE) for word, noun in adjective.findall(source))
 
     def verbs_held_out(source: str) -> bool:
         verbs = [base for form, base in forms.items() if f" {form} " in source]
         nouns = [singular[word] for word in re.findall(r"\w+", source) if word in singular]
-        return any(is_held_out(verb, noun) for verb in verbs for noun in nouns)
+        return any(is_held_out(f"{verb} {noun}", HELD_OUT_SHARE) for verb in verbs for noun in nouns)
 
     training, held_out = sentence_pairs(500, Generator(1)), sentence_pairs(100, Generator(2), held_out=True)
     assert not any(adjectives_held_out(source) for source, _ in training)

@@ -1,4 +1,4 @@
-"""The KV cache: extend, truncate, select."""
+"""The KV cache: extend, truncate, select, and its room."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 
 from tinygrad_llm import Generator, nn
 from tinygrad_llm.errors import ConfigError, ShapeError
+from tinygrad_llm.layers.window_cache import tokens_held
 from tinygrad_llm.nn import KVCache
 
 
@@ -29,6 +30,24 @@ def test_extend_appends_and_returns_all_tokens_so_far() -> None:
     with pytest.raises(ShapeError, match="cache: must have room for 1 more tokens; 4 of its 4"):
         cache.extend(keys[..., :1, :], keys[..., :1, :])
     assert cache.length == 4
+
+
+def test_the_room_follows_the_text_and_ends_at_the_capacity() -> None:
+    """A context may be long, and the texts short: a cache of 8,192 tokens of SmolLM2's shape would take 377 MB."""
+    cache, keys = KVCache(1, 1_500, [1_000]), Generator(0).randn(1, 2, 1_500, 3)
+    whole, rooms = KVCache(1, 1_500), []
+    for length in range(0, 1_500, 50):
+        for one in (cache, whole):
+            new = keys[..., length : length + 50, :]
+            found, _ = one.layers[0].extend(new, -new)
+        np.testing.assert_array_equal(found, keys[..., : length + 50, :])
+        rooms.append((whole.nbytes, cache.nbytes))
+    room = [size // (2 * 2 * 3 * keys.itemsize) for size, _ in rooms]
+    assert list(dict.fromkeys(room)) == [256, 512, 1_024, 1_500]
+    assert rooms[4] == (rooms[4][0],) * 2 and rooms[-1][1] == tokens_held(1_500, 1_000) * rooms[-1][0] // 1_500
+    copied = whole.copy()
+    copied.truncate(7)
+    np.testing.assert_array_equal(copied.layers[0].extend(new, new)[0][..., :7, :], keys[..., :7, :])
 
 
 def test_layer_cache_refuses_another_batch() -> None:

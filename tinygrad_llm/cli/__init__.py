@@ -47,6 +47,7 @@ COMMANDS = {
     "translate": ("translate", "Train an encoder-decoder on pairs of texts, and translate."),
     "bert": ("bert", "Train a BERT on masked tokens; fill masks in a text."),
     "doctor": ("doctor", "Check a model for what keeps it from learning, and name the usual cause."),
+    "speedrun": ("speedrun", "Go the whole road from a text to an assistant in N minutes; write a report card."),
     "lab": ("lab", "Watch a GPT learn, go back in time and look inside it, in the browser."),
     "inspect": ("inspect", "Write a page of a model's numbers on a text: attention, gradients, predictions, costs."),
     "gradcheck": ("gradcheck", "Verify every gradient against finite differences and definitions."),

@@ -30,6 +30,7 @@ from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
 from tinygrad_llm.runs.fine_tuning import REPORT, Base, FineTuning, Job
+from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import setting
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer
@@ -98,14 +99,16 @@ def prepare_job(
         raise ConfigError(f"--max-length must be 0 to {context}, the model's context; got {options.max_length}")
     options.expect_rank_within(base.model.config.embedding_dim if base else NEW_WIDTH)
     parts = parts_of(options, settings.seed, status)
-    labels = label_names(parts["train"])
+    labels = label_names([text for part in parts.values() for text in part])
     if tokenizer is None:
         tokenizer = new_tokenizer(parts["train"], status)
-    body: Any = base.model if base else new_body(options.new_model, context, tokenizer, status)
+    body: Any = base.model if base else new_body(options, settings, tokenizer, status)
     judged = {name: part[: options.test_texts or None] for name, part in parts.items()}
+    longest = 2 + max(len(text.text.encode()) for part in parts.values() for text in part)  # a token has a byte or more
+    width = min(options.max_length or context, longest)
     with status.working("encoding the texts"):
         training, *others = (
-            ClassificationDataset(part, tokenizer, labels, options.max_length or context, tokenizer.end_of_text or 0)
+            ClassificationDataset(part, tokenizer, labels, width, tokenizer.end_of_text or 0)
             for part in (parts["train"], *judged.values())
         )
     in_order = {
@@ -197,11 +200,14 @@ def new_tokenizer(texts: Sequence[LabelledText], status: StatusLine) -> Tokenize
     return BPETokenizer.train(sample, VOCAB_SIZE, special_tokens=(END_OF_TEXT, *FRAME))
 
 
-def new_body(kind: str, context: int, tokenizer: Tokenizer, status: StatusLine) -> GPT | Bert:
-    """An untrained model, to be trained together with its head."""
+def new_body(options: Options, settings: TrainingSettings, tokenizer: Tokenizer, status: StatusLine) -> GPT | Bert:
+    """An untrained model, to be trained together with its head. Raises: ConfigError if it does not fit the memory"""
+    context = options.max_length or NEW_CONTEXT
     sizes: dict[str, Any] = {**NEW_SIZES, "context_length": context, "vocab_size": tokenizer.vocab_size}
-    body = GPT(GPTConfig(**sizes, tie_weights=True), "gpt2") if kind == "gpt" else Bert(BertConfig(**sizes))
-    words = "GPT" if kind == "gpt" else "BERT"
+    config = BertConfig(**sizes) if options.new_model == "bert" else GPTConfig(**sizes, tie_weights=True)
+    expect_memory(config, workers=settings.workers)
+    body = Bert(config) if isinstance(config, BertConfig) else GPT(config, "gpt2")
+    words = "BERT" if options.new_model == "bert" else "GPT"
     status.say(f"no --model: a new {words} of {body.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")
     return body
 

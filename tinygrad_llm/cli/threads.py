@@ -25,7 +25,7 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     BLAS's default with `--workers 1`. Other commands are left alone.
     """
     command = [word for word in words if not word.startswith("-")][:2]
-    trains = command[:1] in (["train"], ["search"], ["bench"]) or command[1:] == ["train"]
+    trains = command[:1] in (["train"], ["search"], ["speedrun"], ["bench"]) or command[1:] == ["train"]
     if not trains or "numpy" in sys.modules or chosen_by_user():
         return
     workers = _value_of("--workers", words)

@@ -1,7 +1,8 @@
-"""Random choices for generated sentences."""
+"""Random choices for generated texts, and what is held out of them."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -30,3 +31,8 @@ class Choices:
     def chance(self, percent: int) -> bool:
         """True with this probability in percent."""
         return self.below(100) < percent
+
+
+def is_held_out(content: str, one_in: int) -> bool:
+    """Whether a content is held out of training: decided by its checksum, and so the same in every run."""
+    return zlib.crc32(content.encode()) % one_in == 0

@@ -12,10 +12,10 @@ contents are held out, so that a model can be tested on wordings and contents th
     I want you to sort the words. | party stone plant truck | party plant stone truck
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tinygrad_llm.data.choices import is_held_out
 from tinygrad_llm.data.exercises import (
     VOWELS,
     Draw,
@@ -477,7 +477,7 @@ def instruction_tasks(
 def _record(kind: str, draw: Draw, held_out_wordings: bool, held_out_contents: bool) -> dict[str, str]:
     task = TASKS[kind]
     exercise = task.make(draw)
-    while _is_held_out(kind, exercise.content) != held_out_contents:
+    while is_held_out(f"{kind}|{exercise.content}", HELD_OUT_SHARE) != held_out_contents:
         exercise = task.make(draw)
     request = draw.one_of(task.held_out_requests if held_out_wordings else task.requests)
     frame = draw.one_of(HELD_OUT_FRAMES if held_out_wordings else FRAMES)
@@ -491,8 +491,3 @@ def _record(kind: str, draw: Draw, held_out_wordings: bool, held_out_contents: b
         "output": exercise.answer,
         "kind": kind,
     }
-
-
-def _is_held_out(kind: str, content: str) -> bool:
-    """Whether this content is held out for testing: decided by a checksum, and so the same in every run."""
-    return zlib.crc32(f"{kind}|{content}".encode()) % HELD_OUT_SHARE == 0

@@ -10,16 +10,14 @@ A sentence is drawn as a meaning, and each language writes it down by its own ru
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.data.choices import Choices
+from tinygrad_llm.data.choices import Choices, is_held_out
 from tinygrad_llm.data.translation import Pair
 from tinygrad_llm.random import Generator
 
-Combination = tuple[str, str]  # an adjective or a verb, and a noun
 HELD_OUT_SHARE = 8  # one in so many combinations of two words is never trained on
 
 
@@ -178,9 +176,9 @@ class NounPhrase:
             words += ["mit", self.companion.german("dative")]
         return " ".join(filter(None, words))
 
-    def combinations(self) -> list[Combination]:
+    def combinations(self) -> list[str]:
         """Adjectives with their nouns."""
-        own = [(self.adjective, self.noun.english)] if self.noun and self.adjective else []
+        own = [f"{self.adjective} {self.noun.english}"] if self.noun and self.adjective else []
         return own + (self.companion.combinations() if self.companion else [])
 
     @property
@@ -239,9 +237,9 @@ class Clause:
             words = [subject, finite, time, *rear, rest]
         return " ".join(filter(None, words))
 
-    def combinations(self) -> list[Combination]:
+    def combinations(self) -> list[str]:
         """The verb with its object, and adjectives with their nouns."""
-        own = [(self.verb.base, self.object.noun.english)] if self.object.noun else []
+        own = [f"{self.verb.base} {self.object.noun.english}"] if self.object.noun else []
         return own + self.subject.combinations() + self.object.combinations()
 
 
@@ -276,7 +274,7 @@ def _draw_clause(draw: Choices, time_may_lead: bool = False) -> Clause:
     )
 
 
-def _draw_sentence(draw: Choices) -> tuple[Pair, list[Combination]]:
+def _draw_sentence(draw: Choices) -> tuple[Pair, list[str]]:
     """A sentence and its combinations of words: a main clause, alone, with a subordinate one after it or, its verb
     then first, in front of it; or a clause that somebody knows or believes.
     """
@@ -303,11 +301,6 @@ def _written(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def is_held_out(word: str, noun: str) -> bool:
-    """Whether a verb or adjective and a noun are held out together: decided by a checksum, the same in every run."""
-    return zlib.crc32(f"{word} {noun}".encode()) % HELD_OUT_SHARE == 0
-
-
 def sentence_pairs(count: int, generator: Generator, held_out: bool = False) -> list[Pair]:
     """`count` English sentences with their German translations; the same generator state gives the same ones.
 
@@ -322,6 +315,6 @@ def sentence_pairs(count: int, generator: Generator, held_out: bool = False) -> 
     draw, pairs = Choices(generator), list[Pair]()
     while len(pairs) < count:
         pair, combinations = _draw_sentence(draw)
-        if any(is_held_out(*words) for words in combinations) == held_out:
+        if any(is_held_out(words, HELD_OUT_SHARE) for words in combinations) == held_out:
             pairs.append(pair)
     return pairs

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from tinygrad_llm.random import Generator
-
-T = TypeVar("T")
+from tinygrad_llm.data.choices import Choices, T
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -173,18 +170,15 @@ class Exercise:
     named: dict[str, str] = field(default_factory=dict)
 
 
-class Draw:
-    """Draws random words and numbers, the parts of contents."""
+class Draw(Choices):
+    """Draws random words and numbers, the parts of contents, one at a time: the generator may be used by others too."""
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
+    def below(self, count: int) -> int:
+        return int(self.generator.randint(0, count))
 
     def number(self, low: int, high: int) -> int:
         """An integer in low..high, both included."""
-        return int(self.generator.randint(low, high + 1))
-
-    def one_of(self, choices: Sequence[T]) -> T:
-        return choices[self.number(0, len(choices) - 1)]
+        return low + self.below(high - low + 1)
 
     def several_of(self, choices: Sequence[T], low: int, high: int) -> list[T]:
         """Between low and high distinct choices."""

@@ -14,11 +14,10 @@ no classifier that only counts words can be right more often than by chance ther
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 from tinygrad_llm.checks import expect_choice, expect_count
-from tinygrad_llm.data.choices import Choices
+from tinygrad_llm.data.choices import Choices, is_held_out
 from tinygrad_llm.data.classification import LabelledText
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.random import Generator
@@ -110,11 +109,6 @@ class _Reviews:
         while True:
             thing, negation = draw.one_of(JUDGED.split()), draw.one_of(NEGATIONS) if negated else ""
             adjective = draw.one_of(self.adjectives[opposite if negated else sentiment])
-            pairs = [(thing, adjective)] + [(negation, adjective)] * negated
-            if all(_is_held_out(*pair) == self.held_out for pair in pairs):
+            others = [thing, negation] if negated else [thing]
+            if all(is_held_out(f"{other} {adjective}", HELD_OUT_SHARE) == self.held_out for other in others):
                 return f"the {thing} is {negation + ' ' * negated}{adjective}"
-
-
-def _is_held_out(word: str, adjective: str) -> bool:
-    """Decided by a checksum of the two words, and so the same in every run."""
-    return zlib.crc32(f"{word} {adjective}".encode()) % HELD_OUT_SHARE == 0

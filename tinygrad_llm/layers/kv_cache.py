@@ -15,11 +15,13 @@ from tinygrad_llm import layers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, ShapeError
 
+FIRST_ROOM = 256  # tokens: a text seldom fills its context, and the room for a long one may be most of the memory
+
 
 class LayerCache:
-    """The keys and values of one attention layer so far, in arrays allocated once.
+    """The keys and values of one attention layer so far, in arrays that double when they are full.
 
-    Shapes: two arrays (B, G, capacity, D) of G key-value heads; the first `length` tokens are filled
+    Shapes: two arrays (B, G, room, D) of G key-value heads, room at most the capacity; the first `length` are filled
     """
 
     held: tuple[Array, Array] | None = None  # the layer always computes new ones; see `AttentionCache`
@@ -27,7 +29,7 @@ class LayerCache:
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.length = capacity, 0
-        self._allocated, self._filled = capacity, 0  # both in tokens; a WindowCache allocates less than its capacity
+        self._allocated, self._filled = capacity, 0  # both in tokens; a WindowCache needs less than its capacity
         self._keys: Array | None = None
         self._values: Array | None = None
 
@@ -43,12 +45,22 @@ class LayerCache:
                 "filled: make a cache of a larger capacity"
             )
         if self._keys is None or self._values is None:
-            self._keys = np.empty((*keys.shape[:-2], self._allocated, keys.shape[-1]), keys.dtype)
-            self._values = np.empty((*values.shape[:-2], self._allocated, values.shape[-1]), values.dtype)
+            self._keys, self._values = keys[..., :0, :], values[..., :0, :]
         if self._keys.shape[:-2] != keys.shape[:-2]:
             raise ShapeError(f"cache: (B, G) must stay {self._keys.shape[:-2]}; got {keys.shape[:-2]}")
+        self._keys, self._values = (self._with_room(held, keys.shape[-2]) for held in (self._keys, self._values))
         self.length += keys.shape[-2]
         return self._append(self._keys, self._values, keys, values)
+
+    def _with_room(self, held: Array, new: int) -> Array:
+        """The array itself if it has room for so many more tokens, or else a larger one with its tokens."""
+        room, needed = held.shape[-2], min(self._filled + new, self._allocated)
+        if needed <= room:
+            return held
+        room = min(self._allocated, max(needed, 2 * room, FIRST_ROOM))
+        larger = np.empty((*held.shape[:-2], room, held.shape[-1]), held.dtype)
+        larger[..., : self._filled, :] = held[..., : self._filled, :]
+        return larger
 
     def _append(self, cached_keys: Array, cached_values: Array, keys: Array, values: Array) -> tuple[Array, Array]:
         stop = self._filled + keys.shape[-2]

@@ -22,10 +22,12 @@ ENDLESS = 10**9  # steps
 class SharedStep:
     """Calling it takes one step of a `Trainer` on the same tokens, shared by workers while the `with` block lasts.
 
-    `workers` is as in `TrainingSettings`: "auto" is what training would choose.
+    `workers` and `optimizer` are as in `TrainingSettings`: "auto" is what training would choose.
     """
 
-    def __init__(self, workload: Workload, workers: int | str = "auto", seed: int = 0) -> None:
+    def __init__(
+        self, workload: Workload, workers: int | str = "auto", seed: int = 0, optimizer: str = "adamw"
+    ) -> None:
         manual_seed(seed)
         self.model: Any = architecture_of_config(workload.config).begin(workload.config)
         settings = TrainingSettings(
@@ -36,6 +38,7 @@ class SharedStep:
             eval_interval=0,
             workers=workers,
             seed=seed,
+            optimizer=optimizer,
         )
         self.trainer = Trainer(self.model, SameBatch(workload), settings)
 

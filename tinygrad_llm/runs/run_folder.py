@@ -67,6 +67,8 @@ SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
 class RunFolder(Callback):
     """A run on disk: a trainer's callback that logs every step and saves every checkpoint.
 
+    `seconds` in the log is the wall time since the record before, with the evaluation and the checkpoint after that.
+
     Use it in a `with` block, in which no other process may write into the folder. `keep` checkpoints are kept, and the
     one with the best validation loss. Among several processes only the first has a run folder.
 
@@ -90,6 +92,7 @@ class RunFolder(Callback):
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
         self._unlogged: list[dict[str, Any]] = []  # records that could not be written on a full disk
         self._unsaved, self._next_attempt = False, 0.0
+        self._last_record = 0.0  # when the last step was logged
 
     @classmethod
     def create(cls, path: Path, keep: int = 2, keep_every: int = 0) -> RunFolder:
@@ -156,9 +159,13 @@ class RunFolder(Callback):
         self._log.truncate_after(trainer.step)  # a killed run may have logged steps after its last checkpoint
         if self.keep_every and trainer.step == 0:
             self._save_if_there_is_room(trainer)
+        self._last_record = time.monotonic()
 
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        self._unlogged.append({**record, **getattr(trainer.loss, "log_figures", dict)()})
+        now = time.monotonic()
+        figures: dict[str, Any] = getattr(trainer.loss, "log_figures", dict)()
+        self._unlogged.append({**record, **figures, "seconds": round(now - self._last_record, 6)})
+        self._last_record = now
         self._write_log()
         retries = self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt
         interval = trainer.settings.eval_interval  # after an evaluation a checkpoint is saved anyway

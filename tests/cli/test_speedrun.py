@@ -1,0 +1,112 @@
+"""`speedrun`: refusals; the whole road under kills and Ctrl-C; the card's commands make its runs again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_base import call, make_base
+from tiny_speedrun import make_speedrun
+from training_process import ENVIRONMENT, PROGRAM
+
+from tinygrad_llm.cli import main
+from tinygrad_llm.formats import read_json_object, read_safetensors
+from tinygrad_llm.speedrun.journal import JOURNAL
+
+STAGES = ("base", "instruct", "reinforce")
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "0.1", "1441", "1e9", "nan", "inf"])
+def test_minutes_have_a_range(minutes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    code, _, errors = call(capsys, "speedrun", f"--minutes={minutes}", "--out", out)
+    assert code == 2 and not out.exists()
+    assert errors[0].startswith("tinygrad-llm speedrun: --minutes must be a number in [0.25, 1440]; got ")
+
+
+def test_a_folder_of_something_else_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_base(tmp_path / "run")
+    for arguments, words in (
+        (["--out", run], "--out must be a new or empty folder, or that of a speedrun; got "),
+        (["--out", tmp_path / "none", "--resume"], "leave out --resume to begin one there"),
+        (["--out", tmp_path / "none", "--data", tmp_path / "missing.txt", "--plan"], "missing.txt"),
+    ):
+        code, _, errors = call(capsys, "speedrun", "--minutes", "1", *arguments)
+        assert code == 2 and len(errors) == 1 and words in errors[0]
+    assert not (run / JOURNAL).exists() and not (tmp_path / "none").exists()
+
+
+def test_a_finished_speedrun_writes_its_card_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = make_speedrun(tmp_path / "run").folder
+    code, printed, errors = call(capsys, "speedrun", "--minutes", "1", "--out", out)
+    assert (code, errors) == (0, []) and printed.count("finished before") == 4
+    assert {"report.json", "report.md", "report.html"} <= {path.name for path in out.iterdir()}
+    assert f"chat --model {out / 'reinforce'}" in printed
+    code, _, errors = call(capsys, "speedrun", "--minutes", "2", "--out", out)
+    assert code == 2 and "--minutes was 1.0, got 2.0" in errors[0]
+
+
+def started(out: Path) -> subprocess.Popen[str]:
+    words = [*PROGRAM, "speedrun", "--minutes", "0.25", "--out", str(out)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def wait_for(process: subprocess.Popen[str], out: Path, stage: str) -> bool:
+    """Wait until the run of a stage has a planned number of steps, and steps in its log; False if it ended before."""
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        log = out / stage / "metrics.jsonl"
+        if (out / JOURNAL).exists() and log.exists():
+            record: dict[str, Any] = read_json_object(out / JOURNAL)["stages"].get(stage, {})
+            if "steps" in record and log.read_text().count("\n") > 10:
+                return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
+def test_it_is_resumed_in_every_stage_and_its_runs_are_those_of_their_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kill = tmp_path / "run", {"base": signal.SIGKILL, "instruct": signal.SIGINT, "reinforce": signal.SIGKILL}
+    for stage in STAGES:
+        process = started(out)
+        assert wait_for(process, out, stage), process.communicate()
+        process.send_signal(kill[stage])
+        printed, errors = process.communicate(timeout=60)
+        if kill[stage] == signal.SIGINT:
+            assert process.returncode == 130 and f"speedrun --resume --out {out}" in printed
+        else:
+            assert process.returncode == -signal.SIGKILL and errors == ""
+    done = started(out)
+    printed, errors = done.communicate(timeout=300)
+    assert (done.returncode, errors) == (0, "") and "base: finished before" in printed
+    report = json.loads((out / "report.json").read_text())
+    assert report["cpu_seconds"] is None and report["stages"]["instruct"]["cpu_seconds"] is not None
+    assert [stage["steps"] for stage in report["stages"].values()] == [
+        read_json_object(out / JOURNAL)["stages"][stage]["steps"] for stage in STAGES
+    ]
+    # the command of the card makes the same weights, to the bit, without interruptions
+    words = shlex.split(report["stages"]["base"]["command"])
+    words = words[words.index("train") :]
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert main(words) == 0
+    weights, again = (read_safetensors(folder / "model.safetensors") for folder in (out / "base", tmp_path / "again"))
+    assert weights.keys() == again.keys()
+    assert all((weights[name] == again[name]).all() for name in weights)
+    # and the answers of a stage are computed again from outside
+    words = shlex.split(report["stages"]["reinforce"]["evaluation_command"])
+    words = words[words.index("instruct") :]
+    words[words.index("--report") + 1] = str(tmp_path / "answers.json")
+    assert main(words) == 0
+    right = read_json_object(tmp_path / "answers.json")["exact_match"]
+    assert right == report["stages"]["reinforce"]["accuracy"]["all"]
+    capsys.readouterr()
