@@ -169,6 +169,7 @@ class ModelHandler(Handler):
 
     def _send_stream(self, answering: Answering, form: CompletionForm, wanted: Wanted) -> None:
         self.begin_events()
+        self._last_event = time.monotonic()
         try:
             for text in wanted.job.texts:
                 if first := form.first(text.choice):
