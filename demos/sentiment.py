@@ -6,10 +6,10 @@
 # "although the acting is superb, the plot is dull" the main clause decides; and in "the critics say that it is dull,
 # but I find it superb" the writer's own opinion.
 #
-# The reviews are generated, so that each kind can be judged alone. For every review but the plain ones there is one
-# of exactly the same words with the other sentiment: a bag of words can only guess. All reviews to be judged have
-# only combinations of words that no training review has. Their adjectives are known, but for the last kind: there
-# they are new, seen only in reviews without labels, next to known ones. That is what pretraining is for.
+# The reviews are generated, so that each kind can be judged alone. Every review but the plain ones has a mirror image:
+# exactly the same words, and the other sentiment. A bag of words is right on one of the two. All reviews to be judged
+# have only combinations of words that no training review has. Their adjectives are known, but for the last kind:
+# there they are new, seen only in reviews without labels, next to known ones.
 #
 # It takes a minute or two; `--full` trains with three seeds, for longer, in about ten minutes of one core. `--data
 # FILE` compares the three on reviews of your own, such as IMDB's, in a CSV file with the columns text and label.

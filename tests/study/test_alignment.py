@@ -52,6 +52,10 @@ def test_the_picture_is_darkest_where_the_weight_is_largest() -> None:
     alignment = Alignment(["a", "b"], ["Katze", "du"], weights)
     assert alignment.sharpest_layer == 1
     assert alignment.picture() == "1 a 2 b\n       1  2\nKatze    ██\n   du ▓▓ ░░"
+    narrow = alignment.picture(columns=10).splitlines()
+    assert narrow[1:] == ["      1 2", "Katze  ██", "   du▓▓░░"]
+    long = Alignment(["word"] * 30, ["x"], np.full((1, 1, 30), 1 / 30))
+    assert max(map(len, long.picture(columns=80).splitlines())) <= 80
     assert alignment.picture(0).splitlines()[2] == "Katze ▒▒ ▒▒"
 
 

@@ -31,7 +31,7 @@ from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.study import align
-from tinygrad_llm.terminal import for_terminal
+from tinygrad_llm.terminal import columns, for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
 from tinygrad_llm.train import TrainingSettings, evaluate
 
@@ -239,6 +239,6 @@ def run(arguments: argparse.Namespace) -> int:
     for text, written in zip(texts, translations, strict=True):
         print(for_terminal(written))
         if arguments.alignment and written:
-            for line in align(model, tokenizer, text, written).picture().splitlines():
+            for line in align(model, tokenizer, text, written).picture(columns=columns()).splitlines():
                 print(for_terminal(line))
     return 0

@@ -8,8 +8,8 @@ Each clause judges one thing, "the plot is dull", perhaps with a negation. The s
     opinion    The critics say that the plot is dull, but I find it superb.  the writer's own opinion
     nested     contrast or opinion, with negations in both clauses
 
-Every kind but the plain one has, for each review, a mirror image of exactly the same words and the other sentiment. So
-no classifier that only counts words can be right more often than by chance there.
+Each review of a kind other than the plain one has a mirror image: exactly the same words, and the other sentiment. A
+classifier that only counts words is right on one of the two.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +38,20 @@ class Alignment:
         """The layer with the largest mean of each row's largest weight."""
         return int(self.weights.max(axis=-1).mean(axis=-1).argmax())
 
-    def picture(self, layer: int | None = None) -> str:
-        """A row of shades for each target word, by default in the sharpest layer; the source words are numbered."""
+    def picture(self, layer: int | None = None, columns: int = 80) -> str:
+        """A row of shades for each target word, by default in the sharpest layer; the source words are numbered.
+
+        Units: columns in characters, the width that is kept if there are not too many words
+        """
         weights = self.weights[self.sharpest_layer if layer is None else layer]
         width = max(map(len, self.target))
-        lines = [
-            " ".join(f"{number} {word}" for number, word in enumerate(self.source, 1)),
-            " " * width + "".join(f"{number:>3}" for number in range(1, len(self.source) + 1)),
-        ]
+        cell = 3 if width + 3 * len(self.source) <= columns else 2
+        names = " ".join(f"{number} {word}" for number, word in enumerate(self.source, 1))
+        lines = textwrap.wrap(names, max(columns, 20))
+        lines.append(" " * width + "".join(f"{number:>{cell}}" for number in range(1, len(self.source) + 1)))
         for word, row in zip(self.target, weights, strict=True):
-            cells = (SHADES[min(int(len(SHADES) * share), len(SHADES) - 1)] for share in row)
-            lines.append(f"{word:>{width}}" + "".join(f" {2 * cell}" for cell in cells))
+            shades = (SHADES[min(int(len(SHADES) * share), len(SHADES) - 1)] for share in row)
+            lines.append(f"{word:>{width}}" + "".join(f"{2 * shade:>{cell}}" for shade in shades))
         return "\n".join(lines)
 
 
