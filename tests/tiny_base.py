@@ -18,14 +18,19 @@ class NoBatches:
         return {}
 
 
-def make_base(folder: Path, context_length: int = 128, dropout: float = 0.1) -> Path:
-    """Write the folder as `tinygrad-llm train` does, with a tokenizer of the 256 bytes and <|endoftext|>."""
+def tiny_model(context_length: int = 128, dropout: float = 0.1) -> tuple[GPT, BPETokenizer]:
+    """An untrained model, and a tokenizer of the 256 bytes and <|endoftext|>."""
     tokenizer = BPETokenizer.train("", vocab_size=257)
     manual_seed(3)
     config = GPTConfig(
         tokenizer.vocab_size, context_length, embedding_dim=16, num_heads=2, num_layers=2, dropout=dropout
     )
-    return save_base(folder, "gpt", GPT(config), tokenizer)
+    return GPT(config), tokenizer
+
+
+def make_base(folder: Path, context_length: int = 128, dropout: float = 0.1) -> Path:
+    """Write the folder as `tinygrad-llm train` does."""
+    return save_base(folder, "gpt", *tiny_model(context_length, dropout))
 
 
 def save_base(folder: Path, model_type: str, model: Any, tokenizer: BPETokenizer | WordPieceTokenizer) -> Path:

@@ -101,6 +101,19 @@ def test_the_result_has_the_form_of_the_prompts() -> None:
     np.testing.assert_array_equal(listed[1], batch[1])
 
 
+def test_copies_continue_each_prompt_as_if_it_was_given_several_times() -> None:
+    model, prompts = tiny(), [some_ids(3), some_ids(7, seed=2)]
+    for sampling in (Sampling(), Sampling(temperature=1.0)):
+        several = generate(model, prompts, 9, sampling, generator=Generator(2), copies=3)
+        repeated = [prompts[0]] * 3 + [prompts[1]] * 3
+        expected = generate(model, repeated, 9, sampling, generator=Generator(2))
+        assert [text.tolist() for text in several] == [text.tolist() for text in expected]
+    assert generate(model, prompts[0], 2, copies=1).shape == (5,)
+    assert generate(model, prompts[0], 2, copies=2).shape == (2, 5)
+    with pytest.raises(ConfigError, match="copies must be an integer of at least 1; got 0"):
+        generate(model, prompts, 2, copies=0)
+
+
 @pytest.mark.parametrize("ids", [[3, 4], np.array([[3, 4], [5, 6]])])
 def test_no_new_tokens_give_the_prompt_and_do_not_run_the_model(ids: list[int] | np.ndarray) -> None:
     model = tiny()

@@ -10,6 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm.cli.answer_choice import (
+    USUAL,
+    AnswerChoice,
+    add_choice_flags,
+    answer_choice_of,
+    sampling_of_choice,
+)
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.flags import expect_file_can_be_made
@@ -44,10 +51,11 @@ from tinygrad_llm.data import (
 from tinygrad_llm.data.instructions import Record
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import (
+    Answer,
     InstructionReport,
     constant_answers,
     evaluate_instructions,
-    respond,
+    sample_answers,
 )
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
@@ -259,6 +267,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_model_argument(action, "a language model")
         action.add_argument("--style", choices=STYLES, help="prompt template (default: that of the model)")
         action.add_argument("--system", metavar="TEXT", help=SYSTEM_HELP)
+        add_choice_flags(action)
     add_answer_length(generate, USUAL_LENGTH)
     evaluate.add_argument(
         "--max-new-tokens", type=int, default=USUAL_LENGTH, metavar="N", help="maximum tokens of an answer"
@@ -273,24 +282,37 @@ def run(arguments: argparse.Namespace) -> int:
     style = arguments.style or style_of(arguments.model, conventions.template) or Options().style
     form = form_of(style, tokenizer, conventions, arguments.system)
     answering = generate if arguments.action == "generate" else evaluate
-    return answering(arguments, model, tokenizer, form, ends_of(conventions, form))
+    return answering(arguments, model, tokenizer, form, ends_of(conventions, form), answer_choice_of(arguments, style))
 
 
 def generate(
-    arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, form: PromptForm, ends: tuple[int, ...]
+    arguments: argparse.Namespace,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    form: PromptForm,
+    ends: tuple[int, ...],
+    choice: AnswerChoice | None,
 ) -> int:
     sampling = sampling_of(arguments, Sampling())
+    if choice is not None:
+        sampling = sampling_of_choice(sampling, arguments.temperature)
     seed = seed_of(arguments, sampling)
     longest = answer_length(arguments.max_new_tokens, form, model.config.context_length, USUAL_LENGTH)
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
-        (answer,) = respond(model, tokenizer, [record], form, longest, ends, sampling, Generator(seed))
-        print(for_terminal(answer), flush=True)
+        count = 1 if choice is None else choice.count
+        answers = sample_answers(model, tokenizer, [record], count, form, longest, ends, sampling, Generator(seed))[0]
+        print(for_terminal(answers[0] if choice is None else choice.choose(record, answers)), flush=True)
     return 0
 
 
 def evaluate(
-    arguments: argparse.Namespace, model: LanguageModel, tokenizer: Tokenizer, form: PromptForm, ends: tuple[int, ...]
+    arguments: argparse.Namespace,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    form: PromptForm,
+    ends: tuple[int, ...],
+    choice: AnswerChoice | None,
 ) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
@@ -308,15 +330,15 @@ def evaluate(
     fitting = fitting_records(records, tokenizer, form, context)
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
-    report: InstructionReport = evaluate_instructions(
-        model,
-        tokenizer,
-        fitting[: arguments.records],
-        form,
-        arguments.max_new_tokens,
-        ends,
-        progress=progress_of(status),
-    )
+    asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
+    if choice is None:
+        report = evaluate_instructions(model, tokenizer, asked, form, longest, ends, progress=progress)
+    else:
+        source = Generator(arguments.seed).spawn("answers")
+        several = sample_answers(model, tokenizer, asked, choice.count, form, longest, ends, USUAL, source, progress)
+        report = InstructionReport(
+            [Answer(record, choice.choose(record, some)) for record, some in zip(asked, several, strict=True)]
+        )
     width = max(len("kind"), *map(len, report.by_kind()))
     status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")
     for kind, part in [*report.by_kind().items(), ("all", report)]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from tinygrad_llm.cli import instruct
 from tinygrad_llm.cli.finetuning import add_training_arguments, train
+from tinygrad_llm.cli.learned_reward import open_reward
 from tinygrad_llm.cli.lora_options import LoRAOptions
-from tinygrad_llm.cli.prompt_forms import end_id, ends_of, fitting_of, form_of, style_of, style_that_suits
+from tinygrad_llm.cli.prompt_forms import end_id, ends_of, fitting_of, form_of, style_that_suits
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import constant_answers, evaluate_instructions, frozen_copy
 from tinygrad_llm.finetune.grpo import GRPO
@@ -23,12 +24,11 @@ from tinygrad_llm.finetune.reinforcement import (
     RolloutSettings,
     greedy_answers,
 )
-from tinygrad_llm.finetune.reward import LearnedReward, Reward, right_answers
+from tinygrad_llm.finetune.reward import Reward, right_answers
 from tinygrad_llm.finetune.rollouts import add_value_head, without_value_head
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
-from tinygrad_llm.runs.open_model import conventions_of, open_model
 from tinygrad_llm.settings import setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -119,16 +119,14 @@ def _reward(options: Options, tokenizer: Tokenizer, status: StatusLine) -> Rewar
     """The checked answers, or a reward model. Raises: ConfigError for a model of another tokenizer"""
     if not options.reward_model:
         return right_answers
-    model, words = open_model(options.reward_model, "reward score")
-    if words.state() != tokenizer.state():
+    reward = open_reward(Path(options.reward_model), options.style)
+    if reward.tokenizer.state() != tokenizer.state():
         raise ConfigError(
             f"--reward-model must have the tokenizer of --model; {options.reward_model} has another: "
             "train it on a model with the same tokenizer"
         )
-    conventions = conventions_of(options.reward_model, tokenizer)
-    form = form_of(style_of(Path(options.reward_model), conventions.template) or options.style, tokenizer, conventions)
     status.say(f"rewards by the reward model in {options.reward_model}")
-    return LearnedReward(model, tokenizer, form, end_id(tokenizer, conventions, form))
+    return reward
 
 
 def options_that_suit(base: Path) -> dict[str, Any]:

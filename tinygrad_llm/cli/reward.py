@@ -10,20 +10,20 @@ from typing import Any
 
 from tinygrad_llm.cli import instruct, reinforce
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.learned_reward import open_reward
 from tinygrad_llm.cli.prefer import batches_of_pairs
-from tinygrad_llm.cli.prompt_forms import end_id, ends_of, form_of, style_of
-from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
+from tinygrad_llm.cli.prompt_forms import end_id, ends_of, form_of
+from tinygrad_llm.cli.run_argument import add_model_argument, chosen_run
 from tinygrad_llm.data import fitting_records, instruction_tasks, read_preferences
 from tinygrad_llm.data.instructions import PromptForm, Record
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune import respond
-from tinygrad_llm.finetune.reward import LearnedReward, evaluate_rewards, reward_model_loss, right_answers
+from tinygrad_llm.finetune.reward import evaluate_rewards, reward_model_loss, right_answers
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.models import LanguageModel, RewardModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
-from tinygrad_llm.runs.open_model import conventions_of
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -156,11 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
         return train(TRAINING, arguments)
     from tinygrad_llm.terminal import for_terminal
 
-    model, tokenizer = open_chosen_run(arguments, "reward score")
-    conventions = conventions_of(arguments.model, tokenizer)
-    form = form_of(style_of(arguments.model, conventions.template) or Options().style, tokenizer, conventions)
+    arguments.model = chosen_run(arguments.model, "reward score")
+    reward = open_reward(arguments.model, Options().style)
     record = {"instruction": arguments.instruction, "input": arguments.input}
-    reward = LearnedReward(model, tokenizer, form, end_id(tokenizer, conventions, form))
     scores = reward([record] * len(arguments.answers), arguments.answers)
     for score, answer in sorted(zip(scores.tolist(), arguments.answers, strict=True), reverse=True):
         print(f"{score:+.3f}\t{for_terminal(answer)}")

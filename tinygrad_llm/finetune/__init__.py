@@ -17,6 +17,14 @@ if TYPE_CHECKING:
         sequence_log_probs,
     )
     from tinygrad_llm.finetune.grpo import GRPO, group_advantages, grpo_loss, kl_estimate
+    from tinygrad_llm.finetune.inference_scaling import (
+        best_answer,
+        best_of_k,
+        majority_answer,
+        majority_of_k,
+        pass_at_k,
+        sample_answers,
+    )
     from tinygrad_llm.finetune.instructions import (
         Answer,
         InstructionReport,
@@ -42,29 +50,12 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazy_imports(__name__)
 
-__all__ = [
-    "DPO",
-    "GRPO",
-    "PPO",
-    "Answer",
-    "BagOfWords",
-    "ClassificationReport",
-    "Classifier",
-    "ClassifierConfig",
-    "DPOOutcome",
-]
-__all__ += ["InstructionReport", "LearnedReward", "LoRALinear", "PreferenceReport", "RewardModel", "RolloutBatch"]
-__all__ += [
-    "RolloutLoader",
-    "RolloutSettings",
-    "add_value_head",
-    "apply_lora",
-    "bleu",
-    "classification_loss",
-    "classify",
-]
-__all__ += ["confusion_matrix", "constant_answers", "dpo_loss", "evaluate_classifier", "evaluate_instructions"]
-__all__ += ["evaluate_preferences", "evaluate_rewards", "exact_match", "frozen_copy", "generalised_advantages"]
-__all__ += ["group_advantages", "grpo_loss", "kl_estimate", "load_lora", "merge_lora", "merged_state_dict", "ppo_loss"]
-__all__ += ["respond", "reward_loss", "right_answers", "sample_rollouts", "save_lora", "sequence_log_probs"]
+__all__ = ["DPO", "GRPO", "PPO", "Answer", "BagOfWords", "ClassificationReport", "Classifier", "ClassifierConfig"]
+__all__ += ["DPOOutcome", "InstructionReport", "LearnedReward", "LoRALinear", "PreferenceReport", "RewardModel"]
+__all__ += ["RolloutBatch", "RolloutLoader", "RolloutSettings", "add_value_head", "apply_lora", "best_answer"]
+__all__ += ["best_of_k", "bleu", "classification_loss", "classify", "confusion_matrix", "constant_answers", "dpo_loss"]
+__all__ += ["evaluate_classifier", "evaluate_instructions", "evaluate_preferences", "evaluate_rewards", "exact_match"]
+__all__ += ["frozen_copy", "generalised_advantages", "group_advantages", "grpo_loss", "kl_estimate", "load_lora"]
+__all__ += ["majority_answer", "majority_of_k", "merge_lora", "merged_state_dict", "pass_at_k", "ppo_loss", "respond"]
+__all__ += ["reward_loss", "right_answers", "sample_answers", "sample_rollouts", "save_lora", "sequence_log_probs"]
 __all__ += ["token_f1", "token_log_probs", "unmerge_lora", "value_loss"]

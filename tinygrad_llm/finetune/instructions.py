@@ -34,9 +34,10 @@ def respond(
     end_id: EndOfText = END_OF_TEXT_ID,
     sampling: Sampling | None = None,
     generator: Generator | None = None,
+    copies: int = 1,
     **keywords: Unpack[SamplingKeywords],
 ) -> list[str]:
-    """The model's answer to each record, written as a prompt in the form `style`.
+    """The model's answer to each record, written as a prompt in the form `style`; `copies` answers, record by record.
 
     An answer ends before `end_id`, the id that pads the answers in training (or one of several), or after
     `max_new_tokens`, at most one context: after that the model no longer sees the question. Decoding is greedy without
@@ -56,9 +57,16 @@ def respond(
         )
     most = min(max_new_tokens, model.config.context_length)
     texts = generate(
-        model, questions, most, Sampling.of("respond", sampling, keywords), eos_id=end_id, generator=generator
+        model,
+        questions,
+        most,
+        Sampling.of("respond", sampling, keywords),
+        eos_id=end_id,
+        generator=generator,
+        copies=copies,
     )
-    return [tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, questions, strict=True)]
+    asked = (question for question in questions for _ in range(copies))
+    return [tokenizer.decode(text[len(question) :]).strip() for text, question in zip(texts, asked, strict=True)]
 
 
 @dataclass(frozen=True)
