@@ -25,9 +25,8 @@ import numpy as np
 from tinygrad_llm import Generator, load, manual_seed, no_grad, study
 from tinygrad_llm.cli import main
 from tinygrad_llm.data import DataLoader, InstructionDataset, collate_instructions, instruction_tasks
-from tinygrad_llm.data.multiple_choice import Question
+from tinygrad_llm.evaluation import Prompts, Question, evaluate_choices
 from tinygrad_llm.finetune import apply_lora, evaluate_instructions, merge_lora
-from tinygrad_llm.finetune.multiple_choice import evaluate_choices
 from tinygrad_llm.generate import generate
 from tinygrad_llm.generate.streaming import stream_text
 from tinygrad_llm.interop.chat_form import ChatForm
@@ -163,19 +162,20 @@ for word, french in pairs:  # which of three is asked for is not said
     choices = [french, *(wrong[place] for place in draw.randperm(len(wrong))[:2])]
     order = draw.randperm(3).tolist()
     questions.append(Question(word, tuple(choices[place] for place in order), order.index(0)))
+prompts = Prompts(tokenizer, prefix=0)  # no prompt is empty, so none begins with the prefix
 draws = [Generator(seed).randperm(len(questions)) for seed in range(3 if options.full else 2)]
 print("an English word, then one of three French words, such as:")
 print(f"   Question: {questions[0].text}\n   Answer: {' / '.join(questions[0].choices)}")
 for count in (0, 1, 4) if options.full else (0, 4):
     reports = [
         evaluate_choices(
-            model, tokenizer, [questions[i] for i in order[4:]], [questions[i] for i in order[4 - count : 4]]
+            model, prompts, [questions[i] for i in order[4:]], [questions[i] for i in order[4 - count : 4]]
         )
         for order in draws
     ]
-    right = np.mean([report.by_sum for report in reports])
+    shares = [report.metrics["acc"].value for report in reports]
     asked = sum(report.count for report in reports)
-    print(f"{count} shots: {right:.1%} of {asked} right ({', '.join(f'{report.by_sum:.1%}' for report in reports)})")
+    print(f"{count} shots: {np.mean(shares):.1%} of {asked} right ({', '.join(f'{share:.1%}' for share in shares)})")
 
 print("\n== 6. LoRA: a hundred records, in the model's own chat form ==")
 source = Generator(0).spawn("records")

@@ -32,6 +32,7 @@ CHAIN = [
     ["optim", "generate", "interop"],
     ["train"],
     ["finetune"],
+    ["evaluation"],
     ["architectures"],
     ["runs"],
     ["study"],

@@ -26,6 +26,7 @@ ABOUT_MORE_THAN_ONE_FILE = {
     "cli/test_train_llama.py": "training another architecture",
     "demos/test_every_demo.py": "all demos",
     "demos/test_figures.py": "the book's figures in all demos",
+    "evaluation/test_against_lm_eval.py": "metrics compared with lm-evaluation-harness",
     "finetune/test_finetuning_against_torch.py": "DPO and LoRA compared with PyTorch",
     "functions/test_refusals.py": "errors of all functions",
     "functions/test_table.py": "value, gradient, dtype and error of all functions",

@@ -1,24 +1,16 @@
-"""`evaluate`: choices scored by the model's log-likelihoods, and one-line errors for invalid task files."""
+"""`evaluate`: several tasks in one command, as a table, as JSON and as a log; one-line errors."""
 
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from tiny_base import call, make_base
 
-from tinygrad_llm import no_grad
-from tinygrad_llm.data import PROMPT_STYLES
-from tinygrad_llm.data.multiple_choice import Question, few_shot_prompt, question_ids, read_questions
-from tinygrad_llm.errors import TinygradLLMError
-from tinygrad_llm.finetune.multiple_choice import choice_log_likelihoods, evaluate_choices
-from tinygrad_llm.train import load
-
-RECORDS = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]
-GOOD = json.dumps(RECORDS).encode()
+CHOICES = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]
+ANSWERS = [{"question": f"{n}?", "answer": ["1", "2"]} for n in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -27,146 +19,102 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "task.json"
-    path.write_bytes(GOOD)
-    return path
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("data")
+    settings = {"settings": {"max_new_tokens": 3, "filter": "first-number", "shots": 1}}
+    contents = {
+        "choices.json": json.dumps(CHOICES),
+        "answers.jsonl": "\n".join(map(json.dumps, [settings, *ANSWERS])),
+        "document.txt": "a text of some words\n" * 9,
+    }
+    for name, text in contents.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in contents]
 
 
-def test_the_log_likelihood_is_the_sum_over_the_choices_tokens(base: Path) -> None:
-    model, tokenizer = load(base)
-    choices = ("b", "a long one")
-    start, ends = question_ids(tokenizer, [], Question("a?", choices, 0))
-    assert start == tokenizer.encode_ordinary("Question: a?\nAnswer:")
-    found = choice_log_likelihoods(model, start, ends)
-    for choice, value in zip(choices, found, strict=True):
-        ids = start + tokenizer.encode_ordinary(" " + choice)
-        with no_grad():
-            logits = model(np.array([ids])).data[0].astype(np.float64)
-        log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-        expected = sum(log_probs[place - 1, ids[place]] for place in range(len(start), len(ids)))
-        assert value == pytest.approx(expected, rel=1e-5)
-
-
-def test_shots_are_dropped_until_the_prompt_fits_and_skipped_questions_are_counted(base: Path) -> None:
-    model, tokenizer = load(base)
-    shot, question = Question("s" * 30, ("a", "b"), 0), Question("q" * 20, ("a", "b"), 1)
-    assert len(few_shot_prompt([shot] * 3, question)) > 128
-    report = evaluate_choices(model, tokenizer, [question, Question("x" * 200, ("a", "b"), 0)], [shot] * 3)
-    assert (report.count, report.shortened, report.skipped, report.chance) == (1, 1, 1, 0.5)
-
-
-def test_prints_accuracy_and_standard_error_as_text_and_as_json(
-    base: Path, task: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--shots", "2")
-    assert (code, errors) == (0, [])
-    assert "6 questions in the plain style, 2 shots; accuracy of guessing 50.0%" in printed
-    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--json")
-    figures = json.loads(printed)
-    share = figures["accuracy"]
-    assert figures["count"] == 8 and figures["accuracy_standard_error"] == math.sqrt(share * (1 - share) / 7)
-
-
-def test_a_line_for_each_question_on_the_terminal_and_in_a_file(
-    base: Path, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_several_tasks_as_a_table_as_json_and_as_a_log(
+    base: Path, tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "log.jsonl"
-    code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", base, "--verbose", "--log", log)
-    assert (code, errors) == (0, [])
-    lines = [line for line in printed.splitlines() if line.startswith(("right ", "wrong "))]
+    argv: list[Any] = ["evaluate", "--task", *tasks, "--model", base]
+    code, printed, errors = call(capsys, *argv, "--verbose", "--log-samples", log)
+    assert (code, errors) == (0, []) and max(map(len, printed.splitlines())) <= 80
+    assert "choices: plain style, 0 shots; accuracy of guessing 50.0%" in printed
+    assert "document: 189 bytes, 189 tokens" in printed
     scored = [json.loads(line) for line in log.read_text().splitlines()]
-    assert len(lines) == len(scored) == 8 and max(map(len, printed.splitlines())) <= 80
-    for line, entry in zip(lines, scored, strict=True):
-        assert entry["question"] in line and line.startswith("right") == entry["right_by_sum"]
-        assert entry["by_sum"] == int(np.argmax(entry["log_likelihoods"]))
-    figures = json.loads(call(capsys, "evaluate", "--task", task, "--model", base, "--json")[1])
-    assert figures["accuracy"] == sum(entry["right_by_sum"] for entry in scored) / 8
-    assert figures["accuracy_per_byte"] == sum(entry["right_by_byte"] for entry in scored) / 8
+    assert [entry["task"] for entry in scored] == ["choices"] * 8 + ["answers"] * 2 + ["document"]
+    lines = [line for line in printed.splitlines() if line.startswith(("right ", "wrong "))]
+    for line, entry in zip(lines, scored[:10], strict=True):
+        assert line.startswith("right") == entry["correct"]
+    for entry in scored[:8]:
+        record = CHOICES[entry["record"]]
+        assert record["question"] in entry["prompt"] and entry["choices"] == record["choices"]
+        assert entry["prediction"] == int(np.argmax(entry["log_likelihoods"]))
+    figures = json.loads(call(capsys, *argv, "--json")[1])["tasks"]
+    share = sum(entry["correct"] for entry in scored[:8]) / 8
+    assert figures["choices"]["acc"] == share
+    assert figures["choices"]["acc_stderr"] == pytest.approx(math.sqrt(share * (1 - share) / 7))
+    assert figures["answers"]["shots"] == 1 and figures["answers"]["count"] == 2
+    bits = -scored[-1]["log_likelihood"] / math.log(2) / 189
+    assert figures["document"]["bits_per_byte"] == pytest.approx(bits) == pytest.approx(8, abs=0.5)
+
+
+def test_flags_override_the_settings_of_a_file(
+    base: Path, tasks: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv: list[Any] = ["evaluate", "--task", *tasks[:2], "--model", base, "--json", "--shots", 2, "--limit", 1]
+    figures = json.loads(call(capsys, *argv, "--regex", ".", "--votes", 2)[1])["tasks"]
+    assert [one["shots"] for one in figures.values()] == [2, 2] and [one["count"] for one in figures.values()] == [1, 1]
+    assert "pass@2" in figures["answers"] and figures["answers"]["exact_match_stderr"] is None
 
 
 def test_an_instruction_model_is_asked_in_its_prompt_style(
-    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, taught = make_base(tmp_path / "base"), tmp_path / "taught"
     options = ["--kinds", "first_word", "--records", "20", "--test-records", "2", "--max-new-tokens", "4"]
     steps = ["--steps", "1", "--batch-size", "2"]
     assert call(capsys, "instruct", "train", "--model", base, "--out", taught, *options, *steps)[0] == 0
     for asked, style in (([], "phi3"), (["--style", "plain"], "plain")):
-        code, printed, errors = call(capsys, "evaluate", "--task", task, "--model", taught, "--json", *asked)
+        code, printed, errors = call(capsys, "evaluate", "--task", *tasks, "--model", taught, "--json", *asked)
         assert (code, errors) == (0, []) and json.loads(printed)["style"] == style
-    _, tokenizer = load(taught)
-    shot, question, end = Question("1?", ("a", "b"), 1), Question("2?", ("c", "de"), 0), tokenizer.end_of_text
-    start, ends = question_ids(tokenizer, [shot], question, PROMPT_STYLES["phi3"], end)
-    written = tokenizer.encode_ordinary("<|user|>\n1?\n<|assistant|>:\nb")
-    assert start == [*written, end, *tokenizer.encode_ordinary("<|user|>\n2?\n<|assistant|>:\n")]
-    assert ends == [[*tokenizer.encode_ordinary(choice), end] for choice in question.choices]
 
 
 def test_invalid_arguments_are_one_line_of_error(
-    base: Path, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: Path, tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n\n{"text": 1}\n')
     for argv, said in (
-        (["--task", task, "--model", base, "--shots", "8"], "--shots must be 0 to 7"),
-        (["--task", task, "--model", base, "--shots", "-1"], "--shots must be 0 to 7"),
-        (["--task", tmp_path / "none", "--model", base], "none of that name"),
-        (["--task", task, "--model", tmp_path], "no run folder"),
+        (["--shots", "8"], "--shots must be 0 to 7, so that a question of choices is left to score"),
+        (["--shots", "-1"], "--shots must be an integer of at least 0"),
+        (["--task", tmp_path / "none"], "none of that name"),
+        (["--task", tmp_path / "bad.jsonl"], "line 3: 'text' must be text"),
+        (["--task", tasks[0]], "--task must name each file once"),
+        (["--model", tmp_path], "no run folder"),
+        (["--filter", "regex"], "--filter regex and --regex belong together"),
+        (["--filter", "strip", "--regex", "a"], "--filter regex and --regex belong together"),
+        (["--ignore", "("], "--ignore must be a regular expression"),
+        (["--limit", "0"], "--limit must be an integer of at least 1"),
+        (["--max-length", "0"], "--max-length must be an integer of at least 1"),
+        (["--overlap", "129"], "--overlap must be at most the tokens read at once, 128"),
+        (["--max-new-tokens", "128"], "--max-new-tokens must be below the model's context, 128 tokens"),
+        (["--log-samples", tmp_path / "no" / "file"], "--log-samples must name a file"),
     ):
-        code, _, errors = call(capsys, "evaluate", *argv)
+        code, _, errors = call(capsys, "evaluate", "--task", *tasks, "--model", base, *argv)
         assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["question", "choices", "answer", "x"]), inner, max_size=4)
-    ),
-    max_leaves=8,
-)
-contents = st.one_of(
-    st.binary(max_size=60),
-    st.integers(0, len(GOOD)).map(lambda size: GOOD[:size]),
-    json_values.map(lambda value: json.dumps(value).encode()),
-    st.lists(
-        st.fixed_dictionaries(
-            {
-                "question": st.just("q") | json_values,
-                "choices": st.just(["a", "b"]) | json_values,
-                "answer": st.just(0) | json_values,
-            }
-        ),
-        max_size=2,
-    ).map(lambda value: json.dumps(value).encode()),
-)
-
-
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(contents, st.sampled_from([".json", ".jsonl"]))
-@example(b"[" * 100_000, ".json")
-@example(b'[{"question": ' * 50_000, ".json")
-@example(b'[{"question": "q", "choices": ["a", "b"], "answer": NaN}]', ".json")
-@example(b'[{"question": "q", "choices": ["a", "b"], "answer": ' + b"9" * 5000 + b"}]", ".json")
-@example(b'[{"question": "q", "choices": ["a", "b"], "answer": 1e999}]', ".json")
-@example(b'[{"question": "\\ud800", "choices": ["a", "b"], "answer": 0}]', ".json")
-@example(b'[{"question": "q", "choices": ["a", "\\udfff"], "answer": 0}]', ".json")
-@example(b" " * 1_000_000, ".jsonl")
-def test_any_task_file_gives_questions_or_an_error_of_the_package(tmp_path: Path, content: bytes, suffix: str) -> None:
-    path = tmp_path / f"task{suffix}"
-    path.write_bytes(content)
-    try:
-        questions = read_questions(path)
-    except TinygradLLMError:
-        return
-    for question in questions:
-        assert 0 <= question.answer < len(question.choices) >= 2
-        few_shot_prompt(questions, question).encode()
-
-
-def test_a_million_spaces_in_a_question_are_skipped(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_two_files_of_one_name_are_told_apart(
+    base: Path, tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "choices.jsonl").write_text(json.dumps(CHOICES[0]))
+    argv = ["evaluate", "--task", tasks[0], "--task", tmp_path / "choices.jsonl", "--model", base, "--json"]
+    figures = json.loads(call(capsys, *argv)[1])["tasks"]
+    assert list(figures) == [str(tasks[0]), str(tmp_path / "choices.jsonl")]
+
+
+def test_a_million_spaces_in_a_question_are_cut(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "task.json"
-    path.write_text(json.dumps([{**RECORDS[0], "question": "a" + " " * 1_000_000}, RECORDS[1]]))
+    path.write_text(json.dumps([{**CHOICES[0], "question": "a" + " " * 1_000_000}, CHOICES[1]]))
     code, printed, errors = call(capsys, "evaluate", "--task", path, "--model", base)
-    assert (code, errors) == (0, []) and "skipped, longer than the context: 1 question\n" in printed
+    assert (code, errors) == (0, []) and "1 with a prompt cut at its beginning, to fit the context" in printed

@@ -32,8 +32,8 @@ from tinygrad_llm.data import (
     read_text,
 )
 from tinygrad_llm.data.id_file import IdFile, IdWriter, Progress
-from tinygrad_llm.data.multiple_choice import read_questions
 from tinygrad_llm.errors import TinygradLLMError
+from tinygrad_llm.evaluation import read_task
 from tinygrad_llm.formats import (
     MetricsLog,
     newest_whole_snapshot,
@@ -295,7 +295,7 @@ def _records(root: Path) -> list[Reader]:
 
     labelled = partial(read_labelled_texts, text_column="text", label_column="label")
     csv = b'text,label\n"a, ""b""",ham\n"two\nlines",spam\n'
-    records = (read_json, read_instructions, read_preferences, read_questions)
+    records = (read_json, read_instructions, read_preferences, read_task)
     return [
         _reader(root, "csv", "x.csv", of("x.csv", read_text, read_rows, labelled), csv, b"\xff\xfet\0e\0"),
         _reader(

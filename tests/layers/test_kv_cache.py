@@ -93,3 +93,14 @@ def test_select_leaves_an_empty_cache_empty() -> None:
     cache = KVCache(1, 10)
     cache.select(np.array([0, 0]))
     assert filled(Generator(0), cache, 2).shape == (1, 2, 2, 3, 2, 4)
+
+
+def test_a_branch_continues_rows_and_leaves_the_cache_as_it_is() -> None:
+    generator, cache = Generator(0), KVCache(2, 6, [None, 2])
+    held = filled(generator, cache, 3)
+    branch = cache.branch(np.array([1, 0, 1]))
+    continued = filled(generator, branch, 2, batch=3)
+    assert (cache.length, branch.length) == (3, 5)
+    np.testing.assert_array_equal(continued[:, :, :, :, :3], held[:, :, [1, 0, 1]])
+    again = filled(generator, cache, 1)
+    np.testing.assert_array_equal(again[..., :3, :], held)

@@ -40,3 +40,13 @@ def test_select_reorders_both_caches_of_a_decoder() -> None:
     cache.select(np.array([1]))
     np.testing.assert_array_equal(cache.memories[1].held[0], first[1:])
     assert cache.layers[0].extend(np.zeros((1, 3, 1, 4)), np.zeros((1, 3, 1, 4)))[0].shape == (1, 3, 4, 4)
+
+
+def test_a_branch_leaves_both_caches_as_they_are() -> None:
+    cache, generator = DecoderCache(1, 6), Generator(1)
+    filled(generator, cache, 3)
+    cache.memories[0].extend(generator.randn(2, 3, 4, 4), generator.randn(2, 3, 4, 4))
+    held = cache.memories[0].held
+    branch = cache.branch(np.array([1, 1, 0]))
+    assert cache.memories[0].held is held
+    np.testing.assert_array_equal(branch.memories[0].held[0], held[0][[1, 1, 0]])

@@ -60,6 +60,8 @@ def add_flags(
         how: dict[str, Any]
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
+        elif kind == tuple[str, ...]:
+            how = {"action": "append", "metavar": declared.metavar or "TEXT"}
         elif declared.choices and kind is str:  # which the settings check, in their own words
             how = {"metavar": f"{{{','.join(declared.choices)}}}"}
         else:

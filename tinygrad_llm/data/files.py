@@ -175,10 +175,15 @@ def read_jsonl(path: AnyPath) -> list[Any]:
 
     Raises: DataError, naming the line
     """
+    return [value for _, value in read_jsonl_lines(path)]
+
+
+def read_jsonl_lines(path: AnyPath) -> list[tuple[int, Any]]:
+    """The values of `read_jsonl`, each with the number of its line, from 1. Raises: DataError, naming the line"""
     name = _name(path)
     # Not splitlines(): a string may hold U+2028 and its like unescaped.
     lines = enumerate(read_text(path).split("\n"), 1)
-    values = [_parse_json(line, name, number) for number, line in lines if line.strip()]
+    values = [(number, _parse_json(line, name, number)) for number, line in lines if line.strip()]
     if not values:
         raise DataError(f"{name} must hold at least one JSON value; got only blank lines")
     return values

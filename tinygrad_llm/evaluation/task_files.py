@@ -1,47 +1,133 @@
-"""Multiple-choice tasks: a file of questions, and prompts with some answered questions before (few-shot).
+"""Task files: questions with choices, questions with answers to generate, or documents.
 
-A task file is a JSON list or JSON Lines; each record has a "question", at least two "choices", and the "answer": a
-choice's number, from 0, or its text.
+JSON Lines (.jsonl), one record a line, or a JSON list of records; all records of a file are of one kind:
 
     {"question": "What do bees make?", "choices": ["honey", "bread"], "answer": "honey"}
+    {"question": "What is 2 + 3?", "answer": "5"}
+    {"text": "It was a dark and stormy night ..."}
+
+The answer is one of the choices or its number, from 0; without choices, a text or a list of right ones. "prompt" in
+place of "question" is a text that is used as it is. A first record {"settings": {...}} has settings of the task (see
+`TaskSettings`). A text file (.txt, .md) is one document.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinygrad_llm.data.files import read_json, read_jsonl
-from tinygrad_llm.data.instructions import PromptForm
-from tinygrad_llm.data.padding import Encoder, begin_ids
+from tinygrad_llm.data.files import TEXT_SUFFIXES, read_json, read_jsonl_lines, read_text
 from tinygrad_llm.errors import DataError
+from tinygrad_llm.evaluation.task_settings import TaskSettings
+from tinygrad_llm.settings import SettingError
+
+CHOICES, ANSWERS, DOCUMENTS = "multiple choice", "generate and match", "perplexity"
 
 
 class Question(NamedTuple):
-    """A question, its choices, and the index of the right choice."""
+    """A question, and its choices with the index of the right one, or the right answers, of which any is right.
+
+    `verbatim`: the text is a whole prompt.
+    """
 
     text: str
-    choices: tuple[str, ...]
-    answer: int
+    choices: tuple[str, ...] = ()
+    answer: int = 0
+    answers: tuple[str, ...] = ()
+    verbatim: bool = False
+
+    @property
+    def right(self) -> str:
+        """The answer that an example in a prompt shows."""
+        return self.choices[self.answer] if self.choices else self.answers[0]
 
 
-def read_questions(path: str | os.PathLike[str]) -> list[Question]:
-    """The questions of a task file.
+class Document(NamedTuple):
+    """A text whose perplexity is measured."""
 
-    Raises: DataError naming the record (from 0) and what does not fit, and as `read_json`
+    text: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is in a task file: the kind of its records, the records, and the settings that the file gives."""
+
+    name: str
+    kind: str
+    records: tuple[Any, ...]  # Question or Document
+    settings: Mapping[str, Any]
+
+
+def read_task(path: str | os.PathLike[str]) -> Task:
+    """The task in a file; its name is the file's, without the suffix.
+
+    Raises: DataError naming the line or the record (from 0) and what does not fit, and as `read_json`
     """
-    records = read_jsonl(path) if Path(path).suffix.lower() == ".jsonl" else read_json(path)
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{os.fspath(path)}: must be a JSON list of at least one question; got {_json_type(records)}")
-    return [_question(record, f"{os.fspath(path)}, record {number}") for number, record in enumerate(records)]
+    path = Path(path)
+    if path.suffix.lower() in TEXT_SUFFIXES:
+        text = read_text(path)
+        if not text.strip():
+            raise DataError(f"{path}: must hold text; got white space only")
+        return Task(path.stem, DOCUMENTS, (Document(text),), {})
+    entries = list(_entries(path))
+    settings: Mapping[str, Any] = {}
+    if isinstance(entries[0][1], dict) and entries[0][1].keys() == {"settings"}:
+        where, first = entries.pop(0)
+        settings = _settings(first["settings"], where)
+    if not entries:
+        raise DataError(f"{path}: must hold at least one record; got settings only")
+    kind = _kind(*entries[0])
+    read: Any = {CHOICES: _question_with_choices, ANSWERS: _question_with_answers, DOCUMENTS: _document}[kind]
+    records = []
+    for where, record in entries:
+        if (found := _kind(where, record)) != kind:
+            raise DataError(f"{where}: all records of a file must be of one kind; got {found} after {kind}")
+        records.append(read(where, record))
+    return Task(path.stem, kind, tuple(records), settings)
 
 
-def _question(record: Any, where: str) -> Question:
-    if not isinstance(record, dict):
-        raise DataError(f"{where}: must be an object with question, choices and answer; got {_json_type(record)}")
-    text, choices, answer = (record.get(name) for name in ("question", "choices", "answer"))
-    if not _is_text(text):
-        raise DataError(f"{where}: 'question' must be text that is not blank; got {_json_type(text)}")
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """Where each record is, in words, and the record."""
+    if path.suffix.lower() == ".jsonl":
+        for line, value in read_jsonl_lines(path):
+            yield f"{path}, line {line}", value
+        return
+    values = read_json(path)
+    if not isinstance(values, list) or not values:
+        raise DataError(f"{path}: must be a JSON list of at least one record; got {_json_type(values)}")
+    for number, value in enumerate(values):
+        yield f"{path}, record {number}", value
+
+
+def _settings(given: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise DataError(f"{where}: 'settings' must be an object; got {_json_type(given)}")
+    try:
+        TaskSettings.from_dict(given)
+    except SettingError as error:
+        raise DataError(f"{where}: {error.with_names(str)}") from None
+    return given
+
+
+def _kind(where: str, record: Any) -> str:
+    if isinstance(record, dict) and ("question" in record) + ("prompt" in record) + ("text" in record) == 1:
+        return DOCUMENTS if "text" in record else CHOICES if "choices" in record else ANSWERS
+    got = f"an object with {', '.join(map(repr, record)) or 'nothing'}"[:200] if isinstance(record, dict) else None
+    raise DataError(
+        f"{where}: must be an object with 'question' (or 'prompt') and 'answer', with 'choices' for multiple choice, "
+        f"or with 'text'; got {got or _json_type(record)}"
+    )
+
+
+def _document(where: str, record: dict[str, Any]) -> Document:
+    return Document(_text_of(where, record, "text"))
+
+
+def _question_with_choices(where: str, record: dict[str, Any]) -> Question:
+    choices, answer = record["choices"], record.get("answer")
     if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
         raise DataError(
             f"{where}: 'choices' must be a list of at least two texts, none blank; got {_json_type(choices)}"
@@ -55,45 +141,32 @@ def _question(record: Any, where: str) -> Question:
             f"{where}: 'answer' must be one of the choices or its number, 0 to {len(choices) - 1}; "
             f"got {_json_type(answer)}"
         )
-    return Question(str(text), tuple(choices), answer)
+    return Question(_asked(where, record), tuple(choices), answer, verbatim="prompt" in record)
+
+
+def _question_with_answers(where: str, record: dict[str, Any]) -> Question:
+    answer = record.get("answer")
+    answers = answer if isinstance(answer, list) else [answer]
+    if not answers or not all(map(_is_text, answers)):
+        raise DataError(f"{where}: 'answer' must be a text that is not blank, or several; got {_json_type(answer)}")
+    return Question(_asked(where, record), answers=tuple(map(str, answers)), verbatim="prompt" in record)
+
+
+def _asked(where: str, record: dict[str, Any]) -> str:
+    return _text_of(where, record, "prompt" if "prompt" in record else "question")
+
+
+def _text_of(where: str, record: dict[str, Any], field: str) -> str:
+    if not _is_text(record[field]):
+        raise DataError(f"{where}: {field!r} must be text that is not blank; got {_json_type(record[field])}")
+    return str(record[field])
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text: not blank, and without lone surrogates, which JSON can write."""
-    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
+    """Whether it is text that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _json_type(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
     return names.get(type(value), type(value).__name__)
-
-
-def few_shot_prompt(shots: Sequence[Question], question: Question) -> str:
-    """The shots with their answers, then the question; a choice follows after a space.
-
-    >>> few_shot_prompt([Question("1 + 1?", ("1", "2"), 1)], Question("2 + 2?", ("4", "5"), 0))
-    'Question: 1 + 1?\\nAnswer: 2\\n\\nQuestion: 2 + 2?\\nAnswer:'
-    """
-    shown = [f"Question: {shot.text}\nAnswer: {shot.choices[shot.answer]}\n\n" for shot in shots]
-    return "".join(shown) + f"Question: {question.text}\nAnswer:"
-
-
-def question_ids(
-    tokenizer: Encoder,
-    shots: Sequence[Question],
-    question: Question,
-    form: PromptForm | None = None,
-    end_id: int | None = None,
-) -> tuple[list[int], list[list[int]]]:
-    """The ids of the prompt, and for each choice the ids that follow it.
-
-    With a `form`, each question is an instruction and each answer ends with `end_id`, as in instruction fine-tuning:
-    a choice then does not count as the answer because the answer begins like it.
-    """
-    if form is None:
-        start = begin_ids(tokenizer) + tokenizer.encode_ordinary(few_shot_prompt(shots, question))
-        return start, [tokenizer.encode_ordinary(f" {choice}") for choice in question.choices]
-    answered = [({"instruction": shot.text}, shot.choices[shot.answer]) for shot in shots]
-    start = form.question_ids(tokenizer, {"instruction": question.text}, answered, end_id)
-    end = [] if end_id is None else [end_id]
-    return start, [tokenizer.encode_ordinary(choice) + end for choice in question.choices]

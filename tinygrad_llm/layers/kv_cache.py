@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -144,12 +144,21 @@ class KVCache:
         for layer in self.layers:
             layer.select(rows)
 
-    def copy(self) -> KVCache:
+    def __copy__(self) -> Self:
+        """A cache that shares the arrays, of which each can select rows without the other."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, layers=[copy.copy(layer) for layer in self.layers])
+        return other
+
+    def branch(self, rows: Array) -> Self:
+        """A cache whose sequence i continues sequence rows[i] of this one, which stays as it is. Shapes: rows (N,)"""
+        branched = copy.copy(self)
+        branched.select(rows)  # new arrays
+        return branched
+
+    def copy(self) -> Self:
         """An independent cache of the first sequence."""
-        copied = copy.copy(self)
-        copied.layers = [copy.copy(layer) for layer in self.layers]
-        copied.select(np.arange(1))
-        return copied
+        return self.branch(np.arange(1))
 
     @staticmethod
     def of_rows(caches: Sequence[KVCache]) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.layers.kv_cache import KVCache
 
@@ -46,3 +49,8 @@ class DecoderCache(KVCache):
         super().select(rows)
         for memory in self.memories:
             memory.select(rows)
+
+    def __copy__(self) -> Self:
+        other = super().__copy__()
+        other.memories = [copy.copy(memory) for memory in self.memories]
+        return other

@@ -1,0 +1,85 @@
+"""Prompts of questions: answered examples (few-shot), then the question, in the plain style or in a prompt form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinygrad_llm.data.instructions import PromptForm
+from tinygrad_llm.data.padding import begin_ids
+from tinygrad_llm.evaluation.task_files import Question
+from tinygrad_llm.generate.starting import start_ids
+from tinygrad_llm.interop.conventions import Conventions
+from tinygrad_llm.text import Tokenizer
+
+BLANK_LINE = "\n\n"  # between examples of the plain style
+
+
+def plain_prompt(shots: Sequence[Question], question: Question) -> str:
+    """The shots with their answers, then the question; an answer follows after a space.
+
+    >>> plain_prompt([Question("1 + 1?", ("1", "2"), 1)], Question("2 + 2?", ("4", "5"), 0))
+    'Question: 1 + 1?\\nAnswer: 2\\n\\nQuestion: 2 + 2?\\nAnswer:'
+    """
+    shown = [f"{_asked(shot)} {shot.right}{BLANK_LINE}" for shot in shots]
+    return "".join(shown) + _asked(question)
+
+
+def _asked(question: Question) -> str:
+    return question.text if question.verbatim else f"Question: {question.text}\nAnswer:"
+
+
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, prefix: int) -> tuple[list[int], list[int]]:
+    """The ids of a context and of the continuation after it, as in lm-evaluation-harness.
+
+    White space at the end of the context belongs to the continuation, and the continuation's ids are those by which
+    the whole text is longer than the context. An empty context is the id `prefix`.
+    """
+    stripped = context.rstrip()
+    continuation = context[len(stripped) :] + continuation
+    if not stripped:
+        return [prefix], tokenizer.encode_ordinary(continuation)
+    ids = begin_ids(tokenizer) + tokenizer.encode_ordinary(stripped)
+    whole = begin_ids(tokenizer) + tokenizer.encode_ordinary(stripped + continuation)
+    return ids, whole[len(ids) :] or tokenizer.encode_ordinary(continuation)
+
+
+def prefix_id(tokenizer: Tokenizer, conventions: Conventions) -> int:
+    """The id from which the first token of a text is predicted: the one that begins texts, else one that ends them."""
+    template = conventions.template
+    begin = None if template is None else tokenizer.special_tokens.get(template.tokens.get("bos_token", ""))
+    known = [*begin_ids(tokenizer), *([] if begin is None else [begin]), *conventions.end_ids, *start_ids(tokenizer)]
+    return known[0]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """How questions become ids for one model.
+
+    In the plain style (`form` None), as lm-evaluation-harness does. In a prompt form each question is an instruction
+    and each answer ends with `end_id`, as in instruction fine-tuning: a choice then does not count as the answer
+    because the answer begins like it.
+    """
+
+    tokenizer: Tokenizer
+    prefix: int
+    form: PromptForm | None = None
+    end_id: int | None = None
+
+    def context_and_choices(self, shots: Sequence[Question], question: Question) -> tuple[list[int], list[list[int]]]:
+        """The ids of the prompt, and those of each choice."""
+        if self.form is None:
+            context = plain_prompt(shots, question)
+            pairs = [encode_pair(self.tokenizer, context, f" {choice}", self.prefix) for choice in question.choices]
+            return pairs[0][0], [ids for _, ids in pairs]
+        end = [] if self.end_id is None else [self.end_id]
+        return self.question(shots, question), [
+            self.tokenizer.encode_ordinary(choice) + end for choice in question.choices
+        ]
+
+    def question(self, shots: Sequence[Question], question: Question) -> list[int]:
+        """The ids of the prompt that an answer continues."""
+        if self.form is None:
+            return begin_ids(self.tokenizer) + self.tokenizer.encode_ordinary(plain_prompt(shots, question))
+        answered = [({"instruction": shot.text}, shot.right) for shot in shots]
+        return self.form.question_ids(self.tokenizer, {"instruction": question.text}, answered, self.end_id)
