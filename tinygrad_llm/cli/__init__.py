@@ -43,7 +43,7 @@ COMMANDS = {
     "reinforce": ("reinforce", "Train a language model on rewards of its own answers (PPO, GRPO)."),
     "chat": ("chat", "Chat with a trained model in the terminal."),
     "serve": ("serve", "Serve a model: a page to chat in, and OpenAI's endpoints, on this machine."),
-    "evaluate": ("evaluate", "Evaluate a model on multiple-choice questions, zero-shot or few-shot."),
+    "evaluate": ("evaluate", "Evaluate a model on tasks: multiple choice, generated answers, perplexity."),
     "translate": ("translate", "Train an encoder-decoder on pairs of texts, and translate."),
     "bert": ("bert", "Train a BERT on masked tokens; fill masks in a text."),
     "doctor": ("doctor", "Check a model for what keeps it from learning, and name the usual cause."),

@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A task file is JSON Lines (.jsonl) or a JSON list, with records of one kind:\n"
         '  {"question": "What do bees make?", "choices": ["honey", "bread"],\n'
-        '   "answer": "honey"}                  multiple choice; or the number, from 0\n'
-        '  {"question": "2 + 3?", "answer": "5"}  generate and match; or a list\n'
-        '  {"text": "It was a dark ..."}          perplexity; so is a file FILE.txt\n'
+        '   "answer": "honey"}                    multiple choice; or its number, from 0\n'
+        '  {"question": "2 + 3?", "answer": "5"}  generate and match; or a list of answers\n'
+        '  {"text": "It was a dark ..."}          perplexity; FILE.txt is one such text\n'
         '"prompt" in place of "question" is used as it is. A first record\n'
         '{"settings": {"shots": 2, "stop": ["\\n"]}} has the task\'s own settings, named as\n'
         "the flags are; a flag overrides them. Metrics, each with its standard error:\n"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "        a whole, per character, per byte, per token\n"
         "  exact_match; with --votes N also pass@1 and pass@N\n"
         "  word_perplexity, byte_perplexity, bits_per_byte, token_perplexity\n"
-        "They are defined as in lm-evaluation-harness."
+        "All but acc_tokens, pass@ and token_perplexity are lm-evaluation-harness's."
     )
     parser.add_argument(
         "--task", required=True, type=Path, nargs="+", action="extend", metavar="FILE", help="task files; see below"
@@ -74,7 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "chat template (default: the template that the model was fine-tuned with, else plain)",
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens to read at once (default: the model's context)"
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="tokens of choices and documents to read at once (default: the model's context)",
     )
     parser.add_argument(
         "--overlap",

@@ -63,7 +63,7 @@ def add_flags(
         elif kind == tuple[str, ...]:
             how = {"action": "append", "metavar": declared.metavar or "TEXT"}
         elif declared.choices and kind is str:  # which the settings check, in their own words
-            how = {"metavar": f"{{{','.join(declared.choices)}}}"}
+            how = {"metavar": declared.metavar or f"{{{','.join(declared.choices)}}}"}
         else:
             read, usual = KINDS.get(kind, (str, "NAME"))
             how = {"type": read, "metavar": declared.metavar or usual}

@@ -24,9 +24,10 @@ class TaskSettings(Settings):
     )
     filter: str = setting(
         STRIP,
-        "part of a generated answer that is compared: strip, all but white space at its ends; none, all of it; the "
-        "first or the last number, 1,000 and 1000 being equal; regex, the first match of --regex",
+        "part of a generated answer that is compared: strip, all but white space at its ends; none, all of it; "
+        "first-number or last-number, where 1,000 equals 1000; regex, the first match of --regex",
         choices=FILTERS,
+        metavar="NAME",
     )
     regex: str = setting(
         "", "pattern of the part that is compared, its first group if it has groups", metavar="PATTERN"
