@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A task file is JSON Lines (.jsonl) or a JSON list, with records of one kind:\n"
         '  {"question": "What do bees make?", "choices": ["honey", "bread"],\n'
         '   "answer": "honey"}                    multiple choice; or its number, from 0\n'
-        '  {"question": "2 + 3?", "answer": "5"}  generate and match; or a list of answers\n'
+        '  {"question": "2 + 3?", "answer": "5"}  generate and match; or a list\n'
         '  {"text": "It was a dark ..."}          perplexity; FILE.txt is one such text\n'
         '"prompt" in place of "question" is used as it is. A first record\n'
         '{"settings": {"shots": 2, "stop": ["\\n"]}} has the task\'s own settings, named as\n'
