@@ -8,7 +8,7 @@
 # for N parameters and D tokens, where D' counts a repeated token as less than a new one (Muennighoff et al. 2023).
 # Here its numbers are measured: a training for each of several sizes and lengths, by the command and with the settings
 # of the speedrun, and a fit. `--full` takes the trainings behind the law that the package records for a speedrun of
-# few minutes; its longest one reads the text six times.
+# few minutes; its longest ones read the text six times.
 
 # %%
 import argparse
@@ -35,7 +35,7 @@ options.add_argument("--out", type=Path, metavar="FOLDER", help="where the runs 
 arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
 # Sizes in parameters, lengths in tokens.
 GRID = [(size, tokens) for size in (50_000, 200_000, 800_000) for tokens in (150_000, 450_000, 1_350_000)]
-GRID += [(50_000, 4_050_000)]
+GRID += [(size, 4_050_000) for size in (50_000, 200_000)]
 if not arguments.full:
     GRID = [(size, tokens) for size in (45_000, 60_000, 90_000) for tokens in (20_000, 40_000, 80_000)]
 

@@ -53,10 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             code = Road(journal, run_command, status).walk()
         except KeyboardInterrupt:
-            status.hint("\ncontinue", again)
+            status.hint("\ncontinue the speedrun", again)
             raise
         if code:
-            status.hint("\ncontinue", again)
+            status.hint("\ncontinue the speedrun", again)
             return code
         paths = write_report(journal)
     status.say(f"\n{duration(journal.seconds())} of {duration(journal.settings.seconds)}; the report card:")
