@@ -48,7 +48,7 @@ ANSWER_TOKENS = 32
 RECORDS_PER_BATCH = 32
 MOST_RECORDS = 200_000
 GRPO = {"questions": 16, "group_size": 16, "batch_size": 256, "beta": 0.01, "weight_decay": 0.0}
-GRPO_LEARNING_RATE = 5e-4  # by AdamW: with Muon, and with twice as much, the policy left its start without learning
+GRPO_LEARNING_RATE = 5e-4  # by AdamW: with twice as much, the policy left its start without learning
 MOST_KINDS = 8  # of which GRPO learns in a speedrun
 LEARNABLE = (0.02, 0.98)  # accuracy of a kind of which GRPO learns: its answers are neither all right nor all wrong
 PROMPTS = ("The ", "Return the ", "This function ")
@@ -114,6 +114,7 @@ class Road:
                 return code
         encoded = choosing.encoded_text(runs[0], self.folder / IDS)
         points = [choosing.point_of(run, encoded) for run in runs]
+        record["unique_tokens"] = len(encoded.train)
         record |= choosing.law_of(points, len(encoded.train))
         return 0
 
