@@ -106,6 +106,7 @@ def test_the_study_takes_its_time_with_nine_trainings() -> None:
     speed = choosing.speed_of(SPEEDS)
     grid = list(choosing.study_grid(300_000, speed, 400.0))
     assert len(set(grid)) == 9
+    assert min(steps for _, steps in grid) >= 2 * choosing.WARMUP_STEPS  # fewer would never reach the learning rate
     step = choosing.ROWS * choosing.CONTEXT
     assert sum(steps * step / float(speed.tokens(size, 1.0)) for size, steps in grid) == pytest.approx(400, rel=0.05)
 

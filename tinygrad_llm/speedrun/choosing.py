@@ -38,6 +38,7 @@ OPTIMIZER = "muon"
 WARMUP_STEPS = 40  # of the learning rate
 FINAL_SHARE = 0.05  # of the peak learning rate, at the end
 LEAST_STUDIED = 45_000  # parameters
+TIMES = (1, 2, 4)  # lengths of the small trainings
 WARMUP_CALLS = 2
 LEAST_CALLS = 3
 
@@ -127,13 +128,13 @@ def speed_of(speeds: Sequence[dict[str, float]]) -> Speed:
 
 def study_grid(best: int, speed: Speed, seconds: float) -> Iterator[tuple[int, int]]:
     """Sizes and steps of nine trainings that take `seconds` together: `best`, the best size by the recorded law, a
-    half and a quarter of it, each with D, 3 D and 9 D tokens. On a slow machine, where steps are few, some are alike.
+    half and a quarter of it, each with D, 2 D and 4 D tokens. On a slow machine, where steps are few, some are alike.
     """
     sizes = [max(best // share, LEAST_STUDIED) for share in (4, 2, 1)]
-    tokens = seconds / sum(13 / float(speed.tokens(size, 1.0)) for size in sizes)
+    tokens = seconds / sum(sum(TIMES) / float(speed.tokens(size, 1.0)) for size in sizes)
     for size in sizes:
-        for times in (1, 3, 9):
-            yield size, max(10, round(times * tokens / (ROWS * CONTEXT)))
+        for times in TIMES:
+            yield size, max(2 * WARMUP_STEPS, round(times * tokens / (ROWS * CONTEXT)))
 
 
 def point_of(run: Path, encoded: EncodedText) -> TrainedPoint:
