@@ -8,6 +8,7 @@ from typing import Any
 from training_process import SIZES, TEXT
 
 from tinygrad_llm.cli import main
+from tinygrad_llm.cli.speedrun import run_command
 from tinygrad_llm.data import TASKS, instruction_tasks
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.random import Generator
@@ -15,8 +16,8 @@ from tinygrad_llm.speedrun.budget import TRAINED
 from tinygrad_llm.speedrun.choosing import RECORDED, encoded_text
 from tinygrad_llm.speedrun.journal import Journal, SpeedrunSettings
 from tinygrad_llm.speedrun.machine import machine
-from tinygrad_llm.speedrun.measuring import ANSWERS, LOSSES, losses_of
-from tinygrad_llm.speedrun.road import IDS
+from tinygrad_llm.speedrun.measuring import ANSWERS, MEASURES, measures_of, write_validation_text
+from tinygrad_llm.speedrun.road import IDS, VALIDATION
 
 SHORT = ["--vocab-size", "270", "--context-length", "128", "--steps", "4", "--workers", "1"]
 SHARES = {"base": 0, "instruct": 3, "reinforce": 2}  # after how many records one is answered right
@@ -32,6 +33,7 @@ def make_speedrun(folder: Path) -> Journal:
     journal = Journal(folder, SpeedrunSettings(minutes=1.0, data=str(folder / "text.txt")))
     journal.machine = machine()
     encoded = encoded_text(folder / "base", folder / IDS)
+    write_validation_text(folder / "base", encoded, folder / VALIDATION)
     speeds = [{"parameters": size, "tokens_per_second": 4e9 / size} for size in (10_000, 100_000)]
     journal.stage("size").update(
         speeds=speeds,
@@ -47,12 +49,14 @@ def make_speedrun(folder: Path) -> Journal:
         if name != "base":
             shutil.copytree(folder / "base", run)
         write_json(run / ANSWERS, answers(SHARES[name]))
-        continuation = {
+        hostile = {
             "prompt": "The ",
             "text": "a|b\n<i>`c`</i>\x1b[31m",
             "command": ["generate", "--model", "x", "--prompt", "The "],
         }
-        write_json(run / LOSSES, {**losses_of(run, encoded), "continuations": [continuation]})
+        write_json(
+            run / MEASURES, {**measures_of(run, folder / VALIDATION, 0, run_command), "continuations": [hostile]}
+        )
         with journal.working(name):
             pass
         journal.stage(name).update(

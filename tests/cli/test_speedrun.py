@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from tiny_base import call, make_base
-from tiny_speedrun import make_speedrun
 from training_process import ENVIRONMENT, PROGRAM
 
 from tinygrad_llm.cli import main
@@ -41,16 +40,6 @@ def test_a_folder_of_something_else_is_not_written_into(tmp_path: Path, capsys: 
         code, _, errors = call(capsys, "speedrun", "--minutes", "1", *arguments)
         assert code == 2 and len(errors) == 1 and words in errors[0]
     assert not (run / JOURNAL).exists() and not (tmp_path / "none").exists()
-
-
-def test_a_finished_speedrun_writes_its_card_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = make_speedrun(tmp_path / "run").folder
-    code, printed, errors = call(capsys, "speedrun", "--minutes", "1", "--out", out)
-    assert (code, errors) == (0, []) and printed.count("finished before") == 4
-    assert {"report.json", "report.md", "report.html"} <= {path.name for path in out.iterdir()}
-    assert f"chat --model {out / 'reinforce'}" in printed
-    code, _, errors = call(capsys, "speedrun", "--minutes", "2", "--out", out)
-    assert code == 2 and "--minutes was 1.0, got 2.0" in errors[0]
 
 
 def started(out: Path) -> subprocess.Popen[str]:
@@ -95,7 +84,7 @@ def test_it_is_resumed_in_every_stage_and_its_runs_are_those_of_their_commands(
         read_json_object(out / JOURNAL)["stages"][stage]["steps"] for stage in STAGES
     ]
     # the command of the card makes the same weights, to the bit, without interruptions
-    words = shlex.split(report["stages"]["base"]["command"])
+    words = shlex.split(report["stages"]["base"]["commands"][0])
     words = words[words.index("train") :]
     words[words.index("--out") + 1] = str(tmp_path / "again")
     assert main(words) == 0
@@ -103,7 +92,7 @@ def test_it_is_resumed_in_every_stage_and_its_runs_are_those_of_their_commands(
     assert weights.keys() == again.keys()
     assert all((weights[name] == again[name]).all() for name in weights)
     # and the answers of a stage are computed again from outside
-    words = shlex.split(report["stages"]["reinforce"]["evaluation_command"])
+    words = shlex.split(report["stages"]["reinforce"]["commands"][1])
     words = words[words.index("instruct") :]
     words[words.index("--report") + 1] = str(tmp_path / "answers.json")
     assert main(words) == 0

@@ -53,7 +53,7 @@ def document(report: Mapping[str, Any]) -> Iterator[Block]:
         "was carried out here, and its evaluation. The figures of this card are those of `report.json`, which are read "
         "from the run folders."
     )
-    commands = [line for one in report["stages"].values() for line in (one["command"], one["evaluation_command"])]
+    commands = [line for stage in report["stages"].values() for line in stage["commands"]]
     yield Commands([report["commands"]["again"], *commands])
 
 
@@ -156,7 +156,7 @@ def _time(report: Mapping[str, Any]) -> Iterator[Block]:
 def _stage(name: str, stage: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading(TITLES[name])
     yield Paragraph(PURPOSES[name])
-    yield Commands([stage["command"]])
+    yield Commands(stage["commands"][:1])
     facts = list(_base_facts(stage, report)) if name == "base" else []
     yield Facts([*facts, *_settings(stage), ("steps", f"{stage['steps']:,}")])
     shown = ("reward",) if "reward" in stage["curves"] else ("train_loss", "val_loss")

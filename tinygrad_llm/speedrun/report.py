@@ -20,7 +20,7 @@ from tinygrad_llm.speedrun.card_markdown import as_markdown
 from tinygrad_llm.speedrun.card_page import as_page
 from tinygrad_llm.speedrun.choosing import encoded_text
 from tinygrad_llm.speedrun.journal import Journal
-from tinygrad_llm.speedrun.measuring import ANSWERS, LOSSES, step_seconds
+from tinygrad_llm.speedrun.measuring import ANSWERS, MEASURES, step_seconds
 from tinygrad_llm.speedrun.road import IDS
 from tinygrad_llm.text import load_tokenizer
 
@@ -97,12 +97,13 @@ def _stage(journal: Journal, name: str, evaluation: Mapping[str, Any]) -> dict[s
     summary, log = summary_of(run), read_metrics(run / "metrics.jsonl")
     periods = [period for period in journal.periods if period["stage"] == name]
     cpu = [period["cpu_seconds"] for period in periods]
-    losses = read_json_object(run / LOSSES)
+    measures = read_json_object(run / MEASURES)
     right, count = evaluation["exact_match"], evaluation["count"]
     return {
         "run": str(run),
-        "command": command(*record["command"]),
-        "evaluation_command": command(*record["evaluation_command"]),
+        "commands": [
+            command(*words) for words in (record["command"], record["evaluation_command"], measures["text"]["command"])
+        ],
         "model_type": summary.model_type,
         "model": summary.config["model"],
         "options": summary.config.get("options", {}),
@@ -129,7 +130,7 @@ def _stage(journal: Journal, name: str, evaluation: Mapping[str, Any]) -> dict[s
                 for kind, figures in evaluation["kinds"].items()
             },
         },
-        **losses,
+        **measures,
     }
 
 

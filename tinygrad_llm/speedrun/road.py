@@ -16,10 +16,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,18 @@ from tinygrad_llm.speedrun import choosing
 from tinygrad_llm.speedrun.budget import TRAINED, Budget
 from tinygrad_llm.speedrun.choosing import RECORDED, as_flags, learning_rate_for, optimization
 from tinygrad_llm.speedrun.journal import Journal
-from tinygrad_llm.speedrun.measuring import ANSWERS, LOSSES, STYLE, losses_of, step_seconds
+from tinygrad_llm.speedrun.measuring import (
+    ANSWERS,
+    MEASURES,
+    STYLE,
+    RunCommand,
+    measures_of,
+    step_seconds,
+    write_validation_text,
+)
 
-RunCommand = Callable[[Sequence[str]], int]
 STAGES = ("size", *TRAINED)
-IDS = "ids"
+IDS, VALIDATION = "ids", "validation.txt"
 UNPLANNED = 1_000_000  # steps of a run whose number of steps is not decided yet
 TIMED_STEPS = 10  # fewer than warm-up has
 LEAST_STEPS = {"base": 60, "instruct": 150, "reinforce": 20}  # fewer teach nothing, however busy the machine is
@@ -51,8 +57,6 @@ GRPO = {"questions": 16, "group_size": 16, "batch_size": 256, "beta": 0.01, "wei
 GRPO_LEARNING_RATE = 5e-4  # by AdamW: with twice as much, the policy left its start without learning
 MOST_KINDS = 8  # of which GRPO learns in a speedrun
 LEARNABLE = (0.02, 0.98)  # accuracy of a kind of which GRPO learns: its answers are neither all right nor all wrong
-PROMPTS = ("The ", "Return the ", "This function ")
-SAMPLING = ("--max-new-tokens", "60", "--temperature", "0.8", "--top-k", "50")
 
 
 class Road:
@@ -216,25 +220,19 @@ class Road:
             self._renew(f"answering {count} held-out records")
             if code := self.run_command(words):
                 return code
-            encoded = choosing.encoded_text(self.folder / "base", self.folder / IDS)
-            losses = losses_of(run, encoded)
-            write_json(run / LOSSES, {**losses, "continuations": [self._continuation(run, text) for text in PROMPTS]})
+            validation = self.folder / VALIDATION
+            if not validation.exists():
+                write_validation_text(run, choosing.encoded_text(run, self.folder / IDS), validation)
+            measures = measures_of(run, validation, self.seed, self.run_command)
+            write_json(run / MEASURES, measures)
         record["evaluation_seconds"] = self.journal.seconds() - started
         record["overhead"] = max(self.journal.seconds(name) - sum(step_seconds(run)), 0.0)
         right = read_json_object(run / ANSWERS)["exact_match"]
         self.status.say(
-            f"{right:.1%} of {count} held-out records answered right; {losses['text']['bits_per_byte']:.3f} bits per "
-            f"byte of the text, {losses['answers']['bits_per_byte']:.3f} of the right answers"
+            f"{right:.1%} of {count} held-out records answered right; {measures['text']['bits_per_byte']:.3f} bits per "
+            f"byte of the text, {measures['answers']['bits_per_byte']:.3f} of the right answers"
         )
         return 0
-
-    def _continuation(self, run: Path, prompt: str) -> dict[str, Any]:
-        printed = io.StringIO()
-        words = ["generate", "--model", str(run), "--prompt", prompt, *SAMPLING, "--seed", str(self.seed), "--json"]
-        with contextlib.redirect_stdout(printed):
-            self.run_command(words)
-        generated: dict[str, Any] = json.loads(printed.getvalue())
-        return {"prompt": prompt, "text": generated["text"], "command": words[:-1]}
 
     def _overhead(self) -> float | None:
         """The longest time that a stage has taken beside its training. Units: seconds"""
