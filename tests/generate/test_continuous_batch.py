@@ -115,13 +115,16 @@ def test_taking_a_cache_leaves_the_other_text_alone() -> None:
 
 def test_kept_texts_are_bounded_and_one_that_failed_is_not_kept() -> None:
     model = model_of("gpt")
-    batch = ContinuousBatch(model, kept_tokens=100)
-    rows = [batch.join([place] * 40) for place in range(4)]
-    for row in rows:
-        read(batch, row)
-        batch.leave(row, keep=row is not rows[3])
-    found = [batch.reuse(batch.join([place] * 40)) for place in range(4)]
-    assert found == [0, 39, 39, 0]
+    row = ContinuousBatch(model).join([0] * 40)
+    read(ContinuousBatch(model), row)
+    for bounds in ({"kept_tokens": 100}, {"kept_tokens": 1_000, "kept_bytes": 3 * row.cache.nbytes - 1}):
+        batch = ContinuousBatch(model, **bounds)
+        rows = [batch.join([place] * 40) for place in range(4)]
+        for row in rows:
+            read(batch, row)
+            batch.leave(row, keep=row is not rows[3])
+        found = [batch.reuse(batch.join([place] * 40)) for place in range(4)]
+        assert found == [0, 39, 39, 0], bounds
 
 
 def test_prompts_and_rows_out_of_range_are_refused() -> None:

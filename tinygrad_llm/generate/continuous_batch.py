@@ -52,12 +52,13 @@ class ContinuousBatch:
         row.ids.append(int(batch.logits([row])[0].argmax()))
         batch.leave(row)
 
-    The last texts that left are kept, at most `kept_tokens` tokens of them. A prompt that begins like that of one of
-    them, or of one in the batch, takes that part from its cache, in whole chunks: the same numbers to the bit.
+    The last texts that left are kept, at most `kept_tokens` tokens of them and `kept_bytes` bytes of caches. A prompt
+    that begins like that of one of them, or of one in the batch, takes that part from its cache, in whole chunks: the
+    same numbers to the bit.
     """
 
-    def __init__(self, model: Decodable, kept_tokens: int = 0) -> None:
-        self.model, self.kept_tokens = model, kept_tokens
+    def __init__(self, model: Decodable, kept_tokens: int = 0, kept_bytes: int = 1 << 30) -> None:
+        self.model, self.kept_tokens, self.kept_bytes = model, kept_tokens, kept_bytes
         self.rows: list[Row] = []
         self._kept: list[Row] = []  # the text that left last comes last
         self._modules = list(model.modules())
@@ -79,7 +80,10 @@ class ContinuousBatch:
         self.rows.remove(row)
         if keep:
             self._kept.append(row)
-        while sum(len(kept.ids) for kept in self._kept) > self.kept_tokens:
+        while (
+            sum(len(kept.ids) for kept in self._kept) > self.kept_tokens
+            or sum(kept.cache.nbytes for kept in self._kept) > self.kept_bytes
+        ):
             del self._kept[0]
 
     def reuse(self, row: Row) -> int:
