@@ -14,6 +14,7 @@ from tiny_chat import save_chat_model
 from tinygrad_llm.serve.engine import Engine
 from tinygrad_llm.serve.served_model import ServedModel
 from tinygrad_llm.serve.server import ModelServer, serving
+from tinygrad_llm.serve.settings import ServingSettings
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -28,9 +29,9 @@ def chat_model() -> ServedModel:
 
 @contextmanager
 def served(model: ServedModel | None = None, *limits: Any, **options: Any) -> Iterator[ModelServer]:
-    """A server at a free port; `limits` are those of the engine, `options` those of the server."""
+    """A server at a free port; `limits` are those of the `ServingSettings`, `options` those of the server."""
     model = chat_model() if model is None else model
-    server = ModelServer(model, Engine(model.model, *limits), **options)
+    server = ModelServer(model, Engine(model.model, ServingSettings(*limits)), **options)
     with serving(server):
         yield server
 

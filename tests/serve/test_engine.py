@@ -13,6 +13,7 @@ from tinygrad_llm.generate import Sampling, generate
 from tinygrad_llm.random import Generator
 from tinygrad_llm.serve.api_error import ApiError
 from tinygrad_llm.serve.engine import LENGTH, STOP, End, Engine, Job, NewToken, Text
+from tinygrad_llm.serve.settings import ServingSettings
 from tinygrad_llm.serve.token_choice import Choosing
 
 CONTEXT = 128
@@ -20,7 +21,7 @@ CONTEXT = 128
 
 @contextlib.contextmanager
 def running(model: Any = None, *limits: Any) -> Iterator[Engine]:
-    engine = Engine(chat_model().model if model is None else model, *limits)
+    engine = Engine(chat_model().model if model is None else model, ServingSettings(*limits))
     thread = threading.Thread(target=engine.run, daemon=True)
     thread.start()
     try:
@@ -107,16 +108,16 @@ def test_jobs_take_turns_so_that_one_with_many_texts_keeps_nobody_out() -> None:
 
 
 def test_too_many_waiting_jobs_are_refused() -> None:
-    engine = Engine(chat_model().model, 1, 2)  # it does not run: all wait
+    engine = Engine(chat_model().model, ServingSettings(1, 2))  # it does not run: all wait
     for _ in range(3):
         engine.submit(job_of([1]))
-    with pytest.raises(ApiError, match="2 requests are waiting") as caught:
+    with pytest.raises(ApiError, match="at most 2 requests wait") as caught:
         engine.submit(job_of([1]))
     assert caught.value.status == 429 and caught.value.headers == {"Retry-After": "1"}
 
 
 def test_time_ends_a_text_with_what_it_has_and_a_waiting_one_with_an_error() -> None:
-    engine = Engine(chat_model().model, 1)
+    engine = Engine(chat_model().model, ServingSettings(1))
     jobs = [job_of([1], tokens=50), job_of([2])]
     for job in jobs:
         engine.submit(job)
@@ -128,7 +129,7 @@ def test_time_ends_a_text_with_what_it_has_and_a_waiting_one_with_an_error() -> 
     (tokens,), reasons = result(jobs[0])
     assert (len(tokens), reasons) == (1, [LENGTH])
     engine.submit(job_of([3]))
-    engine._admit()
+    assert engine._admit()
     with pytest.raises(ApiError, match="waited for its turn for 600 seconds") as caught:
         result(jobs[1])
     assert caught.value.status == 503
@@ -189,7 +190,7 @@ def test_logits_that_are_not_numbers_are_told() -> None:
 
 
 def test_the_end_is_told_to_all() -> None:
-    engine = Engine(chat_model().model, 1)
+    engine = Engine(chat_model().model, ServingSettings(1))
     jobs = [job_of([1], tokens=120), job_of([2])]
     for job in jobs:
         engine.submit(job)

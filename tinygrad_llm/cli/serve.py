@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 
-from tinygrad_llm.checks import expect_count
+from tinygrad_llm.cli.flags import add_flags
 from tinygrad_llm.cli.interruption import interruption
 from tinygrad_llm.cli.port import add_port, expect_port, refusal_of_port
 from tinygrad_llm.cli.run_argument import add_model_argument, chosen_run
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.generate.continuous_batch import MOST_ROWS
 from tinygrad_llm.runs.status_line import StatusLine
 from tinygrad_llm.serve.engine import Engine
 from tinygrad_llm.serve.served_model import ServedModel
 from tinygrad_llm.serve.server import CHAT, COMPLETIONS, ModelServer, is_loopback, serving
+from tinygrad_llm.serve.settings import ServingSettings
 from tinygrad_llm.terminal import for_terminal
 
 KEY_VARIABLE = "TINYGRAD_LLM_API_KEY"
@@ -43,34 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"key that clients must send; other users of this machine see it in `ps`, so better set ${KEY_VARIABLE}",
     )
     parser.add_argument("--name", metavar="NAME", help="the model's id for clients (default: that of its folder)")
-    parser.add_argument(
-        "--max-batch", type=int, default=8, metavar="N", help="texts that are decoded together (default: 8)"
-    )
-    parser.add_argument(
-        "--max-waiting",
-        type=int,
-        default=32,
-        metavar="N",
-        help="requests that may wait for their turn; more are refused with status 429 (default: 32)",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=float,
-        default=600,
-        metavar="X",
-        help="time of a request, in seconds; an answer that takes longer is cut off (default: 600)",
-    )
+    add_flags(parser, ServingSettings())
     parser.add_argument("--log", action="store_true", help="print a line for every response on standard error")
 
 
 def run(arguments: argparse.Namespace) -> int:
     expect_port(arguments.port)
-    expect_count("serve", "--max-batch", arguments.max_batch, at_least=1)
-    expect_count("serve", "--max-waiting", arguments.max_waiting, at_least=0)
-    if arguments.max_batch > MOST_ROWS:
-        raise ConfigError(f"--max-batch must be at most {MOST_ROWS}; got {arguments.max_batch}")
-    if not 0 < arguments.max_seconds < 1e9:
-        raise ConfigError(f"--max-seconds must be above 0 and below 1e9; got {arguments.max_seconds}")
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ServingSettings)}
+    settings = ServingSettings.from_dict({name: value for name, value in given.items() if value is not None})
     if arguments.name == "":
         raise ConfigError("--name must have at least one character; got ''")
     key = _api_key(arguments)
@@ -82,9 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = chosen_run(arguments.model, "serve")
     with StatusLine(sys.stderr).working(f"loading {path}"):
         served = ServedModel.open(path, arguments.name)
-    engine = Engine(served.model, arguments.max_batch, arguments.max_waiting, arguments.max_seconds)
     try:
-        server = ModelServer(served, engine, arguments.host, arguments.port, key, arguments.log)
+        server = ModelServer(served, Engine(served.model, settings), arguments.host, arguments.port, key, arguments.log)
     except OSError as error:
         raise refusal_of_port(arguments.port, arguments.host, error) from None
     with interruption() as interrupted, serving(server):

@@ -23,6 +23,7 @@ from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.generate.continuous_batch import ContinuousBatch, Row
 from tinygrad_llm.random import Generator
 from tinygrad_llm.serve.api_error import ApiError
+from tinygrad_llm.serve.settings import ServingSettings
 from tinygrad_llm.serve.token_choice import Choosing, Token
 
 STOP, LENGTH = "stop", "length"  # why a text ended
@@ -119,13 +120,10 @@ class _Continued:
 
 
 class Engine:
-    """Continues the texts of jobs with `model`: at most `max_rows` at once; `max_waiting` further jobs wait.
+    """Continues the texts of jobs with `model`, within the bounds of `settings`."""
 
-    Units: `seconds`, the time of a job from its submission
-    """
-
-    def __init__(self, model: Any, max_rows: int = 8, max_waiting: int = 32, seconds: float = 600.0) -> None:
-        self.model, self.max_rows, self.max_waiting, self.seconds = model, max_rows, max_waiting, seconds
+    def __init__(self, model: Any, settings: ServingSettings | None = None) -> None:
+        self.model, self.settings = model, ServingSettings() if settings is None else settings
         self.context_length = int(model.config.context_length)
         self._batch = ContinuousBatch(model, kept_tokens=2 * self.context_length)
         self._continued: list[_Continued] = []
@@ -140,10 +138,11 @@ class Engine:
         with self._changed:
             if self._is_ending:
                 raise ApiError(503, "the server is ending")
-            if len(self._waiting) > self.max_waiting:
-                raise ApiError(429, f"{self.max_waiting} requests are waiting already: try again later")
+            most = self.settings.max_waiting
+            if len(self._waiting) >= most + max(0, self.settings.max_batch - len(self._continued)):
+                raise ApiError(429, f"at most {most} requests wait for their turn, and now they do: try again later")
             job.waiting.extend(job.texts)
-            job.deadline = time.monotonic() + self.seconds
+            job.deadline = time.monotonic() + self.settings.max_seconds
             self._waiting.append(job)
             self._changed.notify()
 
@@ -177,21 +176,25 @@ class Engine:
         with self._changed:
             while not (self._is_ending or self._waiting or self._continued):
                 self._changed.wait()
-            while self._waiting and len(self._continued) < self.max_rows and not self._is_ending:
+            self._waiting = [job for job in self._waiting if self._still_waits(job)]
+            while self._waiting and len(self._continued) < self.settings.max_batch and not self._is_ending:
                 job = min(self._waiting, key=lambda one: one.rows)
-                if job.cancelled or not self._is_in_time(job):
-                    self._waiting.remove(job)
-                    continue
                 self._join(job, job.waiting.popleft())
                 if not job.waiting:
                     self._waiting.remove(job)
             return not self._is_ending
 
-    def _is_in_time(self, job: Job) -> bool:
-        """Whether a waiting job still has time; one that has none is told so."""
+    def _still_waits(self, job: Job) -> bool:
+        """Whether a job's further texts are wanted, and in time; a job whose time is over is told so."""
+        if job.cancelled:
+            return False
         if time.monotonic() < job.deadline:
             return True
-        job.events.put(ApiError(503, f"the request has waited for its turn for {self.seconds:g} seconds"))
+        if len(job.waiting) == len(job.texts):
+            seconds = self.settings.max_seconds
+            job.events.put(ApiError(503, f"the request has waited for its turn for {seconds:g} seconds"))
+        for text in job.waiting:
+            job.events.put(End(text.choice, LENGTH))
         return False
 
     def _join(self, job: Job, text: Text) -> None:

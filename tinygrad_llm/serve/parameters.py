@@ -137,7 +137,6 @@ def _wanted(
     ends: Sequence[int],
     echo: Sequence[str] | None = None,
 ) -> Wanted:
-    options = Body("stream_options", ("include_usage", "include_obfuscation"), body.mapping("stream_options"))
     stream = body.flag("stream")
     if body.has("stream_options") and not stream:
         raise ApiError(400, "stream_options needs stream: true", "stream_options")
@@ -148,7 +147,15 @@ def _wanted(
         for choice in range(count)
     ]
     job = Job(texts, choosing, limit, frozenset(ends), echo is not None and choosing.top is not None)
-    return Wanted(job, _stops(body), stream, options.flag("include_usage"), echo, count)
+    return Wanted(job, _stops(body), stream, _include_usage(body), echo, count)
+
+
+def _include_usage(body: Body) -> bool:
+    known = ("include_usage", "include_obfuscation")
+    try:
+        return Body("stream_options", known, body.mapping("stream_options")).flag("include_usage")
+    except FieldError as error:
+        raise ApiError(400, str(error), "stream_options") from error
 
 
 def _choosing(body: Body, served: ServedModel, top: int | None) -> Choosing:
