@@ -46,7 +46,7 @@ def echo(max_connections: int = 8) -> Iterator[BoundedServer]:
 
 
 def connect(server: Any, data: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(server.server_address[:2], timeout=10)
+    connection = socket.create_connection(server.server_address[:2], timeout=60)
     connection.sendall(data)
     return connection
 

@@ -67,6 +67,22 @@ def test_a_text_in_a_batch_is_that_of_generate(case: str) -> None:
         assert text == generate(model, np.array(prompt), 6).tolist()
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_up_to_eight_texts_have_the_logits_that_each_has_alone_to_the_bit(case: str) -> None:
+    model, draws = model_of(case).to(np.float32), np.random.default_rng(0)
+    prompts = [draws.integers(0, 40, size).tolist() for size in (1, 3, 64, 70, 8, 17, 2, 30)]
+    logits = []
+    for groups in ([prompts], [[prompt] for prompt in prompts]):
+        batch, found = ContinuousBatch(model), []
+        for group in groups:
+            rows = [batch.join(prompt) for prompt in group]
+            for row in rows:
+                read(batch, row)
+            found.append(batch.logits(rows))
+        logits.append(np.concatenate(found))
+    np.testing.assert_array_equal(*logits)
+
+
 @settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=150), min_size=1, max_size=5), st.integers(1, 4))
 def test_any_prompts_in_any_batch(prompts: list[list[int]], at_once: int) -> None:

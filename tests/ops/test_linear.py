@@ -9,6 +9,8 @@ import pytest
 from tinygrad_llm import Tensor
 from tinygrad_llm.errors import ShapeError
 from tinygrad_llm.ops import FUSED, linear
+from tinygrad_llm.ops.linear import ROWS_ALONE, times_table
+from tinygrad_llm.ops.row_blocks import BLOCK_ELEMENTS
 
 both_sides = pytest.mark.parametrize("side", ["fused", "composed"])
 
@@ -68,3 +70,23 @@ def test_shapes_that_do_not_fit(
 ) -> None:
     with pytest.raises(ShapeError, match=f"linear: {message}"):
         linear(Tensor(np.ones(x)), Tensor(np.ones(weight)), Tensor(np.ones(bias)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 8, 9, 17])
+@pytest.mark.parametrize("features", [3, 300])
+def test_few_rows_go_another_road_in_blocks_of_the_table(count: int, features: int) -> None:
+    draws = np.random.default_rng(count)
+    rows, table = draws.normal(size=(count, features)), draws.normal(size=(BLOCK_ELEMENTS // features + 7, features))
+    y = times_table(rows, table)
+    np.testing.assert_allclose(y, rows @ table.T, rtol=1e-12, atol=1e-12)
+    if 0 < count <= ROWS_ALONE:
+        np.testing.assert_array_equal(y, np.concatenate([times_table(row[None], table) for row in rows]))
+    turned = np.asfortranarray(table)  # not in the order in which rows are read
+    np.testing.assert_allclose(times_table(rows, turned), y, rtol=1e-12, atol=1e-12)
+
+
+def test_few_rows_have_the_dtype_of_both() -> None:
+    table = np.ones((3, 2), np.float32)
+    assert times_table(np.ones((2, 2)), table).dtype == np.float64
+    assert times_table(np.ones((2, 2), np.float32), table).dtype == np.float32
+    assert times_table(np.ones((2, 0), np.float32), table[:, :0]).tolist() == [[0, 0, 0]] * 2

@@ -28,7 +28,7 @@ def request(path: str = CHAT, **fields: Any) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -201,13 +201,13 @@ def test_a_full_queue_is_told_with_a_time_to_try_again() -> None:
 # -- broken clients
 
 
-def test_a_client_that_leaves_frees_its_row(server: ModelServer) -> None:
-    before = server.engine.num_rows
-    for fields in ({"stream": True}, {"stream": False}):
-        with connect(server, request(max_tokens=110, **fields)):
-            wait_until(lambda: server.engine.num_rows > before)
-        wait_until(lambda: server.engine.num_rows == before)
-    assert text_of(ask(server))
+def test_a_client_that_leaves_frees_its_row() -> None:
+    with served() as server:
+        server.engine._continue_all = lambda: time.sleep(0.001)  # type: ignore[method-assign]  # no text ends by itself
+        for fields in ({"stream": True}, {"stream": False}):
+            with connect(server, request(**fields)):
+                wait_until(lambda: server.engine.num_rows == 1)
+            wait_until(lambda: server.engine.num_rows == 0)
 
 
 def test_bytes_of_all_kinds_stop_nobody(server: ModelServer) -> None:
@@ -251,11 +251,11 @@ def test_a_client_that_does_not_read_stops_nobody(server: ModelServer) -> None:
 def test_streams_are_told_of_the_end() -> None:
     found: list[bytes] = []
     with served() as server:
+        server.engine._continue_all = lambda: time.sleep(0.001)  # type: ignore[method-assign]
         client = connect(server, request(stream=True, n=8))
         thread = threading.Thread(target=lambda: found.append(rest_of(client)))
         thread.start()
         wait_until(lambda: server.engine.num_rows > 0)
-        server.engine._continue_all = lambda: time.sleep(0.001)  # type: ignore[method-assign]
     thread.join(5)
     client.close()
     assert b"the server is ending" in found[0] and b"[DONE]" not in found[0]

@@ -9,7 +9,8 @@ own cache, and each step reads one token of every text that is in the batch now:
     text C                    p  c
 
 A prompt is read alone, in chunks, between the steps of the others, up to its last token; so what the caches hold of it
-does not depend on the other texts. In the steps, products of several rows round differently from those of one row.
+does not depend on the other texts. In a step of at most eight texts each is multiplied as if it were alone
+(`ops.linear.times_table`), and has the same logits to the bit; the products of more texts round differently.
 """
 
 from __future__ import annotations

