@@ -81,3 +81,15 @@ def test_the_name_is_that_of_the_folder_or_the_given_one(tmp_path: Path) -> None
 def test_what_is_no_language_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing"):
         ServedModel.open(tmp_path / "nothing")
+
+
+def test_rows_of_a_model_beyond_its_tokenizer_are_never_drawn() -> None:
+    tokenizer = CharTokenizer.train("abc Hello\n")
+    manual_seed(0)
+    sizes = {"context_length": 64, "embedding_dim": 8, "num_heads": 2, "num_layers": 1, "vocab_size": 500}
+    wide = ServedModel("wide", GPT(GPTConfig.from_dict(sizes)).eval(), tokenizer)
+    assert wide.vocab_size == tokenizer.vocab_size
+    with served(wide) as server:
+        answer = ask(server, COMPLETIONS, max_tokens=50, logprobs=20, echo=True, logit_bias={"1": 5})
+        assert len(answer["choices"][0]["text"]) == 55
+        assert refused(server, COMPLETIONS, prompt=[300])[1]["param"] == "prompt"

@@ -32,3 +32,13 @@ class ApiError(TinygradLLMError):
         if self.status in SECONDS_TO_RETRY:
             headers["Retry-After"] = str(SECONDS_TO_RETRY[self.status])
         return headers
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What a request is told of an error that it did not cause."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, MemoryError):
+        return ApiError(503, "there is not enough memory for this text")
+    words = str(error) if isinstance(error, TinygradLLMError) else f"{type(error).__name__}: {error}"
+    return ApiError(500, f"the model failed: {words}")

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.generate.continuous_batch import ContinuousBatch, Row
 from tinygrad_llm.random import Generator
-from tinygrad_llm.serve.api_error import ApiError
+from tinygrad_llm.serve.api_error import ApiError, as_api_error
 from tinygrad_llm.serve.settings import ServingSettings
 from tinygrad_llm.serve.token_choice import Choosing, Token
 
@@ -112,11 +111,10 @@ class _Continued:
 
     def choose(self, logits: Array) -> Token:
         """The next token, which joins the text. Shapes: logits (V,)"""
-        ids, choosing = self.row.ids, self.job.choosing
-        changed = choosing.changed(logits, ids[self.row.prompt_length :])
-        token = int(choosing.sampling.choose(changed[None], [np.array(ids)], self.generator)[0])
-        ids.append(token)
-        return choosing.reported(token, logits)
+        ids, length = self.row.ids, self.row.prompt_length
+        token = self.job.choosing.choose(logits, ids[:length], ids[length:], self.generator)
+        ids.append(token.id)
+        return token
 
 
 class Engine:
@@ -231,7 +229,7 @@ class Engine:
             elif one.row.cache.length or not self._batch.reuse(one.row) or one.row.reads_prompt:
                 self._batch.read_prompt(one.row)
         except Exception as error:
-            self._leave(one, _failure(error))
+            self._leave(one, as_api_error(error))
 
     def _continue_all(self) -> None:
         """One token for every text whose prompt has been read."""
@@ -251,13 +249,13 @@ class Engine:
             logits = self._batch.logits([one.row for one in ready])
         except Exception as error:
             for one in ready:
-                self._leave(one, _failure(error))
+                self._leave(one, as_api_error(error))
             return
         for one, row_logits in zip(ready, logits, strict=True):
             try:
                 self._report(one, one.choose(row_logits))
             except Exception as error:
-                self._leave(one, _failure(error))
+                self._leave(one, as_api_error(error))
 
     def _report(self, one: _Continued, token: Token) -> None:
         """Tell the job of a new token, or that the text has ended."""
@@ -268,11 +266,3 @@ class Engine:
         one.job.events.put(NewToken(choice, token))
         if length - one.row.prompt_length >= one.job.max_tokens or length >= self.context_length:
             self._leave(one, End(choice, LENGTH))
-
-
-def _failure(error: Exception) -> ApiError:
-    """What a request is told of an error that it did not cause."""
-    if isinstance(error, MemoryError):
-        return ApiError(503, "there is not enough memory for this text")
-    words = str(error) if isinstance(error, TinygradLLMError) else f"{type(error).__name__}: {error}"
-    return ApiError(500, f"the model failed: {words}")

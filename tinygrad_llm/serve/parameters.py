@@ -173,13 +173,12 @@ def _choosing(body: Body, served: ServedModel, top: int | None) -> Choosing:
     for name, value in penalties.items():
         if not -2 <= value <= 2:
             raise body.wrong(name, "a number in [-2, 2]", value)
-    return Choosing(sampling, **penalties, bias=_bias(body, served), top=top)
+    return Choosing(sampling, **penalties, bias=_bias(body, served), top=top, vocab_size=served.vocab_size)
 
 
 def _bias(body: Body, served: ServedModel) -> Mapping[int, float]:
     """The bias of each id. Raises: FieldError"""
-    given, bias = body.mapping("logit_bias"), {}
-    size = int(served.model.config.vocab_size)
+    given, bias, size = body.mapping("logit_bias"), {}, served.vocab_size
     for name, value in given.items():
         is_id = name.isascii() and name.isdigit() and len(name) < 10 and int(name) < size
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and -100 <= value <= 100
@@ -230,7 +229,7 @@ def _prompts(body: Body) -> list[Any]:
 def _prompt_ids(served: ServedModel, body: Body, prompt: Any) -> list[int]:
     if isinstance(prompt, str) and len(prompt) <= MAX_TEXT:
         return served.text_ids(Body("request", ["prompt"], {"prompt": prompt}).text("prompt", longest=MAX_TEXT))
-    size = int(served.model.config.vocab_size)
+    size = served.vocab_size
     if isinstance(prompt, list) and prompt and all(_is_integer(one) and 0 <= one < size for one in prompt):
         return prompt
     raise body.wrong("prompt", f"a text, or token ids from 0 to {size - 1:,}", prompt)

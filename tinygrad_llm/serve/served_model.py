@@ -47,6 +47,11 @@ class ServedModel:
         return int(self.model.config.context_length)
 
     @property
+    def vocab_size(self) -> int:
+        """The ids that both the model and its tokenizer know."""
+        return min(int(self.model.config.vocab_size), self.tokenizer.vocab_size)
+
+    @property
     def takes_system(self) -> bool:
         """Whether a conversation may begin with a system message."""
         return self.chat is not None and isinstance(self.chat.form, ChatForm)

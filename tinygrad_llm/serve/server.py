@@ -24,7 +24,7 @@ from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats.strict_json import parse_json
 from tinygrad_llm.serve.answer_forms import ChatForm, CompletionForm
 from tinygrad_llm.serve.answering import Answering
-from tinygrad_llm.serve.api_error import ApiError
+from tinygrad_llm.serve.api_error import ApiError, as_api_error
 from tinygrad_llm.serve.engine import Engine
 from tinygrad_llm.serve.parameters import Wanted, read_chat, read_completion
 from tinygrad_llm.serve.served_model import ServedModel
@@ -124,8 +124,10 @@ class ModelHandler(Handler):
                 self._send_json(200, self._whole(answering, form))
         except FormatError as error:
             self._send_error(ApiError(400, str(error)))
-        except ApiError as error:
-            self._send_error(error)
+        except OSError:
+            raise  # the connection has broken
+        except Exception as error:
+            self._send_error(as_api_error(error))
 
     def _other_method(self) -> None:
         if self._path() is not None:
@@ -186,8 +188,10 @@ class ModelHandler(Handler):
             if wanted.include_usage:
                 self._send_event(form.chunk([], answering.usage))
             self.wfile.write(b"data: [DONE]\n\n")
-        except ApiError as error:  # the head has been sent: the error is an event
-            self._send_event(error.body)
+        except OSError:
+            raise
+        except Exception as error:  # the head has been sent: the error is an event
+            self._send_event(as_api_error(error).body)
 
     def _send_event(self, data: Any) -> None:
         self._last_event = time.monotonic()

@@ -11,6 +11,9 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.random import Generator
+
+NO_TEXT = np.zeros(0, np.int64)
 
 
 class Token(NamedTuple):
@@ -28,7 +31,8 @@ class Token(NamedTuple):
 class Choosing:
     """How tokens are chosen. The penalties are OpenAI's: they count the tokens of the answer, not those of the prompt.
 
-    `top` is the number of most likely tokens to report; None reports no log-probability at all.
+    `top` is the number of most likely tokens to report; None reports no log-probability at all. Of the model's logits
+    only the first `vocab_size` count: it may have more rows than its tokenizer has tokens.
     """
 
     sampling: Sampling
@@ -36,6 +40,14 @@ class Choosing:
     frequency_penalty: float = 0.0
     bias: Mapping[int, float] = field(default_factory=dict)
     top: int | None = None
+    vocab_size: int | None = None
+
+    def choose(self, logits: Array, prompt: Sequence[int], answer: Sequence[int], generator: Generator) -> Token:
+        """The token after a prompt and the answer so far. Shapes: logits (V,)"""
+        logits = logits[: self.vocab_size]
+        texts = [np.array([*prompt, *answer]) if self.sampling.repetition_penalty is not None else NO_TEXT]
+        token = int(self.sampling.choose(self.changed(logits, answer)[None], texts, generator)[0])
+        return self.reported(token, logits)
 
     def changed(self, logits: Array, answer: Sequence[int]) -> Array:
         """The logits with penalties and biases:
@@ -57,7 +69,7 @@ class Choosing:
         """The token with what is to be reported of it. Shapes: logits (V,), the model's own"""
         if self.top is None:
             return Token(token)
-        log_probs = log_softmax(logits)
+        log_probs = log_softmax(logits[: self.vocab_size])
         return Token(token, float(log_probs[token]), most_likely(log_probs, self.top))
 
 
