@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ import numpy as np
 
 from tinygrad_llm import manual_seed
 from tinygrad_llm.generate import PromptLookup, generate, generate_speculatively
+from tinygrad_llm.generate.continuous_batch import ContinuousBatch
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.scripts import end_quietly
 
@@ -151,6 +153,33 @@ for name, task in tasks.items():
     print(line)
 if hasattr(os, "getloadavg"):
     print(f"programs that wanted a core in the last minute: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+
+# %% [markdown]
+# ## Several texts at once
+#
+# `tinygrad-llm serve` decodes the texts of all its clients together (`generate/continuous_batch.py`): a block of the
+# weights is read from memory once, and stays in the cache until each text has been multiplied by it. Up to eight texts
+# are multiplied one by one, so each has the same tokens as alone: their logits are equal to the last bit.
+
+
+# %%
+def decoded_together(count: int) -> np.ndarray:
+    """The greedy texts after `count` different tokens, decoded as one batch."""
+    batch = ContinuousBatch(model)
+    rows = [batch.join(prompt[place : place + 1]) for place in range(count)]
+    for _ in range(tokens):
+        for row, logits in zip(rows, batch.logits(rows), strict=True):
+            row.ids.append(int(logits.argmax()))
+    return np.array([row.ids for row in rows])
+
+
+for count in (2, 4, 8):
+    rounds = range(arguments.rounds)
+    gains = [count * seconds(lambda: decoded_together(1)) / seconds(partial(decoded_together, count)) for _ in rounds]
+    of_clock, of_processor = np.median(gains, axis=0)
+    print(f"{count} texts at once: {of_clock:.2f} times the tokens/s of one (CPU time {of_processor:.2f})")
+same = np.array_equal(decoded_together(8)[:1], decoded_together(1))
+print(f"the first of eight has the tokens that it has alone: {'yes' if same else 'no'}")
 
 # %% [markdown]
 # ## The same tokens

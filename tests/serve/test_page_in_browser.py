@@ -15,6 +15,7 @@ from tiny_server import ask, served
 from tinygrad_llm.serve.engine import Engine
 from tinygrad_llm.serve.served_model import ServedModel
 from tinygrad_llm.serve.server import ModelServer, serving
+from tinygrad_llm.serve.settings import ServingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
 
@@ -310,7 +311,7 @@ def test_an_answer_that_fills_the_context_says_so(page: Page, tmp_path: Path) ->
 
 def test_a_busy_server_and_one_that_has_ended(page: Page, endless: ModelServer) -> None:
     model = endless.served
-    server = ModelServer(model, Engine(model.model, 1, 0))
+    server = ModelServer(model, Engine(model.model, ServingSettings(1, 1)))
     port = server.server_address[1]
     with serving(server):
         begin(page, server)
@@ -328,7 +329,7 @@ def test_a_busy_server_and_one_that_has_ended(page: Page, endless: ModelServer) 
     retry = "document.querySelector('[data-key=\"way:retry\"]')"
     with expected_errors(page):  # connections that the browser kept open live longer than the server
         page.wait_for(f"document.body.innerText.includes('The server does not answer') || ({retry}?.click(), false)")
-    again = ModelServer(model, Engine(model.model, 1, 0), port=port)
+    again = ModelServer(model, Engine(model.model, ServingSettings(1, 1)), port=port)
     with serving(again):
         page.evaluate(f"{retry}.click()")
         page.wait_for("[...document.querySelectorAll('.assistant .text')].at(-1).textContent.length > 3")

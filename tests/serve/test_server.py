@@ -1,6 +1,7 @@
 """The endpoints, whole and streamed; who may ask; hostile and broken clients; the end."""
 
 import json
+import random
 import socket
 import threading
 import time
@@ -8,11 +9,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 from echo_server import connect, exchange, rest_of, status_of
-from tiny_server import CHAT, COMPLETIONS, HELLO, ask, send, served, stream, text_of
+from tiny_server import CHAT, COMPLETIONS, HELLO, ask, chat_model, send, served, stream, text_of
 
+from tinygrad_llm import no_grad
+from tinygrad_llm.generate import generate
 from tinygrad_llm.serve.server import ModelServer
+from tinygrad_llm.serve.token_choice import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,16 @@ def test_a_prompt_can_be_echoed_with_its_log_probabilities(server: ModelServer) 
     longer = ask(server, COMPLETIONS, prompt="Hi", echo=True, logprobs=0, max_tokens=3)["choices"][0]
     assert longer["text"].startswith("Hi") and len(longer["logprobs"]["tokens"]) == 5
     assert text_of(stream(server, COMPLETIONS, prompt="Hi", echo=True, max_tokens=3)) == longer["text"]
+
+
+def test_log_probabilities_are_those_of_the_whole_text_read_at_once(server: ModelServer) -> None:
+    ids = [int(token) for token in np.random.default_rng(0).integers(0, 256, 90)]
+    answer = ask(server, COMPLETIONS, prompt=ids, echo=True, logprobs=1, max_tokens=10, temperature=0)
+    found = answer["choices"][0]["logprobs"]["token_logprobs"]
+    text = generate(chat_model().model, np.array(ids), 10)
+    with no_grad():
+        expected = log_softmax(chat_model().model(text[:-1]).data)
+    np.testing.assert_allclose(found[1:], np.take_along_axis(expected, text[1:, None], 1)[:, 0], atol=1e-5)
 
 
 # -- refusals
@@ -243,6 +258,55 @@ def test_a_client_that_does_not_read_stops_nobody(server: ModelServer) -> None:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         slow.sendall(request(stream=True, logprobs=True, top_logprobs=20))
         assert text_of(ask(server))
+
+
+@pytest.mark.slow
+def test_a_crowd_of_hostile_clients_leaves_nothing_behind() -> None:
+    """Twelve clients at a time that ask, leave, send halves, garbage and too much, in an order from a seed."""
+    wrong: list[object] = []
+
+    def client(seed: int) -> None:
+        draws = random.Random(seed)
+        for _ in range(25):
+            kind = draws.choice(["ask", "stream", "leave", "reset", "garbage", "half", "slow", "silent", "large"])
+            try:
+                if kind == "ask":
+                    ask(server, max_tokens=5)
+                elif kind == "stream":
+                    stream(server, max_tokens=5, n=2)
+                else:
+                    with connect(server) as connection:
+                        whole = request(stream=draws.random() < 0.5, max_tokens=draws.randint(1, 100))
+                        sent = {
+                            "garbage": draws.randbytes(draws.randint(1, 3000)),
+                            "half": whole[: draws.randint(1, len(whole) - 1)],
+                            "slow": b"",
+                            "silent": b"",
+                            "large": whole.replace(b"Content-Length: ", b"Content-Length: 99999") + b"x" * 100_000,
+                        }.get(kind, whole)
+                        connection.sendall(sent)
+                        for byte in whole[:20] if kind == "slow" else b"":
+                            connection.sendall(bytes([byte]))
+                            time.sleep(0.002)
+                        time.sleep(draws.random() * 0.02)
+                        if kind == "reset":
+                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            except OSError as error:
+                wrong.extend([error] if kind in ("ask", "stream") else [])  # others may be cut off
+            except AssertionError as error:
+                wrong.append(error)
+
+    with served() as server:
+        expected = text_of(ask(server))
+        threads = [threading.Thread(target=client, args=(seed,)) for seed in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        wait_until(lambda: server.engine.num_rows == 0 and not server._working and not server._idle)
+        assert text_of(ask(server)) == expected
+        wait_until(lambda: server._room._value == server.max_connections)  # type: ignore[attr-defined]
 
 
 # -- the end
