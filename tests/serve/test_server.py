@@ -16,7 +16,7 @@ from tiny_server import CHAT, COMPLETIONS, HELLO, ask, chat_model, send, served,
 
 from tinygrad_llm import no_grad
 from tinygrad_llm.generate import generate
-from tinygrad_llm.serve.server import ModelServer
+from tinygrad_llm.serve.server import ModelHandler, ModelServer
 from tinygrad_llm.serve.token_choice import log_softmax
 
 
@@ -60,6 +60,7 @@ def test_a_stream_has_the_text_of_the_whole_answer(server: ModelServer, path: st
     chunks = stream(server, path, stream_options={"include_usage": True})
     assert text_of(chunks) == text_of(whole) != ""
     assert chunks[-1]["choices"] == [] and chunks[-1]["usage"] == whole["usage"]
+    assert {chunk["usage"] for chunk in chunks[:-1]} == {None} and "usage" not in stream(server, path)[0]
     assert [part["finish_reason"] for chunk in chunks for part in chunk["choices"]][-1] == "length"
     assert len({chunk["id"] for chunk in chunks}) == 1
     usage = whole["usage"]
@@ -223,6 +224,18 @@ def test_a_client_that_leaves_frees_its_row() -> None:
             with connect(server, request(**fields)):
                 wait_until(lambda: server.engine.num_rows == 1)
             wait_until(lambda: server.engine.num_rows == 0)
+
+
+def test_a_client_that_leaves_before_the_head_of_its_stream_frees_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin_events(self: ModelHandler) -> None:
+        wait_until(lambda: self.server.engine.num_rows == 1)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(ModelHandler, "begin_events", begin_events)
+    with served() as server:
+        server.engine._continue_all = lambda: time.sleep(0.001)  # type: ignore[method-assign]
+        assert exchange(server, request(stream=True)) == b""
+        wait_until(lambda: server.engine.num_rows == 0)
 
 
 def test_bytes_of_all_kinds_stop_nobody(server: ModelServer) -> None:

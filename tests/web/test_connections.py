@@ -1,5 +1,6 @@
 """The number of connections, and whom a new one may replace."""
 
+import json
 import time
 
 from echo_server import connect, echo, exchange, rest_of, status_of
@@ -29,6 +30,7 @@ def test_connections_that_work_are_not_ended_and_one_more_is_told_so() -> None:
             time.sleep(0.01)
         response = exchange(server, GET % b"a")
         assert status_of(response) == 503 and b"Retry-After: 1" in response
+        assert "too many" in json.loads(response.partition(b"\r\n\r\n")[2])["error"]["message"]
         server.go.set()  # type: ignore[attr-defined]
         assert [status_of(rest_of(connection)) for connection in waiting] == [200, 200]
         server.wait_for_workers(5)

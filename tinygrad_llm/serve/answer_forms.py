@@ -42,8 +42,9 @@ class CompletionForm:
 
     # -- chunks
 
-    def chunk(self, choices: Sequence[JSON], usage: Mapping[str, int] | None = None) -> JSON:
-        counted = {} if usage is None else {"usage": dict(usage)}
+    def chunk(self, choices: Sequence[JSON], with_usage: bool, usage: Mapping[str, int] | None = None) -> JSON:
+        """A chunk; in a stream `with_usage` all have this field, which is null but in the last one."""
+        counted = {"usage": None if usage is None else dict(usage)} if with_usage else {}
         return {**self.head, "object": self.chunk_kind, "choices": list(choices), **counted}
 
     def first(self, index: int) -> list[JSON]:

@@ -22,7 +22,7 @@ class Part(NamedTuple):
 
 
 class Answering:
-    """Iterate over `parts()` once; `usage` counts the tokens so far.
+    """Iterate over `parts()` once; `usage` counts the tokens so far. At the end of a `with` block the engine stops.
 
     Raises: ApiError if the engine refuses the request, and from `parts` if it fails
     """
@@ -31,6 +31,12 @@ class Answering:
         self.wanted, self.job = wanted, wanted.job
         self._served, self._completion_tokens = served, 0
         engine.submit(self.job)
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.job.cancel()
 
     @property
     def usage(self) -> dict[str, int]:
@@ -42,7 +48,7 @@ class Answering:
     def parts(self, client_has_gone: Callable[[], bool]) -> Iterator[Part | None]:
         """The parts as they come; None every now and then while nothing comes.
 
-        Raises: ConnectionAbortedError if the client has gone; then, and when nobody iterates any more, the engine stops
+        Raises: ConnectionAbortedError if the client has gone
         """
         echo, job = self.wanted.echo, self.job
         echoed = ["" if echo is None else echo[text.choice // self.wanted.num_choices] for text in job.texts]
@@ -51,31 +57,28 @@ class Answering:
             for text, before in zip(job.texts, echoed, strict=True)
         ]
         unfinished = set(range(len(texts)))
-        try:
-            if echo is not None and not job.prompt_log_probs:
-                yield from (Part(choice, Piece(before, [])) for choice, before in enumerate(echoed))
-            while unfinished:
-                if client_has_gone():
-                    raise ConnectionAbortedError("the client has gone")
-                event = job.next_event(SECONDS_BETWEEN_LOOKS)
-                if event is None:
-                    yield None
-                elif event.choice not in unfinished:
-                    continue  # came after a stop string
-                elif isinstance(event, PromptTokens):
-                    yield Part(event.choice, echo_of(self._served.tokenizer, echoed[event.choice], event.tokens))
-                elif isinstance(event, NewToken):
-                    self._completion_tokens += 1
-                    text = texts[event.choice]
-                    piece = text.push(event.token)
-                    if text.stopped:
-                        job.end(event.choice)
-                        unfinished.discard(event.choice)
-                        yield Part(event.choice, piece, STOP)
-                    elif piece.text:
-                        yield Part(event.choice, piece)
-                elif isinstance(event, End):
+        if echo is not None and not job.prompt_log_probs:
+            yield from (Part(choice, Piece(before, [])) for choice, before in enumerate(echoed))
+        while unfinished:
+            if client_has_gone():
+                raise ConnectionAbortedError("the client has gone")
+            event = job.next_event(SECONDS_BETWEEN_LOOKS)
+            if event is None:
+                yield None
+            elif event.choice not in unfinished:
+                continue  # came after a stop string
+            elif isinstance(event, PromptTokens):
+                yield Part(event.choice, echo_of(self._served.tokenizer, echoed[event.choice], event.tokens))
+            elif isinstance(event, NewToken):
+                self._completion_tokens += 1
+                text = texts[event.choice]
+                piece = text.push(event.token)
+                if text.stopped:
+                    job.end(event.choice)
                     unfinished.discard(event.choice)
-                    yield Part(event.choice, texts[event.choice].finish(), event.reason)
-        finally:
-            job.cancel()
+                    yield Part(event.choice, piece, STOP)
+                elif piece.text:
+                    yield Part(event.choice, piece)
+            elif isinstance(event, End):
+                unfinished.discard(event.choice)
+                yield Part(event.choice, texts[event.choice].finish(), event.reason)

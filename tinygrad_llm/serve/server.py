@@ -117,11 +117,11 @@ class ModelHandler(Handler):
             fields = parse_json(body, "request")
             wanted = (read_chat if path == CHAT else read_completion)(fields, served)
             form = (ChatForm if path == CHAT else CompletionForm)(served, wanted.job.choosing.top is not None)
-            answering = Answering(self.server.engine, served, wanted)
-            if wanted.stream:
-                self._send_stream(answering, form, wanted)
-            else:
-                self._send_json(200, self._whole(answering, form))
+            with Answering(self.server.engine, served, wanted) as answering:
+                if wanted.stream:
+                    self._send_stream(answering, form, wanted)
+                else:
+                    self._send_json(200, self._whole(answering, form))
         except FormatError as error:
             self._send_error(ApiError(400, str(error)))
         except OSError:
@@ -175,18 +175,19 @@ class ModelHandler(Handler):
         try:
             for text in wanted.job.texts:
                 if first := form.first(text.choice):
-                    self._send_event(form.chunk(first))
+                    self._send_event(form.chunk(first, wanted.include_usage))
             for part in answering.parts(self.rfile.client_has_gone):
                 if part is None:
                     self._ping()
                     continue
                 index, piece, reason = part
                 if reason is None or piece.text or piece.tokens:
-                    self._send_event(form.chunk([form.part(index, piece)]))
+                    self._send_event(form.chunk([form.part(index, piece)], wanted.include_usage))
                 if reason is not None:
-                    self._send_event(form.chunk([form.part(index, piece._replace(text="", tokens=[]), reason)]))
+                    last = form.part(index, piece._replace(text="", tokens=[]), reason)
+                    self._send_event(form.chunk([last], wanted.include_usage))
             if wanted.include_usage:
-                self._send_event(form.chunk([], answering.usage))
+                self._send_event(form.chunk([], True, answering.usage))
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             raise

@@ -13,10 +13,11 @@ from typing import Any
 
 MAX_CONNECTIONS = 64
 SECONDS_TO_MAKE_ROOM = 1.0
+REASON = b'{"error": {"message": "too many connections", "type": "server_error", "param": null, "code": "unavailable"}}'
 BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\nRetry-After: 1\r\n"
-    b"Connection: close\r\n\r\ntoo many connections\n"
-)
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\n\r\n" % len(REASON)
+) + REASON
 
 
 class BoundedServer(ThreadingHTTPServer):
