@@ -12,10 +12,8 @@ from pages import expect_nothing_cut_off
 from tiny_chat import save_chat_model
 from tiny_server import ask, served
 
-from tinygrad_llm.serve.engine import Engine
 from tinygrad_llm.serve.served_model import ServedModel
-from tinygrad_llm.serve.server import ModelServer, serving
-from tinygrad_llm.serve.settings import ServingSettings
+from tinygrad_llm.serve.server import ModelServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
 
@@ -253,6 +251,36 @@ def test_texts_are_shown_as_texts(page: Page, server: ModelServer) -> None:
     assert page.evaluate("document.title").startswith("<img src=x")
 
 
+def test_what_the_model_reads_of_a_conversation(page: Page, server: ModelServer) -> None:
+    begin(page, server)
+    read = page.evaluate(
+        """import("/page/conversation.js").then(({ Conversation }) => {
+          const chat = new Conversation("chat"), reads = (last, system = true) =>
+            chat.messages(last, system).map(({ role, content }) => `${role[0]}${content}`).join(" ");
+          chat.system = "be brief";
+          const one = chat.add(null, "user", "1"), failed = chat.add(one, "assistant", "");
+          const two = chat.add(failed, "user", "22"), answer = chat.add(two, "assistant", "yes");
+          const three = chat.add(answer, "user", "3"), all = [reads(one), reads(three), reads(three, false)];
+          const trim = (share) => [chat.trim(three, share), reads(three)];
+          const trims = [...trim(0.5), ...trim(0.1), chat.trim(three, 0.5)];
+          const other = chat.add(null, "user", "another");
+          return [...all, ...trims, reads(other), Conversation.read(chat.saved()).path().length];
+        })"""
+    )
+    assert read == [
+        "sbe brief u1",
+        "sbe brief u22 ayes u3",
+        "u22 ayes u3",
+        True,
+        "sbe brief u3",
+        False,
+        "sbe brief u3",
+        False,
+        "sbe brief uanother",
+        1,
+    ]
+
+
 def test_blocks_of_a_text_that_grows(page: Page, server: ModelServer) -> None:
     begin(page, server)
     text = "Look:\n```py\nif a < b:\n    <b>\n\n``\n```\nand `this`\n\n~~~\n```\n~~~\n````\nopen"
@@ -310,30 +338,39 @@ def test_an_answer_that_fills_the_context_says_so(page: Page, tmp_path: Path) ->
 
 
 def test_a_busy_server_and_one_that_has_ended(page: Page, endless: ModelServer) -> None:
-    model = endless.served
-    server = ModelServer(model, Engine(model.model, ServingSettings(1, 1)))
-    port = server.server_address[1]
-    with serving(server):
+    with served(endless.served, 1, 0) as server:  # one text at once, and nobody waits
         begin(page, server)
         say(page, "one", wait=False)
         page.wait_for("document.querySelector('.assistant .text').textContent.length > 3")
         press_new(page)
-        say(page, "two", wait=False)  # it waits
-        press_new(page)
         with expected_errors(page):
-            say(page, "three")
+            say(page, "two")
             page.wait_for("document.body.innerText.includes('The server is busy')")
-        page.evaluate("document.querySelectorAll('.entry .open')[2].click()")
+        page.evaluate("document.querySelectorAll('.entry .open')[1].click()")
     page.wait_for(ANSWERED)
     assert "The server says: the server is ending" in page.text()
-    retry = "document.querySelector('[data-key=\"way:retry\"]')"
-    with expected_errors(page):  # connections that the browser kept open live longer than the server
-        page.wait_for(f"document.body.innerText.includes('The server does not answer') || ({retry}?.click(), false)")
-    again = ModelServer(model, Engine(model.model, ServingSettings(1, 1)), port=port)
-    with serving(again):
-        page.evaluate(f"{retry}.click()")
+    with expected_errors(page):
+        press(page, "way:retry")
+        page.wait_for("document.body.innerText.includes('The server does not answer')")
+    with served(endless.served, port=server.server_address[1]):
+        page.evaluate("document.querySelector('[data-key=\"way:retry\"]').click()")
         page.wait_for("[...document.querySelectorAll('.assistant .text')].at(-1).textContent.length > 3")
         press(page, "send")
+
+
+def test_a_server_with_another_model(page: Page, tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "tiny")
+    with served(ServedModel.open(folder, "one")) as first:
+        begin(page, first, maxTokens=3)
+        port = first.server_address[1]
+    with served(ServedModel.open(folder, "two"), port=port):
+        with expected_errors(page):
+            say(page, "Hello")
+            page.wait_for("document.body.innerText.includes('The server has another model now')")
+        page.click("[data-key='way:reload']")
+        page.wait_for("document.getElementById('summary')?.textContent === 'two'")
+        press(page, "way:retry")
+        assert kept(page)[0]["nodes"][-1]["end"] in ("stop", "length")
 
 
 def test_a_key_is_asked_for_and_taken_from_the_address(page: Page) -> None:

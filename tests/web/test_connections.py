@@ -47,3 +47,15 @@ def test_a_kept_connection_serves_many_requests() -> None:
             while not response.endswith(b"/a"):
                 response += kept.recv(4096)
             assert status_of(response) == 200
+
+
+def test_a_server_that_ends_closes_the_connections_that_wait() -> None:
+    with echo() as server:
+        kept, silent = connect(server, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), connect(server)
+        while not kept.recv(4096).endswith(b"/a"):
+            pass
+        while len(server._idle) < 2:
+            time.sleep(0.01)
+    assert rest_of(kept) == rest_of(silent) == b""
+    kept.close()
+    silent.close()

@@ -45,6 +45,14 @@ class BoundedServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
+    def server_close(self) -> None:
+        """Stop listening, and end the connections that wait for a request: a browser keeps several of them open."""
+        super().server_close()
+        with self._lock:
+            for connection in self._idle:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
     def waits(self, connection: socket.socket) -> None:
         """A connection waits for a request."""
         with self._lock:

@@ -64,11 +64,11 @@ export class Conversation {
     this.chosen[node.parent] = this.indexOf(node);
   }
 
-  /** What the model reads up to and including `last`: {role, content}, the system prompt first. */
-  messages(last) {
+  /** What the model reads up to and including `last`: {role, content}; the system prompt first, if it takes one. */
+  messages(last, takesSystem) {
     const path = this.path(),
       sent = path.slice(this.firstSent(path), path.indexOf(last) + 1);
-    const system = this.system.trim() ? [{ role: "system", content: this.system }] : [];
+    const system = takesSystem && this.system.trim() ? [{ role: "system", content: this.system }] : [];
     // A question without an answer, as one that failed, is left out with it: turns alternate.
     const isAnswered = (i) => i === sent.length - 1 || sent[i + (sent[i].role === "user" ? 1 : 0)].content !== "";
     return [...system, ...sent.filter((_, i) => isAnswered(i)).map(({ role, content }) => ({ role, content }))];

@@ -188,10 +188,12 @@ function drawSettings() {
 
 /** Show or hide the list or the settings; on a wide window the list is always there. */
 function toggle(id, isOpen = !at(id).classList.contains("is-open")) {
+  const hadFocus = at(id).contains(document.activeElement);
   at(id).classList.toggle("is-open", isOpen);
   if (id === "settings") at(id).hidden = !isOpen;
   at(`${id}Button`).setAttribute("aria-expanded", String(isOpen));
   if (isOpen) at(id).querySelector("button, input, textarea")?.focus();
+  else if (hadFocus) at(`${id}Button`).focus();
 }
 
 // -- the beginning

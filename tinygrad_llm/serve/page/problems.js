@@ -3,7 +3,12 @@
 import { make } from "./elements.js";
 import { integer } from "./format.js";
 
-const NAMES = { retry: "Try again", trim: "Leave out the oldest part and try again", key: "Give a key" };
+const NAMES = {
+  retry: "Try again",
+  trim: "Leave out the oldest part and try again",
+  key: "Give a key",
+  reload: "Reload",
+};
 
 /** [sentence, way]: why the answer is not whole; the sentence is "" where all is well. */
 function problemOf({ end, error, numbers }, { context_length: context }) {
@@ -18,6 +23,7 @@ function problemOf({ end, error, numbers }, { context_length: context }) {
       `This is more than the context of ${integer(context)} tokens. The model can read it without its oldest part.`,
       "trim",
     ];
+  if (code === "model_not_found") return ["The server has another model now.", "reload"];
   if (code === "unauthorized") return ["The server asks for a key.", "key"];
   if (status === 429)
     return [
@@ -34,10 +40,11 @@ function problemOf({ end, error, numbers }, { context_length: context }) {
 export function problemBox(node, model, acts) {
   const [sentence, way] = problemOf(node, model);
   if (!sentence) return null;
+  const act = { ...acts, reload: () => location.reload() }[way];
   return make(
     "div",
     { class: "notice row", role: "alert" },
     make("span", {}, sentence),
-    make("button", { type: "button", "data-key": `way:${way}`, onclick: acts[way] }, NAMES[way]),
+    make("button", { type: "button", "data-key": `way:${way}`, onclick: act }, NAMES[way]),
   );
 }

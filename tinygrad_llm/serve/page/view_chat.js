@@ -55,7 +55,7 @@ export class ChatView {
   /** Ask for an answer to the user's message `question`, into `node` if it is given. */
   answer(question, node = null) {
     const { conversation, page } = this;
-    const messages = conversation.messages(question);
+    const messages = conversation.messages(question, page.model.takes_system);
     node ??= conversation.add(question, "assistant", "");
     const body = { model: page.model.id, messages, ...requestFields("chat") };
     const generation = new Generation(conversation, node, "v1/chat/completions", body, () => this.changed(node));
