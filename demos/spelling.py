@@ -8,7 +8,7 @@
 # A dictionary knows P(candidate) from the frequency of words alone. That is enough for most typos, but it cannot see
 # that "form" should be "from", since both are words, and cannot propose a word that it does not have. A GPT gives the
 # probability of the whole sentence. With it, the same rule corrects real words in the wrong place, and new words whose
-# parts are known, such as "unmounted".
+# parts are known, such as "sourceless". Its price is false alarms: right sentences that it finds improbable.
 #
 # The text is the prose in Python's documentation and in the docstrings of its library, in lower case. It takes about
 # a minute; `--full` trains three models for longer, in about five minutes of one core.
