@@ -49,11 +49,14 @@ end_quietly()
 options = argparse.ArgumentParser(description="Compare GPT, BERT and a bag of words on the sentiment of reviews.")
 options.add_argument("--full", action="store_true", help="three seeds, longer trainings")
 options.add_argument("--data", type=Path, metavar="FILE", help="a CSV file with the columns text and label")
+options.add_argument("--steps", type=int, metavar="N", help="steps of each training")
 arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
 started = time.monotonic()
 SEEDS = (0, 1, 2) if arguments.full else (0,)
 LABELLED, UNLABELLED, JUDGED = (2000, 8000, 300) if arguments.full else (600, 3000, 100)
 PRETRAINING, FINE_TUNING = (1000, 600) if arguments.full else (250, 200)  # steps
+if arguments.steps is not None:
+    PRETRAINING = FINE_TUNING = arguments.steps
 CONTEXT = 256 if arguments.data else 64
 
 # %% [markdown]

@@ -41,7 +41,7 @@ options.add_argument(
 )
 full = options.parse_known_args()[0].full  # not parse_args: a notebook has arguments of its own
 started = time.monotonic()
-SEEDS, STEPS, JUDGED = ((0, 1, 2), 500, 100) if full else ((0,), 250, 30)
+SEEDS, STEPS, JUDGED = ((0, 1, 2), 500, 100) if full else ((0,), 150, 20)
 
 # %% [markdown]
 # ## The text and the dictionary

@@ -24,5 +24,5 @@ def test_models_read_the_structure_of_reviews(printed: Callable[[str], str]) -> 
 def test_reads_reviews_of_ones_own(tmp_path: Path) -> None:
     rows = [f'"{review.text} So it was.",{review.label}' for review in sentiment_texts(120, Generator(0))]
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    output = run("sentiment", "--data", str(tmp_path / "reviews.csv"))
+    output = run("sentiment", "--data", str(tmp_path / "reviews.csv"), "--steps", "2")
     assert "84 reviews with a label" in output and "(on 24 reviews" in section(output, "3")
