@@ -207,6 +207,21 @@ def test_versions_of_messages_are_kept_and_come_back(page: Page, server: ModelSe
     assert [node["role"] for node in conversation["nodes"]] == ["user", "assistant", "assistant", "user", "assistant"]
 
 
+def test_a_reload_keeps_what_came_and_frees_the_row(page: Page, endless: ModelServer) -> None:
+    begin(page, endless)
+    say(page, "Hello", wait=False)
+    page.wait_for("document.querySelector('.assistant .text').textContent.length > 20")
+    page.open(page.evaluate("location.href"))
+    asked, answer = texts(page)
+    assert asked == "Hello" and len(answer) > 20 and set(answer) == {"a"}
+    assert "This answer was not finished" in page.text()
+    for _ in range(200):
+        if not endless.engine.num_rows:
+            break
+        page.evaluate("new Promise((done) => setTimeout(done, 10))")
+    assert endless.engine.num_rows == 0
+
+
 def test_escape_ends_editing_and_changes_nothing(page: Page, server: ModelServer) -> None:
     begin(page, server, maxTokens=4)
     say(page, "first")
