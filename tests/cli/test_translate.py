@@ -87,6 +87,7 @@ def test_generates_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         capsys, "translate", "train", "--data", "sentences", "--out", tmp_path, *small, "--context-length", "200"
     )
     assert (code, errors) == (0, []) and "30 pairs to train on, 30 held out, 300 tokens" in printed
+    assert call(capsys, "translate", "run", "--model", tmp_path, "--alignment", "She sees the dog.")[::2] == (0, [])
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["after"]["bleu"] == 0 and f"BLEU {100 * report['before']['bleu']:.1f} -> 0.0" in printed
 

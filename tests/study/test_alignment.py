@@ -54,7 +54,7 @@ def test_the_picture_is_darkest_where_the_weight_is_largest() -> None:
     assert alignment.picture() == "1 a 2 b\n       1  2\nKatze    ██\n   du ▓▓ ░░"
     narrow = alignment.picture(columns=10).splitlines()
     assert narrow[1:] == ["      1 2", "Katze  ██", "   du▓▓░░"]
-    long = Alignment(["word"] * 30, ["x"], np.full((1, 1, 30), 1 / 30))
+    long = Alignment(["word"] * 27, ["x" * 40], np.full((1, 1, 27), 1 / 27))
     assert max(map(len, long.picture(columns=80).splitlines())) <= 80
     assert alignment.picture(0).splitlines()[2] == "Katze ▒▒ ▒▒"
 

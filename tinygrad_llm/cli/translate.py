@@ -238,7 +238,14 @@ def run(arguments: argparse.Namespace) -> int:
         translations = translate(model, tokenizer, texts, arguments.beams, arguments.length_penalty)
     for text, written in zip(texts, translations, strict=True):
         print(for_terminal(written))
-        if arguments.alignment and written:
-            for line in align(model, tokenizer, text, written).picture(columns=columns()).splitlines():
+        if arguments.alignment:
+            for line in _alignment_lines(model, tokenizer, text, written):
                 print(for_terminal(line))
     return 0
+
+
+def _alignment_lines(model: EncoderDecoder, tokenizer: Tokenizer, text: str, written: str) -> list[str]:
+    try:
+        return align(model, tokenizer, text, written).picture(columns=columns()).splitlines()
+    except DataError as error:  # an untrained model writes nothing, or bytes that are no text
+        return [f"no alignment: {error}"]

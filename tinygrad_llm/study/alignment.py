@@ -17,6 +17,7 @@ from tinygrad_llm.train import evaluating
 
 SHADES = " ░▒▓█"
 END = "(end)"
+LONGEST_LABEL = 24  # characters of a target word in a picture
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,13 @@ class Alignment:
         Units: columns in characters, the width that is kept if there are not too many words
         """
         weights = self.weights[self.sharpest_layer if layer is None else layer]
-        width = max(map(len, self.target))
+        target = [word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…" for word in self.target]
+        width = max(map(len, target))
         cell = 3 if width + 3 * len(self.source) <= columns else 2
         names = " ".join(f"{number} {word}" for number, word in enumerate(self.source, 1))
         lines = textwrap.wrap(names, max(columns, 20))
         lines.append(" " * width + "".join(f"{number:>{cell}}" for number in range(1, len(self.source) + 1)))
-        for word, row in zip(self.target, weights, strict=True):
+        for word, row in zip(target, weights, strict=True):
             shades = (SHADES[min(int(len(SHADES) * share), len(SHADES) - 1)] for share in row)
             lines.append(f"{word:>{width}}" + "".join(f"{2 * shade:>{cell}}" for shade in shades))
         return "\n".join(lines)
