@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import socket
 
 from tinygrad_llm.errors import ConfigError
 
@@ -11,8 +12,10 @@ HIGHEST_PORT = 65_535
 
 
 def add_port(parser: argparse.ArgumentParser, usual: int) -> None:
-    words = "0, a free one" if usual == 0 else f"{usual}; 0: a free one, which is printed"
-    parser.add_argument("--port", type=int, default=usual, metavar="N", help=f"port to listen at (default: {words})")
+    """`--port`, whose default is `usual`."""
+    parser.add_argument(
+        "--port", type=int, default=usual, metavar="N", help="port to listen at; 0: a free one, which is printed"
+    )
 
 
 def expect_port(port: int) -> None:
@@ -21,7 +24,17 @@ def expect_port(port: int) -> None:
         raise ConfigError(f"--port must be in 0..{HIGHEST_PORT}; got {port}")
 
 
+def expect_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be used before the work for it is done. Raises: ConfigError"""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise refusal_of_port(port, host, error) from None
+
+
 def refusal_of_port(port: int, host: str, error: OSError) -> ConfigError:
     """The error for a port at which the command cannot listen."""
     fix = "; give another --port, or --port 0 for a free one" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
-    return ConfigError(f"--port {port} of {host} cannot be used: {error.strerror or error}{fix}")
+    reason = (error.strerror or str(error)).partition(" (while")[0]  # `socket.create_server` adds the address
+    return ConfigError(f"--port {port} of {host} cannot be used: {reason}{fix}")

@@ -10,7 +10,7 @@ import sys
 
 from tinygrad_llm.cli.flags import add_flags
 from tinygrad_llm.cli.interruption import interruption
-from tinygrad_llm.cli.port import add_port, expect_port, refusal_of_port
+from tinygrad_llm.cli.port import add_port, expect_free, expect_port, refusal_of_port
 from tinygrad_llm.cli.run_argument import add_model_argument, chosen_run
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs.status_line import StatusLine
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to listen at (default: 127.0.0.1, this machine alone; 0.0.0.0: every network, unencrypted)",
+        help="address to listen at; 127.0.0.1: for this machine alone; 0.0.0.0: for every network, unencrypted",
     )
     parser.add_argument(
         "--api-key",
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--host {arguments.host} lets other machines in, and needs an API key: set ${KEY_VARIABLE} to a long "
             "random text, or leave --host out"
         )
+    expect_free(arguments.host, arguments.port)
     path = chosen_run(arguments.model, "serve")
     with StatusLine(sys.stderr).working(f"loading {path}"):
         served = ServedModel.open(path, arguments.name)
