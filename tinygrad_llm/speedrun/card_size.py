@@ -24,15 +24,15 @@ def size_section(report: Mapping[str, Any]) -> Iterator[Block]:
     recorded = "recorded by `python demos/scaling_law.py --full`"
     source = "fitted to the small trainings below" if "law" in size else recorded
     tokens = base["steps"] * base["training"]["batch_size"] * base["model"]["context_length"]
-    measured = base["text"]["bits_per_byte"]
+    expected, measured = float(law.loss(base["parameters"], tokens, unique)), base["text"]["bits_per_byte"]
     yield Heading("The size of the model")
     yield Paragraph(
         f"The larger the model, the fewer tokens it reads in {duration(seconds)}. After training a model of N "
         "parameters on D tokens, the loss is about L(N, D) = E + A / N^α + B / D'^β (Hoffmann et al. 2022); D' counts "
         f"a repeated token as less than a new one (Muennighoff et al. 2023). The law, {source}: {law_in_words(law)}. "
         f"At the speed of this machine it predicts the lowest loss for {size['best']:,} parameters. The base model "
-        f"then read {tokens:,} tokens, the text {tokens / text['training_tokens']:.1f} times; for these the law "
-        f"predicts {float(law.loss(base['parameters'], tokens, unique)):.3f} bits per byte, and {measured:.3f} were measured."
+        f"then read {tokens:,} tokens, the text {tokens / text['training_tokens']:.1f} times. For these the law "
+        f"predicts {expected:.3f} bits per byte; {measured:.3f} were measured."
     )
     yield Table(
         ["parameters", "tokens/s, measured", "tokens/s, by a line"],
