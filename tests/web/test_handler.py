@@ -48,6 +48,7 @@ def post(headers: bytes, body: bytes) -> bytes:
         (b"Content-Length: +3\r\n", b"abc", 400, b"number of bytes"),
         (b"Content-Length: %d\r\n" % (MAX_BODY + 1), b"a" * (MAX_BODY + 1), 413, b"at most 65,536 bytes; got 65,537"),
         (b"Content-Length: 999999999999999\r\n", b"a" * 3_000_000, 413, b"at most"),
+        (b"Content-Length: 65537\r\nExpect: 100-continue\r\n", b"", 413, b"at most 65,536 bytes; got 65,537"),
     ],
 )
 def test_bodies(server: BoundedServer, headers: bytes, body: bytes, status: int, answer: bytes) -> None:

@@ -15,6 +15,7 @@ MAX_BODY = 1 << 16  # bytes
 SECONDS_TO_SEND = 30.0  # a part of a response
 SECONDS_TO_DISCARD = 1.0  # of what a refused client still sends
 MOST_TRAILERS = 20
+LENGTH = r"[0-9]{1,15}"  # of a body, in bytes
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,7 +25,6 @@ class Handler(BaseHTTPRequestHandler):
     rfile: RequestReader  # type: ignore[assignment]
     protocol_version = "HTTP/1.1"
     timeout = SECONDS_TO_SEND
-    sys_version = ""
     max_body = MAX_BODY
 
     def setup(self) -> None:
@@ -64,6 +64,15 @@ class Handler(BaseHTTPRequestHandler):
             self.request_version = "HTTP/1.0"
         return is_named
 
+    def handle_expect_100(self) -> bool:
+        """Let the client send the body that it announces, unless it is too large anyway."""
+        length = self.headers.get("Content-Length", "")
+        self._body_is_unread = True
+        return not (re.fullmatch(LENGTH, length) and self._refuse_length(int(length))) and super().handle_expect_100()
+
+    def version_string(self) -> str:
+        return self.server_version
+
     def finish(self) -> None:
         super().finish()
         if self._body_is_unread:  # closed now, the connection would be reset, and the answer lost
@@ -94,11 +103,10 @@ class Handler(BaseHTTPRequestHandler):
         if coding is None and len(lengths) != 1:
             self.refuse(411, "a request needs one Content-Length")
             return None
-        if lengths and not re.fullmatch(r"[0-9]{1,15}", lengths[0]):
+        if lengths and not re.fullmatch(LENGTH, lengths[0]):
             self.refuse(400, "Content-Length must be a number of bytes")
             return None
-        if lengths and int(lengths[0]) > self.max_body:
-            self.refuse(413, f"a body has at most {self.max_body:,} bytes; got {int(lengths[0]):,}")
+        if lengths and self._refuse_length(int(lengths[0])):
             return None
         if self.headers.get_content_type() != "application/json":
             self.refuse(415, "a body is application/json")
@@ -115,6 +123,12 @@ class Handler(BaseHTTPRequestHandler):
         self._body_is_unread = False
         self._is_whole()
         return body
+
+    def _refuse_length(self, length: int) -> bool:
+        """Refuse a body that is too long; returns whether it is."""
+        if length > self.max_body:
+            self.refuse(413, f"a body has at most {self.max_body:,} bytes; got {length:,}")
+        return length > self.max_body
 
     def _read_chunks(self) -> bytes | None:
         """The body of a chunked request (RFC 9112, section 7.1); None if it is refused or incomplete."""
