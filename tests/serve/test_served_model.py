@@ -36,6 +36,7 @@ def test_a_base_model_continues_texts_and_says_that_it_has_no_chat() -> None:
         assert answer["usage"]["total_tokens"] == 16 and answer["choices"][0]["finish_reason"] == "length"
         status, error = refused(server)
         assert (status, error["code"]) == (400, "no_chat_form") and "/v1/completions" in error["message"]
+        assert refused(server, messages=[SYSTEM, *HELLO])[1]["code"] == "no_chat_form"
         status, error = refused(server, COMPLETIONS, prompt="é")
         assert (status, error["param"]) == (400, "prompt")
 
