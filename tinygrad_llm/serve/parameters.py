@@ -249,7 +249,8 @@ def _messages(body: Body, served: ServedModel) -> list[Message]:
     messages = [_message(body, place, entry) for place, entry in enumerate(given)]
     if messages[-1]["role"] == "assistant":
         raise ApiError(400, "messages: the last one must be the user's, which is answered", "messages")
-    if served.chat is not None and not served.takes_system and any(message["role"] == "system" for message in messages):
+    has_system = any(message["role"] == "system" for message in messages)
+    if has_system and served.chat is not None and not served.takes_system:
         message = "messages: this model knows no system message; give its text in the user's"
         raise ApiError(400, message, "messages", "no_system_message")
     return messages
