@@ -75,6 +75,7 @@ def test_layers_that_differ_are_flags(train: list[Any], tmp_path: Path, capsys: 
     assert "--full-attention-layers: must be whole numbers such as 1,3; got 'one'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_windows_and_states_by_layer(train: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layers = ["--num-layers", "4", "--window", "4", "--window-pattern", "1:1"]
     for name, options in (("gpt", []), ("llama", ["--delta-net-pattern", "3:1", "--attention-gate"])):

@@ -1,4 +1,7 @@
-"""Patterns of layers: "5:1" is five layers of one kind, then one of another, repeated over the depth of a model."""
+"""Patterns of layers: "5:1" is five layers of one kind, then one of another, repeated over the depth of a model.
+
+"1:0" is the first kind everywhere.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def expect_layer_pattern(settings: Settings, name: str, needs: str | None = None
     Raises: SettingError
     """
     pattern: str = getattr(settings, name)
-    if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", pattern):
+    if not re.fullmatch(r"[1-9]\d{0,3}:\d{1,4}", pattern):
         raise settings.refusal(f"{{{name}}} must be two numbers of layers, such as 5:1", repr(pattern[:80]))
     if needs is not None and getattr(settings, needs) is None:
         raise settings.refusal(f"{{{name}}} needs {{{needs}}}", f"{pattern} without it")
