@@ -131,7 +131,7 @@ class LlamaConfig(Settings):
     )
     delta_net_pattern: str | None = setting(
         None,
-        "layers of Gated DeltaNet:layers of attention, repeated, such as 3:1 as in Qwen3-Next (default: attention)",
+        "layers of Gated DeltaNet:layers of attention, repeated, as 3:1 in Qwen3-Next; 1:0: no attention at all",
     )
     attention_gate: bool = setting(False, "gate what attention found, feature by feature, as Qwen3-Next does")
 
