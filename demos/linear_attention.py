@@ -89,27 +89,27 @@ KINDS = {
 }
 
 
-def read(model: Llama, ids: np.ndarray, cache: nn.KVCache) -> None:
+def read_in_parts(model: Llama, ids: np.ndarray, cache: nn.KVCache) -> None:
     """Read a text, 256 tokens at a time."""
     with no_grad():
         for start in range(0, ids.shape[1], 256):
             model.hidden(ids[:, start : start + 256], cache)
 
 
-def measured(kind: dict, length: int) -> tuple[int, float]:
+def memory_and_time(kind: dict, length: int) -> tuple[int, float]:
     """The bytes that deleting the cache of `length` tokens frees, and the CPU seconds of one more token (median)."""
     manual_seed(0)
     model = Llama(LlamaConfig(256, length + 16, WIDTH, HEADS, LAYERS, **kind)).eval()
     ids, times = Generator(2).randint(0, 256, (1, length + 15)), []
     cache = model.new_cache()
-    read(model, ids[:, :length], cache)
+    read_in_parts(model, ids[:, :length], cache)
     for place in range(length, length + 15):
         started = time.process_time()
-        read(model, ids[:, place : place + 1], cache)
+        read_in_parts(model, ids[:, place : place + 1], cache)
         times.append(time.process_time() - started)
     tracemalloc.start()
     cache = model.new_cache()
-    read(model, ids[:, :length], cache)
+    read_in_parts(model, ids[:, :length], cache)
     before = tracemalloc.get_traced_memory()[0]
     del cache
     freed = before - tracemalloc.get_traced_memory()[0]
@@ -119,7 +119,7 @@ def measured(kind: dict, length: int) -> tuple[int, float]:
 
 print(f"\n== 2 {LAYERS} layers, {WIDTH} wide: the cache's memory, and the time of one more token ==")
 print(f"{'tokens read':<18}" + "".join(f"{length:>9,}" for length in LENGTHS))
-measurements = {name: [measured(kind, length) for length in LENGTHS] for name, kind in KINDS.items()}
+measurements = {name: [memory_and_time(kind, length) for length in LENGTHS] for name, kind in KINDS.items()}
 for name, found in measurements.items():
     print(f"{name:<18}" + "".join(f"{held / 1e3:>9,.0f}" for held, _ in found) + "  KB")
 for name, found in measurements.items():
@@ -171,7 +171,7 @@ TRAINED = {name: kind for name, kind in KINDS.items() if "window" not in kind}
 TRAINED["window of 16, 3:1"] = {"window": 16, "window_pattern": "3:1"}
 
 
-def trained(kind: dict, seed: int) -> tuple[Llama, float, float]:
+def trained_of_kind(kind: dict, seed: int) -> tuple[Llama, float, float]:
     """A model of this kind, its validation loss in nats per character, and the CPU seconds of a step."""
     manual_seed(seed)
     model = Llama(LlamaConfig(**sizes, **kind))
@@ -184,7 +184,9 @@ def trained(kind: dict, seed: int) -> tuple[Llama, float, float]:
     return model, evaluate(model, evenly_spaced(WindowBatches(validation_ids, CONTEXT, BATCH), 40)), seconds
 
 
-found = {name: [trained(kind, seed) for seed in range(3 if arguments.full else 1)] for name, kind in TRAINED.items()}
+found = {
+    name: [trained_of_kind(kind, seed) for seed in range(3 if arguments.full else 1)] for name, kind in TRAINED.items()
+}
 prompt = np.array(tokenizer.encode("The value of "))
 for name, runs in found.items():
     texts = [generate(runs[0][0], prompt, 60, use_cache=use_cache).tolist() for use_cache in (True, False)]
