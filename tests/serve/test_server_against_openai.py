@@ -137,15 +137,6 @@ def test_curl(server: ModelServer, answers: ModelServer) -> None:
     chunked = run(chat, *json_type, "-H", "Transfer-Encoding: chunked", "-d", json.dumps(CHAT))
     assert text_of(json.loads(chunked)) == expected
     large = json.dumps({**CHAT, "user": "x" * 2_000_000})
-    written = subprocess.run(
-        [curl, "-sS", "--noproxy", "*", "-w", "%{http_code}", *json_type, "-d", "@-", chat],
-        input=large,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert written.stdout.endswith("401")  # the key is missing
-    assert '"code": "invalid_api_key"' in written.stdout
     big = subprocess.run(
         [curl, "-sS", "--noproxy", "*", "-H", "Authorization: Bearer secret", *json_type, "-d", "@-", chat],
         input=large,
