@@ -46,7 +46,7 @@ LEAST_CALLS = 3
 # million characters. Nine of them on the present one, of 3.47 million, were 1.7% from it in the mean, 5.2% at most.
 RECORDED = ScalingLaw(1.2401, 597.6, 0.66, 58.36, 0.32)
 LEAST_CHARACTERS = 10_000  # so that the validation part is longer than a context
-CHARACTERS_PER_TOKEN = 2.54  # of the text with this vocabulary
+CHARACTERS_PER_TOKEN = 2.46  # of python-library with this vocabulary
 
 
 def config_of(parameters: int) -> Any:
@@ -76,7 +76,7 @@ def optimization(learning_rate: float, seed: int, optimizer: str = OPTIMIZER) ->
     return {
         "optimizer": optimizer,
         "learning_rate": learning_rate,
-        "min_learning_rate": FINAL_SHARE * learning_rate,
+        "min_learning_rate": float(f"{FINAL_SHARE * learning_rate:.2g}"),
         "warmup_steps": WARMUP_STEPS,
         "seed": seed,
     }

@@ -18,6 +18,7 @@ from typing import Any
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import read_json_object, write_json
 from tinygrad_llm.runs.plan import absolute
+from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.text import corpora
 
@@ -30,7 +31,7 @@ class SpeedrunSettings(Settings):
     """What is asked for. The same settings continue a speedrun; others need another folder."""
 
     minutes: float = setting(60.0, "time for the whole road", least=0.25, most=1440, unit="minutes", metavar="N")
-    data: str = setting(corpora.PYTHON_DOCS, "text of the base model: a UTF-8 file, a folder or a glob", metavar="PATH")
+    data: str = setting(DEFAULT_TEXT, "text of the base model, as `train` takes it", metavar="PATH")
     seed: int = setting(0, "seed of all random numbers", least=0, below=2**32)
 
     @property
