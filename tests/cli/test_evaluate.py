@@ -99,6 +99,8 @@ def test_invalid_arguments_are_one_line_of_error(
         (["--overlap", "129"], "--overlap must be at most the tokens read at once, 128"),
         (["--max-new-tokens", "128"], "--max-new-tokens must be below the model's context, 128 tokens"),
         (["--log-samples", tmp_path / "no" / "file"], "--log-samples must name a file"),
+        (["--log-samples", tasks[0]], "--log-samples must not be a task file"),
+        (["--votes", "9" * 11], "--votes must be an integer in [1, 10000]"),
     ):
         code, _, errors = call(capsys, "evaluate", "--task", *tasks, "--model", base, *argv)
         assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)

@@ -40,7 +40,7 @@ def test_copies_are_several_samples_of_each_prompt() -> None:
     assert several == generate_until(model, tokenizer, prompts, 5, (), (), sampling, Generator(1), copies=3)
 
 
-def test_the_report_of_votes() -> None:
+def test_the_report_of_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = TaskSettings(max_new_tokens=3, votes=4, stop=("\n",))
     model, tokenizer = tiny_model()
     samples: list[AnsweredQuestion] = []
@@ -50,6 +50,9 @@ def test_the_report_of_votes() -> None:
     assert [len(sample.responses) for sample in samples] == [4, 4, 4]
     again = evaluate_answers(model, prompts, ASKED, ASKED[:1], settings)
     assert again == report
+    monkeypatch.setattr("tinygrad_llm.evaluation.answers.ANSWERS_TOGETHER", 3)
+    evaluate_answers(model, prompts, ASKED[:1], (), settings, log=samples.append)
+    assert len(samples[-1].responses) == 4
     sample = AnsweredQuestion(ASKED[1], "p", ["y", "q", "q"], ["y", "q", "q"], [True, False, False])
     assert (sample.prediction, sample.correct) == ("q", False)
     figures = answer_report([sample]).to_dict()

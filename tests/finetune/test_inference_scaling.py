@@ -80,15 +80,14 @@ def test_invalid_arguments() -> None:
         sample_answers(*tiny_model(), RECORDS, 0, "phi3", 4, 256)
 
 
-def test_many_answers_to_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_answers_to_many_records() -> None:
     model, tokenizer = tiny_model()
     done: list[tuple[int, int]] = []
     arguments = (RECORDS, 5, "phi3", 6, 256, Sampling(temperature=0.8))
-    answers = sample_answers(model, tokenizer, *arguments, Generator(1), lambda *state: done.append(state))
+    answers = sample_answers(model, tokenizer, *arguments, Generator(1), progress=lambda *state: done.append(state))
     assert [len(some) for some in answers] == [5] * 3 and done == [(3, 3)]
     assert answers == sample_answers(model, tokenizer, *arguments, Generator(1))
-    monkeypatch.setattr("tinygrad_llm.finetune.inference_scaling.DECODED_TOGETHER", 4)
-    fewer = sample_answers(model, tokenizer, *arguments, Generator(1))
+    fewer = sample_answers(model, tokenizer, *arguments, Generator(1), batch_size=4)
     assert [len(some) for some in fewer] == [5] * 3 and fewer != answers
     greedy = sample_answers(model, tokenizer, RECORDS, 2, "phi3", 6, 256, Sampling())
     assert greedy == [[text, text] for text in respond(model, tokenizer, RECORDS, "phi3", 6, 256)]

@@ -115,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
             expect_count("evaluate", f"--{flag.replace('_', '-')}", getattr(arguments, flag), least)
     plans = [plan_of(task, arguments) for task in read_tasks(arguments.task)]
     expect_file_can_be_made("--log-samples", arguments.log_samples)
+    if arguments.log_samples in arguments.task:
+        raise ConfigError(f"--log-samples must not be a task file, which it would replace; got {arguments.log_samples}")
     model, tokenizer = open_chosen_run(arguments, "evaluate")
     context = model.config.context_length
     if arguments.overlap > min(arguments.max_length or context, context):

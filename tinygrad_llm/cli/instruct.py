@@ -335,7 +335,9 @@ def evaluate(
         report = evaluate_instructions(model, tokenizer, asked, form, longest, ends, progress=progress)
     else:
         source = Generator(arguments.seed).spawn("answers")
-        several = sample_answers(model, tokenizer, asked, choice.count, form, longest, ends, USUAL, source, progress)
+        several = sample_answers(
+            model, tokenizer, asked, choice.count, form, longest, ends, USUAL, source, progress=progress
+        )
         report = InstructionReport(
             [Answer(record, choice.choose(record, some)) for record, some in zip(asked, several, strict=True)]
         )

@@ -27,7 +27,7 @@ from tinygrad_llm.text import StreamDecoder, Tokenizer
 from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 USUAL_LENGTH = 256  # tokens of an answer, as in lm-evaluation-harness
-DECODED_TOGETHER = 16  # answers
+QUESTIONS_TOGETHER, ANSWERS_TOGETHER = 16, 64  # decoded as one batch, at most
 
 
 def generate_until(
@@ -125,19 +125,21 @@ def evaluate_answers(
     length = settings.max_new_tokens or max(1, min(USUAL_LENGTH, model.config.context_length // 2))
     stop = settings.stop or ((BLANK_LINE,) if prompts.form is None else ())
     sampling = Sampling(temperature=settings.temperature if settings.votes > 1 else 0.0)
-    together = max(1, DECODED_TOGETHER // settings.votes)
+    together = max(1, QUESTIONS_TOGETHER // settings.votes)
     batches = [(first, questions[first : first + together]) for first in range(0, len(questions), together)]
 
     def answered(batch: tuple[int, Sequence[Question]]) -> list[AnsweredQuestion]:
         first, part = batch
         asked = [prompts.question(shots, question) for question in part]
         generator = Generator(seed).spawn(f"answers {first}")  # whichever worker takes the batch
-        texts = generate_until(
-            model, prompts.tokenizer, asked, length, stop, end_ids, sampling, generator, settings.votes
-        )
+        several: list[list[str]] = [[] for _ in part]
+        for done in range(0, settings.votes, ANSWERS_TOGETHER):
+            copies = min(settings.votes - done, ANSWERS_TOGETHER)
+            texts = generate_until(model, prompts.tokenizer, asked, length, stop, end_ids, sampling, generator, copies)
+            for place, responses in enumerate(several):
+                responses += texts[place * copies : (place + 1) * copies]
         samples = []
-        for place, (question, ids) in enumerate(zip(part, asked, strict=True)):
-            responses = texts[place * settings.votes : (place + 1) * settings.votes]
+        for question, ids, responses in zip(part, asked, several, strict=True):
             extracted = [extract(response, settings) for response in responses]
             right = [matches(one, question.answers, settings) for one in extracted]
             samples.append(AnsweredQuestion(question, prompts.tokenizer.decode(ids), responses, extracted, right))

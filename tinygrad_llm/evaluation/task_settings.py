@@ -36,7 +36,9 @@ class TaskSettings(Settings):
     ignore_case: bool = setting(False, "compare in lower case")
     ignore_punctuation: bool = setting(False, "compare without ASCII punctuation")
     ignore_numbers: bool = setting(False, "compare without digits")
-    votes: int = setting(1, "sample N answers per question and take the most frequent (self-consistency)", least=1)
+    votes: int = setting(
+        1, "sample N answers per question and take the most frequent (self-consistency)", least=1, most=10_000
+    )
     temperature: float = setting(0.7, "temperature at which --votes answers are sampled", above=0)
 
     def __post_init__(self) -> None:

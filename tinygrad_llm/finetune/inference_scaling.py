@@ -29,8 +29,6 @@ from tinygrad_llm.generate.ending import EndOfText
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
 
-DECODED_TOGETHER = 256  # answers
-
 
 def sample_answers(
     model: Any,
@@ -42,26 +40,28 @@ def sample_answers(
     end_id: EndOfText,
     sampling: Sampling | None = None,
     generator: Generator | None = None,
+    batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[str]]:
     """`count` answers to each record, sampled at temperature 1 unless `sampling` says otherwise.
 
-    Each question is read once; its answers, and those of further questions, are decoded as one batch. `progress(done,
-    total)` counts the records that are answered.
+    Each question is read once; its answers, and those of further questions, are decoded in batches of at most
+    `batch_size`. `progress(done, total)` counts the records that are answered.
 
     Shapes: -> a list of `count` answers for each record
     Units:  max_new_tokens in tokens
-    Raises: ConfigError for a count below 1; else as `respond`
+    Raises: ConfigError for a count or a batch_size below 1; else as `respond`
     """
     expect_count("sample_answers", "count", count)
+    expect_count("sample_answers", "batch_size", batch_size)
     sampling = Sampling(temperature=1.0) if sampling is None else sampling
     answers: list[list[str]] = []
-    together = max(1, DECODED_TOGETHER // count)
+    together = max(1, batch_size // count)
     for first in range(0, len(records), together):
         part = records[first : first + together]
         found: list[list[str]] = [[] for _ in part]
-        for done in range(0, count, DECODED_TOGETHER):
-            copies = min(count - done, DECODED_TOGETHER)
+        for done in range(0, count, batch_size):
+            copies = min(count - done, batch_size)
             texts = respond(model, tokenizer, part, style, max_new_tokens, end_id, sampling, generator, copies=copies)
             for place, some in enumerate(found):
                 some += texts[place * copies : (place + 1) * copies]
