@@ -15,8 +15,8 @@
 # whole curves: `pass_at_k` and `best_of_k` are means over all subsets.
 #
 # It takes seconds, with a model that has hardly begun to learn, an easier question (how many words there are) and
-# rewards from few pairs. `--full` trains longer, with three seeds, two to three minutes of CPU time. Where matplotlib is
-# installed, the curves are drawn into the file that `--picture` names, or into a temporary folder.
+# rewards from few pairs. `--full` trains longer, with three seeds: two to three minutes of CPU time. Where matplotlib
+# is installed, the curves are drawn into the file that `--picture` names, or into a temporary folder.
 
 # %%
 import argparse
