@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ def test_results_come_in_the_order_of_the_items(items: int, workers: int) -> Non
     for item, array in found:
         np.testing.assert_array_equal(array, item * offset)
     assert multiprocessing.active_children() == []
+
+
+def test_every_process_goes_through_the_items_itself() -> None:
+    """They may come from a file, which nobody has counted."""
+    opened: list[int] = []
+
+    def items() -> Iterator[int]:
+        opened.append(os.getpid())
+        yield from range(7)
+
+    found = list(map_in_workers(lambda item: (item, *opened), items(), workers=2))
+    assert [item for item, *_ in found] == list(range(7))
+    assert len({process for _, process in found}) == 2
 
 
 def test_each_core_has_a_worker_unless_the_model_is_small() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
-from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_threads, started
+from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_threads, processes, started
+from tinygrad_llm.train.parallel import workers as workers_module
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned, limited_blas_threads
 from tinygrad_llm.train.parallel.processes import can_fork
 
@@ -408,6 +409,24 @@ def test_a_spawned_process_is_told_its_number_of_blas_threads(monkeypatch: pytes
     with environment_of_spawned(3):
         assert "OPENBLAS_NUM_THREADS" not in os.environ
     assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+def test_the_processes_of_a_machine_divide_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(8)))
+    assert [blas_threads.threads_of_each(processes) for processes in (1, 3, 8, 20)] == [8, 2, 1, 1]
+    told: list[int] = []
+    monkeypatch.setattr(processes, "environment_of_spawned", lambda threads: told.append(threads) or nullcontext())
+    with processes._made_ready_to_spawn(2 * 2):  # two workers in each of two processes of mpiexec
+        assert told == [2]
+
+
+def test_an_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(workers_module, "Processes", fails)
+    with pytest.warns(UserWarning, match=r"could not be started \(fork: AssertionError\)"):
+        trained(2, "fork", until=1)
 
 
 def test_other_threads_forbid_forking() -> None:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.train.parallel.blas_threads import SET_HERE, chosen_by_user
-from tinygrad_llm.train.parallel.launch import available_cores, find_launch
+from tinygrad_llm.train.parallel.blas_threads import SET_HERE, chosen_by_user, threads_of_each
+from tinygrad_llm.train.parallel.launch import find_launch
 
 
 def limit_blas_threads(words: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     if workers is None and "--resume" in words:
         threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(command[0])))
     elif workers is not None and workers.isdecimal() and int(workers) > 0:
-        threads = None if int(workers) == 1 else max(1, len(available_cores()) // (int(workers) * _processes_here()))
+        threads = None if int(workers) == 1 else threads_of_each(int(workers) * _processes_here())
     else:
         threads = 1
     for name in SET_HERE if threads else ():

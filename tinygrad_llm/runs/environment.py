@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment
+from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment, threads_of_each
 from tinygrad_llm.train.parallel.launch import available_cores
 
 
@@ -49,7 +49,7 @@ def crowding(processes: int, cores: int) -> str | None:
     threads = threads_by_environment(cores)
     if processes * threads <= cores:
         return None
-    advice = f"set OPENBLAS_NUM_THREADS={max(1, cores // processes)}"
+    advice = f"set OPENBLAS_NUM_THREADS={threads_of_each(processes, cores)}"
     if processes > cores:
         advice = f"start at most {cores}, with OPENBLAS_NUM_THREADS=1"
     return (

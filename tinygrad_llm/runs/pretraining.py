@@ -24,10 +24,18 @@ from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.runs.model_size import SET_BY_SIZE, sizes_for
 from tinygrad_llm.runs.plan import RunPlan, absolute, change_refused
 from tinygrad_llm.runs.progress import StatusLine
-from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
+from tinygrad_llm.runs.vocabulary_sample import pieces_of_sample, vocabulary_sample
 from tinygrad_llm.settings import Settings, setting
 from tinygrad_llm.tensor import Tensor
-from tinygrad_llm.text import BPETokenizer, CharTokenizer, GPT2Tokenizer, SimpleTokenizerV2, Tokenizer, corpora
+from tinygrad_llm.text import (
+    END_OF_TEXT,
+    BPETokenizer,
+    CharTokenizer,
+    GPT2Tokenizer,
+    SimpleTokenizerV2,
+    Tokenizer,
+    corpora,
+)
 from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
 from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import Callback, Trainer
@@ -239,7 +247,7 @@ def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> 
     def progress(done: int, total: int) -> None:
         status.renew(lambda: status.share("  merges", done, total))
 
-    return BPETokenizer.train(vocabulary_sample(text, split, sample), size, progress=progress)
+    return BPETokenizer.train(pieces_of_sample(text, split, sample, [END_OF_TEXT]), size, progress=progress)
 
 
 def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:

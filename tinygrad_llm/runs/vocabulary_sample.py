@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from tinygrad_llm.data import LongText
 from tinygrad_llm.text import END_OF_TEXT
+from tinygrad_llm.text.bpe_training import count_pieces
 from tinygrad_llm.text.chunks import cut_into_chunks, last_safe_cut
+from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
+SHARED = 1e7  # bytes: several processes count the pieces of a longer sample; one counts about 12 MB a second
 STRETCH = 1 << 16  # characters of consecutive text
 
 
@@ -27,3 +33,20 @@ def vocabulary_sample(text: LongText, stop: int, size: float) -> Iterator[str]:
         if share >= 1 or number * share >= taken:
             taken += 1
             yield stretch
+
+
+def pieces_of_sample(text: LongText, stop: int, size: float, special_tokens: Iterable[str]) -> Counter[bytes]:
+    """How often each piece occurs in a `vocabulary_sample`, as `count_pieces` counts them.
+
+    One process per core counts a long sample: each reads it and counts every n-th stretch.
+    """
+    names = list(special_tokens)
+    workers = len(available_cores()) if min(size, text.survey.bytes) >= SHARED else 1
+
+    def count(rank: int) -> Counter[bytes]:
+        return count_pieces(itertools.islice(vocabulary_sample(text, stop, size), rank, None, workers), names)
+
+    total, *others = map_in_workers(count, range(workers))
+    for counts in others:
+        total.update(counts)
+    return total

@@ -68,17 +68,17 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def train(
         cls,
-        text: str | Iterable[str],
+        text: str | Iterable[str] | Counter[bytes],
         vocab_size: int,
         special_tokens: Iterable[str] = (END_OF_TEXT,),
         min_pair_count: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> BPETokenizer:
-        """Train on a text or several (see bpe_training.py); special tokens get the last ids.
+        """Train on a text or several, or on their pieces as `count_pieces` counts them (see bpe_training.py).
 
-        Special tokens in the text are not counted. `progress(merges_done, merges_total)` is called after each merge.
-        Training ends early if no pair of adjacent tokens occurs `min_pair_count` times: `vocab_size` of the tokenizer
-        is smaller then.
+        Special tokens get the last ids; in the text they are not counted. `progress(merges_done, merges_total)` is
+        called after each merge. Training ends early if no pair of adjacent tokens occurs `min_pair_count` times:
+        `vocab_size` of the tokenizer is smaller then.
 
         Units: vocab_size in tokens, with the 256 bytes and the special tokens
         Raises: ConfigError if `vocab_size` is too small for those or `min_pair_count` is below 1, TokenizerError if a
@@ -94,7 +94,7 @@ class BPETokenizer(Tokenizer):
                 f"vocab_size must be an integer of at least {smallest} (256 bytes and {len(names)} special tokens); "
                 f"got {vocab_size!r}"
             )
-        counts = count_pieces([text] if isinstance(text, str) else text, names)
+        counts = text if isinstance(text, Counter) else count_pieces([text] if isinstance(text, str) else text, names)
         ranks = train_ranks(counts, int(vocab_size) - smallest, min_pair_count, progress)
         return BPETokenizer(ranks, {name: len(ranks) + index for index, name in enumerate(names)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,11 @@ def evaluate(model: Module, batches: Iterable[Any], loss: Loss = language_model_
         for batch in batches:
             counts.append(count_targets(batch))
             totals.append(loss(model, batch).item() * counts[-1])
+    return mean_over_targets(totals, counts)
+
+
+def mean_over_targets(totals: Sequence[float], counts: Sequence[int]) -> float:
+    """The mean over all targets, from the summed loss and the number of targets of each batch. Raises: ConfigError"""
     if not sum(counts):
         raise ConfigError("evaluate: at least one target is needed; got none")
     return sum(totals, 0.0) / sum(counts)

@@ -32,6 +32,11 @@ def threads_by_environment(cores: int) -> int:
     return min(len(available_cores()), cores)
 
 
+def threads_of_each(processes: int, cores: int | None = None) -> int:
+    """The number of BLAS threads of each of so many processes that share the cores, by default all of this machine."""
+    return max(1, (cores or len(available_cores())) // processes)
+
+
 @contextmanager
 def environment_of_spawned(threads: int) -> Iterator[None]:
     """Processes that are spawned in the block load a BLAS of so many threads, unless the user has chosen a number."""

@@ -1,12 +1,13 @@
-"""A long evaluation shared among workers: each takes every n-th item; results come in the order of the items."""
+"""Long work on many items shared among workers: each takes every n-th; results come in the order of the items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tinygrad_llm.nn import Module
-from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
+from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
 from tinygrad_llm.train.parallel.launch import available_cores, find_launch
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.trainer import SMALLEST_SHARED
@@ -16,25 +17,28 @@ Result = TypeVar("Result")
 
 
 def map_in_workers(
-    function: Callable[[Item], Result], items: Sequence[Item], model: Module, workers: int | None = None
+    function: Callable[[Item], Result], items: Iterable[Item], model: Module | None = None, workers: int | None = None
 ) -> Iterator[Result]:
     """`function` of each item, in order, computed by one forked worker per core (or by `workers`).
 
-    `model` is what the function evaluates: for one too small to be shared, where processes cannot be forked and among
-    processes of mpiexec, this process computes all. Results are pickled, the function and the items are not.
+    Every process goes through the items itself and takes its own, so that nothing is sent but the results, pickled. A
+    file that `items` read must be opened by the iteration. `model` is what the function evaluates: for one too small
+    to be shared, where processes cannot be forked and among processes of mpiexec, this process computes all.
     """
     if workers is None:
-        alone = model.num_parameters() < SMALLEST_SHARED or find_launch() is not None
-        workers = 1 if alone else len(available_cores())
-    workers = min(workers, len(items))
+        small = model is not None and model.num_parameters() < SMALLEST_SHARED
+        workers = 1 if small or find_launch() is not None else len(available_cores())
+    if isinstance(items, list | tuple | range):
+        workers = min(workers, len(items))
     if workers <= 1 or not can_fork():
         yield from map(function, items)
         return
-    with limited_blas_threads(max(1, len(available_cores()) // workers)):
+    with limited_blas_threads(threads_of_each(workers)):
         processes = Processes(_Part(function, items, workers), [], workers, forked=True)
         try:
-            for first in range(0, len(items), workers):
-                yield from processes.call("compute", first)[: len(items) - first]
+            while results := [result for result in processes.call("compute") if result]:
+                for (result,) in results:
+                    yield result
             processes.stop()
         finally:
             processes.kill()
@@ -43,13 +47,12 @@ def map_in_workers(
 class _Part:
     """One worker's items."""
 
-    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], size: int) -> None:
+    def __init__(self, function: Callable[[Any], Any], items: Iterable[Any], size: int) -> None:
         self.function, self.items, self.size = function, items, size
 
     def begin(self, rank: int, wait: Callable[[], None]) -> None:
-        self.rank = rank
+        self.mine = itertools.islice(self.items, rank, None, self.size)
 
-    def compute(self, first: int) -> Any:
-        """The result of this worker's item of those from `first` on; None behind the last."""
-        place = first + self.rank
-        return self.function(self.items[place]) if place < len(self.items) else None
+    def compute(self) -> tuple[Any, ...]:
+        """The result of this worker's next item; empty behind the last."""
+        return tuple(self.function(item) for item in itertools.islice(self.mine, 1))

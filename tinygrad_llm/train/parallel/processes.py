@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import ConfigError, TinygradLLMError, WorkerError
-from tinygrad_llm.train.parallel.blas_threads import environment_of_spawned
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.blas_threads import environment_of_spawned, threads_of_each
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 from tinygrad_llm.train.trainer import INTERRUPTIONS
 
@@ -52,12 +51,13 @@ class Processes:
     Each calls `share.begin(rank, wait)` before all else. In a call, `wait()` sleeps for a moment, for a process that
     needs another one's part; it raises if one has died.
 
-    Forked workers inherit `share`. Spawned ones get a pickled copy, in which arrays of `memory` are references.
+    `teams` such groups of processes share the cores of this machine. Forked workers inherit `share`. Spawned ones get a
+    pickled copy, in which arrays of `memory` are references.
 
     Raises: OSError, pickle.PicklingError, TypeError or AttributeError if a worker cannot be started
     """
 
-    def __init__(self, share: Any, memory: Sequence[SharedMemory], size: int, forked: bool) -> None:
+    def __init__(self, share: Any, memory: Sequence[SharedMemory], size: int, forked: bool, teams: int = 1) -> None:
         import multiprocessing
 
         self.share, self.size = share, size
@@ -66,7 +66,7 @@ class Processes:
         packed = share if forked else _pickled(share, memory)
         atexit.register(self.kill)
         try:
-            with _signals_held_back(), nullcontext() if forked else _made_ready_to_spawn(size):
+            with _signals_held_back(), nullcontext() if forked else _made_ready_to_spawn(size * teams):
                 for rank in range(1, size):
                     mine, its = context.Pipe()
                     inherited = [pipe for _, pipe in self._workers] + [mine] if forked else []
@@ -241,9 +241,9 @@ def _signals_held_back() -> Iterator[None]:
 
 
 @contextmanager
-def _made_ready_to_spawn(size: int) -> Iterator[None]:
+def _made_ready_to_spawn(processes: int) -> Iterator[None]:
     """Give spawned processes their share of BLAS threads, and no main program."""
-    with environment_of_spawned(max(1, len(available_cores()) // size)), _nothing_to_run_again():
+    with environment_of_spawned(threads_of_each(processes)), _nothing_to_run_again():
         yield
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.data import count_rows, take_rows
-from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module
 from tinygrad_llm.train.batch_loss import Batches, Loss, count_targets, language_model_loss
-from tinygrad_llm.train.evaluation import batches_of, evaluating
+from tinygrad_llm.train.evaluation import batches_of, evaluating, mean_over_targets
 from tinygrad_llm.train.parallel.communicator import Communicator, share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks, share_masks
@@ -128,6 +127,4 @@ def evaluate_together(
             mine = i % communicator.size == communicator.rank
             counts.append(count_targets(batch))
             totals.append(loss(model, batch).item() * counts[-1] if mine else 0.0)
-    if not sum(counts):
-        raise ConfigError("evaluate: at least one target is needed; got none")
-    return sum(communicator.sum(np.array(totals)).tolist(), 0.0) / sum(counts)
+    return mean_over_targets(communicator.sum(np.array(totals)).tolist(), counts)

@@ -27,7 +27,8 @@ from tinygrad_llm.optim.clipping import grad_norm
 from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, count_targets
-from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
+from tinygrad_llm.train.evaluation import mean_over_targets
+from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
 from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry
@@ -62,7 +63,7 @@ def started(trainer: Trainer, method: str | None = None) -> Iterator[None]:
     if trainer.workers == 1 or trainer.team is not None:
         yield
         return
-    with limited_blas_threads(max(1, len(available_cores()) // (trainer.workers * trainer.processes_here))):
+    with limited_blas_threads(threads_of_each(trainer.workers * trainer.processes_here)):
         trainer.team = _team(trainer, method)
         try:
             yield
@@ -83,7 +84,7 @@ def _team(trainer: Trainer, method: str | None) -> Workers | None:
         try:
             return Workers(trainer, forked=name == "fork")
         except NO_WAY as error:
-            problems.append(f"{name}: {error or type(error).__name__}")
+            problems.append(f"{name}: {str(error) or type(error).__name__}")
     warnings.warn(
         f"training in one process: {trainer.workers} workers could not be started ({'; '.join(problems)})", stacklevel=4
     )
@@ -113,7 +114,7 @@ class Workers:
             trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
         )
         try:
-            self.processes = Processes(share, self.memory.all(), trainer.workers, self._forked)
+            self.processes = Processes(share, self.memory.all(), trainer.workers, self._forked, trainer.processes_here)
             self._sums = share.gradients
         except BaseException:
             self.leave()
@@ -205,12 +206,10 @@ class Workers:
 
     def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
         """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
-        counts = [count_targets(batch) for batch in batches]
-        if not sum(counts):
-            raise ConfigError("evaluate: at least one target is needed; got none")
         parts = self.processes.call("losses", batches)
         self._collect_counts()
-        return sum((sum(losses) for losses in zip(*parts, strict=True)), 0.0) / sum(counts)
+        totals = [sum(losses) for losses in zip(*parts, strict=True)]
+        return mean_over_targets(totals, [count_targets(batch) for batch in batches])
 
     def _collect_counts(self) -> None:
         """Let a loss that counts, such as right answers, count those of all rows."""
