@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import DataError, WorkerError
+from tinygrad_llm.errors import ConfigError, DataError, WorkerError
 from tinygrad_llm.nn import Linear
+from tinygrad_llm.train import evaluate
 from tinygrad_llm.train.parallel.launch import available_cores
-from tinygrad_llm.train.parallel.mapping import map_in_workers
+from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
 SMALL, LARGE = Linear(2, 2), Linear(400, 400)
 
@@ -40,6 +41,28 @@ def test_every_process_goes_through_the_items_itself() -> None:
     found = list(map_in_workers(lambda item: (item, *opened), items(), workers=2))
     assert [item for item, *_ in found] == list(range(7))
     assert len({process for _, process in found}) == 2
+
+
+def test_only_the_first_process_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[int]:
+        for item in range(4):
+            os.write(1, b"one more\n")
+            yield item
+
+    assert len(list(map_in_workers(lambda item: item, items(), workers=3))) == 4
+    assert capfd.readouterr().out.count("one more") == 4
+
+
+def test_an_evaluation_in_workers_is_that_of_one_process() -> None:
+    class Squares(Linear):
+        def loss(self, x: np.ndarray, y: np.ndarray) -> Any:
+            return (self(x) ** 2).mean()
+
+    model = Squares(400, 400)
+    batches = [(np.full((2, 400), n, np.float32), np.full((2, 4), min(n, 0))) for n in range(-2, 5)]
+    assert evaluate_in_workers(model, batches) == evaluate(model, batches)
+    with pytest.raises(ConfigError, match="at least one target"):
+        evaluate_in_workers(model, [])
 
 
 def test_each_core_has_a_worker_unless_the_model_is_small() -> None:

@@ -34,7 +34,8 @@ from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
 from tinygrad_llm.text.tokenizer import FRAME
-from tinygrad_llm.train import TrainingSettings, evaluate, evaluating
+from tinygrad_llm.train import TrainingSettings, evaluating
+from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
 JUDGED = 40  # batches of the validation part that are evaluated before and after the training
 
@@ -104,13 +105,17 @@ def prepare_job(
         validation.append((inputs, np.where(inputs == mask_id, targets, IGNORE_INDEX)))
 
     def judge() -> dict[str, Any]:
-        right = count = 0
+        def counted(batch: Any) -> tuple[int, int]:
+            inputs, targets = batch
+            places = targets >= 0
+            right = (model(inputs).data[places].argmax(-1) == targets[places]).sum()
+            return int(right), int(places.sum())
+
         with evaluating(model):
-            for inputs, targets in status.track(validation, "counting right tokens"):
-                places = targets >= 0
-                right += int((model(inputs).data[places].argmax(-1) == targets[places]).sum())
-                count += int(places.sum())
-        return {"loss": evaluate(model, status.track(validation, "evaluating")), "right": right, "count": count}
+            counts = list(map_in_workers(counted, status.track(validation, "counting right tokens"), model))
+        loss = evaluate_in_workers(model, status.track(validation, "evaluating"))
+        right, count = (sum(numbers) for numbers in zip(*counts, strict=True))
+        return {"loss": loss, "right": right, "count": count}
 
     return Job(
         model,

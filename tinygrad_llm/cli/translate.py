@@ -33,7 +33,8 @@ from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.study import align
 from tinygrad_llm.terminal import columns, for_terminal
 from tinygrad_llm.text import END_OF_TEXT, UNKNOWN, BPETokenizer, CharTokenizer, Tokenizer
-from tinygrad_llm.train import TrainingSettings, evaluate
+from tinygrad_llm.train import TrainingSettings
+from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
 NUMBERS, SENTENCES = "numbers", "sentences"  # as --data: generated pairs
 GENERATED = (NUMBERS, SENTENCES)
@@ -42,6 +43,7 @@ MOST_SENTENCES = 1_000_000
 PAIRS_FOR_TOKENIZER = 50_000
 MOST_HELD_OUT = 1000  # pairs, enough for an exact loss
 JUDGED = 100  # held-out pairs that are translated before and after the training
+TOGETHER = 25  # of them that one worker translates at a time
 SHOWN = 3
 MOST_BEAMS = 256
 
@@ -112,12 +114,15 @@ def prepare_job(
     judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
 
     def evaluate_translations() -> dict[str, Any]:
-        with status.working(f"translating {len(judged)} held-out texts"):
-            written = translate(model, tokenizer, [pair.source for pair in judged])
+        sources = [pair.source for pair in judged]
+        parts = [sources[start : start + TOGETHER] for start in range(0, len(sources), TOGETHER)]
+        translated = map_in_workers(lambda part: translate(model, tokenizer, part), parts, model)
+        followed = status.track(translated, f"translating {len(judged)} held-out texts", len(parts))
+        written = [text for part in followed for text in part]
         exact = sum(text == pair.target for text, pair in zip(written, judged, strict=True))
         examples = [[pair.source, pair.target, text] for pair, text in zip(judged, written, strict=True)]
         return {
-            "loss": evaluate(model, status.track(validation, "evaluating")),
+            "loss": evaluate_in_workers(model, status.track(validation, "evaluating")),
             "exact": exact,
             "count": len(judged),
             "bleu": bleu(written, [pair.target for pair in judged]),

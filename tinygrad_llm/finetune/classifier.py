@@ -15,6 +15,7 @@ from tinygrad_llm.models import Classifier
 from tinygrad_llm.ops import cross_entropy, softmax
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import evaluating
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 
 def classification_loss(model: Any, batch: Any) -> Tensor:
@@ -27,17 +28,20 @@ def evaluate_classifier(model: Classifier, batches: Iterable[Any]) -> Classifica
 
     Raises: DataError if there are no batches
     """
-    total, true, predicted = 0.0, [], []
+
+    def judged(batch: Any) -> tuple[float, Array, Array]:
+        ids, classes, lengths = batch
+        logits = model(ids, lengths)
+        loss = cross_entropy(logits, classes, reduction="sum").item()
+        return loss, np.asarray(classes), logits.data.argmax(axis=-1)
+
     with evaluating(model):
-        for ids, classes, lengths in batches:
-            logits = model(ids, lengths)
-            total += cross_entropy(logits, classes, reduction="sum").item()
-            true.append(np.asarray(classes))
-            predicted.append(logits.data.argmax(axis=-1))
-    if not true:
+        results = list(map_in_workers(judged, batches, model))
+    if not results:
         raise DataError("evaluate_classifier: at least one batch is needed; got none")
+    losses, true, predicted = zip(*results, strict=True)
     confusion = confusion_matrix(np.concatenate(true), np.concatenate(predicted), len(model.config.labels))
-    return ClassificationReport(total / int(confusion.sum()), confusion)
+    return ClassificationReport(sum(losses) / int(confusion.sum()), confusion)
 
 
 def classify(

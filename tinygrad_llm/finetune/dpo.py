@@ -27,6 +27,7 @@ from tinygrad_llm.primitives import stack
 from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train import evaluating
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 M = TypeVar("M", bound=Module)
 
@@ -149,15 +150,16 @@ def evaluate_preferences(model: Module, dpo: DPO, batches: Iterable[PreferenceBa
 
     Raises: DataError if there are no batches
     """
-    losses, chosen, rejected = [], [], []
+
+    def judged(batch: PreferenceBatch) -> tuple[float, Array, Array]:
+        outcome = dpo.outcome(model, batch)
+        return outcome.loss.item() * len(batch.chosen), outcome.chosen_rewards, outcome.rejected_rewards
+
     with evaluating(model):
-        for batch in batches:
-            outcome = dpo.outcome(model, batch)
-            losses.append(outcome.loss.item() * len(batch.chosen))
-            chosen.append(outcome.chosen_rewards)
-            rejected.append(outcome.rejected_rewards)
-    if not losses:
+        results = list(map_in_workers(judged, batches, model))
+    if not results:
         raise DataError("evaluate_preferences: at least one batch is needed; got none")
+    losses, chosen, rejected = zip(*results, strict=True)
     of_chosen, of_rejected = np.concatenate(chosen), np.concatenate(rejected)
     margins = of_chosen - of_rejected
     return PreferenceReport(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tinygrad_llm.nn import Module
+from tinygrad_llm.train.batch_loss import Loss, count_targets, language_model_loss
+from tinygrad_llm.train.evaluation import evaluating, mean_over_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
 from tinygrad_llm.train.parallel.launch import available_cores, find_launch
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
@@ -22,8 +25,9 @@ def map_in_workers(
     """`function` of each item, in order, computed by one forked worker per core (or by `workers`).
 
     Every process goes through the items itself and takes its own, so that nothing is sent but the results, pickled. A
-    file that `items` read must be opened by the iteration. `model` is what the function evaluates: for one too small
-    to be shared, where processes cannot be forked and among processes of mpiexec, this process computes all.
+    file that `items` read must be opened by the iteration. Only this process prints. `model` is what the function
+    evaluates: for one too small to be shared, where processes cannot be forked and among processes of mpiexec, this
+    process computes all.
     """
     if workers is None:
         small = model is not None and model.num_parameters() < SMALLEST_SHARED
@@ -44,6 +48,18 @@ def map_in_workers(
             processes.kill()
 
 
+def evaluate_in_workers(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
+    """`evaluate`, shared among workers. Units: nats per target. Raises: ConfigError if there are no targets"""
+
+    def summed(batch: Any) -> tuple[float, int]:
+        targets = count_targets(batch)
+        return loss(model, batch).item() * targets, targets
+
+    with evaluating(model):
+        pairs = list(map_in_workers(summed, batches, model))
+    return mean_over_targets([total for total, _ in pairs], [targets for _, targets in pairs])
+
+
 class _Part:
     """One worker's items."""
 
@@ -51,6 +67,9 @@ class _Part:
         self.function, self.items, self.size = function, items, size
 
     def begin(self, rank: int, wait: Callable[[], None]) -> None:
+        if rank:  # only the first process prints, such as the progress of `items`
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         self.mine = itertools.islice(self.items, rank, None, self.size)
 
     def compute(self) -> tuple[Any, ...]:
