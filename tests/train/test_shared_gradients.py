@@ -108,6 +108,21 @@ def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() ->
             one.end_step()
 
 
+def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, _ = processes()
+    is_begun = second.is_begun
+
+    def slow(index: int) -> bool:
+        answer = is_begun(index)
+        if not answer:
+            first.parts[0].add(np.ones(SHAPES[0], np.float32))
+        return answer
+
+    monkeypatch.setattr(second, "is_begun", slow)
+    free = second.parts[0].free()
+    assert free is None or not is_begun(0)
+
+
 def test_nobody_waits_for_a_process_whose_backward_has_failed() -> None:
     first, second, third = processes()
     second.parts[0].add(np.ones(SHAPES[0], np.float32))

@@ -109,7 +109,9 @@ class SharedGradient:
 
     def free(self) -> Array | None:
         """The memory, if this process may write the first gradient of a sum straight into it."""
-        return None if self.early or self.sums.is_begun(self.index) or not self._is_next() else self.array
+        if self.early or not self._is_next():
+            return None
+        return None if self.sums.is_begun(self.index) else self.array  # asked second: before its turn, others may begin
 
     def add(self, gradient: Array, rows: Array | None = None) -> None:
         """Add a gradient, or one of these rows alone, now or when its turn has come."""
