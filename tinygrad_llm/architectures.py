@@ -52,7 +52,7 @@ M = TypeVar("M", bound=Pretrained)
 # Commands that take any model that predicts the next token.
 LANGUAGE_MODEL = frozenset(("train", "doctor", "generate", "chat", "serve", "evaluate", "inspect", "lab", "bench"))
 LANGUAGE_MODEL |= {"instruct", "prefer", "reward", "reinforce", "classify"}
-DEFAULT_PRESET = "micro"
+DEFAULT_PRESET = "tiny"
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def test_resume_refuses_what_would_change_the_run(
 ) -> None:
     out, _ = run
     code, line = error_of(capsys, "train", "--resume", "--out", str(out), "--learning-rate", "0.5")
-    assert code == 2 and "--learning-rate was 0.001, got 0.5" in line
+    assert code == 2 and "--learning-rate was 0.006, got 0.5" in line
     code, line = error_of(capsys, "train", "--resume", "--out", str(out), "--embedding-dim", "32")
     assert code == 2 and "--embedding-dim was 16, got 32" in line
     (tmp_path / "text.txt").write_text(TEXT + "more")

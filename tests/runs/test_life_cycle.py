@@ -168,7 +168,7 @@ def test_a_plan_goes_into_a_config_and_comes_back() -> None:
     options = TextOptions(data="a.txt", tokenizer="char")
     plan = RunPlan("", options, TrainingSettings(steps=3), "gpt", {"vocab_size": 9}, data_sha256="ab")
     config = plan.to_config()
-    assert config["tokenizer_vocab_size"] == 2048 and config["data"] == "a.txt" and "options" not in config
+    assert config["tokenizer_vocab_size"] == 4096 and config["data"] == "a.txt" and "options" not in config
     assert RunPlan.from_config(config, "", TextOptions(), "run") == plan
     with pytest.raises(ConfigError, match="made by `train`: continue it with"):
         RunPlan.from_config(config, "classify", TextOptions(), "run")

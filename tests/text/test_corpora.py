@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import sys
-import types
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ def test_all_names_are_known() -> None:
         "preferences",
         "gpt2-vocabulary",
         "python-docs",
+        "python-library",
     }
 
 
@@ -95,20 +94,10 @@ def test_the_cache_needs_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         corpora.cache_folder()
 
 
-def test_pythons_own_documentation() -> None:
-    text = corpora.load_text("python-docs")
-    assert 300_000 < len(text) < 900_000
-    assert text == corpora.load_text("python-docs")
-    assert "assert" in text[:200]
+@pytest.mark.parametrize("name", ["python-docs", "python-library"])
+def test_texts_that_come_with_python_have_no_file(name: str) -> None:
     with pytest.raises(DataError, match="load_text"):
-        corpora.find("python-docs")
-
-
-@pytest.mark.parametrize("stripped", [None, types.ModuleType("pydoc_data.topics")])
-def test_a_python_without_documentation_names_the_flag(stripped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pydoc_data.topics", stripped)
-    with pytest.raises(DataError, match="--data"):
-        corpora.python_docs()
+        corpora.find(name)
 
 
 def archive_of(name: str, content: bytes) -> bytes:

@@ -79,7 +79,7 @@ def build_parser(described: Container[str] | None = COMMANDS) -> Parser:
     parser = Parser(
         prog=program(),
         description="A large language model all the way down, on NumPy: train a GPT and generate text.",
-        epilog=f"Start with `{program()} train`: it trains a small GPT on Python's own documentation in a few minutes.",
+        epilog=f"Start with `{program()} train`: it trains a small GPT on Python's own documentation in three minutes.",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tinygrad-llm {__version__}")

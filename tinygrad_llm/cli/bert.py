@@ -29,7 +29,6 @@ from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.fine_tuning import FineTuning, Job
 from tinygrad_llm.runs.memory import expect_batch, expect_memory
-from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.terminal import for_terminal
 from tinygrad_llm.text import END_OF_TEXT, BPETokenizer, Tokenizer, corpora
@@ -66,7 +65,7 @@ def prepare_job(
     }
     config = BertConfig(**sizes)  # checked before anything is read
     expect_memory(config, workers=settings.workers)
-    text = read_text(options.data) if options.data else corpora.load_text(DEFAULT_TEXT)
+    text = read_text(options.data) if options.data else corpora.load_text(corpora.PYTHON_DOCS)
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:
         status.say(f"training a BPE tokenizer of {options.vocab_size:,} tokens on {len(train_text):,} characters ...")

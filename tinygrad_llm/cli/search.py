@@ -25,7 +25,7 @@ from tinygrad_llm.runs.checkpoints import CONFIG
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.runs.plan import absolute
-from tinygrad_llm.runs.pretraining import DEFAULT_TEXT, VOCABULARIES, Pretraining, TextOptions
+from tinygrad_llm.runs.pretraining import VOCABULARIES, Pretraining, TextOptions, is_named
 from tinygrad_llm.runs.progress import StatusLine, duration
 from tinygrad_llm.runs.search import Search, flags_of
 from tinygrad_llm.runs.search_record import RECORD, Rung, SearchRecord, Trial, TrialRun, rungs_of, steps_of
@@ -158,7 +158,7 @@ def base_of(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _for_json(name: str, value: Any) -> Any:
     """A flag's value as the record keeps it: paths mean the same from every working directory."""
-    if name in ("file", "data") and (value != DEFAULT_TEXT or Path(value).exists()):
+    if name in ("file", "data") and not is_named(value):
         return absolute(value)
     return list(value) if isinstance(value, tuple) else os.fspath(value) if isinstance(value, Path) else value
 

@@ -66,15 +66,14 @@ def _open(path: Path) -> Tokenizer:
 
 def _default() -> tuple[str, Tokenizer]:
     """The tokenizer of the newest run; without a run, an encoding learned from the packaged text."""
-    from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
     from tinygrad_llm.runs.summary import runs_in
     from tinygrad_llm.text import BPETokenizer, corpora
 
     for found in runs_in():
         if not found.problem:
             return str(found.path), _open(found.path)
-    tokenizer = BPETokenizer.train(corpora.load_text(DEFAULT_TEXT), OWN_VOCABULARY)
-    return f"{OWN_VOCABULARY:,} tokens learned from {DEFAULT_TEXT}", tokenizer
+    tokenizer = BPETokenizer.train(corpora.load_text(corpora.PYTHON_DOCS), OWN_VOCABULARY)
+    return f"{OWN_VOCABULARY:,} tokens learned from {corpora.PYTHON_DOCS}", tokenizer
 
 
 def comparison(text: str, tokenizers: dict[str, Tokenizer]) -> Iterator[str]:

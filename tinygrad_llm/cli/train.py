@@ -11,10 +11,15 @@ from tinygrad_llm.cli.sizes import count_of, short_count
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs.environment import crowding
 from tinygrad_llm.runs.life_cycle import Request, assist, carry_out
-from tinygrad_llm.runs.pretraining import DEFAULT_ARCHITECTURE, FINAL_EVALUATION_BATCHES, Pretraining, TextOptions
+from tinygrad_llm.runs.pretraining import (
+    DEFAULT_ARCHITECTURE,
+    DEFAULT_TRAINING,
+    FINAL_EVALUATION_BATCHES,
+    Pretraining,
+    TextOptions,
+)
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.train.parallel.mpi import MPICommunicator, join_launch
-from tinygrad_llm.train.settings import TrainingSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser.add_argument_group("run"), out="runs/gpt")
     add_flags(parser.add_argument_group("text and tokenizer"), TextOptions(), silent=("data",))
     add_model_flags(parser)
-    add_flags(parser.add_argument_group("training"), TrainingSettings())
+    add_flags(parser.add_argument_group("training"), DEFAULT_TRAINING)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "opt-1.3b": {"embedding_dim": 2048, "num_layers": 24, "num_heads": 32},
     "opt-2.7b": {"embedding_dim": 2560, "num_layers": 32, "num_heads": 32},
     "opt-6.7b": {"embedding_dim": 4096, "num_layers": 32, "num_heads": 32},
-    **{name: GPT_PRESETS[name] for name in ("nano", "micro", "mini")},
+    **{name: GPT_PRESETS[name] for name in ("nano", "tiny", "micro", "mini")},
 }
 
 

@@ -1,4 +1,4 @@
-"""Named sizes of a GPT: GPT-2's, three for a laptop, and GPT-3's."""
+"""Named sizes of a GPT: GPT-2's, four for a laptop, and GPT-3's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpt2-xl": {"embedding_dim": 1600, "num_layers": 48, "num_heads": 25},
     # For a laptop: trained in minutes on two cores, too short a time to need dropout.
     "nano": {"embedding_dim": 128, "num_layers": 4, "num_heads": 4, "context_length": 64, "vocab_size": 65},
+    "tiny": {"embedding_dim": 128, "num_layers": 4, "num_heads": 4, "context_length": 128, "vocab_size": 4096},
     "micro": {"embedding_dim": 192, "num_layers": 4, "num_heads": 4, "context_length": 128, "vocab_size": 2048},
     "mini": {"embedding_dim": 384, "num_layers": 6, "num_heads": 6, "context_length": 128, "vocab_size": 4096},
     # The eight sizes of GPT-3, Brown et al. 2020 (arXiv:2005.14165), table 2.1. Two of its rows contradict themselves:
@@ -28,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpt3-13b": {"embedding_dim": 5120, "num_layers": 40, "num_heads": 40},
     "gpt3-175b": {"embedding_dim": 12288, "num_layers": 96, "num_heads": 96},
 }
-for _name in ("nano", "micro", "mini"):
+for _name in ("nano", "tiny", "micro", "mini"):
     PRESETS[_name] |= {"dropout": 0.0, "tie_weights": True}
 GPT3 = tuple(name for name in PRESETS if name.startswith("gpt3-"))
 for _name in GPT3:

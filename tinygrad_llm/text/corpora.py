@@ -2,12 +2,11 @@
 
 A named text is searched in the folder of the environment variable TINYGRAD_LLM_DATA, then in the cache folder
 (`$XDG_CACHE_HOME/tinygrad_llm`, else `~/.cache/tinygrad_llm`). Nothing is downloaded unless `download(name)` is called,
-which stores a text in the cache after checking its size and sha256. `python-docs` needs no file: CPython includes its
-documentation.
+which stores a text in the cache after checking its size and sha256. `python-docs` and `python-library` need no file,
+since they come with Python (`python_library.py`).
 """
 
 import dataclasses
-import importlib
 import io
 import os
 import zipfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tinygrad_llm.errors import DataError, DownloadError
 from tinygrad_llm.formats import fetch
+from tinygrad_llm.text.python_library import python_docs, python_library
 
 DATA_VARIABLE = "TINYGRAD_LLM_DATA"
 
@@ -106,8 +106,9 @@ CORPORA: dict[str, tuple[PublicFile, ...]] = {
     ),
 }
 
-PYTHON_DOCS = "python-docs"
-NAMES = (*CORPORA, PYTHON_DOCS)
+PYTHON_DOCS, PYTHON_LIBRARY = "python-docs", "python-library"
+WITH_PYTHON: dict[str, Callable[[], str]] = {PYTHON_DOCS: python_docs, PYTHON_LIBRARY: python_library}
+NAMES = (*CORPORA, *WITH_PYTHON)
 
 
 def cache_folder() -> Path:
@@ -152,8 +153,8 @@ def load_text(name: str) -> str:
 
     Raises: DataError if it is not found or not UTF-8
     """
-    if name == PYTHON_DOCS:
-        return python_docs()
+    if name in WITH_PYTHON:
+        return WITH_PYTHON[name]()
     path = find(name)
     if len(_files_of(name)) > 1:
         raise DataError(f"{name!r} is a folder of {len(_files_of(name))} files, not a text: open them from {path}")
@@ -187,28 +188,9 @@ def download(name: str, time_limit: float = 600.0, progress: Callable[[int, int]
     return paths[0] if len(paths) == 1 else paths[0].parent
 
 
-def python_docs() -> str:
-    """The documentation included in this Python (`pydoc_data.topics`), its topics in alphabetical order.
-
-    About 465,000 characters; the text differs between versions of Python.
-
-    Raises: DataError if the distribution has removed it
-    """
-    try:
-        topics = importlib.import_module("pydoc_data.topics").topics
-    except (ImportError, AttributeError):
-        topics = None
-    if not isinstance(topics, dict) or not topics:
-        raise DataError(
-            "this Python comes without its documentation (pydoc_data.topics), as some distributions strip it: "
-            "name a text of your own with --data FILE"
-        )
-    return "\n\n".join(topics[topic].strip("\n") for topic in sorted(topics)) + "\n"
-
-
 def _files_of(name: str) -> tuple[PublicFile, ...]:
-    if name == PYTHON_DOCS:
-        raise DataError(f"{PYTHON_DOCS!r} comes with Python and has no file of its own: use load_text({PYTHON_DOCS!r})")
+    if name in WITH_PYTHON:
+        raise DataError(f"{name!r} comes with Python and has no file of its own: use load_text({name!r})")
     if name not in CORPORA:
         raise DataError(f"a named text must be one of {', '.join(NAMES)}; got {name!r}")
     return CORPORA[name]
