@@ -164,6 +164,15 @@ def test_a_batch_larger_than_the_text_is_reported_with_its_real_size(command: Ca
     assert f"6 steps, {6 * windows * 32:,} tokens" in printed
 
 
+def test_a_run_from_before_there_was_a_choice_goes_on_with_adamw_in_one_process() -> None:
+    settings = TrainingSettings(optimizer="muon", workers=2)
+    config = RunPlan("", TextOptions(data="a.txt"), settings, "gpt", {"vocab_size": 9}).to_config()
+    assert RunPlan.from_config(config, "", TextOptions(), "run").training == settings
+    old = {name: value for name, value in config["training"].items() if name not in ("optimizer", "workers")}
+    plan = RunPlan.from_config({**config, "training": old}, "", TextOptions(), "run")
+    assert (plan.training.optimizer, plan.training.workers) == ("adamw", 1)
+
+
 def test_a_plan_goes_into_a_config_and_comes_back() -> None:
     options = TextOptions(data="a.txt", tokenizer="char")
     plan = RunPlan("", options, TrainingSettings(steps=3), "gpt", {"vocab_size": 9}, data_sha256="ab")
