@@ -17,8 +17,14 @@ def test_translates_new_combinations_and_aligns_their_words(printed: Callable[[s
     picture = section(output, "5").split("\n\n")[0]
     assert "-> Das kleine Kind hebt den Ball auf." in picture
     rows = {line.split()[0]: line for line in picture.splitlines() if re.match(r" *\S+ [ ░▒▓█]+$", line)}
-    places = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", picture)}
-    for german, english in (("Kind", "child"), ("Ball", "ball"), ("hebt", "picks"), ("auf", "up")):
-        cells = rows[german][-3 * (len(places) + 2) :]  # the columns of the full stop and the end come last
+    names = next(line for line in picture.splitlines() if line.startswith("1 The"))
+    places = {word: int(number) for number, word in re.findall(r"(\d+) (\S+)", names)}
+    for german, english in (
+        ("Kind", {"child"}),
+        ("Ball", {"ball"}),
+        ("hebt", {"picks", "up"}),
+        ("auf", {"picks", "up"}),
+    ):
+        cells = rows[german][-3 * len(places) :]
         weights = [" ░▒▓█".index(cells[3 * place + 1]) for place in range(len(places))]
-        assert weights.index(max(weights)) == places[english] - 1
+        assert weights.index(max(weights)) + 1 in {places[word] for word in english}
