@@ -8,7 +8,7 @@
 # for N parameters and D tokens, where D' counts a repeated token as less than a new one (Muennighoff et al. 2023).
 # Here its numbers are measured: a training for each of several sizes and lengths, by the command and with the settings
 # of the speedrun, and a fit. `--full` takes the trainings behind the law that the package records for a speedrun of
-# few minutes; its longest ones read the text six times.
+# few minutes; its longest ones read the text several times.
 
 # %%
 import argparse

@@ -43,10 +43,10 @@ WARMUP_CALLS = 2
 LEAST_CALLS = 3
 
 # Bits per byte: the eleven trainings of `python demos/scaling_law.py --full` on an earlier `python-library`, of 1.98
-# million characters. Nine of them on the present one, of 3.47 million, were 1.7% from it in the mean, 5.2% at most.
+# million characters. Nine of them on another, of 3.47 million, were 1.7% from it in the mean, 5.2% at most.
 RECORDED = ScalingLaw(1.2401, 597.6, 0.66, 58.36, 0.32)
 LEAST_CHARACTERS = 10_000  # so that the validation part is longer than a context
-CHARACTERS_PER_TOKEN = 2.46  # of python-library with this vocabulary
+CHARACTERS_PER_TOKEN = 2.58  # of python-library with this vocabulary
 
 
 def config_of(parameters: int) -> Any:

@@ -135,7 +135,7 @@ def open_or_begin(folder: Path, given: Mapping[str, Any], resume: bool) -> Journ
 
 def named_or_absolute(data: str) -> str:
     """A text by its name, or by a path that means the same from every working directory."""
-    return data if data in corpora.NAMES and not Path(data).exists() else absolute(data)
+    return data if data in corpora.WITH_PYTHON and not Path(data).exists() else absolute(data)
 
 
 def _cpu_seconds() -> float:
