@@ -258,6 +258,19 @@ def test_bytes_of_all_kinds_stop_nobody(server: ModelServer) -> None:
     assert text_of(ask(server)) == expected
 
 
+def test_the_log_has_a_line_for_every_response_also_for_bytes_that_are_no_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with served(log=True) as server:
+        assert (
+            status_of(exchange(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == 200
+        )
+        for data, status in ((b"garbage\r\n\r\n", 400), (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414)):
+            assert status_of(exchange(server, data)) == status
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in lines] == ["200", "400", "414"] and "GET /health" in lines[0]
+
+
 def test_pipelined_requests_and_old_clients_are_answered(server: ModelServer) -> None:
     models = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     response = exchange(server, models + request(max_tokens=2) + request(max_tokens=2, stream=True))

@@ -36,6 +36,7 @@ def post(headers: bytes, body: bytes) -> bytes:
             b"abc0123456789",
         ),
         (b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n0\r\nTrailer: x\r\n\r\n", 200, b"a"),
+        (b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n" * 15_000 + b"0\r\n\r\n", 200, b"a" * 15_000),
         (b"Transfer-Encoding: chunked\r\n", b"\r\n", 400, b"hexadecimal"),
         (b"Transfer-Encoding: chunked\r\n", b"-1\r\n", 400, b"hexadecimal"),
         (b"Transfer-Encoding: chunked\r\n", b"3\r\nabcde\r\n0\r\n\r\n", 400, b"the size that it states"),

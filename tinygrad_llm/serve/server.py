@@ -230,7 +230,8 @@ class ModelHandler(Handler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         if self.server.log:
-            line = f"{time.strftime('%H:%M:%S')} {self.client_address[0]} {self.command} {self.path[:200]} {int(code)}"
+            request = f"{self.command or '-'} {self.path[:200] or '-'}"
+            line = f"{time.strftime('%H:%M:%S')} {self.client_address[0]} {request} {int(code)}"
             print(ascii(line)[1:-1], file=sys.stderr, flush=True)
 
 

@@ -41,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         except TimeoutError:
             self.close_connection = True
             return
+        self.command = self.path = ""  # an error may be sent before http.server has read them
         super().handle_one_request()
 
     def parse_request(self) -> bool:
@@ -132,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _read_chunks(self) -> bytes | None:
         """The body of a chunked request (RFC 9112, section 7.1); None if it is refused or incomplete."""
-        body = b""
+        body = bytearray()
         while True:
             size = re.fullmatch(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r?\n", self.rfile.readline(1024))
             if size is None:
@@ -150,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
                 return None
         for _ in range(MOST_TRAILERS):
             if self.rfile.readline(1024) in (b"\r\n", b"\n"):
-                return body
+                return bytes(body)
         self.refuse(400, "a body in chunks must end with an empty line")
         return None
 

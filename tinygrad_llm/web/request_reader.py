@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import time
 
@@ -23,7 +24,8 @@ class RequestReader:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._buffer = connection, bytearray()
-        self._head_bytes, self._deadline = MAX_HEAD, 0.0
+        self._head_bytes: float = MAX_HEAD
+        self._deadline = 0.0
         self.closed = False
 
     def begin(self) -> None:
@@ -34,6 +36,8 @@ class RequestReader:
             self._deadline = time.monotonic() + SECONDS_FOR_HEAD
 
     def begin_body(self) -> None:
+        """From now on the body has a time; its lines, such as the sizes of chunks, are no part of the head."""
+        self._head_bytes = math.inf
         self._deadline = time.monotonic() + SECONDS_FOR_BODY
 
     def readline(self, limit: int = MAX_HEAD) -> bytes:
