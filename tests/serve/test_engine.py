@@ -87,6 +87,34 @@ def test_a_text_ends_at_an_end_at_its_limit_and_with_the_context() -> None:
         assert (len(tokens), reasons) == (2, [LENGTH])
 
 
+def test_a_text_that_cannot_join_ends_its_own_job_alone() -> None:
+    with running(None, 2) as engine:
+        engine.submit(wrong := job_of([1], [1, 10**6], [2], tokens=50))
+        with pytest.raises(ApiError, match="ids must be in"):
+            result(wrong)
+        engine.submit(right := job_of([1], tokens=2))
+        assert result(right)[1] == [LENGTH]
+        assert engine.num_rows == 0
+
+
+def test_nobody_waits_for_an_engine_that_has_failed() -> None:
+    def fail() -> None:
+        raise ValueError("unexpected")
+
+    engine = Engine(chat_model().model, ServingSettings(1))
+    jobs = [job_of([1]), job_of([2])]
+    for job in jobs:
+        engine.submit(job)
+    engine._continue_all = fail  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="unexpected"):
+        engine.run()
+    for job in jobs:
+        with pytest.raises(ApiError, match="ending"):
+            job.next_event(0)
+    with pytest.raises(ApiError, match="ending"):
+        engine.submit(job_of([1]))
+
+
 def test_a_cancelled_job_leaves_its_row_to_the_next() -> None:
     with running(None, 1) as engine:
         engine.submit(first := job_of([1], tokens=120))

@@ -84,6 +84,14 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path) -> None:
         ServedModel.open(tmp_path / "nothing")
 
 
+def test_a_token_that_only_the_tokenizer_knows_is_refused() -> None:
+    tokenizer = CharTokenizer.train("abc Hello\n")
+    sizes = {"context_length": 64, "embedding_dim": 8, "num_heads": 2, "num_layers": 1, "vocab_size": 3}
+    with served(ServedModel("narrow", GPT(GPTConfig.from_dict(sizes)).eval(), tokenizer)) as server:
+        status, error = refused(server, COMPLETIONS, prompt="abc Hello")
+        assert (status, error["param"]) == (400, "prompt") and "only ids below 3" in error["message"]
+
+
 def test_rows_of_a_model_beyond_its_tokenizer_are_never_drawn() -> None:
     tokenizer = CharTokenizer.train("abc Hello\n")
     manual_seed(0)

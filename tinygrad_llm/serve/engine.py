@@ -159,15 +159,16 @@ class Engine:
 
     def run(self) -> None:
         """Continue texts until `end` is called."""
-        with np.errstate(all="ignore"):  # as in every command; NaN logits end in an error of their request
-            while self._admit():
-                self._drop_unwanted()
-                self._read_a_chunk()
-                self._continue_all()
-        for one in self._continued:
-            one.job.events.put(ApiError(503, "the server is ending"))
-        for job in self._waiting:
-            job.events.put(ApiError(503, "the server is ending"))
+        try:
+            with np.errstate(all="ignore"):  # as in every command; NaN logits end in an error of their request
+                while self._admit():
+                    self._drop_unwanted()
+                    self._read_a_chunk()
+                    self._continue_all()
+        finally:  # after an unexpected error too: nobody waits for a thread that has ended
+            self.end()
+            for job in (*(one.job for one in self._continued), *self._waiting):
+                job.events.put(ApiError(503, "the server is ending"))
 
     def _admit(self) -> bool:
         """Let waiting texts join, in turns between jobs; wait if there is nothing to do. False: the end has come."""
@@ -196,7 +197,13 @@ class Engine:
         return False
 
     def _join(self, job: Job, text: Text) -> None:
-        row = self._batch.join(np.array(text.prompt))
+        try:
+            row = self._batch.join(np.array(text.prompt))
+        except Exception as error:  # such as an id that the model does not have
+            job.waiting.clear()
+            job.cancel()
+            job.events.put(as_api_error(error))
+            return
         self._continued.append(_Continued(job, text, row, Generator(text.seed % SEEDS)))
         job.rows += 1
 

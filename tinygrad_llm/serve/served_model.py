@@ -77,9 +77,10 @@ class ServedModel:
     def text_ids(self, text: str) -> list[int]:
         """The ids of a text to continue. Raises: ApiError for one that the vocabulary lacks"""
         try:
-            return prompt_ids(self.tokenizer, text)
+            ids = prompt_ids(self.tokenizer, text)
         except TinygradLLMError as error:
             raise ApiError(400, f"prompt: {error}", "prompt") from error
+        return self._expect_rows("prompt", ids)
 
     def chat_ids(self, messages: Sequence[Message]) -> list[int]:
         """The ids of a conversation, up to where the answer begins.
@@ -95,9 +96,19 @@ class ServedModel:
                 "no_chat_form",
             )
         try:
-            return self.chat.encode(self.tokenizer, messages)
+            ids = self.chat.encode(self.tokenizer, messages)
         except TinygradLLMError as error:
             raise ApiError(400, f"messages: {error}", "messages") from error
+        return self._expect_rows("messages", ids)
+
+    def _expect_rows(self, param: str, ids: list[int]) -> list[int]:
+        """The ids themselves. Raises: ApiError for a token without a row in the model's embedding"""
+        rows = int(self.model.config.vocab_size)
+        if (highest := max(ids, default=0)) >= rows:
+            text = self.tokenizer.decode([highest])
+            message = f"{param}: {text!r} is a token of the tokenizer alone: the model knows only ids below {rows:,}"
+            raise ApiError(400, message, param)
+        return ids
 
     def chat_ends(self) -> tuple[int, ...]:
         return self.ends if self.chat is None else self.chat.ends
