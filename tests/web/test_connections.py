@@ -1,8 +1,10 @@
 """The number of connections, and whom a new one may replace."""
 
 import json
+import socketserver
 import time
 
+import pytest
 from echo_server import connect, echo, exchange, rest_of, status_of
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -37,6 +39,19 @@ def test_connections_that_work_are_not_ended_and_one_more_is_told_so() -> None:
         assert status_of(exchange(server, GET % b"a")) == 200
         for connection in waiting:
             connection.close()
+
+
+def test_a_connection_without_a_thread_is_told_so_and_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with echo(max_connections=1) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(socketserver.ThreadingMixIn, "process_request", no_thread)
+            for _ in range(2):
+                assert status_of(exchange(server, GET % b"a")) == 503
+        assert not server._idle
+        assert status_of(exchange(server, GET % b"a")) == 200
 
 
 def test_a_kept_connection_serves_many_requests() -> None:

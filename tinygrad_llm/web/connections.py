@@ -74,22 +74,34 @@ class BoundedServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._room.acquire(blocking=False) and not self._make_room():
-            with contextlib.suppress(OSError):
-                request.settimeout(0.1)
-                request.sendall(BUSY)
-            self.shutdown_request(request)
+            self._turn_away(request)
             return
         self.waits(request)
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the system has no thread for it
+            self._leaves(request)
+            self._turn_away(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._idle.pop(request, None)
-                self._working.discard(request)
-            self._room.release()
+            self._leaves(request)
+
+    def _leaves(self, connection: socket.socket) -> None:
+        """A connection has ended: another may take its place."""
+        with self._lock:
+            self._idle.pop(connection, None)
+            self._working.discard(connection)
+        self._room.release()
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Tell a connection that there is no place for it, and close it."""
+        with contextlib.suppress(OSError):
+            connection.settimeout(0.1)
+            connection.sendall(BUSY)
+        self.shutdown_request(connection)
 
     def _make_room(self) -> bool:
         """End the connection that has been idle for longest."""
