@@ -30,9 +30,10 @@ end_quietly()
 
 options = argparse.ArgumentParser(description="Fit a scaling law to small trainings.")
 options.add_argument("--full", action="store_true", help="the trainings behind the recorded law")
-options.add_argument("--data", default=SpeedrunSettings().data, metavar="PATH", help="the text")
+options.add_argument("--data", metavar="PATH", help="the text (default: python-docs, with --full that of the speedrun)")
 options.add_argument("--out", type=Path, metavar="FOLDER", help="where the runs are kept (default: nowhere)")
 arguments = options.parse_known_args()[0]  # not parse_args: a notebook has arguments of its own
+DATA = arguments.data or (SpeedrunSettings().data if arguments.full else "python-docs")
 # Sizes in parameters, lengths in tokens.
 GRID = [(size, tokens) for size in (50_000, 200_000, 800_000) for tokens in (150_000, 450_000, 1_350_000)]
 GRID += [(size, 4_050_000) for size in (50_000, 200_000)]
@@ -49,7 +50,7 @@ if not arguments.full:
 def trained(folder: Path, size: int, tokens: int) -> Path:
     """The run of a model of this size after so many tokens."""
     run, steps = folder / f"{size}-{tokens}", str(round(tokens / (ROWS * CONTEXT)))
-    words = pretraining(arguments.data, folder / "ids", size, seed=0)
+    words = pretraining(DATA, folder / "ids", size, seed=0)
     if (run / "checkpoints").exists():
         words = ["train", "--resume"]
     words += ["--steps", steps, "--eval-interval", "0", "--eval-batches", "100", "--out", str(run)]

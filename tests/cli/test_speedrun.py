@@ -43,7 +43,7 @@ def test_a_folder_of_something_else_is_not_written_into(tmp_path: Path, capsys: 
 
 
 def started(out: Path) -> subprocess.Popen[str]:
-    words = [*PROGRAM, "speedrun", "--minutes", "0.25", "--out", str(out)]
+    words = [*PROGRAM, "speedrun", "--minutes", "0.25", "--data", "python-docs", "--out", str(out)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
