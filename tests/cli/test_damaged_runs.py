@@ -205,7 +205,7 @@ def replaced(value: Any, keys: Any, new: Any) -> Any:
         ("best", "val_loss"),
         ("optimizer",),
         ("optimizer", "state", "0"),
-        ("optimizer", "state", "0", "step"),
+        ("optimizer", "state", "6", "step"),  # after the six matrices of the block, which Muon updates
         ("trainer", "loader", "tokens"),
         ("trainer", "generators", "dropout", "seed"),
         ("environment",),
