@@ -51,7 +51,7 @@ def test_settings_outside_their_range() -> None:
         ({"regex": "a"}, "filter regex and regex belong together"),
         ({"ignore": ("[",)}, r"ignore must be a regular expression; got '\['"),
         ({"stop": ("",)}, "stop must be texts, none of them empty"),
-        ({"votes": 0}, "votes must be an integer of at least 1"),
+        ({"votes": 0}, r"votes must be an integer in \[1, 10000\]"),
         ({"temperature": 0}, "temperature must be a finite number above 0"),
     ):
         with pytest.raises(ConfigError, match=said):
