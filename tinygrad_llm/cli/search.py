@@ -19,7 +19,8 @@ from tinygrad_llm.cli.sizes import short_count
 from tinygrad_llm.cli.train import add_model_flags
 from tinygrad_llm.cli.vary import dimension_of
 from tinygrad_llm.errors import ConfigError, DataError
-from tinygrad_llm.formats import RunLock
+from tinygrad_llm.formats import RunLock, remove_leftovers
+from tinygrad_llm.formats.atomic import TEMPORARY_NAME
 from tinygrad_llm.formats.lock import LOCK_FILE
 from tinygrad_llm.runs.checkpoints import CONFIG
 from tinygrad_llm.runs.hints import command
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError(f"--out {out}: the folder cannot be made: {error.strerror}") from None
     again = command("search", "--resume", "--out", out)
     with RunLock(out):
+        remove_leftovers(out)  # of a search that was killed while it wrote its record
         record.save(out)
         try:
             code = Search(out, record, base_of(record.request), status).run()
@@ -197,8 +199,13 @@ def _expect_new_folder(out: Path) -> None:
         raise ConfigError(f"{out} already holds a search; continue it with --resume, or give a new folder with --out")
     if (out / CONFIG).exists():
         raise ConfigError(f"--out must be a new folder; {out} holds a run")
-    if out.exists() and (not out.is_dir() or {file.name for file in out.iterdir()} - {LOCK_FILE}):
+    if out.exists() and not (out.is_dir() and all(_is_left_by_a_search(file.name) for file in out.iterdir())):
         raise ConfigError(f"--out must be a new or an empty folder; got {out}")
+
+
+def _is_left_by_a_search(name: str) -> bool:
+    """Whether a search that was killed before it had a record may have left this file."""
+    return name == LOCK_FILE or TEMPORARY_NAME.fullmatch(name) is not None
 
 
 # -- what is printed
