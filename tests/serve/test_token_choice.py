@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_llm.errors import AnomalyError
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.serve.token_choice import Choosing, Token, log_softmax, most_likely
 
@@ -26,6 +27,14 @@ def test_what_is_reported_is_the_models_own() -> None:
     assert [one for one, _ in token.top] == [1, 3, 2]
     assert Choosing(Sampling()).reported(2, LOGITS) == Token(2)
     assert Choosing(Sampling(), top=0).reported(2, LOGITS).top == ()
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_no_log_probability_is_reported_that_is_no_number(broken: float) -> None:
+    logits = LOGITS.copy()
+    logits[2] = broken
+    with np.errstate(all="ignore"), pytest.raises(AnomalyError, match="NaN or infinity"):
+        Choosing(Sampling(), top=1).reported(0, logits)
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.integers(0, 15))

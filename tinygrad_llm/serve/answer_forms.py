@@ -14,7 +14,7 @@ from tinygrad_llm.serve.token_choice import Token
 JSON = dict[str, Any]
 
 
-class CompletionForm:
+class CompletionAnswerForm:
     """The answers of /v1/completions."""
 
     kind = chunk_kind = "text_completion"
@@ -82,7 +82,7 @@ class CompletionForm:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
 
-class ChatForm(CompletionForm):
+class ChatAnswerForm(CompletionAnswerForm):
     """The answers of /v1/chat/completions."""
 
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl-"

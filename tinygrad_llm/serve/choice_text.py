@@ -31,8 +31,8 @@ class ChoiceText:
     """Turns a choice's tokens into text. `stopped` tells whether a stop string has come; what follows it is dropped.
 
     Joined, the pieces are the text that the tokenizer decodes after the `prompt`, without a character of which only a
-    part was generated. A token belongs to the piece in which
-    its text begins; one whose text begins in the stop string belongs to none.
+    part was generated. A token belongs to the piece in which its text begins; one whose text begins in the stop string
+    belongs to none.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Iterable[int], stops: Sequence[str], begin: int = 0) -> None:

@@ -61,7 +61,7 @@ Event = PromptTokens | NewToken | End
 
 @dataclass
 class Job:
-    """A request: its texts, how they are continued, and what the engine has to say about them."""
+    """A request: its texts, how they are continued, and the events by which the engine reports on them."""
 
     texts: Sequence[Text]
     choosing: Choosing
@@ -73,14 +73,14 @@ class Job:
     deadline: float = 0.0
     cancelled: bool = False
     events: queue.SimpleQueue[Event | ApiError] = field(default_factory=queue.SimpleQueue)
-    ended: set[int] = field(default_factory=set)  # texts that nobody wants to be continued
+    ended: set[int] = field(default_factory=set)  # choices that need no more tokens
 
     def cancel(self) -> None:
-        """Nobody reads the events any more."""
+        """Stop all texts: the events are not read any more."""
         self.cancelled = True
 
     def end(self, choice: int) -> None:
-        """A text has ended for the request, such as at a stop string."""
+        """Stop one text, such as at a stop string."""
         self.ended.add(choice)
 
     def next_event(self, seconds: float) -> Event | None:

@@ -30,7 +30,7 @@ SHARED = ("model", "stream", "stream_options", "max_tokens", *SAMPLING, "logprob
 OURS = ("top_k", "min_p", "repetition_penalty")
 WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
 COMPLETION = (*SHARED, "prompt", "echo", "best_of", "suffix")
-TEXT_ONLY = ("response_format", "tools", "tool_choice", "modalities")  # which may say so
+TEXT_ONLY = ("response_format", "tools", "tool_choice", "modalities")  # accepted if they ask for text
 CHAT = (*SHARED, "messages", "max_completion_tokens", "top_logprobs", *TEXT_ONLY)
 
 
@@ -285,7 +285,7 @@ def _part(name: str, part: Any) -> str:
 
 
 def _expect_text_only(body: Body) -> None:
-    """Accept what says `text, and no tools` in other words; refuse what asks for more."""
+    """Accept parameters that ask for text without tools, which is the default; refuse other values."""
     if body.value("response_format", {"type": "text"}) != {"type": "text"}:
         raise ApiError(400, 'response_format must be {"type": "text"}: answers are free text', "response_format")
     if body.value("tools", []) != []:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats.strict_json import parse_json
-from tinygrad_llm.serve.answer_forms import ChatForm, CompletionForm
+from tinygrad_llm.serve.answer_forms import ChatAnswerForm, CompletionAnswerForm
 from tinygrad_llm.serve.answering import Answering
 from tinygrad_llm.serve.api_error import ApiError, as_api_error
 from tinygrad_llm.serve.engine import Engine
@@ -116,7 +116,9 @@ class ModelHandler(Handler):
         try:
             fields = parse_json(body, "request")
             wanted = (read_chat if path == CHAT else read_completion)(fields, served)
-            form = (ChatForm if path == CHAT else CompletionForm)(served, wanted.job.choosing.top is not None)
+            form = (ChatAnswerForm if path == CHAT else CompletionAnswerForm)(
+                served, wanted.job.choosing.top is not None
+            )
             with Answering(self.server.engine, served, wanted) as answering:
                 if wanted.stream:
                     self._send_stream(answering, form, wanted)
@@ -159,7 +161,7 @@ class ModelHandler(Handler):
 
     # -- answers
 
-    def _whole(self, answering: Answering, form: CompletionForm) -> dict[str, Any]:
+    def _whole(self, answering: Answering, form: CompletionAnswerForm) -> dict[str, Any]:
         pieces: list[list[Any]] = [[] for _ in answering.job.texts]
         reasons = [""] * len(pieces)
         for part in answering.parts(self.rfile.client_has_gone):
@@ -169,7 +171,7 @@ class ModelHandler(Handler):
         choices = [form.choice(index, *both) for index, both in enumerate(zip(pieces, reasons, strict=True))]
         return form.whole(choices, answering.usage)
 
-    def _send_stream(self, answering: Answering, form: CompletionForm, wanted: Wanted) -> None:
+    def _send_stream(self, answering: Answering, form: CompletionAnswerForm, wanted: Wanted) -> None:
         self.begin_events()
         self._last_event = time.monotonic()
         try:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.errors import AnomalyError
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.random import Generator
 
@@ -66,10 +67,17 @@ class Choosing:
         return logits
 
     def reported(self, token: int, logits: Array) -> Token:
-        """The token with what is to be reported of it. Shapes: logits (V,), the model's own"""
+        """The token with its log-probability and the most likely tokens, if they are wanted.
+
+        Shapes: logits (V,), the model's own. Raises: AnomalyError for NaN or infinity, which JSON cannot express
+        """
         if self.top is None:
             return Token(token)
         log_probs = log_softmax(logits[: self.vocab_size])
+        if np.isnan(log_probs[token]):
+            raise AnomalyError(
+                "logprobs: logits must be numbers below infinity; got NaN or infinity: look at the model"
+            )
         return Token(token, float(log_probs[token]), most_likely(log_probs, self.top))
 
 

@@ -1,7 +1,7 @@
 """Who may talk to a server of this machine: no page of another origin, and nobody under a rebound name.
 
-A foreign web page can make a browser send requests to 127.0.0.1. Its Origin betrays it, and a name that was rebound to
-127.0.0.1 (DNS rebinding) stands in Host.
+A foreign web page can make a browser send requests to 127.0.0.1. The Origin header names that page; if its name was
+rebound to 127.0.0.1 (DNS rebinding), the Host header has this name.
 """
 
 from __future__ import annotations
