@@ -271,6 +271,16 @@ def test_the_log_has_a_line_for_every_response_also_for_bytes_that_are_no_reques
     assert [line.split()[-1] for line in lines] == ["200", "400", "414"] and "GET /health" in lines[0]
 
 
+def test_a_log_that_cannot_be_written_keeps_no_answer_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError("the reader of the log has gone")
+
+    with served(log=True) as server:
+        monkeypatch.setattr("sys.stderr", Broken())
+        assert send(server, "/health", method="GET")[0] == 200
+
+
 def test_pipelined_requests_and_old_clients_are_answered(server: ModelServer) -> None:
     models = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     response = exchange(server, models + request(max_tokens=2) + request(max_tokens=2, stream=True))

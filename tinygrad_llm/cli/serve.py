@@ -80,7 +80,9 @@ def _api_key(arguments: argparse.Namespace) -> str | None:
     key = os.environ.get(KEY_VARIABLE) if arguments.api_key is None else arguments.api_key
     if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
         name = f"${KEY_VARIABLE}" if arguments.api_key is None else "--api-key"
-        raise ConfigError(f"{name} must be of printable ASCII characters, without spaces; got one that is not")
+        raise ConfigError(
+            f"{name} must be of printable ASCII characters, at least one, without spaces; the given one is not"
+        )
     return key
 
 

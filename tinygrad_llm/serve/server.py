@@ -234,7 +234,8 @@ class ModelHandler(Handler):
         if self.server.log:
             request = f"{self.command or '-'} {self.path[:200] or '-'}"
             line = f"{time.strftime('%H:%M:%S')} {self.client_address[0]} {request} {int(code)}"
-            print(ascii(line)[1:-1], file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # the reader of a pipe may have gone; the request is answered
+                print(ascii(line)[1:-1], file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
