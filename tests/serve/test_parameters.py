@@ -49,6 +49,7 @@ def read(path: str = CHAT, **fields: Any) -> Wanted:
         ({"stream": True, "stream_options": 5}, "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": 5}}, "stream_options"),
         ({"stream": True, "stream_options": {"other": True}}, "stream_options"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty"),
         ({"logit_bias": {"a": 1}}, "logit_bias"),
         ({"logit_bias": {"260": 1}}, "logit_bias"),
         ({"logit_bias": {"1": 101}}, "logit_bias"),

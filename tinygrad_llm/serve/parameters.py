@@ -162,12 +162,15 @@ def _choosing(body: Body, served: ServedModel, top: int | None) -> Choosing:
     temperature, top_p = body.number("temperature", 1.0), body.number("top_p", 1.0)
     if temperature > 2:
         raise body.wrong("temperature", "a number in [0, 2]", temperature)
+    penalty = body.number("repetition_penalty") if body.has("repetition_penalty") else None
+    if penalty is not None and not 0.01 <= penalty <= 100:  # others make logits infinite
+        raise body.wrong("repetition_penalty", "a number in [0.01, 100]", penalty)
     sampling = Sampling(
         temperature=temperature,
         top_p=top_p or 1e-9,  # 0: the most likely token alone
         top_k=body.integer("top_k") or None if body.has("top_k") else None,
         min_p=body.number("min_p") if body.has("min_p") else None,
-        repetition_penalty=body.number("repetition_penalty") if body.has("repetition_penalty") else None,
+        repetition_penalty=penalty,
     )
     penalties = {name: body.number(name, 0.0) for name in ("presence_penalty", "frequency_penalty")}
     for name, value in penalties.items():
