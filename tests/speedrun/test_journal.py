@@ -39,6 +39,8 @@ def test_a_killed_period_ends_when_its_folder_was_last_written(tmp_path: Path) -
     (tmp_path / "run" / "base" / "metrics.jsonl").touch()
     os.utime(tmp_path / "run" / "base" / "metrics.jsonl", (began + 30, began + 30))
     assert Journal.open(tmp_path / "run").seconds("base") == pytest.approx(30)
+    (tmp_path / "run" / "base" / "gone").symlink_to(tmp_path / "nothing")  # as a file that is deleted meanwhile
+    assert Journal.open(tmp_path / "run").seconds("base") == pytest.approx(30)
 
 
 def test_an_interrupted_period_counts(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,4 +145,9 @@ def _cpu_seconds() -> float:
 
 def _last_change(folder: Path, at_least: float) -> float:
     """When a file in the folder was last written, as seconds since 1970."""
-    return max([at_least, *(file.stat().st_mtime for file in folder.rglob("*") if file.is_file())])
+    last = at_least
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # deleted meanwhile: another process may carry out the speedrun
+                last = max(last, os.stat(os.path.join(parent, name)).st_mtime)
+    return last
