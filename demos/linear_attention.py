@@ -12,6 +12,7 @@
 
 # %%
 import argparse
+import gc
 import statistics
 import time
 import tracemalloc
@@ -110,6 +111,7 @@ def memory_and_time(kind: dict, length: int) -> tuple[int, float]:
     tracemalloc.start()
     cache = model.new_cache()
     read_in_parts(model, ids[:, :length], cache)
+    gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     del cache
     freed = before - tracemalloc.get_traced_memory()[0]

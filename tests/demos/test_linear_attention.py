@@ -16,7 +16,8 @@ def test_a_state_in_place_of_a_cache(printed: Callable[[str], str]) -> None:
         for name, row in re.findall(r"^(.{18})([ \d,]+)  KB$", output, re.MULTILINE)
     }
     attention, windowed, state = (sizes[name] for name in ("attention", "window of 128", "DeltaNet, 3:1"))
-    assert attention == [pytest.approx(4 * 2 * 128 * 4 * (length + 16) / 1e3, rel=0.02) for length in (128, 256, 512)]
+    for size, length in zip(attention, (128, 256, 512), strict=True):  # keys and values in float32, and some room
+        assert 0.99 < size / (4 * 2 * 128 * 4 * length / 1e3) < 1.15
     assert windowed[1] == pytest.approx(windowed[2], rel=0.02)
     assert len(set(sizes["DeltaNet"])) == 1 and sizes["DeltaNet"][0] < state[0]
     assert state[2] - state[1] == pytest.approx((attention[2] - attention[1]) / 4, rel=0.02)
