@@ -119,14 +119,17 @@ class Node:
     needed. A node never holds its own output's Tensor or array, so no reference cycle forms.
     """
 
-    __slots__ = ("arrays", "backward", "dtype", "grad", "grad_is_ours", "order", "parents", "retained", "shape")
+    __slots__ = (
+        *("arrays", "backward", "dtype", "grad", "grad_is_ours"),
+        *("order", "parents", "recompute", "retained", "shape"),
+    )
 
-    def __init__(self, data: Array, operands: Sequence[Variable], backward: Backward) -> None:
+    def __init__(self, data: Array, operands: Sequence[Variable], backward: Backward, recompute: Any) -> None:
         self.backward: Backward | None = backward  # None once the walk has passed
         self.parents: Sequence[Any] = [x.node or (x if x.collects_gradient else None) for x in operands]
+        self.recompute = recompute  # if set, computes the result again from what `backward` saves anyway
         self.order = versions.next_time()
-        self.shape = data.shape
-        self.dtype = data.dtype
+        self.shape, self.dtype = data.shape, data.dtype
         self.grad: Array | None = None  # dL/d(output), while it is being collected
         self.grad_is_ours = False  # whether the walk may add to it in place
         self.retained: weakref.ref[Variable] | None = None  # the Tensor that asked for retain_grad
@@ -165,9 +168,7 @@ def record_operation(data: Array, parents: Sequence[Variable], backward: Backwar
     if mode.recording:
         for parent in parents:
             if parent.node is not None or parent.collects_gradient:
-                output.node = Node(output.data, parents, backward)
-                if recompute is not None:
-                    output.recompute = recompute
+                output.node = Node(output.data, parents, backward, recompute)
                 break
     for observer in mode.observers:
         observer.recorded(output, parents)  # type: ignore[arg-type]  # every Variable is a Tensor
@@ -178,9 +179,7 @@ _class_of_results: type[Tensor]
 
 
 def class_of_results(tensor_class: C) -> C:
-    """Decorator of Tensor, which tells the graph the class of every result: it stands below Tensor, and so cannot
-    import it.
-    """
+    """Decorator of Tensor: it tells this file, which Tensor imports, the class of every result."""
     global _class_of_results
     _class_of_results = tensor_class  # type: ignore[assignment]
     return tensor_class
@@ -247,7 +246,7 @@ def _go_back(node: Node, retain_graph: bool) -> None:
         for observer in mode.observers:
             observer.after_backward(node, gradients)
     if not retain_graph:
-        node.backward, node.parents = None, ()
+        node.backward, node.recompute, node.parents = None, None, ()
     qualname = "" if backward is None else backward.__qualname__
     del backward, dy  # the activations of this operation die here
     _deliver(qualname, parents, gradients)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from tinygrad_llm.graph import Node, TensorLike, walk_back
 class Variable:
     """The base of Tensor, which adds the operations, one class for each file of primitives/, and conversions."""
 
-    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "grad_memory", "node", "recompute")
+    __slots__ = ("__weakref__", "collects_gradient", "data", "grad", "grad_memory", "node")
 
     data: Array
     grad: Array | None  # dL/d(data), of the same shape, once a backward has reached it
     grad_memory: Any  # where a leaf's gradients are summed with those of other processes, if set: a `SharedGradient`
     node: Node | None  # the operation that made it, or None for a leaf
-    recompute: Callable[[], Array]  # if set, computes `data` again from what this result's backward saves anyway
     collects_gradient: bool  # a leaf whose `grad` a backward adds to
 
     @property

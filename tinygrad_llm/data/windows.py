@@ -1,7 +1,5 @@
 """Windows over one long sequence of token ids: the inputs and targets of a language model."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,9 +30,10 @@ class SlidingWindows:
             raise ShapeError(f"SlidingWindows: ids must be one sequence (N,); got {ids.shape}")
         if ids.dtype.kind not in "iu" and ids.size > 0:
             raise DTypeError(f"SlidingWindows: ids must be integers; got {ids.dtype}")
-        self.ids = ids
-        self.context_length = _count("context_length", context_length)
-        self.stride = self.context_length if stride is None else _count("stride", stride)
+        stride = context_length if stride is None else stride
+        expect_count("SlidingWindows", "context_length", context_length)
+        expect_count("SlidingWindows", "stride", stride)
+        self.ids, self.context_length, self.stride = ids, int(context_length), int(stride)
         if ids.size <= self.context_length:
             raise DataError(
                 f"SlidingWindows: a window of context_length {self.context_length} needs at least "
@@ -52,8 +51,3 @@ class SlidingWindows:
         start = int(index) % count * self.stride
         window = np.array(self.ids[start : start + self.context_length + 1], np.int64)
         return window[:-1], window[1:]
-
-
-def _count(name: str, value: Any) -> int:
-    expect_count("SlidingWindows", name, value)
-    return int(value)

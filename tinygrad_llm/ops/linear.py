@@ -12,6 +12,7 @@ from tinygrad_llm.ops.dispatch import fuses
 from tinygrad_llm.ops.row_blocks import as_rows, row_blocks, sum_of_rows
 from tinygrad_llm.primitives.operands import as_float, as_tensor
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.versions import written_since
 
 FEW_ROWS = 16  # for so few rows, W xᵀ is up to a quarter faster than x Wᵀ, since BLAS packs the weights at less cost
 ROWS_ALONE = 8  # so few are multiplied one by one, up to 2.4 times faster yet, and each rounds as if it were alone
@@ -44,7 +45,10 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     y = times_table(rows, table)
     if bias is not None:
         y += bias.data
-    saved_x = getattr(x, "recompute", rows) if weight.requires_grad else None  # kept only if a gradient needs it
+    node, recompute = x.node, None
+    if node and node.arrays[-1] == id(x.data) and not written_since(x.data, node.order):  # x is what the node made
+        recompute = node.recompute
+    saved_x = (recompute or rows) if weight.requires_grad else None  # kept only if a gradient needs it
     saved_table = table if x.requires_grad else None
 
     def backward(dy: Array) -> Gradients:

@@ -23,7 +23,7 @@ class TrainingSettings(Settings):
     grad_accumulation: int = setting(1, "gradient accumulation: batches summed for one optimizer step", least=1)
     optimizer: str = setting("adamw", "muon: Muon for matrices in the blocks, AdamW for the rest", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "peak learning rate, reached after warm-up", least=0)
-    min_learning_rate: float = setting(1e-4, "final rate of the cosine schedule", least=0, most="learning_rate")
+    min_learning_rate: float = setting(1e-4, "final learning rate of a cosine schedule", least=0, most="learning_rate")
     schedule: str = setting("cosine", "decay of the learning rate after warm-up", choices=SCHEDULES)
     warmup_steps: int = setting(100, "steps of linear warm-up from 0 to the peak learning rate", least=0)
     beta1: float = setting(0.9, "AdamW: decay rate of the first moment", least=0, below=1)
@@ -33,7 +33,11 @@ class TrainingSettings(Settings):
     eval_interval: int = setting(250, "evaluate on the validation data every N steps; 0: only after the last", least=0)
     eval_batches: int = setting(20, "batches per evaluation", least=1)
     sample_interval: int = setting(0, "print a sample of generated text every N steps; 0: only after the last", least=0)
-    workers: int | str = setting("auto", "processes that share a step; auto: one per core", least=1, choices=("auto",))
+    workers: int | str = setting(
+        "auto", "processes that share each step; auto: one per core, one for small models", least=1, choices=("auto",)
+    )
     seed: int = setting(0, "seed of all random numbers; same seed and settings: same run", least=0, below=2**32)
-    checkpoint_activations: bool = setting(False, "recompute blocks going back: less memory, about a third more time")
+    checkpoint_activations: bool = setting(
+        False, "recompute blocks in the backward pass: less memory, a third more time"
+    )
     skip_bad_steps: bool = setting(False, "skip the steps whose loss or gradient is NaN or infinite, and go on")
