@@ -203,6 +203,17 @@ def test_misuse_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_search_that_is_refused_leaves_its_folder_as_it_was(
+    exists: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    assert "must name at least one file" in call(capsys, *search(tmp_path / "none.txt", out))[2][0]
+    assert out.exists() == exists and (not exists or {file.name for file in out.iterdir()} <= {"run.lock"})
+
+
 def test_folders_of_others(text: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "search"
     assert call(capsys, "search", "--resume", "--out", out)[2][0].startswith("tinygrad-llm search: --resume continues")

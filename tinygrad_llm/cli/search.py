@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
             status.hint("continue", again)
             raise
         except (ConfigError, DataError):
-            if not existed and not any(run.losses for trial in record.trials for run in trial.runs):
-                shutil.rmtree(out, ignore_errors=True)  # the corrected command must not meet it
+            if not given.get("resume") and not any(run.losses for trial in record.trials for run in trial.runs):
+                _empty(out, remove=not existed)  # the corrected command must not meet it
             raise
     if code in (0, 1):
         _report(record, out, status)
@@ -201,6 +201,15 @@ def _expect_new_folder(out: Path) -> None:
         raise ConfigError(f"--out must be a new folder; {out} holds a run")
     if out.exists() and not (out.is_dir() and all(_is_left_by_a_search(file.name) for file in out.iterdir())):
         raise ConfigError(f"--out must be a new or an empty folder; got {out}")
+
+
+def _empty(out: Path, remove: bool) -> None:
+    """Delete what a new search wrote into its folder, which was empty; or the folder too."""
+    for path in [out] if remove else [path for path in out.iterdir() if path.name != LOCK_FILE]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _is_left_by_a_search(name: str) -> bool:
