@@ -99,7 +99,8 @@ def test_invalid_arguments_are_one_line_of_error(
         (["--overlap", "129"], "--overlap must be at most the tokens read at once, 128"),
         (["--max-new-tokens", "128"], "--max-new-tokens must be below the model's context, 128 tokens"),
         (["--log-samples", tmp_path / "no" / "file"], "--log-samples must name a file"),
-        (["--log-samples", tasks[0]], "--log-samples must not be a task file"),
+        (["--log-samples", tasks[0]], "--log-samples must not be a file that is read"),
+        (["--log-samples", tasks[0].parent / ".." / tasks[0].parent.name / tasks[0].name], "file that is read"),
         (["--votes", "9" * 11], "--votes must be an integer in [1, 10000]"),
     ):
         code, _, errors = call(capsys, "evaluate", "--task", *tasks, "--model", base, *argv)

@@ -191,6 +191,7 @@ def test_misfitting_options_are_one_line_of_error(
         (["evaluate", "--model", trained, "--data", long], "at least one record"),
         (["evaluate", "--model", trained, "--report", tmp_path / "no" / "r.json"], "--report must name"),
         (["evaluate", "--model", trained, "--report", "/dev/null"], "--report must name"),
+        (["evaluate", "--model", trained, "--data", __file__, "--report", __file__], "--report must not be a file"),
     ):
         code, _, errors = call(capsys, "instruct", *argv)
         assert code in (1, 2) and len(errors) == 1 and said in errors[0], (argv, errors)

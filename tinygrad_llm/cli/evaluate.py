@@ -11,8 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple, TypeAlias
 
-from tinygrad_llm.checks import expect_count
-from tinygrad_llm.cli.flags import add_flags, expect_file_can_be_made
+from tinygrad_llm.cli.flags import add_flags, expect_file_can_be_made, flag_of
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.errors import ConfigError
@@ -28,6 +27,7 @@ from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.open_model import conventions_of, recorded_config
+from tinygrad_llm.study.formatting import format_count
 
 PLAIN = "plain"
 Sample: TypeAlias = ScoredChoices | AnsweredQuestion | ScoredDocument
@@ -110,13 +110,11 @@ class Plan(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for flag, least in (("limit", 1), ("max_length", 1), ("overlap", 1)):
-        if getattr(arguments, flag) is not None:
-            expect_count("evaluate", f"--{flag.replace('_', '-')}", getattr(arguments, flag), least)
+    for name in ("limit", "max_length", "overlap"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise ConfigError(f"{flag_of(name)} must be an integer of at least 1; got {value}")
     plans = [plan_of(task, arguments) for task in read_tasks(arguments.task)]
-    expect_file_can_be_made("--log-samples", arguments.log_samples)
-    if arguments.log_samples in arguments.task:
-        raise ConfigError(f"--log-samples must not be a task file, which it would replace; got {arguments.log_samples}")
+    expect_file_can_be_made("--log-samples", arguments.log_samples, arguments.task)
     model, tokenizer = open_chosen_run(arguments, "evaluate")
     context = model.config.context_length
     if arguments.overlap > min(arguments.max_length or context, context):
@@ -235,7 +233,7 @@ def table_of(reports: dict[str, TaskReport], style: str) -> str:
             lines.append(f"{first[0]:<{width}} {first[1]:>6}  {name:<16} {value:>10} ± {error}")
     for task, report in reports.items():
         notes = report.notes
-        parts = [f"{style} style, {notes['shots']} shots"] if "shots" in notes else []
+        parts = [f"{style} style, {format_count(int(notes['shots']), 'shot')}"] if "shots" in notes else []
         parts += [f"accuracy of guessing {notes['chance']:.1%}"] if "chance" in notes else []
         parts += [f"{notes['bytes']:,} bytes, {notes['tokens']:,} tokens"] if "bytes" in notes else []
         parts += [f"{notes[name]:,} {words}" for name, words in FIGURES if notes.get(name)]

@@ -89,7 +89,11 @@ KINDS: dict[Any, tuple[Callable[[str], Any], str]] = {  # how a value is read fr
 }
 
 
-def expect_file_can_be_made(flag: str, path: Path | None) -> None:
-    """Refuse a file that could not be written before the work for it is done."""
-    if path is not None and ((path.exists() and not path.is_file()) or not path.parent.is_dir()):
+def expect_file_can_be_made(flag: str, path: Path | None, inputs: Sequence[Path] = ()) -> None:
+    """Before the work for it is done, refuse a file that could not be written, or is one of the command's inputs."""
+    if path is None:
+        return
+    if (path.exists() and not path.is_file()) or not path.parent.is_dir():
         raise ConfigError(f"{flag} must name a file in a folder that exists; got {str(path)!r}")
+    if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
+        raise ConfigError(f"{flag} must not be a file that is read, which it would replace; got {str(path)!r}")

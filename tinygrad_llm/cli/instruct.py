@@ -316,7 +316,7 @@ def evaluate(
 ) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
-    expect_file_can_be_made("--report", arguments.report)
+    expect_file_can_be_made("--report", arguments.report, [Path(arguments.data)] if arguments.data else [])
     records: Sequence[Record]
     if arguments.data is not None:
         records = read_instructions(arguments.data)
