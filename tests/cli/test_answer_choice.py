@@ -87,7 +87,7 @@ def test_flags_that_do_not_fit_are_one_line_of_error(
         (("--votes", 2, *best, reward_run), "give --best-of or --votes, not both"),
         (("--best-of", 2), "--best-of and --reward-model belong together"),
         (("--reward-model", reward_run), "--best-of and --reward-model belong together"),
-        ((*best, base), "--model must be a reward model"),
+        ((*best, base), "--reward-model must be a reward model"),
         ((*best, tmp_path), "no run folder"),
         (("--votes", 2, "--temperature", 0), "--temperature must be above 0 with --best-of or --votes"),
     ):

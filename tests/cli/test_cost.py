@@ -45,7 +45,7 @@ def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--preset", "gpt5"], "known names are gpt2-small"),
+        (["--preset", "gpt5"], "--preset must be one of gpt2-small"),
         (["--device", "abacus"], '--device must be "v100", "a100" or "h100"; got'),
         (["--utilisation", "2"], "--utilisation must be a number, at least"),
         (["--devices", "0"], "--devices must be a number, at least 1"),

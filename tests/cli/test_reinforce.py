@@ -100,7 +100,7 @@ def test_misfitting_options_are_one_line_of_error(
         (["reinforce", "--out", tmp_path / "new"], "--model must name"),
         ([*new, "--group-size", "1"], "--group-size must be at least 2 with GRPO"),
         ([*new, "--method", "dpo"], "--method"),
-        ([*new, "--reward-model", base], "--model must be a reward model"),
+        ([*new, "--reward-model", base], "--reward-model must be a reward model"),
         ([*new, "--reward-model", tmp_path / "none"], "none"),
         ([*new, "--beta", "-1"], "--beta must be"),
         (["reward", "train", "--model", reward_run, "--out", tmp_path / "new"], "holds a reward model"),

@@ -12,7 +12,7 @@ from tinygrad_llm.cli.flags import add_flags
 from tinygrad_llm.cli.sizes import count_of, short_count
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.gpt import GPTConfig
-from tinygrad_llm.models.presets import GPT3, PRESETS, preset
+from tinygrad_llm.models.presets import GPT3, PRESETS
 from tinygrad_llm.study.training_cost import DEVICES, PETAFLOPS_DAY, TOKENS_PER_PARAMETER, TrainingCost
 from tinygrad_llm.terminal import for_terminal
 
@@ -117,7 +117,10 @@ def assumptions(cost: TrainingCost, reached: str) -> Iterator[str]:
 
 def details(given: dict[str, Any], changes: dict[str, Any]) -> Iterator[str]:
     """One model: each quantity with its formula and its value."""
-    config = GPTConfig.from_dict({**preset(given.get("preset", "gpt2-small")), **changes})
+    name = given.get("preset", "gpt2-small")
+    if name not in PRESETS:
+        raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    config = GPTConfig.from_dict({**PRESETS[name], **changes})
     cost = cost_of(given, config)
     width, layers, tokens = config.embedding_dim, config.num_layers, short_count(int(cost.tokens))
     inner = config.feed_forward_dim or 4 * width

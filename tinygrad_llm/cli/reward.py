@@ -157,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tinygrad_llm.terminal import for_terminal
 
     arguments.model = chosen_run(arguments.model, "reward score")
-    reward = open_reward(arguments.model, Options().style)
+    reward = open_reward(arguments.model, Options().style, "--model")
     record = {"instruction": arguments.instruction, "input": arguments.input}
     scores = reward([record] * len(arguments.answers), arguments.answers)
     for score, answer in sorted(zip(scores.tolist(), arguments.answers, strict=True), reverse=True):

@@ -235,8 +235,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
-    if arguments.beams > MOST_BEAMS:
-        raise ConfigError(f"--beams must be at most {MOST_BEAMS}; got {arguments.beams}: a few are enough")
+    if not 1 <= arguments.beams <= MOST_BEAMS:
+        raise ConfigError(f"--beams must be 1 to {MOST_BEAMS}; got {arguments.beams}: a few are enough")
     model, tokenizer = open_chosen_run(arguments, "translate")
     texts = arguments.texts or lines_of_standard_input()
     with StatusLine(sys.stderr).working(f"translating {len(texts):,} texts"):
