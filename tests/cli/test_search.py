@@ -16,6 +16,7 @@ from tiny_base import call
 from training_process import PROGRAM, TEXT, TINY_RUN, start
 
 from tinygrad_llm.cli import main
+from tinygrad_llm.runs.pretraining import DEFAULT_TRAINING
 from tinygrad_llm.runs.search_record import SearchRecord, steps_of
 from tinygrad_llm.train.trainer import Trainer
 
@@ -212,6 +213,14 @@ def test_a_search_that_is_refused_leaves_its_folder_as_it_was(
         out.mkdir()
     assert "must name at least one file" in call(capsys, *search(tmp_path / "none.txt", out))[2][0]
     assert out.exists() == exists and (not exists or {file.name for file in out.iterdir()} <= {"run.lock"})
+
+
+def test_the_defaults_are_those_of_train(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = [*TINY_RUN, "--tokenizer", "char", "--vary", "learning_rate=1e-3,1e-2", "--trials", "2", "--plan"]
+    assert f"    2       1   {DEFAULT_TRAINING.steps:,}" in call(capsys, "search", str(text), *usual)[1]
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+    assert f"(default: {DEFAULT_TRAINING.optimizer})" in " ".join(capsys.readouterr().out.split())
 
 
 def test_folders_of_others(text: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

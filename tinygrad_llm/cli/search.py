@@ -26,12 +26,11 @@ from tinygrad_llm.runs.checkpoints import CONFIG
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.runs.plan import absolute
-from tinygrad_llm.runs.pretraining import VOCABULARIES, Pretraining, TextOptions, is_named
+from tinygrad_llm.runs.pretraining import DEFAULT_TRAINING, VOCABULARIES, Pretraining, TextOptions, is_named
 from tinygrad_llm.runs.progress import StatusLine, duration
 from tinygrad_llm.runs.search import Search, flags_of
 from tinygrad_llm.runs.search_record import RECORD, Rung, SearchRecord, Trial, TrialRun, rungs_of, steps_of
 from tinygrad_llm.runs.search_space import all_trials, in_words, random_trials
-from tinygrad_llm.train.settings import TrainingSettings
 
 OUT = "runs/search"
 TRIALS = 8
@@ -68,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--search-seed", type=int, metavar="N", help="seed of the random choices (default: 0)")
     add_flags(parser.add_argument_group("text and tokenizer"), TextOptions(), leave_out=("ids",), silent=("data",))
     add_model_flags(parser)
-    add_flags(parser.add_argument_group("training"), TrainingSettings())
+    add_flags(parser.add_argument_group("training"), DEFAULT_TRAINING)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,7 +133,7 @@ def new_record(given: Mapping[str, Any]) -> SearchRecord:
         raise ConfigError("--grid tries every combination; leave out --trials")
     settings = all_trials(space) if given.get("grid") else random_trials(space, counts["trials"], seed)
     request = {name: _for_json(name, value) for name, value in given.items() if name not in OF_THIS_CALL}
-    first_seed = given.get("seed", TrainingSettings.seed)
+    first_seed = given.get("seed", DEFAULT_TRAINING.seed)
     trials = []
     width = max(2, len(str(len(settings))))
     for number, values in enumerate(settings, 1):
@@ -142,7 +141,7 @@ def new_record(given: Mapping[str, Any]) -> SearchRecord:
         seeds = range(first_seed, first_seed + counts["seeds"])
         runs = [TrialRun(seed, folder if len(seeds) == 1 else f"{folder}-seed-{seed}") for seed in seeds]
         trials.append(Trial(number, values, runs))
-    rungs = rungs_of(len(trials), given.get("steps", TrainingSettings.steps), counts["factor"])
+    rungs = rungs_of(len(trials), given.get("steps", DEFAULT_TRAINING.steps), counts["factor"])
     record = SearchRecord(request, rungs, trials)
     interval = given.get("eval_interval")
     if interval and rungs[0].steps % interval:
@@ -232,15 +231,15 @@ def plan_of(record: SearchRecord) -> Iterator[str]:
         size = ARCHITECTURES[_architecture(record, trial)].parameters(config)
         yield f"{trial.number:>5}  {short_count(size):>5}  {in_words(trial.settings)}"
         flags = flags_of(record, base_of(record.request), trial, trial.runs[0])
-        rows = flags.get("batch_size", TrainingSettings.batch_size)
-        rows *= flags.get("grad_accumulation", TrainingSettings.grad_accumulation)
+        rows = flags.get("batch_size", DEFAULT_TRAINING.batch_size)
+        rows *= flags.get("grad_accumulation", DEFAULT_TRAINING.grad_accumulation)
         share = steps_of(rungs) / len(record.trials) * seeds  # steps of a trial on average: any of them may survive
         tokens += share * rows * config.context_length
         operations += 6 * size * share * rows * config.context_length
     yield " rung  trials   steps"
     for number, rung in enumerate(rungs, 1):
         yield f"{number:>5}  {rung.trials:>6}  {rung.steps:>6,}"
-    wanted = record.request.get("steps", TrainingSettings.steps)
+    wanted = record.request.get("steps", DEFAULT_TRAINING.steps)
     if wanted != rungs[-1].steps:
         yield f"the last rung has {rungs[-1].steps:,} steps: --steps {wanted:,} rounded up for whole rungs"
     cost, whole = seeds * steps_of(rungs), seeds * len(record.trials) * rungs[-1].steps
