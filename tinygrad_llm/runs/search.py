@@ -23,7 +23,7 @@ from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG
 from tinygrad_llm.runs.encoding import encode_once
 from tinygrad_llm.runs.life_cycle import Request, Training, carry_out
 from tinygrad_llm.runs.plan import RunPlan
-from tinygrad_llm.runs.pretraining import IDS, Pretraining, make_tokenizer, training_text
+from tinygrad_llm.runs.pretraining import DEFAULT_TRAINING, IDS, Pretraining, make_tokenizer, training_text
 from tinygrad_llm.runs.search_record import Rung, SearchRecord, Trial, TrialRun
 from tinygrad_llm.runs.search_space import in_words
 from tinygrad_llm.runs.status_line import StatusLine, duration
@@ -35,10 +35,10 @@ LOG = "metrics.jsonl"
 
 def flags_of(record: SearchRecord, base: Mapping[str, Any], trial: Trial, run: TrialRun) -> dict[str, Any]:
     """The flags with which `train` makes this run. Without them in `base`, the warm-up ends in the middle of the first
-    rung at the latest, and the final learning rate is a tenth of the trial's peak.
+    rung at the latest, and the final learning rate is a tenth of the peak, where that is given or varied.
     """
     first, last = record.rungs[0].steps, record.rungs[-1].steps
-    given = {"warmup_steps": min(100, first // 2), **base, **trial.settings}
+    given = {"warmup_steps": min(DEFAULT_TRAINING.warmup_steps, first // 2), **base, **trial.settings}
     if "learning_rate" in given:
         given.setdefault("min_learning_rate", given["learning_rate"] / 10)
     return {**given, "steps": last, "eval_interval": base.get("eval_interval") or first, "seed": run.seed}
