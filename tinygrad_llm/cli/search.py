@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Example: tinygrad-llm search --vary learning_rate=log:1e-4..1e-2 --vary num_layers=2,4,6. All trials are "
         "trained for a few steps, the better half for twice as many, until one has had --steps. All have the schedule "
         "of the last rung, and stop on it early; unless given, the warm-up ends in the middle of the first rung at "
-        "the latest, and the final learning rate is a tenth of one that is given or varied. DIR/trial-NN is an ordinary run: `generate`, `plot` and "
-        "`train --resume` take it."
+        "the latest, and the final learning rate is a tenth of one that is given or varied. DIR/trial-NN is an "
+        "ordinary run: `generate`, `plot` and `train --resume` take it."
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="the text to train on, the same as --data")
     search = parser.add_argument_group("search")
