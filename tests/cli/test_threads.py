@@ -39,6 +39,7 @@ ALL = len(available_cores())
     [
         (["train"], "1"),
         (["search", "--vary", "num_layers=1,2"], "1"),
+        (["reinforce", "--model", "run"], "1"),
         (["train", "text.txt", "--workers", "auto"], "1"),
         (["train", "--workers", "2"], str(max(1, ALL // 2))),
         (["bench", "--workers=4"], str(max(1, ALL // 4))),

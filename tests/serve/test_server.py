@@ -16,8 +16,8 @@ from tiny_server import CHAT, COMPLETIONS, HELLO, ask, chat_model, send, served,
 
 from tinygrad_llm import no_grad
 from tinygrad_llm.generate import generate
+from tinygrad_llm.generate.sampling import log_probabilities
 from tinygrad_llm.serve.server import ModelHandler, ModelServer
-from tinygrad_llm.serve.token_choice import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_log_probabilities_are_those_of_the_whole_text_read_at_once(server: Mode
     found = answer["choices"][0]["logprobs"]["token_logprobs"]
     text = generate(chat_model().model, np.array(ids), 10)
     with no_grad():
-        expected = log_softmax(chat_model().model(text[:-1]).data)
+        expected = log_probabilities(chat_model().model(text[:-1]).data)
     np.testing.assert_allclose(found[1:], np.take_along_axis(expected, text[1:, None], 1)[:, 0], atol=1e-5)
 
 

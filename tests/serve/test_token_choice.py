@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tinygrad_llm.errors import AnomalyError
 from tinygrad_llm.generate import Sampling
-from tinygrad_llm.serve.token_choice import Choosing, Token, log_softmax, most_likely
+from tinygrad_llm.generate.sampling import log_probabilities
+from tinygrad_llm.serve.token_choice import Choosing, Token, most_likely
 
 LOGITS = np.array([1.0, 3.0, 2.0, 3.0], np.float32)
 
@@ -21,7 +22,7 @@ def test_penalties_count_the_answer() -> None:
 
 def test_what_is_reported_is_the_models_own() -> None:
     expected = np.log(np.exp(LOGITS) / np.exp(LOGITS).sum())
-    np.testing.assert_allclose(log_softmax(LOGITS), expected, rtol=1e-6)
+    np.testing.assert_allclose(log_probabilities(LOGITS), expected, rtol=1e-6)
     token = Choosing(Sampling(temperature=0.1), top=3).reported(0, LOGITS)
     assert token.log_prob == pytest.approx(expected[0])
     assert [one for one, _ in token.top] == [1, 3, 2]

@@ -17,6 +17,8 @@ from typing import Any
 from tinygrad_llm.train.parallel.blas_threads import SET_HERE, chosen_by_user, threads_of_each
 from tinygrad_llm.train.parallel.launch import find_launch
 
+ALWAYS_TRAIN = ("train", "search", "speedrun", "reinforce", "bench")  # other commands train with a second word
+
 
 def limit_blas_threads(words: Sequence[str]) -> None:
     """One thread where workers share the work by default; cores divided by workers where `--workers` is given.
@@ -25,7 +27,7 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     BLAS's default with `--workers 1`. Other commands are left alone.
     """
     command = [word for word in words if not word.startswith("-")][:2]
-    trains = command[:1] in (["train"], ["search"], ["speedrun"], ["bench"]) or command[1:] == ["train"]
+    trains = command[:1] in ([name] for name in ALWAYS_TRAIN) or command[1:] == ["train"]
     if not trains or "numpy" in sys.modules or chosen_by_user():
         return
     workers = _value_of("--workers", words)

@@ -12,6 +12,7 @@ from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.decoding_state import DecodingState, prompts_of
 from tinygrad_llm.generate.ending import EndOfText, end_ids
+from tinygrad_llm.generate.sampling import log_probabilities
 
 
 class Beam(NamedTuple):
@@ -60,7 +61,7 @@ def beam_search(
     unfinished = np.zeros(1)  # log probability of each text that has not ended
     ended: list[Beam] = []
     for length in range(1, max_new_tokens + 1):
-        totals = unfinished[:, None] + _log_softmax(state.logits()[:, -1])
+        totals = unfinished[:, None] + _checked_log_probabilities(state.logits()[:, -1])
         for row, token in np.argwhere(is_end & np.isfinite(totals)):
             total = float(totals[row, token])
             ended.append(Beam(state.ids[row], total / length**length_penalty, total))
@@ -81,13 +82,12 @@ def beam_search(
     return sorted(ended, key=lambda beam: -beam.score)[:num_beams]
 
 
-def _log_softmax(logits: Array) -> Array:
-    """log p in float64, because it is summed over many steps. Shapes: logits (B, V) -> (B, V)"""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    if np.isnan(shifted).any():
+def _checked_log_probabilities(logits: Array) -> Array:
+    """Raises: AnomalyError for NaN or infinity. Shapes: logits (B, V) -> (B, V)"""
+    result = log_probabilities(logits)
+    if np.isnan(result).any():
         raise AnomalyError("beam_search: logits must be numbers below infinity; got NaN or infinity: look at the model")
-    return shifted
+    return result
 
 
 def _largest(totals: Array, count: int) -> Array:

@@ -113,6 +113,14 @@ def softmax(logits: Array) -> Array:
     return powers
 
 
+def log_probabilities(logits: Array) -> Array:
+    """log softmax(logits) in float64, because it is summed over many tokens. Shapes: logits (..., V) -> (..., V)"""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
 class SamplingKeywords(TypedDict, total=False):
     """The settings of `Sampling` as keyword arguments of `generate` and the like."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import AnomalyError
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.generate.sampling import log_probabilities
 from tinygrad_llm.random import Generator
 
 NO_TEXT = np.zeros(0, np.int64)
@@ -73,20 +74,12 @@ class Choosing:
         """
         if self.top is None:
             return Token(token)
-        log_probs = log_softmax(logits[: self.vocab_size])
+        log_probs = log_probabilities(logits[: self.vocab_size])
         if np.isnan(log_probs[token]):
             raise AnomalyError(
                 "logprobs: logits must be numbers below infinity; got NaN or infinity: look at the model"
             )
         return Token(token, float(log_probs[token]), most_likely(log_probs, self.top))
-
-
-def log_softmax(logits: Array) -> Array:
-    """ln of the probability of each token, in float64. Shapes: (..., V) -> (..., V)"""
-    x = logits.astype(np.float64)
-    x -= x.max(axis=-1, keepdims=True)
-    x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
-    return x
 
 
 def most_likely(log_probs: Array, count: int) -> tuple[tuple[int, float], ...]:

@@ -142,9 +142,11 @@ def point_of(run: Path, encoded: EncodedText) -> TrainedPoint:
     """A finished training as a point of the scaling law, in bits per byte of the validation text."""
     summary = summary_of(run)
     loss = summary.validation_loss
+    if loss is None:
+        raise DataError(f"{run} must have a validation loss in its log; it was deleted: begin in another folder")
     training: dict[str, Any] = summary.config["training"]
     tokens = summary.step * training["batch_size"] * training["grad_accumulation"] * CONTEXT
-    bits = bits_per_byte(float(loss or 0.0), len(encoded.validation), encoded.validation_bytes)
+    bits = bits_per_byte(loss, len(encoded.validation), encoded.validation_bytes)
     return TrainedPoint(summary.parameters, tokens, bits)
 
 
