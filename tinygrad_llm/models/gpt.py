@@ -66,7 +66,7 @@ class GPTConfig(Settings):
         None, "sliding window: each token attends to the last N tokens, as in Mistral (default: to all)", least=1
     )
     window_pattern: str | None = setting(
-        None, "layers with the window:layers without, repeated, such as 5:1 as in Gemma 3 (default: all with it)"
+        None, "layers with and without the window, repeated: 5:1 is that of Gemma 3 (default: all with it)"
     )
 
     def __post_init__(self) -> None:

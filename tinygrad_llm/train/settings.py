@@ -21,7 +21,7 @@ class TrainingSettings(Settings):
     steps: int = setting(600, "number of optimizer steps", least=0)
     batch_size: int = setting(16, "examples per batch", least=1)
     grad_accumulation: int = setting(1, "gradient accumulation: batches summed for one optimizer step", least=1)
-    optimizer: str = setting("adamw", "muon: Muon for matrices in the blocks, AdamW for the rest", choices=OPTIMIZERS)
+    optimizer: str = setting("adamw", "update rule; muon: Muon for block matrices, else AdamW", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "peak learning rate, reached after warm-up", least=0)
     min_learning_rate: float = setting(1e-4, "final learning rate of a cosine schedule", least=0, most="learning_rate")
     schedule: str = setting("cosine", "decay of the learning rate after warm-up", choices=SCHEDULES)
