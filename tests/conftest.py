@@ -12,8 +12,8 @@ from hypothesis import settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products of tests are small: a second thread would only wait
 
-# The same examples in every run: 40 for each property, or 200 with --hypothesis-profile=thorough, as in CI.
-settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True, max_examples=40)
+# The same examples in every run: 30 for each property, or 200 with --hypothesis-profile=thorough, as in CI.
+settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True, max_examples=30)
 settings.register_profile("thorough", settings.get_profile("deterministic"), max_examples=200)
 settings.load_profile("deterministic")
 

@@ -67,6 +67,7 @@ def test_misuse_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_is_printed_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for arguments in ([], ["loss-summed", "--steps", "2"], ["positions-forgotten", "--steps", "2"]):

@@ -27,6 +27,7 @@ def test_misuse_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_is_printed_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setitem(FUSED, "silu", broken("silu", 1.001))

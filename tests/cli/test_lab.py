@@ -42,7 +42,7 @@ def post(address: str, name: str, fields: dict) -> dict:
     return found
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_ends_the_lab_while_it_plays_and_saves_what_is_seen(sign: signal.Signals, tmp_path: Path) -> None:
     lab, address = begin(tmp_path, "--save", "page.html")
     try:

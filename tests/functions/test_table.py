@@ -35,7 +35,7 @@ def test_every_function_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_function_agrees_with_numpy_and_finite_differences(name: str, data: Any) -> None:
     row = TABLE[name]
@@ -53,7 +53,7 @@ def test_a_function_agrees_with_numpy_and_finite_differences(name: str, data: An
 
 @pytest.mark.filterwarnings("ignore:reduction")  # PyTorch's own, about the mean of kl_div
 @pytest.mark.parametrize("name", TABLE)
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_function_agrees_with_pytorch(name: str, data: Any) -> None:
     torch = pytest.importorskip("torch")

@@ -126,8 +126,8 @@ def best_of_k(scores: ArrayLike, rewards: ArrayLike, k: int) -> Array:
     Shapes: scores, rewards (..., n) -> (...)
     Raises: ShapeError if the two differ in shape, ConfigError unless 1 <= k <= n
 
-    >>> best_of_k(scores=[0, 1, 0], rewards=[0.1, 0.7, 0.9], k=2).round(3)
-    array(0.333)
+    >>> round(float(best_of_k(scores=[0, 1, 0], rewards=[0.1, 0.7, 0.9], k=2)), 3)
+    0.333
     """
     scores, rewards = np.asarray(scores, np.float64), np.asarray(rewards)
     if scores.shape != rewards.shape or not scores.ndim:

@@ -55,7 +55,7 @@ class ScalingLaw:
         """The loss of a model of N parameters after D tokens of a text of `unique` tokens. Shapes: any that broadcast
 
         >>> law = ScalingLaw(1.0, 10.0, 0.5, 100.0, 0.5)
-        >>> round(law.loss(10_000, 1_000_000, unique=2_000_000), 6)
+        >>> round(float(law.loss(10_000, 1_000_000, unique=2_000_000)), 6)
         1.2
         """
         effective = effective_tokens(tokens, unique, self.repetitions)
@@ -70,7 +70,7 @@ def effective_tokens(tokens: Any, unique: float, repetitions: float = REPETITION
     """D': the number of new tokens that `tokens` of a text of `unique` tokens are worth.
 
     >>> float(effective_tokens(500, 1000)), round(float(effective_tokens(4000, 1000)))
-    (500.0, 3728)
+    (500.0, 3726)
     """
     tokens = np.asarray(tokens, np.float64)
     repeated = np.maximum(tokens / unique - 1, 0)
