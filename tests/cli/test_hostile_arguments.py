@@ -242,7 +242,7 @@ def test_bytes_that_are_no_text_in_a_real_process(runs: Path) -> None:
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and b"\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_full_standard_output_and_one_without_the_letters(runs: Path, unbuffered: str) -> None:
     command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", "--seed", "0"]
     command += ["--prompt", "naïve 龍"]

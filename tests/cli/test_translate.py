@@ -92,6 +92,7 @@ def test_generates_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert report["after"]["bleu"] == 0 and f"BLEU {100 * report['before']['bleu']:.1f} -> 0.0" in printed
 
 
+@pytest.mark.slow
 def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, errors = call(
         capsys,

@@ -142,7 +142,7 @@ def exact_distribution(model: GPT, prompt: list[int], count: int, sampling: Samp
 
 
 @pytest.mark.parametrize("name", ["lookup", "another model"])
-@pytest.mark.parametrize("settings", [(1.0,), (1.5, 2, None, None, 1.4)])
+@pytest.mark.parametrize("settings", [pytest.param((1.0,), marks=pytest.mark.slow), (1.5, 2, None, None, 1.4)])
 def test_sampled_texts_have_the_models_distribution(name: str, settings: tuple[Any, ...]) -> None:
     changes = {"vocab_size": 3, "embedding_dim": 4, "num_layers": 1, "num_heads": 1}
     model, prompt, sampling = tiny(seed=1, **changes), [0, 2, 0], Sampling(*settings)

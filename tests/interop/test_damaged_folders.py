@@ -19,8 +19,8 @@ OTHER_SETTINGS = ["layer_types", "sliding_window", "rope_scaling", "head_dim", "
     "model",
     [
         Llama(LlamaConfig(257, 32, 16, 2, 2, 1)),
-        GPT(GPTConfig(257, 32, 16, 2, 2)),
-        OPT(OPTConfig(257, 32, 16, 2, 2)),
+        pytest.param(GPT(GPTConfig(257, 32, 16, 2, 2)), marks=pytest.mark.slow),
+        pytest.param(OPT(OPTConfig(257, 32, 16, 2, 2)), marks=pytest.mark.slow),
     ],
 )
 def test_any_wrong_value_is_one_short_error(model: Any, tmp_path: Path) -> None:

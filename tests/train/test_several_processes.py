@@ -101,7 +101,7 @@ def alone() -> dict[Any, Any]:
     return {dtype: train(1, dtype)[0] for dtype in (np.float64, np.float32)}
 
 
-@pytest.mark.parametrize("size", [2, 4, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [2, *(pytest.param(size, marks=pytest.mark.slow) for size in (4, 6))])
 def test_the_number_of_processes_changes_only_rounding(alone: dict[Any, Any], size: int) -> None:
     """In float64 nothing but rounding is left to differ; in float32 the bound that the README states."""
     records, trainers = train(size)
