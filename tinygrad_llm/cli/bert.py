@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,16 +104,10 @@ def prepare_job(
         # only masked tokens are evaluated: a target that was left unmasked can be copied
         validation.append((inputs, np.where(inputs == mask_id, targets, IGNORE_INDEX)))
 
-    def judge() -> dict[str, Any]:
-        def counted(batch: Any) -> tuple[int, int]:
-            inputs, targets = batch
-            places = targets >= 0
-            right = (model(inputs).data[places].argmax(-1) == targets[places]).sum()
-            return int(right), int(places.sum())
-
-        with evaluating(model):
-            counts = list(map_in_workers(counted, status.track(validation, "counting right tokens"), model))
-        loss = evaluate_in_workers(model, status.track(validation, "evaluating"))
+    def judge(workers: int) -> dict[str, Any]:
+        followed = status.track(validation, "counting right tokens")
+        counts = list(map_in_workers(partial(_count_right, model), followed, model, workers))
+        loss = evaluate_in_workers(model, status.track(validation, "evaluating"), workers=workers)
         right, count = (sum(numbers) for numbers in zip(*counts, strict=True))
         return {"loss": loss, "right": right, "count": count}
 
@@ -125,6 +120,15 @@ def prepare_job(
         next_command=f"bert fill --model {{model}} 'Return the {MASK} of the file.'",
         tokenizer=tokenizer,
     )
+
+
+def _count_right(model: Bert, batch: Any) -> tuple[int, int]:
+    """The number of masked tokens of a batch that are predicted right, and of all."""
+    inputs, targets = batch
+    places = targets >= 0
+    with evaluating(model):
+        right = (model(inputs).data[places].argmax(-1) == targets[places]).sum()
+    return int(right), int(places.sum())
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:

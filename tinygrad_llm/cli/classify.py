@@ -129,8 +129,8 @@ def prepare_job(
         model,
         DataLoader(training, settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")),
         in_order["validation"],
-        lambda: {
-            name: evaluate_classifier(model, status.track(batches, f"evaluating {name}")).to_dict()
+        lambda workers: {
+            name: evaluate_classifier(model, status.track(batches, f"evaluating {name}"), workers).to_dict()
             for name, batches in in_order.items()
         },
         partial(describe, labels, baseline),

@@ -97,7 +97,7 @@ def _of_flags(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer
     """The model that `train` would begin with, given the same flags."""
     plan = Pretraining().new_plan(given)
     text = training_text(plan, status)
-    tokenizer = make_tokenizer(plan.options, text, status)
+    tokenizer = make_tokenizer(plan, text, status)
     architecture = ARCHITECTURES[plan.model_type]
     config = architecture.config_from({**plan.model, "vocab_size": tokenizer.vocab_size})
     expect_memory(config)

@@ -153,8 +153,15 @@ def prepare_job(
             collate_fn=collate,
         ),
         list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
-        lambda: evaluate_instructions(
-            model, words, asked, form, options.max_new_tokens, (end, *ends), progress=progress_of(status)
+        lambda workers: evaluate_instructions(
+            model,
+            words,
+            asked,
+            form,
+            options.max_new_tokens,
+            (end, *ends),
+            progress=progress_of(status),
+            workers=workers,
         ).to_dict(),
         partial(describe, constant),
         next_command="instruct generate --model {model} " + _as_arguments(asked[0]),

@@ -61,8 +61,8 @@ def prepare_job(
         model,
         loader,
         held_out["validation"],
-        lambda: {
-            name: evaluate_preferences(model, dpo, status.track(batches, f"evaluating {name}")).to_dict()
+        lambda workers: {
+            name: evaluate_preferences(model, dpo, status.track(batches, f"evaluating {name}"), workers).to_dict()
             for name, batches in held_out.items()
         },
         describe,

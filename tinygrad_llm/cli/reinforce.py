@@ -98,7 +98,7 @@ def prepare_job(
             HeldOutQuestions(questions[start : start + EVALUATED_TOGETHER])
             for start in range(0, len(questions), EVALUATED_TOGETHER)
         ],
-        lambda: evaluate_instructions(
+        lambda workers: evaluate_instructions(
             model,
             tokenizer,
             asked,
@@ -106,6 +106,7 @@ def prepare_job(
             options.max_new_tokens,
             ends,
             progress=instruct.progress_of(status),
+            workers=workers,
         ).to_dict(),
         partial(instruct.describe, constant),
         ReinforcementLoss(loss, loader, greedy_answers(model, tokenizer, form, options.max_new_tokens, ends)),

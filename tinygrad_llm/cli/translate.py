@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
@@ -113,16 +114,16 @@ def prepare_job(
     )
     judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
 
-    def evaluate_translations() -> dict[str, Any]:
+    def evaluate_translations(workers: int) -> dict[str, Any]:
         sources = [pair.source for pair in judged]
         parts = [sources[start : start + TOGETHER] for start in range(0, len(sources), TOGETHER)]
-        translated = map_in_workers(lambda part: translate(model, tokenizer, part), parts, model)
+        translated = map_in_workers(partial(translate, model, tokenizer), parts, model, workers)
         followed = status.track(translated, f"translating {len(judged)} held-out texts", len(parts))
         written = [text for part in followed for text in part]
         exact = sum(text == pair.target for text, pair in zip(written, judged, strict=True))
         examples = [[pair.source, pair.target, text] for pair, text in zip(judged, written, strict=True)]
         return {
-            "loss": evaluate_in_workers(model, status.track(validation, "evaluating")),
+            "loss": evaluate_in_workers(model, status.track(validation, "evaluating"), workers=workers),
             "exact": exact,
             "count": len(judged),
             "bleu": bleu(written, [pair.target for pair in judged]),

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from tinygrad_llm.data.files import AnyPath, expand_paths, read_blocks
 from tinygrad_llm.errors import DataError
@@ -49,18 +50,12 @@ class LongText:
         empty = len(found) - len(paths)
         notes = [f"{empty:,} empty file{'s' * (empty > 1)} left out of {len(found):,}"] if empty else []
 
-        def read() -> Iterator[str]:
-            for number, path in enumerate(paths):
-                if number:
-                    yield BETWEEN_FILES
-                yield from read_blocks(path)
-
-        return cls(str(data), read, notes)
+        return cls(str(data), functools.partial(_read_files, paths), notes)
 
     @classmethod
     def of_string(cls, name: str, text: str) -> LongText:
         """A text that is in memory."""
-        return cls(name, lambda: (text[start : start + BLOCK] for start in range(0, len(text), BLOCK)))
+        return cls(name, functools.partial(_blocks_of, text))
 
     @functools.cached_property
     def survey(self) -> Survey:
@@ -89,3 +84,14 @@ class LongText:
             if begin < len(block):
                 yield block[begin : None if stop is None else stop - place]
             place += len(block)
+
+
+def _read_files(paths: Sequence[Path]) -> Iterator[str]:
+    for number, path in enumerate(paths):
+        if number:
+            yield BETWEEN_FILES
+        yield from read_blocks(path)
+
+
+def _blocks_of(text: str) -> Iterator[str]:
+    return (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))

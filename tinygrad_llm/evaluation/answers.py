@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tinygrad_llm.arrays import Array
@@ -128,23 +129,7 @@ def evaluate_answers(
     together = max(1, QUESTIONS_TOGETHER // settings.votes)
     batches = [(first, questions[first : first + together]) for first in range(0, len(questions), together)]
 
-    def answered(batch: tuple[int, Sequence[Question]]) -> list[AnsweredQuestion]:
-        first, part = batch
-        asked = [prompts.question(shots, question) for question in part]
-        generator = Generator(seed).spawn(f"answers {first}")  # whichever worker takes the batch
-        several: list[list[str]] = [[] for _ in part]
-        for done in range(0, settings.votes, ANSWERS_TOGETHER):
-            copies = min(settings.votes - done, ANSWERS_TOGETHER)
-            texts = generate_until(model, prompts.tokenizer, asked, length, stop, end_ids, sampling, generator, copies)
-            for place, responses in enumerate(several):
-                responses += texts[place * copies : (place + 1) * copies]
-        samples = []
-        for question, ids, responses in zip(part, asked, several, strict=True):
-            extracted = [extract(response, settings) for response in responses]
-            right = [matches(one, question.answers, settings) for one in extracted]
-            samples.append(AnsweredQuestion(question, prompts.tokenizer.decode(ids), responses, extracted, right))
-        return samples
-
+    answered = partial(_answered, model, prompts, shots, settings, length, stop, end_ids, sampling, seed)
     samples: list[AnsweredQuestion] = []
     for part in map_in_workers(answered, batches, model):
         for sample in part:
@@ -152,6 +137,36 @@ def evaluate_answers(
             if log is not None:
                 log(sample)
     return answer_report(samples, len(shots))
+
+
+def _answered(
+    model: Any,
+    prompts: Prompts,
+    shots: Sequence[Question],
+    settings: TaskSettings,
+    length: int,
+    stop: Sequence[str],
+    end_ids: Collection[int],
+    sampling: Sampling,
+    seed: int,
+    batch: tuple[int, Sequence[Question]],
+) -> list[AnsweredQuestion]:
+    """The answers to one batch of questions, which begins at the question of this number."""
+    first, part = batch
+    asked = [prompts.question(shots, question) for question in part]
+    generator = Generator(seed).spawn(f"answers {first}")  # whichever worker takes the batch
+    several: list[list[str]] = [[] for _ in part]
+    for done in range(0, settings.votes, ANSWERS_TOGETHER):
+        copies = min(settings.votes - done, ANSWERS_TOGETHER)
+        texts = generate_until(model, prompts.tokenizer, asked, length, stop, end_ids, sampling, generator, copies)
+        for place, responses in enumerate(several):
+            responses += texts[place * copies : (place + 1) * copies]
+    samples = []
+    for question, ids, responses in zip(part, asked, several, strict=True):
+        extracted = [extract(response, settings) for response in responses]
+        right = [matches(one, question.answers, settings) for one in extracted]
+        samples.append(AnsweredQuestion(question, prompts.tokenizer.decode(ids), responses, extracted, right))
+    return samples
 
 
 def answer_report(samples: Sequence[AnsweredQuestion], shots: int = 0) -> TaskReport:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,19 +81,19 @@ def evaluate_choices(
     Units:  longest in tokens, see `ContextReader`
     Raises: DataError if there is no question, or none with choices that fit the context
     """
-    reader = ContextReader(model, longest)
-
-    def scored(question: Question) -> ScoredChoices:
-        context, choices = prompts.context_and_choices(shots, question)
-        prompt = prompts.tokenizer.decode(context)
-        return ScoredChoices(question, prompt, reader.score(context, choices), reader.cuts(context, choices))
-
+    scored = partial(_scored, ContextReader(model, longest), prompts, shots)
     samples = []
     for sample in map_in_workers(scored, questions, model):
         samples.append(sample)
         if log is not None:
             log(sample)
     return choice_report(samples, len(shots))
+
+
+def _scored(reader: ContextReader, prompts: Prompts, shots: Sequence[Question], question: Question) -> ScoredChoices:
+    context, choices = prompts.context_and_choices(shots, question)
+    prompt = prompts.tokenizer.decode(context)
+    return ScoredChoices(question, prompt, reader.score(context, choices), reader.cuts(context, choices))
 
 
 def choice_report(samples: Sequence[ScoredChoices], shots: int = 0) -> TaskReport:

@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -131,7 +132,7 @@ def evaluate_documents(
     left = [sum(1 for _ in group) for _, group in groupby(windows, key=lambda one: one[0])]
     samples: list[ScoredDocument] = []
     done = 0
-    for batch, scores in zip(batches, map_in_workers(lambda part: _scores(model, part), batches, model), strict=True):
+    for batch, scores in zip(batches, map_in_workers(partial(_scores, model), batches, model), strict=True):
         for (number, window), score in zip(batch, scores, strict=True):
             sums[number] += score
             tokens[number] += window.predicted

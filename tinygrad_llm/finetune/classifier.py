@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,25 +24,26 @@ def classification_loss(model: Any, batch: Any) -> Tensor:
     return model.loss(*batch)
 
 
-def evaluate_classifier(model: Classifier, batches: Iterable[Any]) -> ClassificationReport:
+def evaluate_classifier(model: Classifier, batches: Iterable[Any], workers: int | None = None) -> ClassificationReport:
     """Loss, confusion matrix and the metrics computed from it, on batches (ids, classes, lengths) of one split.
 
-    Raises: DataError if there are no batches
+    `workers` share the batches, as in `map_in_workers`. Raises: DataError if there are no batches
     """
-
-    def judged(batch: Any) -> tuple[float, Array, Array]:
-        ids, classes, lengths = batch
-        logits = model(ids, lengths)
-        loss = cross_entropy(logits, classes, reduction="sum").item()
-        return loss, np.asarray(classes), logits.data.argmax(axis=-1)
-
-    with evaluating(model):
-        results = list(map_in_workers(judged, batches, model))
+    results = list(map_in_workers(partial(_judged, model), batches, model, workers))
     if not results:
         raise DataError("evaluate_classifier: at least one batch is needed; got none")
     losses, true, predicted = zip(*results, strict=True)
     confusion = confusion_matrix(np.concatenate(true), np.concatenate(predicted), len(model.config.labels))
     return ClassificationReport(sum(losses) / int(confusion.sum()), confusion)
+
+
+def _judged(model: Classifier, batch: Any) -> tuple[float, Array, Array]:
+    """The summed loss of a batch, its classes, and those that the model predicts."""
+    ids, classes, lengths = batch
+    with evaluating(model):
+        logits = model(ids, lengths)
+        loss = cross_entropy(logits, classes, reduction="sum").item()
+    return loss, np.asarray(classes), logits.data.argmax(axis=-1)
 
 
 def classify(

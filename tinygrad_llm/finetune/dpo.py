@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -145,18 +146,14 @@ class PreferenceReport:
         return asdict(self)
 
 
-def evaluate_preferences(model: Module, dpo: DPO, batches: Iterable[PreferenceBatch]) -> PreferenceReport:
+def evaluate_preferences(
+    model: Module, dpo: DPO, batches: Iterable[PreferenceBatch], workers: int | None = None
+) -> PreferenceReport:
     """Loss, rewards and their margin on the pairs of one split.
 
-    Raises: DataError if there are no batches
+    `workers` share the batches, as in `map_in_workers`. Raises: DataError if there are no batches
     """
-
-    def judged(batch: PreferenceBatch) -> tuple[float, Array, Array]:
-        outcome = dpo.outcome(model, batch)
-        return outcome.loss.item() * len(batch.chosen), outcome.chosen_rewards, outcome.rejected_rewards
-
-    with evaluating(model):
-        results = list(map_in_workers(judged, batches, model))
+    results = list(map_in_workers(partial(_judged, model, dpo), batches, model, workers))
     if not results:
         raise DataError("evaluate_preferences: at least one batch is needed; got none")
     losses, chosen, rejected = zip(*results, strict=True)
@@ -170,6 +167,13 @@ def evaluate_preferences(model: Module, dpo: DPO, batches: Iterable[PreferenceBa
         float(margins.mean()),
         float((margins > 0).mean()),
     )
+
+
+def _judged(model: Module, dpo: DPO, batch: PreferenceBatch) -> tuple[float, Array, Array]:
+    """The summed loss of a batch, and the rewards of its chosen and rejected answers."""
+    with evaluating(model):
+        outcome = dpo.outcome(model, batch)
+    return outcome.loss.item() * len(batch.chosen), outcome.chosen_rewards, outcome.rejected_rewards
 
 
 def _expect_beta(beta: float) -> None:

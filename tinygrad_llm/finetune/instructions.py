@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -158,10 +159,11 @@ def evaluate_instructions(
     end_id: EndOfText = END_OF_TEXT_ID,
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
 ) -> InstructionReport:
-    """The model's greedy answers to all records (see `respond`), and their metrics. Workers share the batches.
+    """The model's greedy answers to all records (see `respond`), and their metrics.
 
-    `progress(done, total)` is called after each batch.
+    `workers` share the batches, as in `map_in_workers`; `progress(done, total)` is called after each batch.
 
     Raises: DataError if there are no records; else as `respond`
     """
@@ -169,11 +171,8 @@ def evaluate_instructions(
         raise DataError("evaluate_instructions: at least one record is needed; got none")
     answers: list[Answer] = []
     batches = [records[start : start + batch_size] for start in range(0, len(records), batch_size)]
-
-    def answered(batch: Sequence[Record]) -> list[str]:
-        return respond(model, tokenizer, batch, style, max_new_tokens, end_id)
-
-    for batch, responses in zip(batches, map_in_workers(answered, batches, model), strict=True):
+    asked = partial(respond, model, tokenizer, style=style, max_new_tokens=max_new_tokens, end_id=end_id)
+    for batch, responses in zip(batches, map_in_workers(asked, batches, model, workers), strict=True):
         answers += map(Answer, batch, responses)
         if progress is not None:
             progress(len(answers), len(records))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from tinygrad_llm.primitives.operands import as_tensor
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import evaluating
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 
 def reward_loss(chosen: TensorLike, rejected: TensorLike) -> Tensor:
@@ -73,19 +75,27 @@ class RewardReport:
         return asdict(self)
 
 
-def evaluate_rewards(model: RewardModel, batches: Iterable[PreferenceBatch]) -> RewardReport:
-    """Loss, margin and agreement on the pairs of one split. Raises: DataError if there are no batches"""
-    chosen: list[Array] = []
-    rejected: list[Array] = []
-    with evaluating(model):
-        for batch in batches:
-            for rewards, part in zip((chosen, rejected), pair_rewards(model, batch), strict=True):
-                rewards.append(part.data)
-    if not chosen:
+def evaluate_rewards(
+    model: RewardModel, batches: Iterable[PreferenceBatch], workers: int | None = None
+) -> RewardReport:
+    """Loss, margin and agreement on the pairs of one split.
+
+    `workers` share the batches, as in `map_in_workers`. Raises: DataError if there are no batches
+    """
+    parts = list(map_in_workers(partial(_margins, model), batches, model, workers))
+    if not parts:
         raise DataError("evaluate_rewards: at least one batch is needed; got none")
-    margins = np.concatenate(chosen).astype(np.float64) - np.concatenate(rejected)
+    margins = np.concatenate(parts)
     loss = float(np.logaddexp(0, -margins).mean())
     return RewardReport(len(margins), loss, float(margins.mean()), float((margins > 0).mean()))
+
+
+def _margins(model: RewardModel, batch: PreferenceBatch) -> Array:
+    """By how much the reward of each chosen answer exceeds that of the rejected one, in float64."""
+    with evaluating(model):
+        chosen, rejected = pair_rewards(model, batch)
+    margins: Array = chosen.data.astype(np.float64) - rejected.data
+    return margins
 
 
 class Reward(Protocol):

@@ -36,14 +36,15 @@ REPORT = "report.json"
 class Job:
     """Model, data, loss and evaluation of one fine-tuning.
 
-    `evaluate()` returns metrics for JSON; `describe(before, after)` is a text that compares those from before and after
-    the training. `next_command` uses the trained model; `{model}` in it is replaced by the run folder.
+    `evaluate(workers)` returns metrics for JSON, computed by as many workers as train; `describe(before, after)` is a
+    text that compares those from before and after the training. `next_command` uses the trained model; `{model}` in it
+    is replaced by the run folder.
     """
 
     model: Any  # a Module with a config
     loader: ResumableLoader
     validation: Sequence[Any]
-    evaluate: Callable[[], dict[str, Any]]
+    evaluate: Callable[[int], dict[str, Any]]
     describe: Callable[[dict[str, Any], dict[str, Any]], str]
     loss: Loss = language_model_loss
     next_command: str = ""
@@ -147,7 +148,7 @@ class FineTuningReport(Report):
         figures = self._recorded().get("before")
         if not isinstance(figures, dict):
             self.status.say("evaluating before the training ...")
-            figures = self.job.evaluate()
+            figures = self.job.evaluate(trainer.workers)
         self.figures = figures
 
     def introduce(self, trainer: Trainer) -> None:
@@ -160,7 +161,7 @@ class FineTuningReport(Report):
 
     def after(self, trainer: Trainer) -> None:
         self.status.say("evaluating after the training ...")
-        after = self.job.evaluate()
+        after = self.job.evaluate(trainer.workers)
         self._write({"after": after})
         self.status.say(self.job.describe(self.figures, after))
         self.status.say(f"the figures are in {self.out / REPORT}")

@@ -131,7 +131,7 @@ class Pretraining:
         folder = plan.options.ids or out / IDS
         text = None if tokenizer is not None and _text_is_missing(plan) else training_text(plan, status)
         if tokenizer is None:
-            tokenizer = make_tokenizer(plan.options, text or training_text(plan, status), status)
+            tokenizer = make_tokenizer(plan, text or training_text(plan, status), status)
         elif plan.model.get("vocab_size") != tokenizer.vocab_size:
             raise CheckpointError(
                 f"{out}: config.json and the tokenizer do not fit each other: vocab_size is "
@@ -239,8 +239,9 @@ def training_text(plan: RunPlan, status: StatusLine) -> LongText:
     return text
 
 
-def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> Tokenizer:
-    """The tokenizer that the options name: trained on the text, or GPT-2's."""
+def make_tokenizer(plan: RunPlan, text: LongText, status: StatusLine) -> Tokenizer:
+    """The tokenizer that the plan's options name: trained on the text, or GPT-2's."""
+    options, workers = plan.options, plan.training.workers
     if options.tokenizer == "gpt2":
         return GPT2Tokenizer()
     if options.tokenizer == "char":
@@ -258,7 +259,8 @@ def make_tokenizer(options: TextOptions, text: LongText, status: StatusLine) -> 
     def progress(done: int, total: int) -> None:
         status.renew(lambda: status.share("  merges", done, total))
 
-    return BPETokenizer.train(pieces_of_sample(text, split, sample, [END_OF_TEXT]), size, progress=progress)
+    pieces = pieces_of_sample(text, split, sample, [END_OF_TEXT], workers if isinstance(workers, int) else None)
+    return BPETokenizer.train(pieces, size, progress=progress)
 
 
 def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:

@@ -80,7 +80,7 @@ class Search:
         if (self.folder / TOKENIZER_FILE).exists():
             tokenizer = load_tokenizer(self.folder)
         else:
-            tokenizer = make_tokenizer(plan.options, text, self.status)
+            tokenizer = make_tokenizer(plan, text, self.status)
             tokenizer.save(self.folder)
         encode_once(text, tokenizer, self.folder / IDS, self.status)
         return tokenizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from tinygrad_llm.data import LongText
 from tinygrad_llm.text import END_OF_TEXT
@@ -35,18 +36,25 @@ def vocabulary_sample(text: LongText, stop: int, size: float) -> Iterator[str]:
             yield stretch
 
 
-def pieces_of_sample(text: LongText, stop: int, size: float, special_tokens: Iterable[str]) -> Counter[bytes]:
+def pieces_of_sample(
+    text: LongText, stop: int, size: float, special_tokens: Iterable[str], workers: int | None = None
+) -> Counter[bytes]:
     """How often each piece occurs in a `vocabulary_sample`, as `count_pieces` counts them.
 
-    One process per core counts a long sample: each reads it and counts every n-th stretch.
+    `workers` processes, by default one per core, count a long sample: each reads it and counts every n-th stretch.
     """
-    names = list(special_tokens)
-    workers = len(available_cores()) if min(size, text.survey.bytes) >= SHARED else 1
-
-    def count(rank: int) -> Counter[bytes]:
-        return count_pieces(itertools.islice(vocabulary_sample(text, stop, size), rank, None, workers), names)
-
-    total, *others = map_in_workers(count, range(workers))
+    if min(size, text.survey.bytes) < SHARED:
+        workers = 1
+    elif workers is None:
+        workers = len(available_cores())
+    counted = partial(_count, text, stop, size, list(special_tokens), workers)
+    total, *others = map_in_workers(counted, range(workers), workers=workers, seconds_alone=0)
     for counts in others:
         total.update(counts)
     return total
+
+
+def _count(
+    text: LongText, stop: int, size: float, special_tokens: list[str], workers: int, rank: int
+) -> Counter[bytes]:
+    return count_pieces(itertools.islice(vocabulary_sample(text, stop, size), rank, None, workers), special_tokens)

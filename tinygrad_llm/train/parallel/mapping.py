@@ -1,11 +1,17 @@
-"""Long work on many items shared among workers: each takes every n-th; results come in the order of the items."""
+"""Long work on many items shared among workers, which take them in turn; results come in the order of the items."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
+
+import numpy as np
 
 from tinygrad_llm.nn import Module
 from tinygrad_llm.train.batch_loss import Loss, count_targets, language_model_loss
@@ -13,65 +19,143 @@ from tinygrad_llm.train.evaluation import evaluating, mean_over_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
 from tinygrad_llm.train.parallel.launch import available_cores, find_launch
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
+from tinygrad_llm.train.parallel.shared_memory import SharedMemory, aligned
+from tinygrad_llm.train.parallel.workers import NO_WAY
 from tinygrad_llm.train.trainer import SMALLEST_SHARED
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SECONDS_BEFORE_SPAWNING = 2.0  # a spawned process needs half a second to start, a forked one 10 ms
 
 
 def map_in_workers(
-    function: Callable[[Item], Result], items: Iterable[Item], model: Module | None = None, workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    model: Module | None = None,
+    workers: int | None = None,
+    seconds_alone: float | None = None,
 ) -> Iterator[Result]:
-    """`function` of each item, in order, computed by one forked worker per core (or by `workers`).
+    """`function` of each item, in order, computed by `workers` processes; this one goes through the items.
 
-    Every process goes through the items itself and takes its own, so that nothing is sent but the results, pickled. A
-    file that `items` read must be opened by the iteration. Only this process prints. `model` is what the function
-    evaluates: for one too small to be shared, where processes cannot be forked and among processes of mpiexec, this
-    process computes all.
+    By default there is one worker per core, but only this process for a `model`, which the function evaluates, that is
+    too small to be shared, and among processes of mpiexec.
+
+    Forked workers inherit the function; only items and results are pickled. Where forking is unsafe, they are spawned
+    once this process has worked for `seconds_alone`, by default `SECONDS_BEFORE_SPAWNING`. They get the function
+    pickled, with the weights of `model` in shared memory. Where no worker can be started, this process computes all,
+    and a warning says why.
     """
     if workers is None:
         small = model is not None and model.num_parameters() < SMALLEST_SHARED
         workers = 1 if small or find_launch() is not None else len(available_cores())
     if isinstance(items, list | tuple | range):
         workers = min(workers, len(items))
-    if workers <= 1 or not can_fork():
+    if workers <= 1:
         yield from map(function, items)
         return
+    remaining, forked = iter(items), can_fork()
     with limited_blas_threads(threads_of_each(workers)):
-        processes = Processes(_Part(function, items, workers), [], workers, forked=True)
-        try:
-            while results := [result for result in processes.call("compute") if result]:
-                for (result,) in results:
-                    yield result
-            processes.stop()
-        finally:
-            processes.kill()
+        if not forked and seconds_alone != 0:
+            spawning = time.monotonic() + (SECONDS_BEFORE_SPAWNING if seconds_alone is None else seconds_alone)
+            for item in remaining:
+                yield function(item)
+                if time.monotonic() > spawning:
+                    break
+        if first := list(itertools.islice(remaining, workers)):
+            yield from _shared(function, first, remaining, model, workers, forked)
 
 
-def evaluate_in_workers(model: Module, batches: Iterable[Any], loss: Loss = language_model_loss) -> float:
+def evaluate_in_workers(
+    model: Module, batches: Iterable[Any], loss: Loss = language_model_loss, workers: int | None = None
+) -> float:
     """`evaluate`, shared among workers. Units: nats per target. Raises: ConfigError if there are no targets"""
-
-    def summed(batch: Any) -> tuple[float, int]:
-        targets = count_targets(batch)
-        return loss(model, batch).item() * targets, targets
-
-    with evaluating(model):
-        pairs = list(map_in_workers(summed, batches, model))
+    pairs = list(map_in_workers(partial(_summed_loss, model, loss), batches, model, workers))
     return mean_over_targets([total for total, _ in pairs], [targets for _, targets in pairs])
 
 
-class _Part:
-    """One worker's items."""
+def _summed_loss(model: Module, loss: Loss, batch: Any) -> tuple[float, int]:
+    targets = count_targets(batch)
+    with evaluating(model):
+        return loss(model, batch).item() * targets, targets
 
-    def __init__(self, function: Callable[[Any], Any], items: Iterable[Any], size: int) -> None:
-        self.function, self.items, self.size = function, items, size
+
+def _shared(
+    function: Callable[[Any], Any],
+    chunk: Sequence[Any],
+    remaining: Iterator[Any],
+    model: Module | None,
+    workers: int,
+    forked: bool,
+) -> Iterator[Any]:
+    """The results for `chunk`, an item for each worker at most, and for the remaining items."""
+    part = _Part(function) if forked else _SpawnedPart(function, model)
+    try:
+        processes = Processes(part, part.memory, workers, forked)
+    except NO_WAY as error:
+        warnings.warn(
+            f"this process works alone: {workers} workers could not be started ({error or type(error).__name__})",
+            stacklevel=3,
+        )
+        yield from map(function, itertools.chain(chunk, remaining))
+        return
+    finally:
+        for memory in part.memory:
+            memory.close_file()
+    try:
+        while chunk:
+            for results in processes.call("compute", chunk):
+                yield from results
+            chunk = list(itertools.islice(remaining, workers))
+        processes.stop()
+    finally:
+        processes.kill()
+
+
+class _Part:
+    """The part of one worker: of each chunk, the item at its rank."""
+
+    memory: Sequence[SharedMemory] = ()
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
 
     def begin(self, rank: int, wait: Callable[[], None]) -> None:
-        if rank:  # only the first process prints, such as the progress of `items`
+        self.rank = rank
+        if rank:  # only the first process prints
             for stream in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        self.mine = itertools.islice(self.items, rank, None, self.size)
 
-    def compute(self) -> tuple[Any, ...]:
-        """The result of this worker's next item; empty behind the last."""
-        return tuple(self.function(item) for item in itertools.islice(self.mine, 1))
+    def compute(self, chunk: Sequence[Any]) -> list[Any]:
+        """The result of this worker's item; empty behind the last."""
+        return [self.function(item) for item in chunk[self.rank : self.rank + 1]]
+
+
+class _SpawnedPart(_Part):
+    """A part that is pickled, but for the weights of `model`, which lie in shared memory once for all workers."""
+
+    def __init__(self, function: Callable[[Any], Any], model: Module | None) -> None:
+        super().__init__(function)
+        weights = {} if model is None else {p.data.ctypes.data: p.data for p in model.parameters()}
+        sizes = [aligned(array.nbytes) for array in weights.values()]
+        self._starts = dict(zip(weights, itertools.accumulate([0, *sizes]), strict=False))
+        self.memory = [SharedMemory(sum(sizes), inherited=False)]
+        for address, array in weights.items():
+            self.memory[0].array(self._starts[address], array.shape, array.dtype)[...] = array
+
+    def __getstate__(self) -> dict[str, Any]:
+        places: list[tuple[int, int]] = []
+
+        def is_copied(buffer: pickle.PickleBuffer) -> bool:
+            array = np.frombuffer(buffer.raw(), np.uint8)
+            start = self._starts.get(array.ctypes.data)
+            if start is not None:
+                places.append((start, array.nbytes))
+            return start is None
+
+        packed = pickle.dumps(self.function, pickle.HIGHEST_PROTOCOL, buffer_callback=is_copied)
+        return {"packed": packed, "places": places, "memory": self.memory}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        (memory,) = state["memory"]
+        weights = [memory.array(start, (size,), np.uint8) for start, size in state["places"]]
+        self.function = pickle.loads(state["packed"], buffers=weights)
