@@ -42,12 +42,19 @@ def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(values["device-days"]) == pytest.approx(float(values["operations"]) / (5e10 * 0.5 * 86400), rel=1e-3)
 
 
+@pytest.mark.parametrize("options", [[], ["--utilisation", "1"], ["--preset", "micro"], ["--preset", "gpt3-175b"]])
+def test_each_line_fits_80_columns(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed, errors = call(capsys, "cost", *options, "--devices", "999999999")
+    assert (code, errors) == (0, []) and [line for line in printed.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--preset", "gpt5"], "--preset must be one of gpt2-small"),
         (["--device", "abacus"], '--device must be "v100", "a100" or "h100"; got'),
-        (["--utilisation", "2"], "--utilisation must be a number, at least"),
+        (["--utilisation", "2"], "--utilisation must be a share of the device's peak, 1e-06 to 1; got 2.0: 30% is 0.3"),
+        (["--utilisation", "0"], "--utilisation must be a share of the device's peak, 1e-06 to 1; got 0.0"),
         (["--devices", "0"], "--devices must be a number, at least 1"),
         (["--peak", "nan"], "--peak must be a number"),
         (["--num-heads", "7"], "--embedding-dim must be a multiple of --num-heads"),

@@ -124,9 +124,10 @@ def details(given: dict[str, Any], changes: dict[str, Any]) -> Iterator[str]:
     cost = cost_of(given, config)
     width, layers, tokens = config.embedding_dim, config.num_layers, short_count(int(cost.tokens))
     inner = config.feed_forward_dim or 4 * width
-    yield f"a GPT of {layers} layers, {width:,} wide, {config.num_heads} heads, context {config.context_length:,}"
+    heads, context = config.num_heads, config.context_length
+    yield f"a GPT of {layers} layers, {width:,} wide, {heads} heads, context {context:,}, F = {inner:,}"
     rows = [
-        ("parameters N", f"V C + T C + L (4 C² + 2 C F) + biases and norms, F = {inner:,}", f"{cost.parameters:,}"),
+        ("parameters N", "V C + T C + L (4 C² + 2 C F), biases, norms", f"{cost.parameters:,}"),
         (
             "tokens D",
             f"compute-optimal: {TOKENS_PER_PARAMETER} N = {TOKENS_PER_PARAMETER * cost.parameters:.3g}",
@@ -134,14 +135,14 @@ def details(given: dict[str, Any], changes: dict[str, Any]) -> Iterator[str]:
         ),
         ("6 N D", "as the papers count", f"{cost.six_n_d:.3e}"),
         ("products", "6 D (L (4 C² + 2 C F) + V C)", f"{cost.products:.3e}"),
-        ("attention", "12 C D · tokens seen on average, over the layers", f"{cost.attention:.3e}"),
+        ("attention", "12 C D · mean tokens seen, over the layers", f"{cost.attention:.3e}"),
         ("operations", "products + attention", f"{cost.operations:.3e}"),
         ("petaflop/s-days", "operations / 8.64e19", f"{cost.operations / PETAFLOPS_DAY:,.3g}"),
-        ("device-days", "operations / (peak · utilisation · 86,400 s)", f"{cost.device_days:,.4g}"),
+        ("device-days", "operations / (peak · utilisation · 1 day)", f"{cost.device_days:,.4g}"),
         ("days", f"on {cost.devices:,} of them", f"{cost.days:,.4g}"),
         ("dollars", "device-hours · price", f"{cost.price:,.2f}"),
         ("kWh", "device-hours · watts · overhead / 1000", f"{cost.energy:,.4g}"),
-        ("bytes to train", "16 per parameter: float32 weights, gradients, AdamW", f"{cost.memory:,}"),
+        ("bytes to train", "4 each: weights, gradients, AdamW's moments", f"{cost.memory:,}"),
     ]
     for name, formula, value in rows:
         yield f"{name:<16}{value:>18}  {formula}"

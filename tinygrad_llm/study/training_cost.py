@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygrad_llm.checks import expect_number
+from tinygrad_llm.checks import expect_number, is_number
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.layers.layer_pattern import window_of_layer
 from tinygrad_llm.models.gpt import GPTConfig
 
@@ -90,13 +91,17 @@ class TrainingCost:
         for name, value, low, high in (
             ("tokens", self.tokens, 1, 1e18),
             ("devices", self.devices, 1, 1e9),
-            ("utilisation", self.utilisation, 1e-6, 1.0000001),
             ("peak", self.device.peak, 1, 1e30),
             ("price", self.device.price, 0, 1e9),
             ("watts", self.device.watts, 0, 1e9),
             ("overhead", self.overhead, 1, 100),
         ):
             expect_number("TrainingCost", name, value, low, high)
+        if not is_number(self.utilisation) or not 1e-6 <= self.utilisation <= 1:
+            raise ConfigError(
+                "TrainingCost: utilisation must be a share of the device's peak, 1e-06 to 1; "
+                f"got {self.utilisation!r}: 30% is 0.3"
+            )
 
     @property
     def parameters(self) -> int:
