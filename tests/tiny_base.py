@@ -8,8 +8,7 @@ import pytest
 from tinygrad_llm import manual_seed
 from tinygrad_llm.cli import main
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.text.wordpiece import WordPieceTokenizer
+from tinygrad_llm.text import BPETokenizer, Tokenizer
 from tinygrad_llm.train import RunFolder, Trainer, TrainingSettings
 
 
@@ -33,7 +32,7 @@ def make_base(folder: Path, context_length: int = 128, dropout: float = 0.1) -> 
     return save_base(folder, "gpt", *tiny_model(context_length, dropout))
 
 
-def save_base(folder: Path, model_type: str, model: Any, tokenizer: BPETokenizer | WordPieceTokenizer) -> Path:
+def save_base(folder: Path, model_type: str, model: Any, tokenizer: Tokenizer) -> Path:
     run = RunFolder.create(folder)
     with run:
         run.begin({"model_type": model_type, "model": model.config.to_dict()}, tokenizer)

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_base import call, make_base
+from tiny_base import call, make_base, save_base
+
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import CharTokenizer
 
 CHOICES = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]
 ANSWERS = [{"question": f"{n}?", "answer": ["1", "2"]} for n in range(3)]
@@ -105,6 +108,19 @@ def test_invalid_arguments_are_one_line_of_error(
     ):
         code, _, errors = call(capsys, "evaluate", "--task", *tasks, "--model", base, *argv)
         assert code == 2 and len(errors) == 1 and said in errors[0], (argv, errors)
+
+
+def test_a_text_that_cannot_be_encoded_is_named(
+    tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters = CharTokenizer.train("".join(path.read_text() for path in tasks) + "QA")
+    model = GPT(GPTConfig(letters.vocab_size, 64, embedding_dim=8, num_heads=1, num_layers=1))
+    base = save_base(tmp_path / "base", "gpt", model, letters)
+    (tmp_path / "more.jsonl").write_text('{"question": "?", "answer": "1"}\n\n{"question": "\u00e9?", "answer": "1"}\n')
+    assert call(capsys, "evaluate", "--task", *tasks, "--model", base)[0] == 0
+    code, _, (error,) = call(capsys, "evaluate", "--task", *tasks, tmp_path / "more.jsonl", "--model", base)
+    assert code == 1 and "more.jsonl, line 3: every character must be among the" in error and "got 'é'" in error
+    assert call(capsys, "evaluate", "--task", tmp_path / "more.jsonl", "--model", base, "--limit", "1")[0] == 0
 
 
 def test_two_files_of_one_name_are_told_apart(

@@ -1,9 +1,11 @@
 """Prompts as ids, and where a context ends and its continuation begins."""
 
+import pytest
 from tiny_base import tiny_model
 
 from tinygrad_llm.data import PROMPT_STYLES
-from tinygrad_llm.evaluation.prompts import Prompts, encode_pair, prefix_id
+from tinygrad_llm.errors import TokenizerError
+from tinygrad_llm.evaluation.prompts import Prompts, encode_pair, expect_encodable, prefix_id
 from tinygrad_llm.evaluation.task_files import Question
 from tinygrad_llm.interop.chat_template import ChatTemplate
 from tinygrad_llm.interop.conventions import Conventions
@@ -48,3 +50,28 @@ def test_the_plain_style_and_a_prompt_form() -> None:
     written = tokenizer.encode_ordinary("<|user|>\n1?\n<|assistant|>:\nb")
     assert start == [*written, end, *tokenizer.encode_ordinary("<|user|>\n2?\n<|assistant|>:\n")]
     assert choices == [[*tokenizer.encode_ordinary(choice), end] for choice in question.choices]
+
+
+def test_a_character_that_the_tokenizer_lacks_is_found_where_it_stands() -> None:
+    letters = CharTokenizer.train("abQuestion: Answer\n")
+    plain, form = Prompts(letters, 0), Prompts(letters, 0, PROMPT_STYLES["phi3"])
+    plain.expect_encodable(Question("a", ("a", "b")), "task.jsonl, line 1", shots=True)
+    plain.expect_encodable(Question("a", answers=("z",)), "task.jsonl, line 1")  # the answer is not encoded
+    refused = [
+        (plain, Question("az", ("a", "b")), False, "^task.jsonl, line 7: every character .* got 'z'"),
+        (plain, Question("a", ("a", "bz")), False, "^task.jsonl, line 7: every character"),
+        (plain, Question("a", answers=("z",)), True, "^task.jsonl, line 7: every character"),
+        (
+            plain,
+            Question("a\nb\naz\n", answers=("a",), verbatim=True),
+            False,
+            "^task.jsonl, line 7, line 3 of the text: every",
+        ),
+        (form, Question("a", ("a", "b")), False, r"^'<\|user\|>.*', which the style adds to a question: every .* '<'"),
+        (Prompts(CharTokenizer.train("ab"), 0), Question("a", ("a", "b")), False, "^'Question: .* adds .* got 'Q'"),
+    ]
+    for prompts, question, is_shot, words in refused:
+        with pytest.raises(TokenizerError, match=words):
+            prompts.expect_encodable(question, "task.jsonl, line 7", is_shot=is_shot)
+    with pytest.raises(TokenizerError, match=r"^poem.txt, line 2 of the text: every character"):
+        expect_encodable(letters, "a\nz", "poem.txt")

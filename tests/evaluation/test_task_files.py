@@ -25,6 +25,7 @@ def test_the_kind_of_a_task_follows_from_its_records(tmp_path: Path) -> None:
     task = read_task(written(tmp_path / "a.jsonl", {"settings": {"shots": 1}}, CHOICE, "", {**CHOICE, "answer": 0}))
     assert (task.name, task.kind, task.settings) == ("a", CHOICES, {"shots": 1})
     assert task.records == (Question("q", ("a", "b"), 1), Question("q", ("a", "b"), 0))
+    assert task.origins == tuple(f"{tmp_path / 'a.jsonl'}, line {line}" for line in (2, 4))
     task = read_task(written(tmp_path / "b.jsonl", {"prompt": "p ", "answer": ["x", "y"]}))
     assert (task.kind, task.records) == (ANSWERS, (Question("p ", answers=("x", "y"), verbatim=True),))
     task = read_task(written(tmp_path / "c.json", [{"text": "t"}]))

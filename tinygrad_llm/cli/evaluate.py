@@ -18,9 +18,9 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.evaluation.answers import AnsweredQuestion, evaluate_answers
 from tinygrad_llm.evaluation.choices import ScoredChoices, evaluate_choices
 from tinygrad_llm.evaluation.documents import ScoredDocument, evaluate_documents
-from tinygrad_llm.evaluation.prompts import Prompts, prefix_id
+from tinygrad_llm.evaluation.prompts import Prompts, expect_encodable, prefix_id
 from tinygrad_llm.evaluation.reports import Metric, TaskReport
-from tinygrad_llm.evaluation.task_files import CHOICES, DOCUMENTS, Question, Task, read_task
+from tinygrad_llm.evaluation.task_files import CHOICES, DOCUMENTS, Task, read_task
 from tinygrad_llm.evaluation.task_settings import TaskSettings
 from tinygrad_llm.formats import atomic_write, json_bytes
 from tinygrad_llm.interop.chat_template import ChatTemplate
@@ -97,12 +97,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Plan(NamedTuple):
-    """A task, its settings, the questions shown first, and which of its records are evaluated."""
+    """A task, its settings, and the places of the questions shown first and of the records that are evaluated."""
 
     task: Task
     settings: TaskSettings
-    shots: Sequence[Question]
+    shown: Sequence[int]
     places: Sequence[int]
+
+    @property
+    def shots(self) -> list[Any]:
+        return [self.task.records[place] for place in self.shown]
 
     @property
     def records(self) -> list[Any]:
@@ -128,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
     end = None if form is None else end_id(tokenizer, conventions, form)
     prompts = Prompts(tokenizer, prefix_id(tokenizer, conventions), form, end)
     ends = frozenset((*ends_of(conventions, form), *(() if end is None else (end,))))
+    for plan in plans:
+        expect_encodable_records(prompts, plan)
     status, logged = StatusLine(), list[bytes]()
     reports: dict[str, TaskReport] = {}
     for plan in plans:
@@ -187,8 +193,17 @@ def plan_of(task: Task, arguments: argparse.Namespace) -> Plan:
             f"got {settings.shots}"
         )
     order = [int(place) for place in Generator(arguments.seed).randperm(len(task.records))]
-    shots: list[Any] = [task.records[place] for place in order[: settings.shots]]
-    return Plan(task, settings, shots, sorted(order[settings.shots :])[: arguments.limit])
+    return Plan(task, settings, order[: settings.shots], sorted(order[settings.shots :])[: arguments.limit])
+
+
+def expect_encodable_records(prompts: Prompts, plan: Plan) -> None:
+    """Raises: TokenizerError naming the file and the record with a text that the tokenizer cannot encode"""
+    for place in (*plan.shown, *plan.places):
+        record, origin = plan.task.records[place], plan.task.origins[place]
+        if plan.task.kind == DOCUMENTS:
+            expect_encodable(prompts.tokenizer, record.text, origin)
+        else:
+            prompts.expect_encodable(record, origin, bool(plan.shown), place in plan.shown)
 
 
 def evaluate_plan(

@@ -6,7 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_llm.errors import IdRangeError
+from tinygrad_llm.errors import IdRangeError, TokenizerError
+from tinygrad_llm.formats.strict_json import shown
 
 END_OF_TEXT_ID = 50256  # GPT-2's `<|endoftext|>`, which the book pads with
 IGNORE_INDEX = -100  # a target that the loss ignores
@@ -28,8 +29,13 @@ def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> l
     """The ids of a whole text, at most `longest`, between `[CLS]` and `[SEP]` if the tokenizer has them.
 
     A text without tokens has no ids, not even `[CLS]` and `[SEP]`.
+
+    Raises: TokenizerError naming a text with a character that the tokenizer cannot encode
     """
-    ids = tokenizer.encode_ordinary(text)
+    try:
+        ids = tokenizer.encode_ordinary(text)
+    except TokenizerError as error:
+        raise TokenizerError(f"in the text {shown(text)}, {error}") from None
     frame = getattr(tokenizer, "framed", None)  # tiktoken's encodings have none
     return ids[:longest] if frame is None or not ids else frame(ids, longest)
 

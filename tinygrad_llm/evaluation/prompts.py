@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinygrad_llm.data.instructions import PromptForm
+from tinygrad_llm.data.instructions import PromptForm, PromptStyle
 from tinygrad_llm.data.padding import begin_ids
+from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.evaluation.task_files import Question
 from tinygrad_llm.generate.starting import start_ids
 from tinygrad_llm.interop.conventions import Conventions
@@ -83,3 +84,31 @@ class Prompts:
             return begin_ids(self.tokenizer) + self.tokenizer.encode_ordinary(plain_prompt(shots, question))
         answered = [({"instruction": shot.text}, shot.right) for shot in shots]
         return self.form.question_ids(self.tokenizer, {"instruction": question.text}, answered, self.end_id)
+
+    def expect_encodable(self, question: Question, origin: str, shots: bool = False, is_shot: bool = False) -> None:
+        """Raises: TokenizerError naming the `origin` of a question with a text that the tokenizer cannot encode, or the
+        words that the style adds to one: after `shots`, or as a shot, whose answer is shown
+        """
+        for text in (question.text, *question.choices, *([question.right] if is_shot else [])):
+            expect_encodable(self.tokenizer, text, origin)
+        added = ""
+        if isinstance(self.form, PromptStyle):
+            added = self.form.question({"instruction": ""})
+        elif self.form is None:
+            added = ("" if question.verbatim else _asked(Question(""))) + " " * bool(question.choices)
+            added += f" {BLANK_LINE}" * shots
+        try:
+            self.tokenizer.encode_ordinary(added)
+        except TokenizerError as error:
+            raise TokenizerError(f"{added!r}, which the style adds to a question: {error}") from None
+
+
+def expect_encodable(tokenizer: Tokenizer, text: str, origin: str) -> None:
+    """Raises: TokenizerError naming the `origin` of a text that the tokenizer cannot encode, and the line in it"""
+    try:
+        tokenizer.encode_ordinary(text)
+    except TokenizerError as error:
+        lines = text.splitlines(keepends=True)
+        for number, line in enumerate(lines if len(lines) > 1 else (), 1):
+            expect_encodable(tokenizer, line, f"{origin}, line {number} of the text")
+        raise TokenizerError(f"{origin}: {error}") from None

@@ -53,12 +53,16 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What is in a task file: the kind of its records, the records, and the settings that the file gives."""
+    """What is in a task file: the kind of its records, the records, and the settings that the file gives.
+
+    `origins`: the file and the line or number of each record, for messages.
+    """
 
     name: str
     kind: str
     records: tuple[Any, ...]  # Question or Document
     settings: Mapping[str, Any]
+    origins: tuple[str, ...]
 
 
 def read_task(path: str | os.PathLike[str]) -> Task:
@@ -71,7 +75,7 @@ def read_task(path: str | os.PathLike[str]) -> Task:
         text = read_text(path)
         if not text.strip():
             raise DataError(f"{path}: must hold text; got white space only")
-        return Task(path.stem, DOCUMENTS, (Document(text),), {})
+        return Task(path.stem, DOCUMENTS, (Document(text),), {}, (str(path),))
     entries = list(_entries(path))
     settings: Mapping[str, Any] = {}
     if isinstance(entries[0][1], dict) and entries[0][1].keys() == {"settings"}:
@@ -86,7 +90,7 @@ def read_task(path: str | os.PathLike[str]) -> Task:
         if (found := _kind(where, record)) != kind:
             raise DataError(f"{where}: all records of a file must be of one kind; got {found} after {kind}")
         records.append(read(where, record))
-    return Task(path.stem, kind, tuple(records), settings)
+    return Task(path.stem, kind, tuple(records), settings, tuple(where for where, _ in entries))
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
