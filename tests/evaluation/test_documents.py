@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_base import tiny_model
 
 from tinygrad_llm import manual_seed, no_grad
 from tinygrad_llm.errors import ConfigError, DataError
@@ -51,6 +52,22 @@ def test_the_log_likelihood_of_a_document_is_that_of_its_windows() -> None:
         evaluate_documents(model, tokenizer, [], 256)
     with pytest.raises(ConfigError, match="overlap must be at most longest; got 9 and 8"):
         evaluate_documents(model, tokenizer, [Document("a")], 256, overlap=9)
+
+
+def test_a_document_without_a_token_is_refused_and_equal_documents_are_counted_each() -> None:
+    class Silent(BPETokenizer):
+        def encode_ordinary(self, text: str) -> list[int]:
+            return super().encode_ordinary(text.replace("-", ""))
+
+    model, tokenizer = tiny_model(context_length=8)
+    samples: list[ScoredDocument] = []
+    texts = ["twice the same", "once", "twice the same"]
+    evaluate_documents(model, tokenizer, [Document(text) for text in texts], 256, log=samples.append)
+    assert [sample.text for sample in samples] == texts
+    assert samples[0].log_likelihood == pytest.approx(samples[2].log_likelihood) and samples[0].tokens == 14
+    silent = Silent.train("", vocab_size=257)
+    with pytest.raises(DataError, match="a document must have a token; '--' has none"):
+        evaluate_documents(model, silent, [Document("--"), Document("a long text")], 256)
 
 
 def test_words_are_counted_as_in_lm_evaluation_harness() -> None:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.evaluation.reports import Metric, TaskReport, ratio_error
 from tinygrad_llm.evaluation.scoring import token_scores
 from tinygrad_llm.evaluation.task_files import DOCUMENTS, Document
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import evaluating, perplexity
 from tinygrad_llm.train.parallel.mapping import map_in_workers
@@ -116,8 +117,8 @@ def evaluate_documents(
     """The perplexity of the documents together. `log` is called with each; `progress(done, total)` counts windows.
 
     Units:  longest and overlap in tokens; `longest` is at most the model's context, the default
-    Raises: DataError if there is no document; ConfigError as `rolling_windows`; AnomalyError for logits that are not
-            finite
+    Raises: DataError if there is no document, or one without a token; ConfigError as `rolling_windows`; AnomalyError
+            for logits that are not finite
     """
     context = int(model.config.context_length)
     longest = context if longest is None else min(longest, context)
@@ -129,7 +130,10 @@ def evaluate_documents(
     together = max(1, TOKENS_AT_ONCE // longest)
     batches = [windows[first : first + together] for first in range(0, len(windows), together)]
     sums, tokens, counts = np.zeros(len(documents)), [0] * len(documents), [0] * len(documents)
-    left = [sum(1 for _ in group) for _, group in groupby(windows, key=lambda one: one[0])]
+    left = Counter(number for number, _ in windows)
+    for number, document in enumerate(documents):
+        if not left[number]:
+            raise DataError(f"evaluate_documents: a document must have a token; {shown(document.text)} has none")
     samples: list[ScoredDocument] = []
     done = 0
     for batch, scores in zip(batches, map_in_workers(partial(_scores, model), batches, model), strict=True):
