@@ -97,7 +97,7 @@ class ContinuousBatch:
             if other is not row and (shared := _shared(row, other)) > best:
                 best, source = shared, other
         if source is not None:
-            cache = source.cache.copy()
+            cache = source.cache.branch(np.arange(1))  # of its one text
             cache.truncate(best)  # to nothing, if it is of a kind that cannot go back
             row.cache = cache
         return int(row.cache.length)

@@ -156,10 +156,6 @@ class KVCache:
         branched.select(rows)  # new arrays
         return branched
 
-    def copy(self) -> Self:
-        """An independent cache of the first sequence."""
-        return self.branch(np.arange(1))
-
     @staticmethod
     def of_rows(caches: Sequence[KVCache]) -> Any:
         """The cache of a batch whose row i has the cache caches[i]; see `RowCaches`."""
