@@ -32,6 +32,22 @@ def test_show_prints_the_file_that_repeats_a_run(text: Path, capsys: pytest.Capt
     assert "steps = 2\n" in printed and "seed = 6\n" in printed and "dropout = 0.1\n" in printed
 
 
+def test_a_number_of_workers_that_this_machine_chose_is_not_asked_for_elsewhere(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*words: str) -> tuple[bool, bool]:
+        assert main(["train", *words, "--out", "runs/one"]) == 0
+        capsys.readouterr()
+        assert main(["show", "runs/one", "--config"]) == 0
+        printed = capsys.readouterr().out
+        return 'workers = "auto"\n' in printed and "# auto chose 1 here;" in printed, "workers = 1\n" in printed
+
+    assert shown(str(text), *SIZES, "--steps", "1") == (True, False)
+    assert shown("--resume", "--steps", "2") == (True, False)
+    assert shown("--resume", "--steps", "3", "--workers", "1") == (False, True)
+    assert shown("--resume", "--steps", "4", "--workers", "auto") == (True, False)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

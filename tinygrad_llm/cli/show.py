@@ -147,5 +147,9 @@ def configuration_of(found: RunSummary) -> str:
         settings = {name: value for name, value in settings.items() if name not in ("vocab_size", "vocab_sample")}
     if "lora_alpha" in settings:
         settings.setdefault("lora_scaling", SCALING_OF_OLD_FILES)
+    note = ""
+    if config.get("workers_chosen_by") == "auto":  # the best number elsewhere may be another
+        note = f"# auto chose {settings['workers']} here; the same number gives the same last bits\n"
+        settings["workers"] = "auto"
     again = command(*words, "--config", "run.toml", "--out", f"{found.path}-again")
-    return f"# repeats {found.path}: {again}\n{as_toml(settings, page)}"
+    return f"# repeats {found.path}: {again}\n{as_toml(settings, page)}{note}"

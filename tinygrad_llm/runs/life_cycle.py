@@ -185,6 +185,8 @@ class LifeCycle:
             [ProgressLog(self.status), folder, *training.callbacks],
             self.communicator,
         )
+        if plan.training.workers == "auto":
+            training.plan = dataclasses.replace(training.plan, workers_chosen_by="auto")
         # "auto" becomes the number that it chose, which a resumed run keeps: its last bits depend on it
         chosen = dataclasses.replace(training.plan.training, workers=trainer.workers)
         training.plan = dataclasses.replace(training.plan, training=chosen)

@@ -19,6 +19,7 @@ CHANGEABLE = (
     "workers",  # which changes last bits only, as a notice says
 )
 PATHS = ("data", "ids", "model", "reward_model")  # settings that are compared as paths
+RECORDED_IF_KNOWN = ("base", "base_sha256", "data_sha256", "workers_chosen_by")  # by config.json
 FLAT_NAMES = {"vocab_size": "tokenizer_vocab_size"}  # in the config.json of pretraining, which has no "options"
 
 
@@ -28,7 +29,8 @@ class RunPlan:
 
     `task` is the command's name, "" for pretraining. `model_type` and `model`, the architecture and its settings, are
     set after the data were read. `base` is the run folder of the model that a fine-tuning started from. The sha256 sums
-    show whether base and data have changed since the run began.
+    show whether base and data have changed since the run began. `workers_chosen_by` is "auto" where that chose their
+    number.
     """
 
     task: str
@@ -39,6 +41,7 @@ class RunPlan:
     base: str | None = None
     base_sha256: str | None = None
     data_sha256: str | None = None
+    workers_chosen_by: str | None = None
 
     @property
     def command(self) -> str:
@@ -50,7 +53,7 @@ class RunPlan:
         options = {name: value for name, value in self.options.to_dict().items() if value is not None}
         if not self.task:
             options = {FLAT_NAMES.get(name, name): value for name, value in options.items()}
-        known = {"base": self.base, "base_sha256": self.base_sha256, "data_sha256": self.data_sha256}
+        known = {name: getattr(self, name) for name in RECORDED_IF_KNOWN}
         return {
             **({"task": self.task, "options": options} if self.task else options),
             "model_type": self.model_type,
@@ -81,9 +84,9 @@ class RunPlan:
         training: Any = config["training"]
         if isinstance(training, dict):
             training = {"workers": 1, **training}  # runs from before there were workers had one process
-        sums = {name: config.get(name) for name in ("base", "base_sha256", "data_sha256")}
+        known = {name: config.get(name) for name in RECORDED_IF_KNOWN}
         model = config.get("model")
-        for name, value in sums.items():
+        for name, value in known.items():
             if value is not None and not isinstance(value, str):
                 raise _foreign_config(task, name)
         if not isinstance(model, dict):
@@ -94,7 +97,7 @@ class RunPlan:
             _settings(TrainingSettings, training, task, "training"),
             str(config.get("model_type")),
             model,
-            **sums,
+            **known,
         )
 
     def resumed_with(self, given: Mapping[str, Any]) -> RunPlan:
@@ -116,7 +119,9 @@ class RunPlan:
         options = self.options
         if given.get("ids") is not None:  # the same ids, in another folder
             options = dataclasses.replace(options, ids=given["ids"])
-        return dataclasses.replace(self, training=dataclasses.replace(self.training, **changes), options=options)
+        training = dataclasses.replace(self.training, **changes)
+        chosen_by = None if "workers" in given else self.workers_chosen_by
+        return dataclasses.replace(self, training=training, options=options, workers_chosen_by=chosen_by)
 
 
 def command_of(task: str) -> str:
