@@ -91,7 +91,7 @@ def test_arguments_and_lines_of_stdin_are_filled_alike(
         (["train", "--mask-share", "nan"], "--mask-share must be a number in (0, 1]; got nan"),
         (["train", "--embedding-dim", "-4"], "--embedding-dim must be an integer of at least 1; got -4"),
         (["train", "--embedding-dim", "4000000"], "GB of memory to be trained"),
-        (["train", "--data", "{data}", "--vocab-size", "3"], "vocab_size must be an integer of at least 260"),
+        (["train", "--data", "{data}", "--vocab-size", "3"], "--vocab-size must be an integer of at least 260; got 3"),
         (["fill", "--model", "{run}", "no mask"], "must have at least one [MASK]"),
         (["fill", "--model", "{run}", "--top-k", "-1", "[MASK]"], "top_k must be an integer of at least 1; got -1"),
         (["fill", "--model", "{folder}", "[MASK]"], "is no run folder"),

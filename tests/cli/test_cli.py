@@ -174,7 +174,7 @@ def test_a_flipped_byte_in_the_weights_is_found(run: tuple[Any, ...], capsys: py
         (["--dropout", "1.5"], 2, "dropout must be a probability"),
         (["--seed", "-5"], 2, "--seed must be an integer in [0, 4294967296)"),
         (["--keep", "0"], 2, "--keep must be at least 1"),
-        (["--tokenizer", "char", "--vocab-size", "9"], 2, "--vocab-size is for --tokenizer bpe"),
+        (["--tokenizer", "char", "--vocab-size", "300"], 2, "--vocab-size is for --tokenizer bpe"),
         (["--resume"], 2, "no run folder"),
     ],
 )

@@ -43,7 +43,9 @@ JUDGED = 40  # batches of the validation part that are evaluated before and afte
 @dataclass(frozen=True)
 class Options(Settings):
     data: str = setting("", "a UTF-8 text file (default: Python's own documentation)", metavar="FILE")
-    vocab_size: int = setting(2048, "vocabulary size of the BPE tokenizer, which is trained on the text", least=1)
+    vocab_size: int = setting(
+        2048, "vocabulary size of the BPE tokenizer, which is trained on the text", least=260
+    )  # with its special tokens
     # Twice the paper's share gives a short run more targets (Wettig et al. 2022, arXiv:2202.08005). A short context
     # helps, too: to attend to neighbouring positions is learned for each position apart.
     mask_share: float = setting(0.3, "share of the tokens that are masked and predicted", above=0, most=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Options(Settings):
     pairs: int = setting(20_000, f"number of pairs to generate for training, with --data {SENTENCES}", least=1)
     held_out: float = setting(0.05, "share of the pairs in --data that is held out for validation", above=0, below=1)
     tokenizer: str = setting("bpe", "tokenizer of both languages", choices=("bpe", "char"))
-    vocab_size: int = setting(1024, "vocabulary size of the BPE tokenizer", least=1)
+    vocab_size: int = setting(1024, "vocabulary size of the BPE tokenizer", least=257)
     context_length: int = setting(48, "maximum sequence length in tokens; longer pairs are left out", least=1)
     embedding_dim: int = setting_of(GPTConfig, "embedding_dim", 64)
     num_heads: int = setting_of(GPTConfig, "num_heads", 4)
@@ -238,6 +239,11 @@ def run(arguments: argparse.Namespace) -> int:
         return train(TRAINING, arguments)
     if not 1 <= arguments.beams <= MOST_BEAMS:
         raise ConfigError(f"--beams must be 1 to {MOST_BEAMS}; got {arguments.beams}: a few are enough")
+    if not 0 <= arguments.length_penalty < math.inf:
+        raise ConfigError(
+            f"--length-penalty must be a finite number of at least 0; got {arguments.length_penalty}: 1 compares "
+            "log-probabilities per token, 0 as they are"
+        )
     model, tokenizer = open_chosen_run(arguments, "translate")
     texts = arguments.texts or lines_of_standard_input()
     with StatusLine(sys.stderr).working(f"translating {len(texts):,} texts"):

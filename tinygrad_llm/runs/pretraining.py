@@ -76,7 +76,7 @@ class TextOptions(Settings):
         "encoding; words, a word",
         choices=("char", "bpe", "gpt2", "words"),
     )
-    vocab_size: int = setting(4096, "vocabulary size of the BPE tokenizer", least=1)
+    vocab_size: int = setting(4096, "vocabulary size of the BPE tokenizer", least=257)  # 256 bytes and <|endoftext|>
     # A vocabulary of 2,048 (16,384) tokens learned from 10 of 41 MB of Python sources needs 0.4% (1.0%) more tokens for
     # other sources than one learned from all 41, in a third (a fifth) of the time; learned from 1 MB, 3.2% (7.5%) more.
     vocab_sample: float = setting(
