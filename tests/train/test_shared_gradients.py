@@ -105,7 +105,8 @@ def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() ->
         np.testing.assert_array_equal(first.parts[0].array, np.full(SHAPES[0], 3.0))
         assert [first.is_begun(index) for index in range(3)] == [True, False, False]
         for one in (first, second, third):
-            one.end_step()
+            one.wait_for_all()
+            one.begin_pass([])
 
 
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +122,19 @@ def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypa
     monkeypatch.setattr(second, "is_begun", slow)
     free = second.parts[0].free()
     assert free is None or not is_begun(0)
+
+
+def test_the_sums_are_complete_when_every_process_has_added_its_gradients() -> None:
+    def wait() -> None:
+        third.parts[0].add(np.ones(SHAPES[0], np.float32))
+        third.end_pass()
+
+    first, second, third = processes(wait)
+    for one in (first, second):
+        one.parts[0].add(np.ones(SHAPES[0], np.float32))
+        one.end_pass()
+    first.wait_for_all()
+    np.testing.assert_array_equal(first.parts[0].array, np.full(SHAPES[0], 3.0))
 
 
 def test_nobody_waits_for_a_process_whose_backward_has_failed() -> None:

@@ -92,8 +92,9 @@ class Module:
     def _add_to(self, found: dict[Module, str], prefix: str) -> None:
         if self not in found:
             found[self] = prefix
-            for name, child in self.named_children():
-                child._add_to(found, f"{prefix}.{name}" if prefix else name)
+            for name, child in vars(self).items():
+                if isinstance(child, Module):
+                    child._add_to(found, f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
         """This module and all submodules, each once."""
@@ -101,16 +102,19 @@ class Module:
 
     def named_tensors(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """Every attribute of class `kind` in the tree, under each of its names."""
-        return self._named_tensors_below(kind, "", ())
+        found: list[tuple[str, T]] = []
+        self._add_tensors(found, kind, "", ())
+        return iter(found)
 
-    def _named_tensors_below(self, kind: type[T], prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, T]]:
+    def _add_tensors(self, found: list[tuple[str, T]], kind: type[T], prefix: str, above: tuple[Module, ...]) -> None:
+        above, children = (*above, self), []
         for name, value in vars(self).items():
             if isinstance(value, kind):
-                yield prefix + name, value
-        above = (*above, self)
-        for name, child in self.named_children():
-            if child not in above:  # a reference to a parent is no child; a shared module has several names
-                yield from child._named_tensors_below(kind, f"{prefix}{name}.", above)
+                found.append((prefix + name, value))
+            elif isinstance(value, Module) and value not in above:  # a reference to a parent is no child
+                children.append((name, value))
+        for name, child in children:  # a shared module has several names
+            child._add_tensors(found, kind, f"{prefix}{name}.", above)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, under its first name, even if several modules share it."""

@@ -68,9 +68,8 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget every gradient, so that the next backward starts a new sum."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        for parameter in self.parameters():
+            parameter.grad = None
 
     # -- parameter groups
 

@@ -27,7 +27,7 @@ from tinygrad_llm import nn, optim, train
 from tinygrad_llm.data.window_loader import WindowLoader
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.nn import Module, draw_dropout_from
-from tinygrad_llm.optim import AdamW, Optimizer, clip_grad_norm_, grad_norm, schedules
+from tinygrad_llm.optim import AdamW, Optimizer, clip_grad_norm_, schedules
 from tinygrad_llm.optim.schedules import Schedule, warmup_cosine
 from tinygrad_llm.random import Generator
 from tinygrad_llm.train.batch_loss import Batches, Loss, add_gradient, count_targets, language_model_loss
@@ -201,8 +201,6 @@ class Trainer:
 
     def _sum_over_processes(self, loss: float) -> float:
         """The loss of the whole step, whose gradients are then complete."""
-        if self.team:
-            self.team.end_gradients()
         return loss
 
     def _clip_gradients(self) -> float:
@@ -210,8 +208,7 @@ class Trainer:
         clip = self.settings.grad_clip
         if self.team:
             return self.team.clip_gradients(clip)
-        parameters = list(self.model.parameters())
-        return clip_grad_norm_(parameters, clip) if clip else grad_norm(parameters)
+        return clip_grad_norm_(self.model.parameters(), clip or math.inf)  # infinity only measures
 
     def _interruptions(self, signals: list[int]) -> list[int]:
         """The signals that ask this training to stop."""

@@ -189,7 +189,8 @@ def _work(
 
 def _wait(pipe: Any) -> None:
     """Sleep for a moment in a call. Raises: EOFError if the first process is gone, which now sends nothing"""
-    if pipe.poll(SECONDS_TO_WAIT):
+    time.sleep(SECONDS_TO_WAIT)  # `poll` would wait for whole milliseconds
+    if pipe.poll():
         raise EOFError
 
 

@@ -1,13 +1,14 @@
 """What each process does in a training step that several share: data parallelism, from one process's side.
 
-    backward         the gradient of its rows of the batch, added to the sum that all processes share
-                     (`shared_gradients.py`; what a cluster needs a reduce-scatter for)
-    end_gradients    the sum of squares of its slice of the gradients, for their norm
-    step             its slice of the weights, updated in place by the optimizer; the others read them there (what
-                     a cluster needs an all-gather for)
+    backward          the gradient of its rows of the batch, added to the sum that all processes share
+                      (`shared_gradients.py`; what a cluster needs a reduce-scatter for)
+    sum_of_squares    that of its slice of the gradients, for their norm: a part of the only backward of a step, or
+                      called after the last of several
+    step              its slice of the weights, updated in place by the optimizer; the others read them there (what
+                      a cluster needs an all-gather for)
 
-Every process has the whole model and finishes each of the three before any begins the next, so a step has three
-barriers. Slices and sums are in the order of ranks: the same number of processes gives the same bits.
+Every process has the whole model and finishes each of these before any begins the next: the barriers of a step. Slices
+and sums are in the order of ranks: the same number of processes gives the same bits.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Share:
         for parameter, part in zip(self.parameters, self.gradients.parts, strict=True):
             parameter.grad_memory = part
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
+        self._begun: list[bool] = []  # which parameters have a gradient; `_slices` are this process's part of them
         if rank:  # the first process's is the trainer's own
             self.model.train()
         self.take_counts()  # those from before, which the first process has too
@@ -68,12 +70,13 @@ class Share:
         begun: Sequence[int],
         masks: Mapping[str, Any],
         part: tuple[int, int, int] | None,
-    ) -> float:
+        only: bool,
+    ) -> tuple[float, float | None]:
         """Add the gradient of this process's rows of a batch.
 
         `begun` are the parameters, by index, that have a gradient already. `masks` is the state of the stream of
         dropout masks before the batch, and `part` says which part the batch is of one that several machines share.
-        Returns the rows' part of the mean loss over `targets`.
+        Returns the rows' part of the mean loss over `targets`, and the `sum_of_squares` if it is the `only` batch.
         """
         whole = count_rows(batch)
         rows = share_of(whole, self.rank, self.size)
@@ -89,16 +92,21 @@ class Share:
         except BaseException:
             self.gradients.abandon_pass()
             raise
-        return loss
+        if not only:
+            return loss, None
+        self.gradients.wait_for_all()
+        return loss, self.sum_of_squares()
 
-    def end_gradients(self) -> float:
-        """The gradients of a step are complete: the sum of the squares of this process's slice of them."""
-        squares = 0.0
+    def sum_of_squares(self) -> float:
+        """The sum of the squares of this process's slice of the gradients, which are complete."""
         memory, begun = self.memory, [self.gradients.is_begun(index) for index in range(len(self.parameters))]
-        for start, stop, dtype in memory.runs(*memory.slice_of(self.rank), begun):
-            gradient = memory.gradients.array(start, ((stop - start) // dtype.itemsize,), dtype)
+        if begun != self._begun:
+            runs = memory.runs(*memory.slice_of(self.rank), begun)
+            self._begun = begun
+            self._slices = [memory.gradients.array(a, ((b - a) // dtype.itemsize,), dtype) for a, b, dtype in runs]
+        squares = 0.0
+        for gradient in self._slices:
             squares += float(np.dot(gradient, gradient))
-        self.gradients.end_step()
         return squares
 
     def step(

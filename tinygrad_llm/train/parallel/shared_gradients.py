@@ -27,9 +27,9 @@ class SharedGradients:
         numbers = memoryview(memory.progress.memory).cast("q")
         # For each process and parameter: its contributions so far, counted from PASS times the passes before.
         self.progress = [numbers[row * parameters : (row + 1) * parameters] for row in range(memory.size)]
-        self.written = numbers[memory.size * parameters :]  # the step in which each sum was begun
+        self.written = numbers[memory.size * parameters :]  # the latest pass that added to each sum
         self.mine = self.progress[rank]
-        self.step = 1
+        self.number = 1  # of this pass: `written` is 0 at first
         self.start = 0  # of the counts in this pass
         self.parts = [SharedGradient(self, index, memory, rank) for index in range(parameters)]
         self.early: deque[SharedGradient] = deque()  # parameters with gradients that came before their turn
@@ -37,17 +37,14 @@ class SharedGradients:
         self._lock.acquire()
 
     def begin_pass(self, begun: Iterable[int]) -> None:
-        """Begin a backward pass, which adds to the sums of the parameters `begun`."""
+        """Begin a backward pass, which adds to the sums of the parameters `begun`, and begins those of the others."""
+        self.number += 1
         for index in begun:
-            self.written[index] = self.step
+            self.written[index] = self.number
 
     def is_begun(self, index: int) -> bool:
         """Whether a parameter has a gradient in this step, of whatever process."""
-        return self.written[index] == self.step
-
-    def end_step(self) -> None:
-        """Begin new sums, after all processes have read these."""
-        self.step += 1
+        return self.written[index] == self.number
 
     def end_pass(self) -> None:
         """Wait until all gradients of this process are added."""
@@ -65,6 +62,14 @@ class SharedGradients:
                 self.wait()
             self.early = waiting
         self._set_counts(stop)
+
+    def wait_for_all(self) -> None:
+        """After `end_pass`, wait until all gradients of every process are added."""
+        for progress in self.progress:
+            for part in self.parts:
+                while progress[part.index] < self.start:
+                    self.wait()
+        self.order_memory()
 
     def abandon_pass(self) -> None:
         """End a backward that has failed: no other process is to wait for this one."""
@@ -143,7 +148,7 @@ class SharedGradient:
 
     def _add(self, gradient: Array, rows: Array | None) -> None:
         sums, index, total = self.sums, self.index, self.array
-        if sums.written[index] == sums.step:
+        if sums.written[index] == sums.number:
             if rows is None:
                 total += gradient
             else:
@@ -154,7 +159,7 @@ class SharedGradient:
                 total[rows] = gradient
             elif gradient is not total:
                 total[...] = gradient
-            sums.written[index] = sums.step
+            sums.written[index] = sums.number
         self.added += 1
         sums.order_memory()
         sums.mine[index] = sums.start + self.added

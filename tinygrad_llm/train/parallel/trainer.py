@@ -96,8 +96,8 @@ class ParallelTrainer(Trainer):
         return part
 
     def _sum_over_processes(self, loss: float) -> float:
-        """First over the workers of each process, through their shared memory, then over the processes."""
-        total = float(self.communicator.sum(np.array([super()._sum_over_processes(loss)]))[0])
+        """The workers of each process have added up theirs already, in their shared memory."""
+        total = float(self.communicator.sum(np.array([loss]))[0])
         self._sum_gradients()
         if self.team:
             self.team.take_gradients()

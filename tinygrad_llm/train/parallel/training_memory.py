@@ -11,6 +11,7 @@ offset in every copy. A slice of the copies is therefore a range of bytes, whate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Place(NamedTuple):
 
     @property
     def stop(self) -> int:
-        return self.start + int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
 class TrainingMemory:

@@ -5,7 +5,7 @@
 
 BLAS's threads share one product after another, and wait for each other at each; all that lies between the products runs
 on one core. Workers share the rows of the batch instead: each runs the whole step on its rows, on one core with one
-BLAS thread, and they meet three times in a step (`share.py`). Another busy program slows them no more than it must.
+BLAS thread, and they meet twice in a step (`share.py`). Another busy program slows them no more than it must.
 
 The weights lie in memory that all of them map, so nothing is sent but the batch and a few numbers. The first worker is
 the trainer's own process, which alone reads, logs, evaluates, saves and decides.
@@ -14,6 +14,7 @@ the trainer's own process, which alone reads, logs, evaluates, saves and decides
 from __future__ import annotations
 
 import math
+import operator
 import pickle
 import warnings
 from collections.abc import Iterator, Sequence
@@ -108,8 +109,9 @@ class Workers:
             self.parameters, trainer.optimizer.state_arrays, trainer.workers, inherited=self._forked
         )
         self._move_in()
-        self._loss, self._taken_over = trainer.loss, self._arrays()
-        self._divided: list[Entry] = []  # what the slices of the optimizer were last divided by
+        self._loss, self._optimizer, self._taken_over = trainer.loss, trainer.optimizer, self._arrays()
+        self._updated: list[tuple[int, int]] | None = None  # places and groups of what the optimizer's slices cover
+        self._names: dict[int, tuple[str, ...]] = {}  # of the arrays of its state, by group
         share = Share(
             trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
         )
@@ -123,7 +125,7 @@ class Workers:
             for memory in self.memory.all():
                 memory.close_file()
 
-    # -- the three parts of a step
+    # -- the parts of a step
 
     def backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
@@ -136,15 +138,14 @@ class Workers:
                 if parameter.grad is not part.array:
                     part.array[...] = parameter.grad
                 begun.append(part.index)
-        losses = self.processes.call("backward", batch, targets, begun, self.masks.state(), self.masks.part)
+        only = self.trainer.settings.grad_accumulation == 1
+        results = self.processes.call("backward", batch, targets, begun, self.masks.state(), self.masks.part, only)
+        losses, squares = zip(*results, strict=True)
+        self._squares = sum(squares, 0.0) if only else None
         for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             parameter.grad = part.array if self._sums.is_begun(part.index) else None
         self._collect_counts()
         return sum(losses, 0.0)
-
-    def end_gradients(self) -> None:
-        """The gradients of the trainer's model are now the sums over all rows of all batches."""
-        self._squares = sum(self.processes.call("end_gradients"), 0.0)
 
     def take_gradients(self) -> None:
         """Use the gradients that the trainer's model has now, such as sums over several machines."""
@@ -156,7 +157,7 @@ class Workers:
 
     def clip_gradients(self, most: float) -> float:
         """The global norm of the gradients, which `step` scales down to `most`; 0 leaves them as they are."""
-        squares = self._squares
+        squares = sum(self.processes.call("sum_of_squares"), 0.0) if self._squares is None else self._squares
         usual = 1e-30 < squares < math.inf  # else squares have overflowed or vanished, or are of other gradients
         norm = math.sqrt(squares) if usual else grad_norm(self.parameters)
         self._factor = min(1.0, most / (norm + 1e-6)) if most else 1.0
@@ -164,43 +165,49 @@ class Workers:
 
     def step(self) -> None:
         """Update the weights, each worker its slice. As any write, it counts as a change for a graph that is held."""
-        optimizer = self.trainer.optimizer
-        entries = self._entries()
-        divided_anew = [entry._replace(step=None) for entry in entries] != self._divided
+        updated = []
+        for place, (parameter, group) in enumerate(self._groups.items()):
+            if parameter.grad is not None and group is not None:
+                updated.append((place, group))
+            elif parameter.grad is not None:
+                parameter.grad *= self._factor
+        divided_anew = updated != self._updated
+        entries = [self._entry(place, group) for place, group in updated] if divided_anew else None
         settings = [
             {name: value for name, value in group.items() if name not in ("params", "param_names")}
-            for group in optimizer.param_groups
+            for group in self.trainer.optimizer.param_groups
         ]
-        for parameter, group in self._groups.items():
-            if group is None and parameter.grad is not None:
-                parameter.grad *= self._factor
         names: dict[int, tuple[str, ...]] = {}
-        for part in self.processes.call("step", entries if divided_anew else None, settings, self._factor):
+        for part in self.processes.call("step", entries, settings, self._factor):
             names |= part
-        for entry in entries:
-            parameter = self.parameters[entry.place]
+        self._count_step(updated)
+        if divided_anew or names != self._names:
+            self._record_arrays(updated, names)
+
+    def _entry(self, place: int, group: int) -> Entry:
+        """A parameter to update, with what the optimizer has recorded of it."""
+        recorded = self.trainer.optimizer.state.get(self.parameters[place], {})
+        names = tuple(name for name in self.memory.state if name in recorded)
+        return Entry(place, group, names, recorded.get("step"))
+
+    def _count_step(self, updated: Sequence[tuple[int, int]]) -> None:
+        """Note that these parameters were written, and in the trainer's optimizer their number of steps."""
+        optimizer = self.trainer.optimizer
+        counts = [rule.counts_steps for rule in rules_of(optimizer)]
+        for place, group in updated:
+            parameter = self.parameters[place]
             mark_written(parameter.data)
-            self._record_state(entry, names[entry.group])
-        self._divided = [entry._replace(step=None, state=names[entry.group]) for entry in entries]
+            if counts[group]:
+                recorded = optimizer.state.setdefault(parameter, {})
+                recorded["step"] = recorded.get("step", 0) + 1
 
-    def _entries(self) -> list[Entry]:
-        """The parameters to update, with what the optimizer has recorded of them."""
-        state, entries = self.trainer.optimizer.state, []
-        for index, (parameter, group) in enumerate(self._groups.items()):
-            if group is not None and parameter.grad is not None:
-                recorded = state.get(parameter, {})
-                names = tuple(name for name in self.memory.state if name in recorded)
-                entries.append(Entry(index, group, names, recorded.get("step")))
-        return entries
-
-    def _record_state(self, entry: Entry, names: Sequence[str]) -> None:
-        """Note in the trainer's optimizer what a step has left: a count, and the arrays in the shared memory."""
-        optimizer, parameter = self.trainer.optimizer, self.parameters[entry.place]
-        if rules_of(optimizer)[entry.group].counts_steps:
-            optimizer.state.setdefault(parameter, {})["step"] = (entry.step or 0) + 1
-        for name in names if names != entry.state else ():
-            array = self.memory.array(self.memory.state[name], entry.place)
-            optimizer.state.setdefault(parameter, {})[name] = self._taken_over[parameter, name] = array
+    def _record_arrays(self, updated: list[tuple[int, int]], names: dict[int, tuple[str, ...]]) -> None:
+        """Give the trainer's optimizer the arrays that a step has left in the shared memory."""
+        for place, group in updated:
+            for name in names[group]:
+                array = self.memory.array(self.memory.state[name], place)
+                self.trainer.optimizer.state.setdefault(self.parameters[place], {})[name] = array
+        self._updated, self._names, self._taken_over = updated, names, self._arrays()
 
     # -- evaluation
 
@@ -250,12 +257,13 @@ class Workers:
 
     def _have_changed(self) -> bool:
         """Whether a callback has replaced what the workers were started with, such as an array or a group."""
-        if self.trainer.loss is not self._loss or self._membership() != self._groups:
+        trainer = self.trainer
+        if trainer.loss is not self._loss or trainer.optimizer is not self._optimizer:
             return True
-        arrays = self._arrays()
-        return arrays.keys() != self._taken_over.keys() or any(
-            array is not self._taken_over[key] for key, array in arrays.items()
-        )
+        if self._membership() != self._groups:
+            return True
+        arrays, before = self._arrays(), self._taken_over
+        return arrays.keys() != before.keys() or any(map(operator.is_not, arrays.values(), before.values()))
 
     def leave(self) -> None:
         """End the workers, and give the trainer arrays of its own again."""
