@@ -132,6 +132,20 @@ def test_light_and_dark_stay_chosen(page: Page, server: ModelServer) -> None:
     assert page.evaluate("document.documentElement.dataset.scheme") == "dark"
 
 
+def test_a_conversation_that_is_not_shown_has_the_colours_of_the_new_scheme(page: Page, server: ModelServer) -> None:
+    begin(page, server, maxTokens=5, seed=3)
+    say(page, "Hello")
+    press(page, "byToken")
+    edges = "[...document.querySelectorAll('[data-token]')].map((one) => one.style.borderBottomColor)"
+    light = page.evaluate(edges)
+    page.evaluate("document.getElementById('listButton').click()")
+    press(page, "newChat")
+    page.click("#scheme")
+    page.evaluate("document.querySelector('.entry .open:not([aria-current])').click()")
+    dark = page.evaluate(edges)
+    assert len(light) == len(dark) == 5 and all(one != other for one, other in zip(light, dark, strict=True))
+
+
 # -- chats
 
 

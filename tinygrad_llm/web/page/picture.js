@@ -103,7 +103,7 @@ export function table(columns, rows) {
   );
 }
 
-/** Call `draw` when the element changes its width, and when light and dark change. */
+/** Call `draw` when the element changes its width, and when light and dark change; off the page, when it is back. */
 export function redrawn(element, draw) {
   let width = 0;
   new ResizeObserver(() => {
@@ -112,5 +112,5 @@ export function redrawn(element, draw) {
       draw();
     }
   }).observe(element);
-  onScheme(element, draw);
+  onScheme(element, () => (element.isConnected ? draw() : (width = 0)));
 }
