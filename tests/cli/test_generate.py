@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_base import call, make_base
+from tiny_base import call, make_base, save_base
+
+from tinygrad_llm import manual_seed
+from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.text import BPETokenizer
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,29 @@ def test_each_choice_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert lines[5].startswith("3 tokens, mean surprise ") and max(map(len, lines[6:])) < 80
     code, _, errors = call(capsys, *argv, "--explain", "--json")
     assert code == 2 and "give it without --json and --stop" in errors[-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["generate", "Hello", "--temperature", "2", "--seed", "1"],
+        ["generate", "Hello", "--temperature", "0"],
+        ["generate", "Hello", "--explain", "--seed", "1", "--top-k", "300"],
+        ["generate", "Hello", "--json", "--seed", "1", "--repetition-penalty", "1.5"],
+        ["instruct", "generate", "Hello", "--temperature", "1"],
+        ["instruct", "generate", "Hello", "--votes", "3"],
+        ["instruct", "evaluate", "--records", "2"],
+    ],
+    ids=" ".join,
+)
+def test_rows_of_a_model_beyond_its_tokenizer_are_never_chosen(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = BPETokenizer.train("", vocab_size=257)
+    manual_seed(0)
+    model = GPT(GPTConfig(5_000, context_length=256, embedding_dim=8, num_heads=2, num_layers=1))
+    base = save_base(tmp_path / "base", "gpt", model, tokenizer)
+    code, printed, errors = call(capsys, *command, "--model", base, "--max-new-tokens", "12")
+    assert code == 0 and not [line for line in errors if "sampling with --seed" not in line], errors
+    if "--json" in command:
+        assert json.loads(printed)["new_tokens"] == 12 and "vocab_size" not in json.loads(printed)

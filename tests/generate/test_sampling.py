@@ -25,6 +25,7 @@ from tinygrad_llm.generate import (
     stream,
 )
 from tinygrad_llm.generate.sampling import softmax
+from tinygrad_llm.text import CharTokenizer
 
 BOOK = np.array([[4.51, 0.89, -1.90, 6.75, 1.63, -1.62, -1.89, 6.28, 1.79]], np.float32)
 NO_TEXT = [np.array([], np.int64)]
@@ -232,3 +233,17 @@ def test_an_object_and_keywords_together_are_refused() -> None:
 def test_sampling_is_a_dict_and_back() -> None:
     sampling = Sampling(temperature=0.8, top_p=0.9)
     assert Sampling.from_dict(sampling.to_dict()) == sampling
+
+
+def test_ids_without_a_token_are_never_chosen() -> None:
+    logits = np.array([[1.0, 2.0, 0.0, 9.0, 9.0]])
+    limited = Sampling(temperature=1.0, repetition_penalty=2.0, vocab_size=3)
+    probabilities = limited.probabilities(logits, [np.array([1])])
+    np.testing.assert_allclose(probabilities[0, :3], np.exp([1, 1, 0]) / np.exp([1, 1, 0]).sum())
+    assert (probabilities[0, 3:] == 0).all() and logits[0, 3] == 9
+    assert Sampling(vocab_size=3).choose(logits, [np.array([1])], Generator(0)) == 1
+    assert Sampling(vocab_size=9).choose(logits, [np.array([1])], Generator(0)) == 3
+    tokenizer = CharTokenizer.train("abc")
+    assert Sampling(top_k=2).limited_to(tokenizer) == Sampling(top_k=2, vocab_size=3)
+    with pytest.raises(ConfigError, match="vocab_size must be an integer of at least 1"):
+        Sampling(vocab_size=0)

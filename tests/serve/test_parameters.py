@@ -140,7 +140,7 @@ def test_the_parameters_arrive() -> None:
         metadata={},
     )
     choosing, job = wanted.job.choosing, wanted.job
-    assert choosing.sampling == Sampling(0.5, 5, 0.9, 0.1, 1.1)
+    assert choosing.sampling == Sampling(0.5, 5, 0.9, 0.1, 1.1, vocab_size=260)
     assert (choosing.presence_penalty, choosing.frequency_penalty, choosing.top) == (-1.0, 0.5, 3)
     assert (dict(choosing.bias), job.max_tokens, [text.seed for text in job.texts]) == ({5: -100.0}, 7, [-1, 0])
     assert (list(wanted.stops), wanted.stream, wanted.include_usage) == (["x"], True, True)

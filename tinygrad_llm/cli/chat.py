@@ -75,7 +75,8 @@ class Conversation:
         sampling: Sampling,
         seed: int,
     ) -> None:
-        self.model, self.tokenizer, self.form, self.ends, self.sampling = model, tokenizer, form, ends, sampling
+        self.model, self.tokenizer, self.form, self.ends = model, tokenizer, form, ends
+        self.sampling = sampling.limited_to(tokenizer)
         self.turns: list[Turn] = []
         self.was_cut = False  # whether the last answer ended at its maximum length
         self.forgotten = 0  # turns that the last answer could not see, for they no longer fit

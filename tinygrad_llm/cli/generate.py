@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             np.array(prompt),
             arguments.max_new_tokens,
-            sampling,
+            sampling.limited_to(tokenizer),
             eos_id=conventions_of(arguments.model, tokenizer).end_ids,
             generator=Generator(seed),
         )
@@ -83,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
             "ended_by": "length" if tokens.count == arguments.max_new_tokens else "stop",
             "seed": seed,
         }
-        print(json.dumps({**report, **sampling.to_dict()}, ensure_ascii=False))
+        settings = {field.name: getattr(sampling, field.name) for field in dataclasses.fields(SamplingSettings)}
+        print(json.dumps({**report, **settings}, ensure_ascii=False))
         return 0
     sys.stdout.write(for_terminal(text))
     for piece in pieces:
@@ -120,7 +122,7 @@ def explain_choices(
         model,
         np.array(prompt),
         arguments.max_new_tokens,
-        sampling,
+        sampling.limited_to(tokenizer),
         eos_id=conventions_of(arguments.model, tokenizer).end_ids,
         generator=Generator(seed),
     ):

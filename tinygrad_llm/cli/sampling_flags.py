@@ -26,7 +26,7 @@ def sampling_of(arguments: argparse.Namespace, defaults: SamplingSettings) -> Sa
     """The sampling that the flags ask for. Raises ConfigError naming the setting outside its range."""
     from tinygrad_llm.generate.sampling import Sampling
 
-    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Sampling)}
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(SamplingSettings)}
     named = {name: value for name, value in values.items() if value is not None}
     return Sampling.from_dict({**defaults.to_dict(), **named})
 

@@ -66,7 +66,7 @@ def generate_until(
         texts[row] += decoders[row].push(token)
         return any(one in texts[row] for one in stops)
 
-    sampling = Sampling() if sampling is None else sampling
+    sampling = (Sampling() if sampling is None else sampling).limited_to(tokenizer)
     for _ in each_step(
         model, read, max_new_tokens, sampling, frozenset(end_ids), generator, True, True, copies, stopped
     ):

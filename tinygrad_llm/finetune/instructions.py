@@ -61,7 +61,7 @@ def respond(
         model,
         questions,
         most,
-        Sampling.of("respond", sampling, keywords),
+        Sampling.of("respond", sampling, keywords).limited_to(tokenizer),
         eos_id=end_id,
         generator=generator,
         copies=copies,

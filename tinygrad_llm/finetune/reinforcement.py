@@ -132,6 +132,7 @@ class RolloutLoader:
             self.end_ids,
             self.generator,
             s.temperature,
+            self.tokenizer.vocab_size,
         )
         ids, mask = rollouts.ids[:, 1:], rollouts.mask
         answers = [

@@ -81,10 +81,12 @@ def sample_rollouts(
     end_ids: Collection[int],
     generator: Generator,
     temperature: float = 1.0,
+    vocab_size: int | None = None,
 ) -> Rollouts:
     """One sampled answer to each question; all are decoded as one batch, which an answer leaves when it ends.
 
-    Padding repeats the end-of-text token. An answer is cut off where it fills the model's context.
+    Padding repeats the end-of-text token. An answer is cut off where it fills the model's context. `vocab_size` is as
+    in `Sampling`.
 
     Shapes: B questions (T_i,)
     Units:  max_new_tokens in tokens, at least 1
@@ -104,7 +106,8 @@ def sample_rollouts(
         )
     room = [min(max_new_tokens, context - len(prompt)) for prompt in prompts]
     answers: list[list[int]] = [[] for _ in prompts]
-    steps = each_step(policy, prompts, max(room), Sampling(temperature=temperature), ends, generator, True, False)
+    sampling = Sampling(temperature=temperature, vocab_size=vocab_size)
+    steps = each_step(policy, prompts, max(room), sampling, ends, generator, True, False)
     for rows, tokens in steps:
         for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
             if len(answers[row]) < room[row]:

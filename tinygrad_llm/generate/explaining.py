@@ -67,7 +67,7 @@ def explain(
 
 
 def _choice(token: int, logits: Array, texts: list[Array], sampling: Sampling, count: int) -> Choice:
-    own, chances = softmax(logits)[0], sampling.probabilities(logits, texts)[0]
+    own, chances = softmax(logits[:, : sampling.vocab_size])[0], sampling.probabilities(logits, texts)[0]
     order = np.argsort(-own, kind="stable")
     shown = order[:count].tolist()
     left: dict[str, int] = {}
@@ -77,7 +77,7 @@ def _choice(token: int, logits: Array, texts: list[Array], sampling: Sampling, c
     for name, changed in sampling.stages(logits, texts):
         if name == "temperature":
             warmed = softmax(changed)[0]
-        elif name != "repetition_penalty":
+        elif name not in ("vocab_size", "repetition_penalty"):
             left[name] = int(np.isfinite(changed[0]).sum())
     return Choice(
         token,

@@ -9,6 +9,7 @@ Ties go to the smaller id, as in `argmax`; so top-k of 1 is greedy, and top-k of
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.generate.sampling_settings import SamplingSettings
 from tinygrad_llm.random import Generator
+from tinygrad_llm.settings import setting
+from tinygrad_llm.text import Tokenizer
 
 
 def penalize_repetition(logits: Array, texts: Sequence[Array], penalty: float) -> Array:
@@ -129,14 +132,20 @@ class SamplingKeywords(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     repetition_penalty: float | None
+    vocab_size: int | None
 
 
 @dataclass(frozen=True)
 class Sampling(SamplingSettings):
     """How the next token is chosen: the most likely one at temperature 0, else a draw from the tokens that are left.
 
+    Only ids below `vocab_size` are ever chosen. A model may have more rows than its tokenizer has tokens; an id without
+    a token has no text.
+
     None turns a setting off. Raises ConfigError naming the setting outside its range.
     """
+
+    vocab_size: int | None = setting(None, "number of tokens to choose from (default: all rows of the model)", least=1)
 
     @classmethod
     def of(cls, owner: str, sampling: Sampling | None, keywords: SamplingKeywords) -> Sampling:
@@ -151,6 +160,10 @@ class Sampling(SamplingSettings):
         if keywords:
             raise ConfigError(f"{owner}: give sampling or {', '.join(keywords)}, not both")
         return sampling
+
+    def limited_to(self, tokenizer: Tokenizer) -> Sampling:
+        """The same, for a text that `tokenizer` decodes: no id that it does not know is chosen."""
+        return dataclasses.replace(self, vocab_size=tokenizer.vocab_size)
 
     @property
     def greedy(self) -> bool:
@@ -183,6 +196,10 @@ class Sampling(SamplingSettings):
 
         Shapes: logits (B, V), texts B arrays (T_i,) -> (B, V) for each setting
         """
+        if self.vocab_size is not None and self.vocab_size < logits.shape[-1]:
+            logits = logits.copy()
+            logits[:, self.vocab_size :] = -np.inf
+            yield "vocab_size", logits
         if self.repetition_penalty is not None:
             logits = penalize_repetition(logits, texts, self.repetition_penalty)
             yield "repetition_penalty", logits

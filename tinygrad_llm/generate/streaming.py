@@ -62,6 +62,8 @@ def stream_text(
     Raises: as `stream`; ConfigError for an empty stop string
     """
     stops = expect_stops("stream_text: stop", stop)
+    keywords: Any = {name: settings.pop(name) for name in SamplingKeywords.__annotations__ if name in settings}
+    sampling = Sampling.of("stream_text", sampling, keywords).limited_to(tokenizer)
     tokens = stream(model, ids, max_new_tokens, sampling, **settings)
     decoder = StreamDecoder(tokenizer, after=prompts_of("stream_text", model, ids)[0])
     return until_stop(whole_characters(tokens, decoder), stops)

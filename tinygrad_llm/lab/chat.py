@@ -40,6 +40,7 @@ class Answer:
             top_k=body.integer("k", 0) or None,
             top_p=body.number("p", 1.0),
             min_p=body.number("minp", 0.0),
+            vocab_size=view.tokenizer.vocab_size,
         )
         ids = chat.encode(view.tokenizer, messages)
         room = view.model.config.context_length - len(ids)

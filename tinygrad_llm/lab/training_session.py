@@ -125,8 +125,9 @@ class TrainingSession:
         tokenizer = self.beginning.tokenizer
         prompt = ids_if_known(tokenizer, "\n") or [0]
         generator = Generator(trainer.settings.seed).spawn(f"lab sample {trainer.step}")
+        sampling = SAMPLING.limited_to(tokenizer)
         try:
-            ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=generator)
+            ids = generate(model, np.array(prompt), SAMPLE_TOKENS, sampling, generator=generator)
             return tokenizer.decode(ids[len(prompt) :])
         except TinygradLLMError as error:  # a sample never ends a training
             return f"(no sample: {error})"

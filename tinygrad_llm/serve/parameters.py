@@ -171,12 +171,13 @@ def _choosing(body: Body, served: ServedModel, top: int | None) -> Choosing:
         top_k=body.integer("top_k") or None if body.has("top_k") else None,
         min_p=body.number("min_p") if body.has("min_p") else None,
         repetition_penalty=penalty,
+        vocab_size=served.vocab_size,
     )
     penalties = {name: body.number(name, 0.0) for name in ("presence_penalty", "frequency_penalty")}
     for name, value in penalties.items():
         if not -2 <= value <= 2:
             raise body.wrong(name, "a number in [-2, 2]", value)
-    return Choosing(sampling, **penalties, bias=_bias(body, served), top=top, vocab_size=served.vocab_size)
+    return Choosing(sampling, **penalties, bias=_bias(body, served), top=top)
 
 
 def _bias(body: Body, served: ServedModel) -> Mapping[int, float]:

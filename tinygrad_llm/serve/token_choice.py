@@ -33,8 +33,8 @@ class Token(NamedTuple):
 class Choosing:
     """How tokens are chosen. The penalties are OpenAI's: they count the tokens of the answer, not those of the prompt.
 
-    `top` is the number of most likely tokens to report; None reports no log-probability at all. Of the model's logits
-    only the first `vocab_size` count: it may have more rows than its tokenizer has tokens.
+    `top` is the number of most likely tokens to report; None reports no log-probability at all. These are of the tokens
+    below the sampling's `vocab_size`.
     """
 
     sampling: Sampling
@@ -42,11 +42,9 @@ class Choosing:
     frequency_penalty: float = 0.0
     bias: Mapping[int, float] = field(default_factory=dict)
     top: int | None = None
-    vocab_size: int | None = None
 
     def choose(self, logits: Array, prompt: Sequence[int], answer: Sequence[int], generator: Generator) -> Token:
         """The token after a prompt and the answer so far. Shapes: logits (V,)"""
-        logits = logits[: self.vocab_size]
         texts = [np.array([*prompt, *answer]) if self.sampling.repetition_penalty is not None else NO_TEXT]
         token = int(self.sampling.choose(self.changed(logits, answer)[None], texts, generator)[0])
         return self.reported(token, logits)
@@ -74,7 +72,7 @@ class Choosing:
         """
         if self.top is None:
             return Token(token)
-        log_probs = log_probabilities(logits[: self.vocab_size])
+        log_probs = log_probabilities(logits[: self.sampling.vocab_size])
         if np.isnan(log_probs[token]):
             raise AnomalyError(
                 "logprobs: logits must be numbers below infinity; got NaN or infinity: look at the model"
