@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_llm.cli.learned_reward import open_reward
-from tinygrad_llm.data.instructions import Record
+from tinygrad_llm.data.instructions import PromptForm, Record
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.finetune.inference_scaling import best_answer, majority_answer
+from tinygrad_llm.finetune.inference_scaling import best_answer, majority_answer, sample_answers
 from tinygrad_llm.finetune.reward import Reward
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.models import LanguageModel
+from tinygrad_llm.random import Generator
+from tinygrad_llm.text import Tokenizer
 
 MOST_ANSWERS = 10_000  # to one instruction
 USUAL = Sampling(temperature=1.0)  # without --temperature
@@ -28,6 +31,46 @@ class AnswerChoice:
 
     def choose(self, record: Record, answers: Sequence[str]) -> str:
         return majority_answer(answers) if self.reward is None else best_answer(record, answers, self.reward)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A model that answers instructions: the form in which it is asked, the ids that end an answer, and how one of
+    several answers is chosen, if several are sampled.
+    """
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    form: PromptForm
+    ends: tuple[int, ...]
+    choice: AnswerChoice | None
+
+    def answers(
+        self,
+        records: Sequence[Record],
+        max_new_tokens: int,
+        sampling: Sampling,
+        generator: Generator,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[str]:
+        """An answer to each record. Units: max_new_tokens in tokens. Raises: as `sample_answers`"""
+        count = 1 if self.choice is None else self.choice.count
+        several = sample_answers(
+            self.model,
+            self.tokenizer,
+            records,
+            count,
+            self.form,
+            max_new_tokens,
+            self.ends,
+            sampling,
+            generator,
+            progress=progress,
+        )
+        return [
+            some[0] if self.choice is None else self.choice.choose(record, some)
+            for record, some in zip(records, several, strict=True)
+        ]
 
 
 def add_choice_flags(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_llm.cli.answer_choice import (
     USUAL,
-    AnswerChoice,
+    Answering,
     add_choice_flags,
     answer_choice_of,
     sampling_of_choice,
@@ -41,7 +41,6 @@ from tinygrad_llm.data import (
     TASKS,
     DataLoader,
     InstructionDataset,
-    PromptForm,
     collate_instructions,
     fitting_records,
     instruction_tasks,
@@ -55,7 +54,6 @@ from tinygrad_llm.finetune import (
     InstructionReport,
     constant_answers,
     evaluate_instructions,
-    sample_answers,
 )
 from tinygrad_llm.formats import write_json
 from tinygrad_llm.generate import Sampling
@@ -288,39 +286,26 @@ def run(arguments: argparse.Namespace) -> int:
     conventions = conventions_of(arguments.model, tokenizer)
     style = arguments.style or style_of(arguments.model, conventions.template) or Options().style
     form = form_of(style, tokenizer, conventions, arguments.system)
-    answering = generate if arguments.action == "generate" else evaluate
-    return answering(arguments, model, tokenizer, form, ends_of(conventions, form), answer_choice_of(arguments, style))
+    choice = answer_choice_of(arguments, style)
+    answering = Answering(model, tokenizer, form, ends_of(conventions, form), choice)
+    return generate(arguments, answering) if arguments.action == "generate" else evaluate(arguments, answering)
 
 
-def generate(
-    arguments: argparse.Namespace,
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    form: PromptForm,
-    ends: tuple[int, ...],
-    choice: AnswerChoice | None,
-) -> int:
+def generate(arguments: argparse.Namespace, answering: Answering) -> int:
     sampling = sampling_of(arguments, Sampling())
-    if choice is not None:
+    if answering.choice is not None:
         sampling = sampling_of_choice(sampling, arguments.temperature)
     seed = seed_of(arguments, sampling)
-    longest = answer_length(arguments.max_new_tokens, form, model.config.context_length, USUAL_LENGTH)
+    context = answering.model.config.context_length
+    longest = answer_length(arguments.max_new_tokens, answering.form, context, USUAL_LENGTH)
     for text in arguments.instructions or lines_of_standard_input():
         record = {"instruction": text, "input": arguments.input}
-        count = 1 if choice is None else choice.count
-        answers = sample_answers(model, tokenizer, [record], count, form, longest, ends, sampling, Generator(seed))[0]
-        print(for_terminal(answers[0] if choice is None else choice.choose(record, answers)), flush=True)
+        (answer,) = answering.answers([record], longest, sampling, Generator(seed))
+        print(for_terminal(answer), flush=True)
     return 0
 
 
-def evaluate(
-    arguments: argparse.Namespace,
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    form: PromptForm,
-    ends: tuple[int, ...],
-    choice: AnswerChoice | None,
-) -> int:
+def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
     if arguments.records < 1:
         raise ConfigError(f"--records must be at least 1; got {arguments.records}")
     expect_file_can_be_made("--report", arguments.report, [Path(arguments.data)] if arguments.data else [])
@@ -333,21 +318,17 @@ def evaluate(
         kinds = kinds_learned(arguments.model) if arguments.kinds is None else arguments.kinds
         records = instruction_tasks(arguments.records, source, kinds_of(kinds), True, True)
     status = StatusLine()
+    model, tokenizer, form = answering.model, answering.tokenizer, answering.form
     context = model.config.context_length
     fitting = fitting_records(records, tokenizer, form, context)
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
     asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
-    if choice is None:
-        report = evaluate_instructions(model, tokenizer, asked, form, longest, ends, progress=progress)
+    if answering.choice is None:
+        report = evaluate_instructions(model, tokenizer, asked, form, longest, answering.ends, progress=progress)
     else:
-        source = Generator(arguments.seed).spawn("answers")
-        several = sample_answers(
-            model, tokenizer, asked, choice.count, form, longest, ends, USUAL, source, progress=progress
-        )
-        report = InstructionReport(
-            [Answer(record, choice.choose(record, some)) for record, some in zip(asked, several, strict=True)]
-        )
+        answers = answering.answers(asked, longest, USUAL, Generator(arguments.seed).spawn("answers"), progress)
+        report = InstructionReport(list(map(Answer, asked, answers)))
     width = max(len("kind"), *map(len, report.by_kind()))
     status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")
     for kind, part in [*report.by_kind().items(), ("all", report)]:
