@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -22,10 +24,12 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.data import LongText, train_validation_split
 from tinygrad_llm.errors import CheckpointError, DataError
 from tinygrad_llm.formats import RunLock
+from tinygrad_llm.runs import encoding
 from tinygrad_llm.runs.encoding import EncodedText, encode_once
 from tinygrad_llm.runs.vocabulary_sample import vocabulary_sample
-from tinygrad_llm.text import BPETokenizer, CharTokenizer, load_tokenizer
+from tinygrad_llm.text import BPETokenizer, CharTokenizer, SimpleTokenizerV2, load_tokenizer
 from tinygrad_llm.train import StatusLine
+from tinygrad_llm.train.parallel import mapping
 
 WORDS = [
     "it's ",
@@ -105,6 +109,33 @@ def test_ids_are_those_of_the_whole_even_after_an_interruption(tmp_path: Path, t
 
 
 TEXT = "The quick brown fox jumps over the lazy dog.\n" * 60
+
+
+def test_workers_encode_words_to_the_ids_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, text = SimpleTokenizerV2.train(TEXT[:20]), "".join(f"{TEXT[:99]} {n} <|endoftext|>\n" for n in range(50))
+    train, validation = (words.encode_to_array(part, "all") for part in train_validation_split(text, 0.1))
+    monkeypatch.setattr(encoding, "SHARED", 1_000)
+
+    chunks = itertools.count()
+
+    class Interrupted(Said):
+        def renew(self, line: Any) -> None:
+            assert len(multiprocessing.active_children()) == 2
+            if next(chunks) == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_once(in_blocks(text, 500), words, tmp_path, Interrupted(), workers=3)
+    assert multiprocessing.active_children() == []
+    said = Said()
+    encoded = encode_once(in_blocks(text, 500), words, tmp_path, said, workers=2)
+    assert "where it was interrupted" in str(said)
+    np.testing.assert_array_equal(encoded.train, train)
+    np.testing.assert_array_equal(encoded.validation, validation)
+    monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("more than one process"))
+    monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1})
+    encode_once(in_blocks(text, 500), words, tmp_path / "alone", Said(), workers=1)
+    encode_once(in_blocks(text, 500), CharTokenizer.train(text), tmp_path / "fast", Said())
 
 
 def test_another_text_or_tokenizer_gets_ids_of_its_own(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import os
 import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ from tinygrad_llm.data.id_file import Progress
 from tinygrad_llm.errors import CheckpointError, DataError, FormatError
 from tinygrad_llm.formats import RunLock, remove_leftovers
 from tinygrad_llm.runs.progress import StatusLine, duration
-from tinygrad_llm.text import Tokenizer
-from tinygrad_llm.text.chunks import encode_chunks
+from tinygrad_llm.text import SimpleTokenizerV2, Tokenizer
+from tinygrad_llm.text.chunks import chunks_of, encode_chunks
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 VALIDATION_FRACTION = 0.1  # of the characters, at the end of the text
+# Bytes of a text that several processes encode, if its tokens are words: Python code encodes 19 MB of these a second.
+# BPE runs in threads, and characters, at 500 MB a second, take longer to send than to encode.
+SHARED = 1e7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +49,17 @@ def split_of(text: LongText) -> int:
 
 
 def encode_once(
-    text: LongText, tokenizer: Tokenizer, folder: str | os.PathLike[str], status: StatusLine
+    text: LongText,
+    tokenizer: Tokenizer,
+    folder: str | os.PathLike[str],
+    status: StatusLine,
+    workers: int | None = None,
 ) -> EncodedText:
     """The ids of `text`, from the id file in `folder`, which is created, completed or replaced as needed.
 
     The training and the validation part are encoded separately, each to the ids of `encode_to_array(part, "all")`. An
-    interrupted encoding is continued; ids whose file was damaged are encoded again. `status` shows the progress.
+    interrupted encoding is continued; ids whose file was damaged are encoded again. `status` shows the progress. A long
+    text is encoded by `workers` processes, by default one per core, if its tokens are words.
 
     Raises: DataError if the text cannot be read or changes meanwhile; CheckpointError if the folder cannot be written,
             or another process encodes into it
@@ -69,7 +80,7 @@ def encode_once(
             raise CheckpointError(f"{file.folder}: the folder of ids cannot be made: {problem.strerror}") from problem
         with RunLock(file.folder):
             remove_leftovers(file.folder)
-            done = _finish(file, text, tokenizer, status)
+            done = _finish(file, text, tokenizer, status, workers)
         seconds = time.monotonic() - started
     train, validation = file.mapped(done)
     return EncodedText(train, validation, done.validation.bytes, file.path, seconds)
@@ -91,7 +102,7 @@ def encoded_before(folder: str | os.PathLike[str], text_sha256: str, tokenizer: 
     return EncodedText(train, validation, done.validation.bytes, file.path, 0.0)
 
 
-def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> Progress:
+def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLine, workers: int | None) -> Progress:
     """Encode the rest of the text, and record that it is complete."""
     survey = text.survey
     try:
@@ -107,7 +118,7 @@ def _finish(file: IdFile, text: LongText, tokenizer: Tokenizer, status: StatusLi
     status.say(f"encoding {survey.characters:,} characters{so_far} ...")
     with IdWriter(file, Progress() if done is None else done, digest) as writer:
         try:
-            _encode(writer, text, tokenizer, status)
+            _encode(writer, text, tokenizer, status, workers)
         except KeyboardInterrupt:
             mega = f"{writer.done.all.bytes / 1e6:,.3g} of {survey.bytes / 1e6:,.3g} MB"
             status.say(f"interrupted; {mega} are encoded and kept in {file.path}: the same command goes on from there")
@@ -132,7 +143,7 @@ def _sha256_of_beginning(text: LongText, done: Progress | None) -> Any:
     return digest
 
 
-def _encode(writer: IdWriter, text: LongText, tokenizer: Tokenizer, status: StatusLine) -> None:
+def _encode(writer: IdWriter, text: LongText, tokenizer: Tokenizer, status: StatusLine, workers: int | None) -> None:
     survey, started, before = text.survey, time.monotonic(), writer.done.all.bytes
 
     def line() -> str:
@@ -143,9 +154,22 @@ def _encode(writer: IdWriter, text: LongText, tokenizer: Tokenizer, status: Stat
             f" | {duration((survey.bytes - done.bytes) / max(rate, 1.0))} left"
         )
 
+    several = isinstance(tokenizer, SimpleTokenizerV2) and survey.bytes - before >= SHARED
     for validation, stop in ((False, split_of(text)), (True, survey.characters)):
         place = writer.done.all.characters
         if place < stop:
-            for chunk, ids in encode_chunks(tokenizer, text.blocks(place, stop), "all"):
-                writer.append(chunk, ids, validation)
-                status.renew(line)
+            blocks = text.blocks(place, stop)
+            chunks: Any
+            if several:
+                encoded = partial(_encoded, tokenizer)
+                chunks = map_in_workers(encoded, chunks_of(tokenizer, blocks), workers=workers)
+            else:
+                chunks = encode_chunks(tokenizer, blocks, "all")
+            with closing(chunks):  # ends the workers, also after an error
+                for chunk, ids in chunks:
+                    writer.append(chunk, ids, validation)
+                    status.renew(line)
+
+
+def _encoded(tokenizer: Tokenizer, chunk: str) -> tuple[str, NDArray[Any]]:
+    return chunk, tokenizer.encode_to_array(chunk, "all")

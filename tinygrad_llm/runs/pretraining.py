@@ -146,7 +146,7 @@ class Pretraining:
                 raise DataError(f"{plan.options.data}: cannot be read")
             status.say(f"{plan.options.data} is gone; using its ids in {encoded.path}")
         else:
-            encoded = encode_once(text, tokenizer, folder, status)
+            encoded = encode_once(text, tokenizer, folder, status, workers_asked_for(plan))
         status.say(f"{len(encoded.train):,} training tokens, {len(encoded.validation):,} validation tokens")
         settings = plan.training
         model: Any = architecture.begin(config)
@@ -241,7 +241,7 @@ def training_text(plan: RunPlan, status: StatusLine) -> LongText:
 
 def make_tokenizer(plan: RunPlan, text: LongText, status: StatusLine) -> Tokenizer:
     """The tokenizer that the plan's options name: trained on the text, or GPT-2's."""
-    options, workers = plan.options, plan.training.workers
+    options = plan.options
     if options.tokenizer == "gpt2":
         return GPT2Tokenizer()
     if options.tokenizer == "char":
@@ -259,8 +259,13 @@ def make_tokenizer(plan: RunPlan, text: LongText, status: StatusLine) -> Tokeniz
     def progress(done: int, total: int) -> None:
         status.renew(lambda: status.share("  merges", done, total))
 
-    pieces = pieces_of_sample(text, split, sample, [END_OF_TEXT], workers if isinstance(workers, int) else None)
+    pieces = pieces_of_sample(text, split, sample, [END_OF_TEXT], workers_asked_for(plan))
     return BPETokenizer.train(pieces, size, progress=progress)
+
+
+def workers_asked_for(plan: RunPlan) -> int | None:
+    """The number of processes for work before the training; None for one per core."""
+    return plan.training.workers if isinstance(plan.training.workers, int) else None
 
 
 def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:

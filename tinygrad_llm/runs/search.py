@@ -23,7 +23,14 @@ from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG
 from tinygrad_llm.runs.encoding import encode_once
 from tinygrad_llm.runs.life_cycle import Request, Training, carry_out
 from tinygrad_llm.runs.plan import RunPlan
-from tinygrad_llm.runs.pretraining import DEFAULT_TRAINING, IDS, Pretraining, make_tokenizer, training_text
+from tinygrad_llm.runs.pretraining import (
+    DEFAULT_TRAINING,
+    IDS,
+    Pretraining,
+    make_tokenizer,
+    training_text,
+    workers_asked_for,
+)
 from tinygrad_llm.runs.search_record import Rung, SearchRecord, Trial, TrialRun
 from tinygrad_llm.runs.search_space import in_words
 from tinygrad_llm.runs.status_line import StatusLine, duration
@@ -82,7 +89,7 @@ class Search:
         else:
             tokenizer = make_tokenizer(plan, text, self.status)
             tokenizer.save(self.folder)
-        encode_once(text, tokenizer, self.folder / IDS, self.status)
+        encode_once(text, tokenizer, self.folder / IDS, self.status, workers_asked_for(plan))
         return tokenizer
 
     def _train(self, trial: Trial, run: TrialRun, rung: Rung, task: Trialling) -> int:

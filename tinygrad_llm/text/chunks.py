@@ -48,8 +48,7 @@ def encode_chunks(
     Shapes: -> per chunk (T,), of the tokenizer's `id_dtype`
     Raises: TokenizerError as `Tokenizer.encode`
     """
-    longest = max((len(token) for token in tokenizer.special_tokens), default=0)
-    chunks = cut_into_chunks(blocks, tokenizer.last_cut, max(longest, _LOOK_BACK))
+    chunks = chunks_of(tokenizer, blocks)
     threads = tokenizer.encoding_threads
     if threads == 1:
         for chunk in chunks:
@@ -68,6 +67,12 @@ def encode_chunks(
             yield chunk, ids.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def chunks_of(tokenizer: Tokenizer, blocks: Iterable[str]) -> Iterator[str]:
+    """The same text in chunks that `tokenizer` encodes one by one to the ids of the whole."""
+    longest = max((len(token) for token in tokenizer.special_tokens), default=0)
+    return cut_into_chunks(blocks, tokenizer.last_cut, max(longest, _LOOK_BACK))
 
 
 def cut_into_chunks(
