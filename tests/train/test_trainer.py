@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs.run_folder import OPTIMIZER
 from tinygrad_llm.train import Callback, RunFolder, Trainer, TrainingSettings, evaluate
+from tinygrad_llm.train.batch_loss import add_gradient
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
@@ -335,3 +337,26 @@ def test_a_lost_connection_stops_after_the_step_unless_it_is_ignored() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert trainer.step == SETTINGS.steps
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_cycle_collector_is_off_while_a_graph_lives_and_then_as_before(enabled: bool) -> None:
+    seen: list[bool] = []
+
+    def loss(model: GPT, batch: Any) -> Tensor:
+        seen.append(gc.isenabled())
+        if len(seen) == 2:
+            raise ValueError
+        return model.loss(*batch)
+
+    trainer, batch = new_trainer(), (IDS[None, :8], IDS[None, 1:9])
+    (gc.enable if enabled else gc.disable)()
+    try:
+        assert add_gradient(trainer.model, batch, 8, loss) > 0
+        assert gc.isenabled() is enabled
+        with pytest.raises(ValueError):
+            add_gradient(trainer.model, batch, 8, loss)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+    assert seen == [False, False]

@@ -232,8 +232,8 @@ def test_what_a_callback_replaces_reaches_the_workers() -> None:
             if trainer.step == 4:
                 parameter.requires_grad = False
                 assert trainer.evaluate(2) > 0
-            if trainer.step >= 5:
-                trainer.optimizer = SGD(trainer.model.parameters(), momentum=0.9 if trainer.step == 6 else 0.0)
+            if trainer.step in (5, 6):
+                trainer.optimizer = (SGD if trainer.step == 5 else AdamW)(trainer.model.parameters())
 
     assert_close(trained(1, callbacks=[Replaces()]), trained(2, callbacks=[Replaces()]), 1e-11)
 

@@ -208,11 +208,10 @@ class Module:
 
 def _distinct(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
     """Each tensor once, under its first name."""
-    seen: set[int] = set()
+    first_names: dict[T, str] = {}
     for name, tensor in named:
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            yield name, tensor
+        first_names.setdefault(tensor, name)
+    return ((name, tensor) for tensor, name in first_names.items())
 
 
 class ModuleList(Module):

@@ -74,9 +74,7 @@ def _norm(gradients: list[Array]) -> float:
     # millions of float32 squares, so it gets pieces, and Python adds these up in float64.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         total = sum(sum_of_squares(gradient) for gradient in gradients)
-    if 1e-30 < total < math.inf:
-        return math.sqrt(total)
-    return optim.norms.norm_of_extremes(gradients)
+    return math.sqrt(total) if 1e-30 < total < math.inf else optim.norms.norm_of_extremes(gradients)
 
 
 def sum_of_squares(gradient: Array) -> float:

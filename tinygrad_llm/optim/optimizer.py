@@ -38,14 +38,11 @@ class Optimizer:
     counts_steps: ClassVar[bool] = False
     unit_of_update: ClassVar[str] = "all"
 
-    param_groups: list[dict[str, Any]]
-    state: dict[Tensor, dict[str, Any]]
-
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.kind = type(self).__name__  # for messages
         self.defaults = dict(defaults)
-        self.param_groups = []
-        self.state = {}
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
         self._scratch: dict[np.dtype[Any], Array] = {}
         self.check_hyperparameters(self.defaults)
         entries = self._listed(params)

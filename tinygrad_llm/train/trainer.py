@@ -259,17 +259,15 @@ def _interruption_between_steps() -> Iterator[list[int]]:
     A second signal acts at once. A signal that this process ignores, as under nohup, stays ignored.
     """
     interruptions: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield interruptions  # only the main thread receives signals
-        return
     before: dict[int, Any] = {}
+    in_main = threading.current_thread() is threading.main_thread()  # which alone receives signals
 
     def remember(signum: int, frame: Any) -> None:
         interruptions.append(signum)
         signal.signal(signum, before[signum])
 
     try:
-        for sign in INTERRUPTIONS:
+        for sign in INTERRUPTIONS if in_main else ():
             if signal.getsignal(sign) is not signal.SIG_IGN:
                 before[sign] = signal.getsignal(sign)
                 signal.signal(sign, remember)

@@ -247,13 +247,10 @@ class Workers:
                 array[...] = recorded[name]
                 recorded[name] = array
 
-    def _arrays(self) -> dict[tuple[Tensor, str], Any]:
-        """The arrays of the trainer's parameters and of its optimizer's state."""
-        state = self.trainer.optimizer.state
-        arrays = {(parameter, "data"): parameter.data for parameter in self.parameters}
-        return arrays | {
-            (p, name): array for p, entry in state.items() for name, array in entry.items() if name in self.memory.state
-        }
+    def _arrays(self) -> list[Any]:
+        """The arrays of the trainer's parameters and of its optimizer's state; None for one that is not there."""
+        entries, names = self.trainer.optimizer.state.values(), self.memory.state
+        return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
     def _have_changed(self) -> bool:
         """Whether a callback has replaced what the workers were started with, such as an array or a group."""
@@ -263,7 +260,7 @@ class Workers:
         if self._membership() != self._groups:
             return True
         arrays, before = self._arrays(), self._taken_over
-        return arrays.keys() != before.keys() or any(map(operator.is_not, arrays.values(), before.values()))
+        return len(arrays) != len(before) or any(map(operator.is_not, arrays, before))
 
     def leave(self) -> None:
         """End the workers, and give the trainer arrays of its own again."""
@@ -274,9 +271,8 @@ class Workers:
                 parameter.grad = parameter.grad.copy()
             if hasattr(parameter, "grad_memory"):
                 del parameter.grad_memory
-        for (parameter, name), array in self._arrays().items():
-            if name == "data":
-                parameter.data = buffers.copy(array)
-            else:
-                self.trainer.optimizer.state[parameter][name] = buffers.copy(array)
+            parameter.data = buffers.copy(parameter.data)
+        for recorded in self.trainer.optimizer.state.values():
+            for name in self.memory.state.keys() & recorded.keys():
+                recorded[name] = buffers.copy(recorded[name])
         self._taken_over.clear()
