@@ -2,6 +2,7 @@
 
 import io
 import time
+import warnings
 
 import pytest
 
@@ -90,3 +91,10 @@ def test_the_line_of_a_training_fits_and_has_a_bar_and_a_curve() -> None:
     assert len(screen.getvalue().splitlines()[-1].split("\r")[-1].rstrip()) < 80
     log.finished(FakeTrainer())
     assert screen.getvalue().splitlines()[-1].startswith("loss of this training: 7.900 █")
+
+
+def test_a_warning_is_one_line() -> None:
+    screen = io.StringIO()
+    with StatusLine(screen).saying_warnings():
+        warnings.warn("this process works alone", stacklevel=1)
+    assert screen.getvalue() == "warning: this process works alone\n"

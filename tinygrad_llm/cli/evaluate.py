@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     for plan in plans:
         expect_encodable_records(prompts, plan)
     status, logged = StatusLine(), list[bytes]()
+    notices = StatusLine(sys.stderr) if arguments.json else status
     reports: dict[str, TaskReport] = {}
     for plan in plans:
         places = iter(enumerate(plan.places, 1))
@@ -149,7 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
                     status.say(line_of(sample))
                 status.renew(partial(status.share, plan.task.name, done, len(plan.places)))
 
-        reports[plan.task.name] = evaluate_plan(model, prompts, plan, arguments, ends, keep, status)
+        with notices.saying_warnings():
+            reports[plan.task.name] = evaluate_plan(model, prompts, plan, arguments, ends, keep, status)
     if arguments.log_samples is not None:
         with atomic_write(arguments.log_samples) as file:
             file.writelines(logged)

@@ -325,7 +325,8 @@ def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
     asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
     if answering.choice is None:
-        report = evaluate_instructions(model, tokenizer, asked, form, longest, answering.ends, progress=progress)
+        with status.saying_warnings():
+            report = evaluate_instructions(model, tokenizer, asked, form, longest, answering.ends, progress=progress)
     else:
         answers = answering.answers(asked, longest, USUAL, Generator(arguments.seed).spawn("answers"), progress)
         report = InstructionReport(list(map(Answer, asked, answers)))

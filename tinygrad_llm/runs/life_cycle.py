@@ -15,7 +15,6 @@ import dataclasses
 import shutil
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +135,8 @@ class LifeCycle:
 
     def carry_out(self) -> int:
         self.started = time.monotonic()
-        return self._resume() if self.request.resume else self._begin()
+        with self.status.saying_warnings():
+            return self._resume() if self.request.resume else self._begin()
 
     def _begin(self) -> int:
         folder = RunFolder.create(self.request.out, self.request.keep, self.request.keep_every)
@@ -196,7 +196,7 @@ class LifeCycle:
         request, settings, say = self.request, trainer.settings, self.status.say
         training.report.introduce(trainer)
         self.communicator.broadcast((training.model.config, settings, request.stop_at))
-        with self._warnings_as_notices(), workers.started(trainer):
+        with workers.started(trainer):
             try:
                 trainer.train(request.stop_at)
             except KeyboardInterrupt as interruption:
@@ -212,14 +212,6 @@ class LifeCycle:
         self.status.hint("continue", self._resume_command("--steps", str(2 * settings.steps)))
         training.report.suggest()
         return 0
-
-    @contextmanager
-    def _warnings_as_notices(self) -> Iterator[None]:
-        """Print a warning of the workers as a notice of the run."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.showwarning = lambda message, *where, **more: self.status.say(f"warning: {message}")
-            yield
 
     def _resume_command(self, *more: str) -> str:
         words = [*command_of(self.task.name).split(), "--resume", "--out", self.request.out, *more]

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
@@ -64,6 +65,14 @@ class StatusLine:
         if self.on_terminal:
             text = "\n".join(_wrapped(line, columns(self.stream) - 1) for line in text.split("\n"))
         self._write(text, colour)
+
+    @contextmanager
+    def saying_warnings(self) -> Iterator[None]:
+        """Inside, a warning, such as that no worker can be started, is said as one line."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda message, *where, **more: self.say(f"warning: {message}")
+            yield
 
     def hint(self, words: str, command: str) -> None:
         """A command to paste, after what it does: one line, however long."""

@@ -1,6 +1,7 @@
 """Tokenizers of every family: recorded ids, offsets and texts of the library, and properties that need no library."""
 
 import json
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,10 @@ def test_empty_matches_make_no_pieces() -> None:
     for behavior, ids in (("Removed", [0]), ("Isolated", [1, 0, 1])):
         step = {"type": "Split", "pattern": {"Regex": "x*"}, "behavior": behavior, "invert": behavior == "Removed"}
         assert PipelineTokenizer({"model": model, "pre_tokenizer": step}).encode("axb") == ids
+
+
+@each
+def test_a_tokenizer_can_be_sent_to_another_process(family: str) -> None:
+    sent = pickle.loads(pickle.dumps(TOKENIZERS[family]))
+    assert sent.state() == TOKENIZERS[family].state()
+    assert sent.encode_ordinary("It's 12 néw texts") == TOKENIZERS[family].encode_ordinary("It's 12 néw texts")

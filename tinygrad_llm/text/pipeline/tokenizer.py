@@ -315,6 +315,9 @@ class PipelineTokenizer(Tokenizer):
         """The definition, and the names of the tokens that begin and end a text."""
         return {"definition": self._definition, "bos_token": self.bos_token, "eos_token": self.eos_token}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_state, (self.state(),)  # the stages are closures, which cannot be pickled
+
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The tokenizer that `state` describes. Raises: TokenizerError"""

@@ -25,7 +25,9 @@ from tinygrad_llm.train.trainer import SMALLEST_SHARED
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-SECONDS_BEFORE_SPAWNING = 2.0  # a spawned process needs half a second to start, a forked one 10 ms
+# A spawned process needs half a second to start, one with a model of 135M parameters and its tokenizer two; a forked
+# one 10 ms.
+SECONDS_BEFORE_SPAWNING = 2.0
 
 
 def map_in_workers(
