@@ -108,7 +108,7 @@ def expect_encodable(tokenizer: Tokenizer, text: str, origin: str) -> None:
     try:
         tokenizer.encode_ordinary(text)
     except TokenizerError as error:
-        lines = text.splitlines(keepends=True)
-        for number, line in enumerate(lines if len(lines) > 1 else (), 1):
-            expect_encodable(tokenizer, line, f"{origin}, line {number} of the text")
+        if "\n" in text[:-1]:
+            for number, line in enumerate(text.split("\n"), 1):
+                expect_encodable(tokenizer, f"{line}\n", f"{origin}, line {number} of the text")
         raise TokenizerError(f"{origin}: {error}") from None

@@ -154,8 +154,9 @@ class Processes:
             how = f"was killed by {signal.Signals(-code).name}"
             how += ", as the system does when memory runs out" if -code == getattr(signal, "SIGKILL", 0) else ""
         return WorkerError(
-            f"worker {rank + 1} of {self.size}, process {process.pid}, {how}; the step is not finished, and the run "
-            "ends: resume it from its last checkpoint, with fewer workers or a smaller batch if memory is short"
+            f"worker {rank + 1} of {self.size}, process {process.pid}, {how}; its work is lost, and the "
+            "command ends: a run resumes from its last checkpoint, with fewer workers or a smaller batch if memory is "
+            "short"
         )
 
 
