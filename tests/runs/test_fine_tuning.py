@@ -19,9 +19,9 @@ COMMANDS = {
     "reward": ["reward", "train", "--model", "BASE", "--data", "PAIRS"],
     "classify": ["classify", "train", "--model", "BASE", "--data", "sentiment", "--texts", "20", "--test-texts", "8"],
     "instruct": ["instruct", "train", "--model", "BASE", *INSTRUCTIONS],
-    "reinforce": ["reinforce", "--model", "BASE", *INSTRUCTIONS],
+    "reinforce": ["reinforce", "--model", "BASE", "--method", "ppo", *INSTRUCTIONS],
     "bert": ["bert", "train", "--data", "TEXT", "--vocab-size", "300", "--embedding-dim", "16"],
-    "translate": ["translate", "train", "--data", "sentences", "--pairs", "40", "--vocab-size", "300"],
+    "translate": ["translate", "train", "--data", "sentences", "--pairs", "120", "--vocab-size", "300"],
 }
 
 
