@@ -13,6 +13,7 @@ the trainer's own process, which alone reads, logs, evaluates, saves and decides
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import pickle
@@ -178,9 +179,9 @@ class Workers:
             for group in self.trainer.optimizer.param_groups
         ]
         names: dict[int, tuple[str, ...]] = {}
-        for part in self.processes.call("step", entries, settings, self._factor):
+        count = functools.partial(self._count_step, updated)
+        for part in self.processes.call("step", entries, settings, self._factor, meanwhile=count):
             names |= part
-        self._count_step(updated)
         if divided_anew or names != self._names:
             self._record_arrays(updated, names)
 
