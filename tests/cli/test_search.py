@@ -84,7 +84,7 @@ def test_a_search_that_died_goes_on_without_repeating_a_step(
     text: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: list[int]
 ) -> None:
     """It dies where a record is about to be written, after the run itself was saved: the latest moment."""
-    out, steps, saves, save, take = tmp_path / "parts", 0, 0, SearchRecord.save, Trainer._take_step
+    out, steps, saves, save, take = tmp_path / "parts", 0, 0, SearchRecord.save, Trainer.take_step
 
     def counted(trainer: Trainer) -> None:
         nonlocal steps
@@ -100,7 +100,7 @@ def test_a_search_that_died_goes_on_without_repeating_a_step(
             raise Killed
         save(record, folder)
 
-    monkeypatch.setattr(Trainer, "_take_step", counted)
+    monkeypatch.setattr(Trainer, "take_step", counted)
     monkeypatch.setattr(SearchRecord, "save", dying)
     left = list(deaths)
     words = search(text, out)

@@ -173,7 +173,7 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.runs import pretraining
 from tinygrad_llm.train import Trainer
 
-def failing(self, *args, step=Trainer._take_step):
+def failing(self, *args, step=Trainer.take_step):
     if self.step == 5 and os.environ["PMI_RANK"] == "1":
         raise MemoryError
     step(self)
@@ -183,7 +183,7 @@ def slow(*args):
     time.sleep(60)
 
 if sys.argv.pop(1) == "fail":
-    Trainer._take_step = failing
+    Trainer.take_step = failing
 else:
     pretraining.make_tokenizer = slow
 sys.exit(main(sys.argv[1:]))

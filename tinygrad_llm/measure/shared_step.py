@@ -51,7 +51,7 @@ class SharedStep:
         self._team.close()
 
     def __call__(self) -> None:
-        self.trainer.train(until=self.trainer.step + 1)
+        self.trainer.take_step()
 
     @property
     def processes(self) -> list[int]:

@@ -3,7 +3,7 @@
     trainer = Trainer(model, WindowLoader(ids, context_length=64, batch_size=12), TrainingSettings(steps=500))
     trainer.train()
 
-One step, in `_take_step`: the learning rate, the batches, the loss and its gradient, clipping, the update.
+One step, in `take_step`: the learning rate, the batches, the loss and its gradient, clipping, the update.
 
 Given the same model, settings, data and numbers of workers and BLAS threads, a run is the same to the last bit,
 whether it is interrupted and resumed or not, and however often it is evaluated: the shuffling of a WindowLoader (unless
@@ -150,7 +150,7 @@ class Trainer:
             callback.started(self)
         with _interruption_between_steps() as signals:
             while self.step < last and not self._interruptions(signals):
-                self._take_step()
+                self.take_step()
             self.stopping = True
             if self.step < self.settings.steps or not self.step:  # at the end it is saved already
                 self._checkpoint_due()
@@ -161,7 +161,8 @@ class Trainer:
             for callback in self.callbacks:
                 callback.finished(self)
 
-    def _take_step(self) -> None:
+    def take_step(self) -> None:
+        """One step. `train` sets training mode before the first, and stops between two where a signal asks it to."""
         started = time.perf_counter()
         rate = self.learning_rate(self.step)
         batches = self._next_batches()
