@@ -64,6 +64,24 @@ def test_each_rule_of_a_combined_optimizer_is_divided_in_its_own_way() -> None:
         assert abs(sum(cut) - 4 * (800 + 7) / 2) <= 64
 
 
+@pytest.mark.parametrize("optimizer_class", [AdamW, Muon, SGD])
+def test_the_state_of_the_first_step_is_made_in_the_shared_memory(
+    optimizer_class: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("state in memory of one process")
+
+    parameters = [Parameter(np.ones((4, 8), np.float32)) for _ in range(2)]
+    options = {"momentum": 0.9} if optimizer_class is SGD else {}
+    optimizer = optimizer_class(parameters, lr=0.1, **options)
+    memory = TrainingMemory(parameters, optimizer.state_arrays, 1, inherited=True)
+    shard = ShardedOptimizer(optimizer, memory, 0)
+    monkeypatch.setattr(Optimizer, "new_state", refuse)
+    shard.take_over([Entry(place, 0, (), None) for place in range(2)], 1)
+    settings = {key: value for key, value in optimizer.param_groups[0].items() if key not in ("params", "param_names")}
+    assert shard.step([settings], 1.0) == {0: tuple(optimizer.state_arrays)}
+
+
 def test_the_class_that_defines_a_step_says_what_may_be_divided() -> None:
     class Renamed(AdamW):
         pass

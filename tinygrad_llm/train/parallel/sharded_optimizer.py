@@ -52,9 +52,9 @@ class ShardedOptimizer:
         self.memory, self.rank = memory, rank
         self.units = [unit_of_update(rule) for rule in rules_of(optimizer)]
         self._part = copy.copy(optimizer)
-        self._part.state, self._part._scratch, self._part.param_groups = {}, {}, []
-        for rule in rules_of(self._part):
+        for rule in rules_of(self._part):  # before the part has no groups, and so no rules
             rule.new_state = functools.partial(self._new_state, rule)  # type: ignore[method-assign]
+        self._part.state, self._part._scratch, self._part.param_groups = {}, {}, []
 
     def take_over(self, entries: Sequence[Entry], groups: int) -> None:
         """Choose this process's pieces anew: before the first step, and when other parameters have gradients."""
