@@ -68,6 +68,8 @@ class Processes:
         context: Any = multiprocessing.get_context("fork" if forked else "spawn")
         packed = share if forked else _pickled(share, memory)
         atexit.register(self.kill)
+        if forked:
+            _return_freed_memory()
         try:
             with _signals_held_back(), nullcontext() if forked else _made_ready_to_spawn(size * teams):
                 for rank in range(1, size):
@@ -258,6 +260,14 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _return_freed_memory() -> None:
+    """Let the C library (glibc) return freed memory to the system, such as that of weights that moved into the shared
+    memory: a forked worker would share it, and keep it for as long as it lives.
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @contextmanager
