@@ -56,14 +56,18 @@ def layer_norm(x: TensorLike, weight: Tensor, bias: Tensor | None = None, eps: f
         np.multiply(hat, scale, out=out)
         out += shift
 
+    again = list[Array]()  # y, computed again for the several layers that may read it, until backward begins
+
     def recompute() -> Array:
-        again = buffers.empty_like(x_hat)
-        for block in row_blocks(*x_hat.shape):
-            out = np.multiply(x_hat[block], scale, out=again[block])
-            out += shift
-        return again.reshape(shape)
+        if not again:
+            again.append(buffers.empty_like(x_hat))
+            for block in row_blocks(*x_hat.shape):
+                out = np.multiply(x_hat[block], scale, out=again[0][block])
+                out += shift
+        return again[0].reshape(shape)
 
     def backward(dy: Array) -> Gradients:
+        again.clear()
         dy = as_rows(dy)
         dx = buffers.empty_like(dy)
         dweight, dbias = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype)

@@ -82,10 +82,7 @@ class Tokenizer(ABC):
         return ids
 
     def encode_to_array(self, text: str, allowed_special: AllowedSpecial = ()) -> NDArray[Any]:
-        """The ids of `encode` as an array of `id_dtype`.
-
-        Shapes: -> (T,)
-        """
+        """The ids of `encode` as an array of `id_dtype`. Shapes: -> (T,)"""
         return np.array(self.encode(text, allowed_special), dtype=self.id_dtype)
 
     def decode(self, ids: ArrayLike) -> str:
@@ -157,10 +154,7 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Tokenizer:
-        """The tokenizer that `state` describes.
-
-        Raises: TokenizerError if the state describes none
-        """
+        """The tokenizer that `state` describes. Raises: TokenizerError if it describes none"""
 
     def fingerprint(self) -> str:
         """A sha256 of everything that defines the ids: equal fingerprints mean equal ids for every text."""
@@ -181,10 +175,7 @@ class Tokenizer(ABC):
 
 
 def expect_id_row(ids: ArrayLike, vocab_size: int) -> list[int]:
-    """A row of ids as Python integers.
-
-    Raises: IdRangeError for an id outside the vocabulary, DTypeError, ShapeError
-    """
+    """A row of ids as Python integers. Raises: IdRangeError for one outside the vocabulary, DTypeError, ShapeError"""
     try:
         row = np.asarray(ids)
     except (TypeError, ValueError, OverflowError) as error:
@@ -206,10 +197,7 @@ def expect_id_row(ids: ArrayLike, vocab_size: int) -> list[int]:
 
 
 def expect_id(token_id: int, vocab_size: int) -> int:
-    """One id as a Python integer.
-
-    Raises: IdRangeError for an id outside the vocabulary, DTypeError
-    """
+    """One id as a Python integer. Raises: IdRangeError for one outside the vocabulary, DTypeError"""
     if isinstance(token_id, bool) or not isinstance(token_id, int | np.integer):
         raise DTypeError(f"an id must be an integer; got {type(token_id).__name__}")
     if not 0 <= token_id < vocab_size:
