@@ -583,7 +583,10 @@ class SumOfGradients:
     def free(self) -> np.ndarray | None:
         return None if self.written else self.array
 
-    def add(self, gradient: np.ndarray, rows: np.ndarray | None = None) -> None:
+    def add_product(self, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return buffers.matmul(dy.T, x, self.free())
+
+    def add(self, gradient: np.ndarray, rows: np.ndarray | None = None, last: bool = True) -> None:
         if not self.written:
             assert rows is None
             self.array[...] = gradient

@@ -102,15 +102,15 @@ class Variable:
         else:
             yield from walk_back(self.node, start, retain_graph)
 
-    def free_grad_memory(self) -> Array | None:
-        """The array of `grad_memory` that a backward may write this leaf's gradient straight into, if there is one."""
+    def gradient_of_product(self, dy: Array, x: Array) -> Array | None:
+        """dW = dyᵀ x for y = x Wᵀ; None if it was added to `grad_memory`. Shapes: dy (N, O), x (N, I) -> (O, I)"""
         memory = getattr(self, "grad_memory", None)
-        return None if memory is None else memory.free()
+        return buffers.matmul(dy.T, x) if memory is None else memory.add_product(dy, x)
 
-    def collect(self, gradient: Array, rows: Array | None = None) -> None:
-        """Add `gradient` to this leaf's own; or to these rows of it, if it has one."""
+    def collect(self, gradient: Array, rows: Array | slice | None = None, last: bool = True) -> None:
+        """Add `gradient` to this leaf's own, or to these rows of it, if it has one; more parts follow unless `last`."""
         if (memory := getattr(self, "grad_memory", None)) is not None:
-            memory.add(gradient, rows)
+            memory.add(gradient, rows, last)
         elif self.grad is not None:
             self.grad[... if rows is None else rows] += gradient
         elif gradient.flags.writeable and not buffers.is_view(gradient):

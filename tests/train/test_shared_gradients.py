@@ -109,6 +109,35 @@ def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() ->
             one.begin_pass([])
 
 
+def test_the_parts_of_a_gradient_are_one_contribution_and_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.arange(18, dtype=np.float32).reshape(SHAPES[0])
+
+    def wait() -> None:
+        first.parts[0].add(whole)
+
+    first, second, third = processes(wait)
+    third.parts[0].add(whole)
+    for part in (slice(0, 4), slice(4, 8)):
+        assert second.parts[0].added == 0
+        second.parts[0].add(2 * whole[part], part, last=part.stop >= len(whole))
+        assert not second.parts[0].early
+    assert second.parts[0].added == 1
+    for one in (first, second, third):
+        one.end_pass()
+    np.testing.assert_array_equal(first.parts[0].array, 4 * whole)
+
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 0.0)
+    for one in (first, second, third):
+        one.wait_for_all()
+        one.begin_pass([])
+    second.parts[0].add(whole[:4], slice(0, 4), last=False)  # the first process does not come
+    second.parts[0].add(whole[4:], slice(4, 8))
+    assert len(second.parts[0].early) == 2
+    first.end_pass()
+    second.end_pass()
+    np.testing.assert_array_equal(first.parts[0].array, whole)
+
+
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, _ = processes()
     is_begun = second.is_begun

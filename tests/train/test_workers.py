@@ -27,6 +27,7 @@ from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_thr
 from tinygrad_llm.train.parallel import workers as workers_module
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned, limited_blas_threads
 from tinygrad_llm.train.parallel.processes import can_fork
+from tinygrad_llm.train.parallel.shared_gradients import SharedGradient
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
@@ -106,6 +107,22 @@ def test_the_number_of_workers_changes_only_rounding(alone: Trainer, workers: in
     assert_close(alone, together, 1e-11)
     assert alone.state()["generators"]["dropout"]["position"] == together.state()["generators"]["dropout"]["position"]
     assert all(parameter.data.base is None for parameter in together.model.parameters())  # its own memory again
+
+
+def test_large_gradients_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, sizes, add = records(trained(2, dtype=np.float32)), [], SharedGradient.add
+
+    def noted(self: SharedGradient, gradient: Any, rows: Any = None, last: bool = True) -> None:
+        sizes.extend([len(gradient)] if isinstance(rows, slice) else [])
+        add(self, gradient, rows, last)
+
+    monkeypatch.setattr(SharedGradient, "add", noted)  # in the first process, which is not the first to add to each
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 24)
+    in_parts = records(trained(2, dtype=np.float32))
+    assert sizes and max(sizes) <= 24 // CONFIG.embedding_dim + 1
+    for a, b in zip(whole, in_parts, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-5)
 
 
 def test_in_float32_losses_stay_equal_to_a_millionth() -> None:

@@ -55,7 +55,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         dy = as_rows(dy)
         dx = None if saved_table is None else buffers.matmul(dy, saved_table).reshape(x_shape)
         again = as_rows(saved_x()) if callable(saved_x) else saved_x
-        dw = None if again is None else buffers.matmul(dy.T, again, weight.free_grad_memory())
+        dw = None if again is None else weight.gradient_of_product(dy, again)
         return (dx, dw, sum_of_rows(dy)) if has_bias else (dx, dw)
 
     parents = (x, weight) if bias is None else (x, weight, bias)

@@ -10,12 +10,17 @@ comes before its turn keeps its gradient until later in the walk, and waits for 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.graph import mode
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
+PART = 1 << 21  # elements of a large gradient that are added at once: 8 MB in float32
+SECONDS_FOR_TURN = 1.0  # that a part of a large gradient waits for before it is kept
 PASS = 1 << 32  # more contributions than a parameter gets in one backward pass
 
 
@@ -110,7 +115,7 @@ class SharedGradient:
         self.before = [sums.progress[other] for other in order[:place]]
         self.after = [sums.progress[other] for other in order[place + 1 :]]
         self.added = 0  # contributions of this process in this pass
-        self.early: deque[tuple[Array, Array | None]] = deque()
+        self.early: deque[tuple[Array, Array | slice | None, bool]] = deque()
 
     def free(self) -> Array | None:
         """The memory, if this process may write the first gradient of a sum straight into it."""
@@ -118,14 +123,35 @@ class SharedGradient:
             return None
         return None if self.sums.is_begun(self.index) else self.array  # asked second: before its turn, others may begin
 
-    def add(self, gradient: Array, rows: Array | None = None) -> None:
-        """Add a gradient, or one of these rows alone, now or when its turn has come."""
+    def add_product(self, dy: Array, x: Array) -> Array | None:
+        """dW = dyᵀ x: in the shared memory, if it is free; as a new array; or, if it is large, added already, in parts
+        that stay small, and None. Shapes: dy (N, O), x (N, I) -> (O, I)
+        """
+        memory = self.free()
+        if memory is not None or self.array.size <= PART or mode.observers:
+            return buffers.matmul(dy.T, x, memory)
+        step = max(1, PART // x.shape[1])
+        for start in range(0, dy.shape[1], step):
+            rows = slice(start, start + step)
+            self.add(buffers.matmul(dy[:, rows].T, x), rows, last=rows.stop >= dy.shape[1])
+        return None
+
+    def add(self, gradient: Array, rows: Array | slice | None = None, last: bool = True) -> None:
+        """Add a gradient, or one of these rows alone, now or when its turn has come.
+
+        A large gradient comes in parts, which are one contribution: all but the final one are not `last`. To keep few
+        parts in memory, they wait for their turn, but not without end, since another process may wait for this one.
+        """
+        if not last:
+            patience = time.monotonic() + SECONDS_FOR_TURN
+            while not self._is_next() and time.monotonic() < patience:
+                self.sums.wait()
         if self.early or not self._is_next():
             if not self.early:
                 self.sums.early.append(self)
-            self.early.append((gradient, rows))
+            self.early.append((gradient, rows, last))
         else:
-            self._add(gradient, rows)
+            self._add(gradient, rows, last)
         self.sums.add_early()
 
     def add_early(self) -> bool:
@@ -146,7 +172,7 @@ class SharedGradient:
         self.sums.order_memory()
         return True
 
-    def _add(self, gradient: Array, rows: Array | None) -> None:
+    def _add(self, gradient: Array, rows: Array | slice | None, last: bool) -> None:
         sums, index, total = self.sums, self.index, self.array
         if sums.written[index] == sums.number:
             if rows is None:
@@ -160,6 +186,7 @@ class SharedGradient:
             elif gradient is not total:
                 total[...] = gradient
             sums.written[index] = sums.number
-        self.added += 1
-        sums.order_memory()
-        sums.mine[index] = sums.start + self.added
+        if last:
+            self.added += 1
+            sums.order_memory()
+            sums.mine[index] = sums.start + self.added
