@@ -662,3 +662,15 @@ def test_a_result_that_was_changed_is_saved_as_it_is(op: Any, way: str) -> None:
     values = y.data.copy()
     linear(y, weight).backward(np.ones((2, 2)))
     np.testing.assert_allclose(weight.grad, [values.sum(0)] * 2, rtol=1e-12)
+
+
+def test_a_layer_norm_is_computed_again_once_for_all_layers_that_read_it() -> None:
+    x = Tensor(np.array([[0.3, -1.0, 2.0]], np.float32), requires_grad=True)
+    y = layer_norm(x, Tensor([2.0, -1.0, 0.5]))
+    assert y.node is not None
+    again = y.node.recompute()
+    assert np.shares_memory(again, y.node.recompute())
+    kept = weakref.ref(memory_owner(again))
+    del again
+    y.sum().backward(retain_graph=True)
+    assert kept() is None
