@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_llm import Generator
+from tinygrad_llm import Generator, buffers
 from tinygrad_llm.nn import Parameter
 from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
@@ -133,9 +133,53 @@ def test_the_parts_of_a_gradient_are_one_contribution_and_wait_for_their_turn(mo
     second.parts[0].add(whole[:4], slice(0, 4), last=False)  # the first process does not come
     second.parts[0].add(whole[4:], slice(4, 8))
     assert len(second.parts[0].early) == 2
+
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 60.0)
+    second.parts[0].add(whole[:4], slice(0, 4), last=False)  # and so nothing after them waits
+    second.parts[0].add(whole[4:], slice(4, 8))
+    assert len(second.parts[0].early) == 4
     first.end_pass()
+    third.end_pass()
     second.end_pass()
-    np.testing.assert_array_equal(first.parts[0].array, whole)
+    np.testing.assert_array_equal(first.parts[0].array, 2 * whole)
+
+
+def test_a_gradient_that_was_kept_is_added_while_the_next_one_waits() -> None:
+    added: list[int] = []
+
+    def wait() -> None:
+        added.append(third.parts[0].added)
+        if len(added) == 1:
+            first.parts[0].add(np.ones(SHAPES[0], np.float32))
+            second.parts[0].add(np.ones(SHAPES[0], np.float32))
+        else:
+            second.parts[1].add(np.ones(SHAPES[1], np.float32))
+
+    first, second, third = processes(wait)
+    third.parts[0].add(np.ones(SHAPES[0], np.float32))
+    third.parts[1].add(np.ones(1, np.float32), slice(0, 1), last=False)
+    assert added == [0, 1]
+
+
+@pytest.mark.parametrize("first_ends", ["before", "meanwhile"])
+def test_a_large_product_has_the_same_parts_whether_the_sum_is_free_or_not(
+    first_ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has no gradient for a parameter may end before or after another one adds the first."""
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 6)
+    products: list[int] = []
+    matmul = buffers.matmul
+    monkeypatch.setattr(buffers, "matmul", lambda a, b, out=None: products.append(len(a)) or matmul(a, b, out))
+    first, second, third = processes(lambda: first.end_pass())
+    if first_ends == "before":
+        first.end_pass()
+    dy, x = np.ones((4, 6), np.float32), np.ones((4, 3), np.float32)
+    gradient = second.parts[0].add_product(dy, x)
+    assert (gradient is None) == (first_ends == "meanwhile")
+    if gradient is not None:
+        second.parts[0].add(gradient)
+    assert products == [2, 2, 2] and second.parts[0].added == 1
+    np.testing.assert_array_equal(third.parts[0].array, dy.T @ x)
 
 
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from tinygrad_llm.graph import mode
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 PART = 1 << 21  # elements of a large gradient that are added at once: 8 MB in float32
-SECONDS_FOR_TURN = 1.0  # that a part of a large gradient waits for before it is kept
+SECONDS_FOR_TURN = 1.0  # that the parts of a large gradient wait for before they are kept
 PASS = 1 << 32  # more contributions than a parameter gets in one backward pass
 
 
@@ -126,25 +126,31 @@ class SharedGradient:
     def add_product(self, dy: Array, x: Array) -> Array | None:
         """dW = dyᵀ x: in the shared memory, if it is free; as a new array; or, if it is large, added already, in parts
         that stay small, and None. Shapes: dy (N, O), x (N, I) -> (O, I)
+
+        A large one is computed in the same parts in free memory too, since rounding depends on the shape of a product.
         """
         memory = self.free()
-        if memory is not None or self.array.size <= PART or mode.observers:
+        if self.array.size <= PART or mode.observers:
             return buffers.matmul(dy.T, x, memory)
         step = max(1, PART // x.shape[1])
         for start in range(0, dy.shape[1], step):
             rows = slice(start, start + step)
-            self.add(buffers.matmul(dy[:, rows].T, x), rows, last=rows.stop >= dy.shape[1])
-        return None
+            part = buffers.matmul(dy[:, rows].T, x, None if memory is None else memory[rows])
+            if memory is None:
+                self.add(part, rows, last=rows.stop >= dy.shape[1])
+        return memory
 
     def add(self, gradient: Array, rows: Array | slice | None = None, last: bool = True) -> None:
         """Add a gradient, or one of these rows alone, now or when its turn has come.
 
         A large gradient comes in parts, which are one contribution: all but the final one are not `last`. To keep few
-        parts in memory, they wait for their turn, but not without end, since another process may wait for this one.
+        parts in memory, they wait for their turn, but not without end, since another process may wait for this one: if
+        one part has waited in vain, those after it are kept at once.
         """
-        if not last:
+        if not last and not self.early:
             patience = time.monotonic() + SECONDS_FOR_TURN
             while not self._is_next() and time.monotonic() < patience:
+                self.sums.add_early()
                 self.sums.wait()
         if self.early or not self._is_next():
             if not self.early:
