@@ -255,6 +255,39 @@ def test_what_a_callback_replaces_reaches_the_workers() -> None:
     assert_close(trained(1, callbacks=[Replaces()]), trained(2, callbacks=[Replaces()]), 1e-11)
 
 
+def test_a_callback_may_evaluate_other_weights() -> None:
+    """Such as averages of the weights, which it then replaces by the weights themselves again."""
+
+    class Halves(Callback):
+        def __init__(self, losses: list[float]) -> None:
+            self.losses = losses
+
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            parameters = list(trainer.model.parameters())
+            weights = [parameter.data for parameter in parameters]
+            for parameter in parameters:
+                parameter.data = parameter.data * 0.5
+            self.losses.append(trainer.evaluate())
+            for parameter, data in zip(parameters, weights, strict=True):
+                parameter.data = data
+
+    losses: dict[int, list[float]] = {1: [], 2: []}
+    one, two = (trained(workers, until=2, callbacks=[Halves(losses[workers])]) for workers in (1, 2))
+    assert_close(one, two, 1e-11)
+    assert losses[1] == pytest.approx(losses[2], rel=1e-11) and len(losses[1]) == 2
+
+
+def test_a_gradient_that_a_callback_computes_is_its_own() -> None:
+    class Looks(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            trainer.model.loss(IDS[None, :8], IDS[None, 1:9]).backward()
+            assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+            if trainer.step % 2:  # else the next step adds to it
+                trainer.optimizer.zero_grad()
+
+    assert_close(trained(1, until=4, callbacks=[Looks()]), trained(2, until=4, callbacks=[Looks()]), 1e-11)
+
+
 def test_a_step_counts_as_a_change_of_the_weights_for_a_graph_that_is_held() -> None:
     held: list[Tensor] = []
 

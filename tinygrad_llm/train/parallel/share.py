@@ -13,7 +13,8 @@ and sums are in the order of ranks: the same number of processes gives the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,9 @@ class Share:
     rank: int = 0
 
     def begin(self, rank: int, wait: Callable[[], None]) -> None:
-        """Take the part of process `rank`: from now on its gradients are added to those of the others."""
+        """Take the part of process `rank`, which calls `wait` while it waits for another one's gradients."""
         self.rank = rank
         self.gradients = SharedGradients(self.memory, rank, wait)
-        for parameter, part in zip(self.parameters, self.gradients.parts, strict=True):
-            parameter.grad_memory = part
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         self._begun: list[bool] = []  # which parameters have a gradient; `_slices` are this process's part of them
         if rank:  # the first process's is the trainer's own
@@ -86,7 +85,7 @@ class Share:
             if rows.start < rows.stop:
                 self.masks.set_state(masks)
                 self.masks.part = part
-                with self.masks.of_rows(rows, whole):
+                with self.masks.of_rows(rows, whole), self._adding_to_shared_sums():
                     loss = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
             self.gradients.end_pass()
         except BaseException:
@@ -96,6 +95,17 @@ class Share:
             return loss, None
         self.gradients.wait_for_all()
         return loss, self.sum_of_squares()
+
+    @contextmanager
+    def _adding_to_shared_sums(self) -> Iterator[None]:
+        """Inside, a backward adds to the shared sums; outside, as in a callback, to the `grad` of each parameter."""
+        for parameter, gradient in zip(self.parameters, self.gradients.parts, strict=True):
+            parameter.grad_memory = gradient
+        try:
+            yield
+        finally:
+            for parameter in self.parameters:
+                del parameter.grad_memory
 
     def sum_of_squares(self) -> float:
         """The sum of the squares of this process's slice of the gradients, which are complete."""

@@ -130,9 +130,7 @@ class Workers:
 
     def backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
-        if self._have_changed():
-            self.leave()
-            self._begin()
+        self._begin_anew_if_changed()
         begun = []
         for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             if parameter.grad is not None:
@@ -214,6 +212,7 @@ class Workers:
 
     def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
         """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
+        self._begin_anew_if_changed()
         parts = self.processes.call("losses", batches)
         self._collect_counts()
         totals = [sum(losses) for losses in zip(*parts, strict=True)]
@@ -253,6 +252,12 @@ class Workers:
         entries, names = self.trainer.optimizer.state.values(), self.memory.state
         return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
+    def _begin_anew_if_changed(self) -> None:
+        """Start other workers if a callback has replaced what these were started with."""
+        if self._have_changed():
+            self.leave()
+            self._begin()
+
     def _have_changed(self) -> bool:
         """Whether a callback has replaced what the workers were started with, such as an array or a group."""
         trainer = self.trainer
@@ -270,8 +275,6 @@ class Workers:
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad = parameter.grad.copy()
-            if hasattr(parameter, "grad_memory"):
-                del parameter.grad_memory
             parameter.data = buffers.copy(parameter.data)
         for recorded in self.trainer.optimizer.state.values():
             for name in self.memory.state.keys() & recorded.keys():
