@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from tinygrad_llm import Tensor, manual_seed
 from tinygrad_llm.data import WindowBatches, WindowLoader
-from tinygrad_llm.errors import AnomalyError, ConfigError, GraphError, WorkerError
+from tinygrad_llm.errors import AnomalyError, ConfigError, DataError, GraphError, WorkerError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.nn import Linear, Module
 from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
@@ -389,6 +390,47 @@ def test_an_error_of_a_worker_is_reported(error: type[Exception], words: str) ->
     trainer.loss = failing
     with pytest.raises(WorkerError, match=f"worker 2: {words}"):
         trainer.train()
+
+
+def test_the_error_of_a_worker_is_reported_also_where_others_wait_for_it() -> None:
+    trainer = new_trainer(3)
+
+    def failing(model: GPT, batch: Any) -> Tensor:
+        name = multiprocessing.current_process().name
+        if name == "worker 2 of 3":
+            raise DataError("a bad row")
+        if name == "worker 3 of 3":
+            time.sleep(0.3)  # meanwhile the second has ended
+        return model.loss(*batch)
+
+    trainer.loss = failing
+    with pytest.raises(DataError, match="a bad row"):
+        trainer.train()
+
+
+def test_workers_begin_anew_after_an_error() -> None:
+    """The answers of the others to the call that failed are not those to the next."""
+
+    def run(workers: int) -> Trainer:
+        trainer, failed = new_trainer(workers, grad_accumulation=1), []
+
+        def loss(model: GPT, batch: Any) -> Tensor:
+            if multiprocessing.parent_process() is None and trainer.step == 2 and not failed:
+                failed.append(True)
+                raise DataError("in the first process")
+            return model.loss(*batch)
+
+        trainer.loss = loss
+        with started(trainer):
+            with pytest.raises(DataError, match="in the first process"):
+                trainer.train(4)
+            trainer.optimizer.zero_grad()
+            trainer.evaluate()
+            trainer.train(4)
+        assert failed
+        return trainer
+
+    assert_close(run(1), run(2), 1e-11)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -95,20 +95,30 @@ class Processes:
     def call(self, method: str, *arguments: Any, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
         """Call a method of every process's share with these arguments; the results in the order of ranks.
 
-        This process, which begins first, then does `meanwhile`, while the others may still be busy.
+        This process, which begins first, then does `meanwhile`, while the others may still be busy. An error ends the
+        workers.
 
         Raises: WorkerError if a worker has died; the error of a worker that failed; ConfigError for arguments that
                 cannot be pickled
         """
         message = _packed_call(method, arguments)
-        for rank, (_, pipe) in enumerate(self._workers, start=1):
-            try:
-                pipe.send_bytes(message)
-            except OSError:
-                raise self._death_of(rank) from None
-        own = getattr(self.share, method)(*arguments)
-        meanwhile()
-        return [own, *(self._answer_of(rank) for rank in range(1, self.size))]
+        try:
+            for rank, (_, pipe) in enumerate(self._workers, start=1):
+                try:
+                    pipe.send_bytes(message)
+                except OSError:
+                    raise self._death_of(rank) from None
+            own = getattr(self.share, method)(*arguments)
+            meanwhile()
+            return [own, *(self._answer_of(rank) for rank in range(1, self.size))]
+        except BaseException:
+            self.kill()  # the next call would take answers that nobody has read for its own
+            raise
+
+    @property
+    def ended(self) -> bool:
+        """Whether there are no workers any more, as after a call that failed."""
+        return not self._workers
 
     @property
     def numbers(self) -> list[int]:
@@ -139,6 +149,7 @@ class Processes:
         time.sleep(SECONDS_TO_WAIT)
         for rank, (process, _) in enumerate(self._workers, start=1):
             if not process.is_alive():
+                self._answer_of(rank)  # raises the error that it ended with, if it has sent one
                 raise self._death_of(rank)
 
     def _answer_of(self, rank: int) -> Any:

@@ -253,8 +253,8 @@ class Workers:
         return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
     def _begin_anew_if_changed(self) -> None:
-        """Start other workers if a callback has replaced what these were started with."""
-        if self._have_changed():
+        """Start other workers if these have ended, or were started with something that a callback has replaced."""
+        if self.processes.ended or self._have_changed():
             self.leave()
             self._begin()
 
