@@ -56,6 +56,14 @@ def test_a_short_sample_is_counted_in_one_process(text: LongText, monkeypatch: p
     assert pieces_of_sample(text, 1000, 1e9, [END_OF_TEXT]).total() > 100
 
 
+def test_among_processes_of_mpiexec_one_process_counts(text: LongText, monkeypatch: pytest.MonkeyPatch) -> None:
+    share_among(2, monkeypatch)
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("a process was forked"))
+    assert pieces_of_sample(text, 1000, 1e9, []).total() > 100
+
+
 def test_a_process_that_is_killed_ends_the_count(text: LongText, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = os.getpid()
 
