@@ -245,5 +245,6 @@ def test_ids_without_a_token_are_never_chosen() -> None:
     assert Sampling(vocab_size=9).choose(logits, [np.array([1])], Generator(0)) == 3
     tokenizer = CharTokenizer.train("abc")
     assert Sampling(top_k=2).limited_to(tokenizer) == Sampling(top_k=2, vocab_size=3)
+    assert [Sampling(vocab_size=n).limited_to(tokenizer).vocab_size for n in (2, 9)] == [2, 3]
     with pytest.raises(ConfigError, match="vocab_size must be an integer of at least 1"):
         Sampling(vocab_size=0)

@@ -163,7 +163,8 @@ class Sampling(SamplingSettings):
 
     def limited_to(self, tokenizer: Tokenizer) -> Sampling:
         """The same, for a text that `tokenizer` decodes: no id that it does not know is chosen."""
-        return dataclasses.replace(self, vocab_size=tokenizer.vocab_size)
+        known = tokenizer.vocab_size
+        return dataclasses.replace(self, vocab_size=known if self.vocab_size is None else min(known, self.vocab_size))
 
     @property
     def greedy(self) -> bool:
