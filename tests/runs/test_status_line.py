@@ -98,3 +98,13 @@ def test_a_warning_is_one_line() -> None:
     with StatusLine(screen).saying_warnings():
         warnings.warn("this process works alone", stacklevel=1)
     assert screen.getvalue() == "warning: this process works alone\n"
+
+
+def test_a_warning_for_developers_is_not_said() -> None:
+    """Such as that of Python 3.12 where a process with threads forks."""
+    screen = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with StatusLine(screen).saying_warnings():
+            warnings.warn("use of fork() may lead to deadlocks", DeprecationWarning, stacklevel=1)
+    assert screen.getvalue() == ""

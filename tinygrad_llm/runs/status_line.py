@@ -68,9 +68,9 @@ class StatusLine:
 
     @contextmanager
     def saying_warnings(self) -> Iterator[None]:
-        """Inside, a warning, such as that no worker can be started, is said as one line."""
+        """Inside, a warning for users, such as that no worker can be started, is said as one line."""
         with warnings.catch_warnings():
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", UserWarning)  # not Python's for developers, as of a fork beside threads
             warnings.showwarning = lambda message, *where, **more: self.say(f"warning: {message}")
             yield
 
