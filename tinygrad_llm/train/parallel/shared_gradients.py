@@ -4,7 +4,8 @@ One copy of the gradients lies in memory that all processes map. A process adds 
 has computed it, and frees its own. Rounding depends on the order of a sum, so that each parameter has a fixed order:
 the first contribution of each process, in the order of ranks; then the second ones, for a weight that is used twice;
 and so on. The order begins with another rank for every parameter, since the first to write does not add. A process that
-comes before its turn keeps its gradient until later in the walk, and waits for the others at the end of it.
+comes before its turn keeps its gradient until later in the walk, and waits for the others at the end of it. A large
+gradient is added in parts, for whose turn the process waits at once, up to a second, to hold few of them.
 """
 
 from __future__ import annotations
