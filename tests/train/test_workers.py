@@ -20,7 +20,7 @@ from tinygrad_llm import Tensor, manual_seed
 from tinygrad_llm.data import WindowBatches, WindowLoader
 from tinygrad_llm.errors import AnomalyError, ConfigError, DataError, GraphError, WorkerError
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.nn import Linear, Module
+from tinygrad_llm.nn import Linear, Module, Parameter
 from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
 from tinygrad_llm.train import Callback, Trainer, TrainingSettings
@@ -232,6 +232,19 @@ def test_a_parameter_that_only_some_rows_reach() -> None:
     positions = list(two.optimizer.parameters())
     assert len(two.optimizer.state) == 4 and len(positions) == 6
     assert two.optimizer.state[two.model.second.weight]["step"] == 4
+
+
+def test_a_group_of_empty_parameters_has_no_state() -> None:
+    def run(workers: int) -> Trainer:
+        trainer = new_trainer(workers)
+        trainer.model.extra = extra = Parameter(np.zeros((0, 3)))
+        trainer.optimizer.add_param_group({"params": [extra]})
+        trainer.loss = lambda model, batch: model.loss(*batch) + extra.sum()
+        trainer.train(2)
+        return trainer
+
+    for one, two in zip(records(run(1)), records(run(2)), strict=True):
+        assert one == pytest.approx(two, rel=1e-11)
 
 
 def test_with_muon_the_number_of_workers_changes_only_rounding() -> None:

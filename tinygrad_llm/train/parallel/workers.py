@@ -203,7 +203,7 @@ class Workers:
     def _record_arrays(self, updated: list[tuple[int, int]], names: dict[int, tuple[str, ...]]) -> None:
         """Give the trainer's optimizer the arrays that a step has left in the shared memory."""
         for place, group in updated:
-            for name in names[group]:
+            for name in names.get(group, ()):  # no worker names a group of empty parameters
                 array = self.memory.array(self.memory.state[name], place)
                 self.trainer.optimizer.state.setdefault(self.parameters[place], {})[name] = array
         self._updated, self._names, self._taken_over = updated, names, self._arrays()
