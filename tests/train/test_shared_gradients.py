@@ -13,7 +13,7 @@ import pytest
 
 from tinygrad_llm import Generator, buffers
 from tinygrad_llm.nn import Parameter
-from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
+from tinygrad_llm.train.parallel.shared_gradients import SECONDS_FOR_TURN, SharedGradients
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 SHAPES = [(6, 3), (2,), (5, 2)]
@@ -159,6 +159,23 @@ def test_a_gradient_that_was_kept_is_added_while_the_next_one_waits() -> None:
     third.parts[0].add(np.ones(SHAPES[0], np.float32))
     third.parts[1].add(np.ones(1, np.float32), slice(0, 1), last=False)
     assert added == [0, 1]
+
+
+def test_processes_that_wait_for_each_other_go_on() -> None:
+    """The second has no gradient for the first parameter, and the first process none for the second one."""
+    first, second, third = processes()
+    third.end_pass()
+    began = time.monotonic()
+
+    def work(sums: SharedGradients, index: int) -> None:
+        sums.parts[index].add(np.ones(1, np.float32), slice(0, 1), last=False)
+        sums.parts[index].add(np.ones(1, np.float32), slice(1, 2))
+        sums.end_pass()
+        sums.wait_for_all()
+
+    in_threads([functools.partial(work, first, 1), functools.partial(work, second, 0)])
+    assert time.monotonic() - began < 0.5 * SECONDS_FOR_TURN
+    assert [first.is_begun(index) for index in range(3)] == [True, True, False]
 
 
 @pytest.mark.parametrize("first_ends", ["before", "meanwhile"])

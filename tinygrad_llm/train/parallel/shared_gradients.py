@@ -5,7 +5,8 @@ has computed it, and frees its own. Rounding depends on the order of a sum, so t
 the first contribution of each process, in the order of ranks; then the second ones, for a weight that is used twice;
 and so on. The order begins with another rank for every parameter, since the first to write does not add. A process that
 comes before its turn keeps its gradient until later in the walk, and waits for the others at the end of it. A large
-gradient is added in parts, for whose turn the process waits at once, up to a second, to hold few of them.
+gradient is added in parts. To hold few of them, the process waits for its turn at once, but at most a second, and not
+while all processes wait: they may wait for each other, if some have no gradient for a parameter.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 PART = 1 << 21  # elements of a large gradient that are added at once: 8 MB in float32
 SECONDS_FOR_TURN = 1.0  # that the parts of a large gradient wait for before they are kept
+NANOSECONDS_TOGETHER = 10_000_000  # that all processes wait before they stop: they may wait for each other
 PASS = 1 << 32  # more contributions than a parameter gets in one backward pass
 
 
@@ -33,8 +35,10 @@ class SharedGradients:
         numbers = memoryview(memory.progress.memory).cast("q")
         # For each process and parameter: its contributions so far, counted from PASS times the passes before.
         self.progress = [numbers[row * parameters : (row + 1) * parameters] for row in range(memory.size)]
-        self.written = numbers[memory.size * parameters :]  # the latest pass that added to each sum
-        self.mine = self.progress[rank]
+        self.written = numbers[memory.size * parameters :][:parameters]  # the latest pass that added to each sum
+        # When each process began to wait for others, in nanoseconds; 0 while it goes back through its graph.
+        self.waiting = numbers[(memory.size + 1) * parameters :][: memory.size]
+        self.mine, self.rank = self.progress[rank], rank
         self.number = 1  # of this pass: `written` is 0 at first
         self.start = 0  # of the counts in this pass
         self.parts = [SharedGradient(self, index, memory, rank) for index in range(parameters)]
@@ -45,6 +49,7 @@ class SharedGradients:
     def begin_pass(self, begun: Iterable[int]) -> None:
         """Begin a backward pass, which adds to the sums of the parameters `begun`, and begins those of the others."""
         self.number += 1
+        self.waiting[self.rank] = 0
         for index in begun:
             self.written[index] = self.number
 
@@ -55,6 +60,7 @@ class SharedGradients:
     def end_pass(self) -> None:
         """Wait until all gradients of this process are added."""
         stop = self.start + PASS
+        self.waiting[self.rank] = time.monotonic_ns()
         self.order_memory()
         for part in self.parts:
             if not part.early:
@@ -80,11 +86,24 @@ class SharedGradients:
     def abandon_pass(self) -> None:
         """End a backward that has failed: no other process is to wait for this one."""
         self.early.clear()
+        self.waiting[self.rank] = time.monotonic_ns()
         stop = self.start + PASS
         for part in self.parts:
             part.early.clear()
             self.mine[part.index] = stop
         self._set_counts(stop)
+
+    def wait_for_turn(self, part: SharedGradient) -> None:
+        """Wait for the turn to add to this parameter's sum, at most a second; give up while all processes wait."""
+        patience = time.monotonic() + SECONDS_FOR_TURN
+        self.waiting[self.rank] = time.monotonic_ns()
+        while not part.is_next() and time.monotonic() < patience and not self._all_wait():
+            self.add_early()
+            self.wait()
+        self.waiting[self.rank] = 0
+
+    def _all_wait(self) -> bool:
+        return min(self.waiting) > 0 and max(self.waiting) < time.monotonic_ns() - NANOSECONDS_TOGETHER
 
     def _set_counts(self, start: int) -> None:
         self.start = start
@@ -120,7 +139,7 @@ class SharedGradient:
 
     def free(self) -> Array | None:
         """The memory, if this process may write the first gradient of a sum straight into it."""
-        if self.early or not self._is_next():
+        if self.early or not self.is_next():
             return None
         return None if self.sums.is_begun(self.index) else self.array  # asked second: before its turn, others may begin
 
@@ -149,11 +168,8 @@ class SharedGradient:
         one part has waited in vain, those after it are kept at once.
         """
         if not last and not self.early:
-            patience = time.monotonic() + SECONDS_FOR_TURN
-            while not self._is_next() and time.monotonic() < patience:
-                self.sums.add_early()
-                self.sums.wait()
-        if self.early or not self._is_next():
+            self.sums.wait_for_turn(self)
+        if self.early or not self.is_next():
             if not self.early:
                 self.sums.early.append(self)
             self.early.append((gradient, rows, last))
@@ -163,11 +179,11 @@ class SharedGradient:
 
     def add_early(self) -> bool:
         """Add the gradients whose turn has come; returns whether none is left."""
-        while self.early and self._is_next():
+        while self.early and self.is_next():
             self._add(*self.early.popleft())
         return not self.early
 
-    def _is_next(self) -> bool:
+    def is_next(self) -> bool:
         """Whether every contribution before this process's next one has been added."""
         index, count = self.index, self.sums.start + self.added
         for progress in self.before:

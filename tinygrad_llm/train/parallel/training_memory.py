@@ -47,7 +47,7 @@ class TrainingMemory:
         self.weights = SharedMemory(end, inherited)
         self.state = {name: SharedMemory(end, inherited) for name in state_names}
         self.gradients = SharedMemory(end, inherited)
-        self.progress = SharedMemory((size + 1) * len(self.places) * 8, inherited)
+        self.progress = SharedMemory(((size + 1) * len(self.places) + size) * 8, inherited)
 
     def array(self, copy: SharedMemory, index: int) -> Array:
         """A parameter's part of one copy, in its own shape."""
