@@ -42,8 +42,8 @@ TIMES = (1, 2, 4)  # lengths of the small trainings
 WARMUP_CALLS = 2
 LEAST_CALLS = 3
 
-# Bits per byte: the eleven trainings of `python demos/scaling_law.py --full` on `python-library`, which are 1.3% from it
-# in the mean, 2.6% at most.
+# Bits per byte: fitted to the eleven trainings of `python demos/scaling_law.py --full` on `python-library`. They are
+# 1.3% from it in the mean, 2.6% at most.
 RECORDED = ScalingLaw(1.1046, 2414.5, 0.79, 55.71, 0.31)
 LEAST_CHARACTERS = 10_000  # so that the validation part is longer than a context
 CHARACTERS_PER_TOKEN = 2.58  # of python-library with this vocabulary
