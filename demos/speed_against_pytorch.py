@@ -11,8 +11,8 @@
 # - `compiled`: the same through `torch.compile`, where a C++ compiler is installed
 # - `JAX`: jitted, where it is installed; `--python-of JAX=PATH` uses the Python of another environment for a side
 #
-# Each side is a process of its own, which waits while another one is measured, and begins after a pause: PyTorch's
-# threads stay on their cores for a while after a step. Run it with
+# Each side is a process of its own, which waits while another one is measured. Its turn begins with a pause, because
+# PyTorch's threads stay on their cores for a while after a step, and a step that is not timed. Run it with
 # `python demos/speed_against_pytorch.py`; `--full` adds the 124M model, which needs about 12 GB of memory for all
 # sides; `--busy` keeps one core busy with another program meanwhile, as on any laptop. `tinygrad-llm bench` shows where
 # the time of a step goes.
@@ -46,7 +46,7 @@ end_quietly()
 
 OURS = ("workers", "one process")
 SIDES = (*OURS, "PyTorch", "compiled", "JAX")
-PAUSE = 0.5  # seconds before each measurement
+PAUSE = 0.2  # seconds before each turn
 
 options = argparse.ArgumentParser(description="Training steps per second, here and in PyTorch, and what they hold.")
 options.add_argument("--models", nargs="+", choices=PRESETS, default=["0.8M", "12M"], help="(default: 0.8M 12M)")
@@ -253,6 +253,7 @@ def serve(side: str, name: str) -> None:
                 work[order] = products_of(step, workload)
                 work[order]()
             time.sleep(PAUSE)
+            work[order]()
             started = time.perf_counter()
             for _ in range(int(count)):
                 work[order]()
