@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "tinygrad_llm"
 DEMOS = TESTS.parent / "demos"
@@ -73,6 +75,7 @@ def test_the_list_of_other_test_files_is_true() -> None:
     assert [name for name in ABOUT_MORE_THAN_ONE_FILE if not (TESTS / name).exists()] == []
 
 
+@pytest.mark.slow
 def test_every_function_of_the_tests_is_annotated() -> None:
     """But for the book's code and other snippets in `torch_words`, which are quoted as they are."""
     bare = []

@@ -182,6 +182,7 @@ hostile_bytes = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["config.json", "model.safetensors", "tinygrad_tokenizer.json", "metrics.jsonl"]), hostile_bytes)
 def test_any_bytes_in_any_file_end_in_one_line(

@@ -560,6 +560,7 @@ def step(model: Any, optimizer: Any, ids: Any, targets: Any) -> None:
     optimizer.step()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_over_steps() -> None:
     model = tiny(dropout=0.1)
     optimizer, ids = AdamW(model.parameters()), some_ids(2, 10)
