@@ -586,7 +586,7 @@ class SumOfGradients:
     def add_product(self, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
         return buffers.matmul(dy.T, x, self.free())
 
-    def add(self, gradient: np.ndarray, rows: np.ndarray | None = None, last: bool = True) -> None:
+    def add(self, gradient: np.ndarray, rows: np.ndarray | None = None) -> None:
         if not self.written:
             assert rows is None
             self.array[...] = gradient

@@ -107,10 +107,10 @@ class Variable:
         memory = getattr(self, "grad_memory", None)
         return buffers.matmul(dy.T, x) if memory is None else memory.add_product(dy, x)
 
-    def collect(self, gradient: Array, rows: Array | slice | None = None, last: bool = True) -> None:
-        """Add `gradient` to this leaf's own, or to these rows of it, if it has one; more parts follow unless `last`."""
+    def collect(self, gradient: Array, rows: Array | None = None) -> None:
+        """Add `gradient` to this leaf's own, or to these rows of it, if it has one."""
         if (memory := getattr(self, "grad_memory", None)) is not None:
-            memory.add(gradient, rows, last)
+            memory.add(gradient, rows)
         elif self.grad is not None:
             self.grad[... if rows is None else rows] += gradient
         elif gradient.flags.writeable and not buffers.is_view(gradient):
