@@ -11,8 +11,7 @@ from tinygrad_llm.data import LongText
 from tinygrad_llm.text import END_OF_TEXT
 from tinygrad_llm.text.bpe_training import count_pieces
 from tinygrad_llm.text.chunks import cut_into_chunks, last_safe_cut
-from tinygrad_llm.train.parallel.launch import available_cores, find_launch
-from tinygrad_llm.train.parallel.mapping import map_in_workers
+from tinygrad_llm.train.parallel.mapping import map_in_workers, usual_workers
 
 SHARED = 1e7  # bytes: several processes count the pieces of a longer sample; one counts about 12 MB a second
 STRETCH = 1 << 16  # characters of consecutive text
@@ -41,13 +40,12 @@ def pieces_of_sample(
 ) -> Counter[bytes]:
     """How often each piece occurs in a `vocabulary_sample`, as `count_pieces` counts them.
 
-    `workers` processes, by default one per core, but one alone under mpiexec, count a long sample: each reads it and
-    counts every n-th stretch.
+    `workers` processes, by default `usual_workers()`, count a long sample: each reads it and counts every n-th stretch.
     """
     if min(size, text.survey.bytes) < SHARED:
         workers = 1
     elif workers is None:
-        workers = len(available_cores()) if find_launch() is None else 1
+        workers = usual_workers()
     counted = partial(_count, text, stop, size, list(special_tokens), workers)
     total, *others = map_in_workers(counted, range(workers), workers=workers, seconds_alone=0)
     for counts in others:

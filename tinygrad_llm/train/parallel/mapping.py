@@ -30,6 +30,11 @@ Result = TypeVar("Result")
 SECONDS_BEFORE_SPAWNING = 2.0
 
 
+def usual_workers() -> int:
+    """One worker per core, but this process alone among those of mpiexec, which share the cores."""
+    return len(available_cores()) if find_launch() is None else 1
+
+
 def map_in_workers(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -39,8 +44,8 @@ def map_in_workers(
 ) -> Iterator[Result]:
     """`function` of each item, in order, computed by `workers` processes; this one goes through the items.
 
-    By default there is one worker per core, but only this process for a `model`, which the function evaluates, that is
-    too small to be shared, and among processes of mpiexec.
+    By default there are `usual_workers()`, but only this process for a `model`, which the function evaluates, that is
+    too small to be shared.
 
     Forked workers inherit the function; only items and results are pickled. Where forking is unsafe, they are spawned
     once this process has worked for `seconds_alone`, by default `SECONDS_BEFORE_SPAWNING`. They get the function
@@ -49,7 +54,7 @@ def map_in_workers(
     """
     if workers is None:
         small = model is not None and model.num_parameters() < SMALLEST_SHARED
-        workers = 1 if small or find_launch() is not None else len(available_cores())
+        workers = 1 if small else usual_workers()
     if isinstance(items, list | tuple | range):
         workers = min(workers, len(items))
     if workers <= 1:
