@@ -43,6 +43,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs") / "run"
 
 
+@pytest.mark.slow
 def test_trains_stops_and_resumes_as_if_never_stopped(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

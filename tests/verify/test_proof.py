@@ -40,6 +40,7 @@ def test_gradients_are_right(name: str) -> None:
         assert one.worst_slope < 1e-6
 
 
+@pytest.mark.slow
 def test_the_gradients_of_a_model_are_right() -> None:
     one = next(one for one in proof.prove("gpt") if one.name == "gpt")
     assert one.ok, one.problem
