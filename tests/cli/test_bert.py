@@ -1,5 +1,6 @@
 """`bert`: trained on a text, stopped, resumed, and asked for hidden words."""
 
+import contextlib
 import io
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_base import call, make_base
 
+from tinygrad_llm.cli import main
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import Bert
 from tinygrad_llm.train import load
@@ -41,28 +43,41 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_arguments(data: Path, out: Path) -> list[str]:
+    return ["bert", "train", "--data", str(data), *SIZES, *STEPS, "--out", str(out)]
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs") / "run"
+def training(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run folder, and what the command that made it printed."""
+    run, printed = tmp_path_factory.mktemp("runs") / "run", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(train_arguments(data, run)) == 0
+    return run, printed.getvalue()
 
 
-def test_trains_stops_and_resumes_as_if_never_stopped(
-    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["bert", "train", "--data", data, *SIZES, *STEPS]
-    code, printed, errors = call(capsys, *arguments, "--out", trained)
-    assert (code, errors) == (0, [])
+@pytest.fixture(scope="module")
+def trained(training: tuple[Path, str]) -> Path:
+    return training[0]
+
+
+def test_trains_and_reports_the_masked_tokens(training: tuple[Path, str]) -> None:
+    run, printed = training
     assert "masked tokens of the validation text: loss" in printed and "bert fill --model" in printed
-    report = json.loads((trained / "report.json").read_text())
+    report = json.loads((run / "report.json").read_text())
     assert report["after"]["loss"] < report["before"]["loss"]
-    model, tokenizer = load(trained)
+    model, tokenizer = load(run)
     first, last = (tokenizer.special_tokens[name] for name in ("[CLS]", "[SEP]"))
     assert isinstance(model, Bert) and tokenizer.framed([5]) == [first, 5, last]
     assert report["before"]["right"] > 0  # by frequency alone, before any step
 
+
+def test_stops_and_resumes_as_if_never_stopped(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stopped = tmp_path / "stopped"
-    assert call(capsys, *arguments, "--out", stopped, "--stop-at", "20")[0] == 0
-    code, printed, errors = call(capsys, "bert", "train", "--resume", "--out", stopped)
+    assert call(capsys, *train_arguments(data, stopped), "--stop-at", "20")[0] == 0
+    code, _, errors = call(capsys, "bert", "train", "--resume", "--out", stopped)
     assert (code, errors) == (0, [])
     first, second = (read_safetensors(path / "model.safetensors") for path in (trained, stopped))
     assert all(np.array_equal(first[name], second[name]) for name in first)

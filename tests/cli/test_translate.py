@@ -1,5 +1,6 @@
 """`translate`: an encoder-decoder trained, stopped, resumed and asked, from a file of pairs to lines of text."""
 
+import contextlib
 import io
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_base import call
 
+from tinygrad_llm.cli import main
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import EncoderDecoder
 from tinygrad_llm.train import load
@@ -38,28 +40,41 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_arguments(data: Path, out: Path) -> list[str]:
+    return ["translate", "train", "--data", str(data), *SIZES, *STEPS, "--out", str(out)]
+
+
 @pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs") / "run"
+def training(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run folder, and what the command that made it printed."""
+    run, printed = tmp_path_factory.mktemp("runs") / "run", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(train_arguments(data, run)) == 0
+    return run, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(training: tuple[Path, str]) -> Path:
+    return training[0]
+
+
+def test_trains_and_reports_the_held_out_pairs(training: tuple[Path, str]) -> None:
+    run, printed = training
+    assert "37 pairs to train on, 2 held out" in printed and "step 200/200 | loss" in printed
+    report = json.loads((run / "report.json").read_text())
+    assert report["after"]["loss"] < 0.5 < report["before"]["loss"]
+    assert "held-out pairs: loss" in printed and f"exact matches {report['before']['exact']} -> " in printed
+    model, tokenizer = load(run)
+    assert isinstance(model, EncoderDecoder) and model.config.vocab_size == tokenizer.vocab_size
 
 
 @pytest.mark.slow
-def test_trains_stops_and_resumes_as_if_never_stopped(
+def test_stops_and_resumes_as_if_never_stopped(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["translate", "train", "--data", data, *SIZES, *STEPS]
-    code, printed, errors = call(capsys, *arguments, "--out", trained)
-    assert (code, errors) == (0, [])
-    assert "37 pairs to train on, 2 held out" in printed and "step 200/200 | loss" in printed
-    report = json.loads((trained / "report.json").read_text())
-    assert report["after"]["loss"] < 0.5 < report["before"]["loss"]
-    assert "held-out pairs: loss" in printed and f"exact matches {report['before']['exact']} -> " in printed
-    model, tokenizer = load(trained)
-    assert isinstance(model, EncoderDecoder) and model.config.vocab_size == tokenizer.vocab_size
-
     stopped = tmp_path / "stopped"
-    assert call(capsys, *arguments, "--out", stopped, "--stop-at", "70")[0] == 0
-    code, printed, errors = call(capsys, "translate", "train", "--resume", "--out", stopped)
+    assert call(capsys, *train_arguments(data, stopped), "--stop-at", "70")[0] == 0
+    code, _, errors = call(capsys, "translate", "train", "--resume", "--out", stopped)
     assert (code, errors) == (0, [])
     first, second = (read_safetensors(path / "model.safetensors") for path in (trained, stopped))
     assert all(np.array_equal(first[name], second[name]) for name in first)
