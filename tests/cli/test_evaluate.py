@@ -10,7 +10,7 @@ import pytest
 from tiny_base import call, make_base, save_base
 
 from tinygrad_llm.models import GPT, GPTConfig
-from tinygrad_llm.text import CharTokenizer
+from tinygrad_llm.text import BPETokenizer, CharTokenizer
 
 CHOICES = [{"question": f"{n} + 1?", "choices": [str(n + 1), "no"], "answer": n % 2} for n in range(8)]
 ANSWERS = [{"question": f"{n}?", "answer": ["1", "2"]} for n in range(3)]
@@ -137,3 +137,23 @@ def test_a_million_spaces_in_a_question_are_cut(base: Path, tmp_path: Path, caps
     path.write_text(json.dumps([{**CHOICES[0], "question": "a" + " " * 1_000_000}, CHOICES[1]]))
     code, printed, errors = call(capsys, "evaluate", "--task", path, "--model", base)
     assert (code, errors) == (0, []) and "1 with a prompt cut at its beginning, to fit the context" in printed
+
+
+def test_every_text_is_encoded_once(
+    base: Path, tasks: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoded, encode = list[str](), BPETokenizer.encode_ordinary
+    monkeypatch.setattr(BPETokenizer, "encode_ordinary", lambda self, text: encoded.append(text) or encode(self, text))
+    argv: list[Any] = ["evaluate", "--task", *tasks, "--model", base, "--shots", "1", "--max-new-tokens", "1"]
+    assert call(capsys, *argv)[0] == 0
+    assert len(encoded) == len(set(encoded)) == 7 * 3 + 2 + 1  # a prompt alone and with each choice; an answer's prompt
+
+
+def test_a_document_without_a_token_is_named_before_any_work(
+    base: Path, tasks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "silent.jsonl").write_text('{"text": "a"}\n{"text": "--"}\n')
+    encode = BPETokenizer.encode_ordinary
+    monkeypatch.setattr(BPETokenizer, "encode_ordinary", lambda self, text: encode(self, text.replace("-", "")))
+    code, printed, (error,) = call(capsys, "evaluate", "--task", tasks[0], tmp_path / "silent.jsonl", "--model", base)
+    assert code == 2 and "silent.jsonl, line 2: a document must have a token" in error and "choices" not in printed

@@ -63,7 +63,7 @@ def test_a_document_without_a_token_is_refused_and_equal_ones_are_counted_each(m
     assert samples[0].log_likelihood == pytest.approx(samples[2].log_likelihood) and samples[0].tokens == 14
     silent, encode = BPETokenizer.train("", vocab_size=257), tokenizer.encode_ordinary
     monkeypatch.setattr(silent, "encode_ordinary", lambda text: encode(text.replace("-", "")))
-    with pytest.raises(DataError, match="a document must have a token; '--' has none"):
+    with pytest.raises(DataError, match="document 0: a document must have a token of the model's tokenizer; got '--'"):
         evaluate_documents(model, silent, [Document("--"), Document("a long text")], 256)
 
 

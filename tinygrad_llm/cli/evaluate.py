@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 from tinygrad_llm.cli.flags import add_flags, expect_file_can_be_made, flag_of
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import ConfigError, TokenizerError
 from tinygrad_llm.evaluation.answers import AnsweredQuestion, evaluate_answers
 from tinygrad_llm.evaluation.choices import ScoredChoices, evaluate_choices
-from tinygrad_llm.evaluation.documents import ScoredDocument, evaluate_documents
-from tinygrad_llm.evaluation.prompts import Prompts, expect_encodable, prefix_id
+from tinygrad_llm.evaluation.documents import ScoredDocument, encode_document, evaluate_documents
+from tinygrad_llm.evaluation.prompts import Prompts, prefix_id
 from tinygrad_llm.evaluation.reports import Metric, TaskReport
 from tinygrad_llm.evaluation.task_files import CHOICES, DOCUMENTS, Task, read_task
 from tinygrad_llm.evaluation.task_settings import TaskSettings
@@ -133,12 +133,11 @@ def run(arguments: argparse.Namespace) -> int:
     end = None if form is None else end_id(tokenizer, conventions, form)
     prompts = Prompts(tokenizer, prefix_id(tokenizer, conventions), form, end)
     ends = frozenset((*ends_of(conventions, form), *(() if end is None else (end,))))
-    for plan in plans:
-        expect_encodable_records(prompts, plan)
+    encoded = [encoded_records(prompts, plan) for plan in plans]  # what cannot be is refused before any work
     status, logged = StatusLine(), list[bytes]()
     notices = StatusLine(sys.stderr) if arguments.json else status
     reports: dict[str, TaskReport] = {}
-    for plan in plans:
+    for plan, ids in zip(plans, encoded, strict=True):
         places = iter(enumerate(plan.places, 1))
 
         def keep(sample: Sample, plan: Plan = plan, places: Iterator[tuple[int, int]] = places) -> None:
@@ -152,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
                 status.renew(partial(status.share, plan.task.name, done, len(plan.places)))
 
         with notices.saying_warnings():
-            reports[plan.task.name] = evaluate_plan(model, prompts, plan, arguments, ends, keep, status)
+            reports[plan.task.name] = evaluate_plan(model, prompts, plan, ids, arguments, ends, keep, status)
     if arguments.log_samples is not None:
         with atomic_write(arguments.log_samples) as file:
             file.writelines(logged)
@@ -199,20 +198,27 @@ def plan_of(task: Task, arguments: argparse.Namespace) -> Plan:
     return Plan(task, settings, order[: settings.shots], sorted(order[settings.shots :])[: arguments.limit])
 
 
-def expect_encodable_records(prompts: Prompts, plan: Plan) -> None:
-    """Raises: TokenizerError naming the file and the record with a text that the tokenizer cannot encode"""
-    for place in (*plan.shown, *plan.places):
-        record, origin = plan.task.records[place], plan.task.origins[place]
-        if plan.task.kind == DOCUMENTS:
-            expect_encodable(prompts.tokenizer, record.text, origin)
-        else:
-            prompts.expect_encodable(record, origin, bool(plan.shown), place in plan.shown)
+def encoded_records(prompts: Prompts, plan: Plan) -> list[Any]:
+    """The ids of each record that is evaluated, as `encode_document` and `Prompts.encode` give them.
+
+    Raises: TokenizerError and DataError naming the file and the record with a text that cannot be encoded
+    """
+    records, origins = plan.task.records, plan.task.origins
+    if plan.task.kind == DOCUMENTS:
+        return [encode_document(prompts.tokenizer, records[place], origins[place]) for place in plan.places]
+    try:
+        return [prompts.encode(plan.shots, record) for record in plan.records]
+    except TokenizerError:
+        for place in (*plan.shown, *plan.places):
+            prompts.expect_encodable(records[place], origins[place], bool(plan.shown), place in plan.shown)
+        raise
 
 
 def evaluate_plan(
     model: Any,
     prompts: Prompts,
     plan: Plan,
+    encoded: Sequence[Any],
     arguments: argparse.Namespace,
     ends: frozenset[int],
     keep: Callable[[Sample], None],
@@ -220,19 +226,21 @@ def evaluate_plan(
 ) -> TaskReport:
     """The report of a task, whose samples are given to `keep`."""
     if plan.task.kind == CHOICES:
-        return evaluate_choices(model, prompts, plan.records, plan.shots, arguments.max_length, keep)
+        return evaluate_choices(model, prompts, plan.records, plan.shots, arguments.max_length, keep, encoded)
     if plan.task.kind == DOCUMENTS:
-        longest, overlap = arguments.max_length, arguments.overlap
+        longest, overlap, tokenizer = arguments.max_length, arguments.overlap, prompts.tokenizer
 
         def show(done: int, total: int) -> None:
             if not arguments.json:
                 status.renew(partial(status.share, f"{plan.task.name}, windows", done, total))
 
-        return evaluate_documents(model, prompts.tokenizer, plan.records, prompts.prefix, longest, overlap, keep, show)
+        return evaluate_documents(model, tokenizer, plan.records, prompts.prefix, longest, overlap, keep, show, encoded)
     context = model.config.context_length
     if (length := plan.settings.max_new_tokens) is not None and length >= context:
         raise ConfigError(f"--max-new-tokens must be below the model's context, {context} tokens; got {length}")
-    return evaluate_answers(model, prompts, plan.records, plan.shots, plan.settings, ends, arguments.seed, keep)
+    return evaluate_answers(
+        model, prompts, plan.records, plan.shots, plan.settings, ends, arguments.seed, keep, encoded
+    )
 
 
 def _trained_style(folder: Path, template: ChatTemplate | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.evaluation.matching import extract, matches
-from tinygrad_llm.evaluation.prompts import BLANK_LINE, Prompts
+from tinygrad_llm.evaluation.prompts import BLANK_LINE, EncodedQuestion, Prompts
 from tinygrad_llm.evaluation.reports import TaskReport, mean_metric
 from tinygrad_llm.evaluation.task_files import ANSWERS, Question
 from tinygrad_llm.evaluation.task_settings import TaskSettings
@@ -117,8 +117,11 @@ def evaluate_answers(
     end_ids: Collection[int] = (),
     seed: int = 0,
     log: Callable[[AnsweredQuestion], None] | None = None,
+    encoded: Sequence[EncodedQuestion] | None = None,
 ) -> TaskReport:
     """Generate an answer to each question, with the answered `shots` before it. `log` is called with each sample.
+
+    `encoded`: what `prompts.encode` gave for each question, where it has been called already.
 
     Raises: DataError if there is no question; else as `generate_until`
     """
@@ -127,9 +130,11 @@ def evaluate_answers(
     stop = settings.stop or ((BLANK_LINE,) if prompts.form is None else ())
     sampling = Sampling(temperature=settings.temperature if settings.votes > 1 else 0.0)
     together = max(1, QUESTIONS_TOGETHER // settings.votes)
-    batches = [(first, questions[first : first + together]) for first in range(0, len(questions), together)]
+    encoded = [prompts.encode(shots, question) for question in questions] if encoded is None else encoded
+    asked = [(question, ids.context) for question, ids in zip(questions, encoded, strict=True)]
+    batches = [(first, asked[first : first + together]) for first in range(0, len(asked), together)]
 
-    answered = partial(_answered, model, prompts, shots, settings, length, stop, end_ids, sampling, seed)
+    answered = partial(_answered, model, prompts.tokenizer, settings, length, stop, end_ids, sampling, seed)
     samples: list[AnsweredQuestion] = []
     for part in map_in_workers(answered, batches, model):
         for sample in part:
@@ -141,31 +146,30 @@ def evaluate_answers(
 
 def _answered(
     model: Any,
-    prompts: Prompts,
-    shots: Sequence[Question],
+    tokenizer: Tokenizer,
     settings: TaskSettings,
     length: int,
     stop: Sequence[str],
     end_ids: Collection[int],
     sampling: Sampling,
     seed: int,
-    batch: tuple[int, Sequence[Question]],
+    batch: tuple[int, Sequence[tuple[Question, list[int]]]],
 ) -> list[AnsweredQuestion]:
     """The answers to one batch of questions, which begins at the question of this number."""
     first, part = batch
-    asked = [prompts.question(shots, question) for question in part]
+    prompts = [ids for _, ids in part]
     generator = Generator(seed).spawn(f"answers {first}")  # whichever worker takes the batch
     several: list[list[str]] = [[] for _ in part]
     for done in range(0, settings.votes, ANSWERS_TOGETHER):
         copies = min(settings.votes - done, ANSWERS_TOGETHER)
-        texts = generate_until(model, prompts.tokenizer, asked, length, stop, end_ids, sampling, generator, copies)
+        texts = generate_until(model, tokenizer, prompts, length, stop, end_ids, sampling, generator, copies)
         for place, responses in enumerate(several):
             responses += texts[place * copies : (place + 1) * copies]
     samples = []
-    for question, ids, responses in zip(part, asked, several, strict=True):
+    for (question, ids), responses in zip(part, several, strict=True):
         extracted = [extract(response, settings) for response in responses]
         right = [matches(one, question.answers, settings) for one in extracted]
-        samples.append(AnsweredQuestion(question, prompts.tokenizer.decode(ids), responses, extracted, right))
+        samples.append(AnsweredQuestion(question, tokenizer.decode(ids), responses, extracted, right))
     return samples
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import DataError
-from tinygrad_llm.evaluation.prompts import Prompts
+from tinygrad_llm.evaluation.prompts import EncodedQuestion, Prompts
 from tinygrad_llm.evaluation.reports import TaskReport, mean_metric
 from tinygrad_llm.evaluation.scoring import ContextReader, Score
 from tinygrad_llm.evaluation.task_files import CHOICES, Question
@@ -75,23 +75,27 @@ def evaluate_choices(
     shots: Sequence[Question] = (),
     longest: int | None = None,
     log: Callable[[ScoredChoices], None] | None = None,
+    encoded: Sequence[EncodedQuestion] | None = None,
 ) -> TaskReport:
     """Score the choices of each question, with the answered `shots` before it. `log` is called with each sample.
+
+    `encoded`: what `prompts.encode` gave for each question, where it has been called already.
 
     Units:  longest in tokens, see `ContextReader`
     Raises: DataError if there is no question, or none with choices that fit the context
     """
-    scored = partial(_scored, ContextReader(model, longest), prompts, shots)
+    encoded = [prompts.encode(shots, question) for question in questions] if encoded is None else encoded
+    scored = partial(_scored, ContextReader(model, longest), prompts)
     samples = []
-    for sample in map_in_workers(scored, questions, model):
+    for sample in map_in_workers(scored, list(zip(questions, encoded, strict=True)), model):
         samples.append(sample)
         if log is not None:
             log(sample)
     return choice_report(samples, len(shots))
 
 
-def _scored(reader: ContextReader, prompts: Prompts, shots: Sequence[Question], question: Question) -> ScoredChoices:
-    context, choices = prompts.context_and_choices(shots, question)
+def _scored(reader: ContextReader, prompts: Prompts, asked: tuple[Question, EncodedQuestion]) -> ScoredChoices:
+    question, (context, choices) = asked
     prompt = prompts.tokenizer.decode(context)
     return ScoredChoices(question, prompt, reader.score(context, choices), reader.cuts(context, choices))
 

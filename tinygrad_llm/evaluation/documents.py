@@ -28,6 +28,7 @@ import numpy as np
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.padding import begin_ids, pad_right
 from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.evaluation.prompts import encode_text
 from tinygrad_llm.evaluation.reports import Metric, TaskReport, ratio_error
 from tinygrad_llm.evaluation.scoring import token_scores
 from tinygrad_llm.evaluation.task_files import DOCUMENTS, Document
@@ -104,6 +105,17 @@ class ScoredDocument:
         }
 
 
+def encode_document(tokenizer: Tokenizer, document: Document, origin: str) -> list[int]:
+    """The ids of a document.
+
+    Raises: DataError naming the `origin` of a text without a token; as `encode_text`
+    """
+    ids = begin_ids(tokenizer) + encode_text(tokenizer, document.text, origin)
+    if not ids:
+        raise DataError(f"{origin}: a document must have a token of the model's tokenizer; got {shown(document.text)}")
+    return ids
+
+
 def evaluate_documents(
     model: Any,
     tokenizer: Tokenizer,
@@ -113,27 +125,29 @@ def evaluate_documents(
     overlap: int = 1,
     log: Callable[[ScoredDocument], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    encoded: Sequence[Sequence[int]] | None = None,
 ) -> TaskReport:
     """The perplexity of the documents together. `log` is called with each; `progress(done, total)` counts windows.
 
+    `encoded`: what `encode_document` gave for each document, where it has been called already.
+
     Units:  longest and overlap in tokens; `longest` is at most the model's context, the default
-    Raises: DataError if there is no document, or one without a token; ConfigError as `rolling_windows`; AnomalyError
+    Raises: DataError if there is no document, or as `encode_document`; ConfigError as `rolling_windows`; AnomalyError
             for logits that are not finite
     """
+    if encoded is None:
+        encoded = [encode_document(tokenizer, document, f"document {n}") for n, document in enumerate(documents)]
     context = int(model.config.context_length)
     longest = context if longest is None else min(longest, context)
     windows = [
         (number, window)
-        for number, document in enumerate(documents)
-        for window in rolling_windows(_ids(tokenizer, document.text), prefix, longest, overlap)
+        for number, ids in enumerate(encoded)
+        for window in rolling_windows(ids, prefix, longest, overlap)
     ]
     together = max(1, TOKENS_AT_ONCE // longest)
     batches = [windows[first : first + together] for first in range(0, len(windows), together)]
     sums, tokens, counts = np.zeros(len(documents)), [0] * len(documents), [0] * len(documents)
     left = Counter(number for number, _ in windows)
-    for number, document in enumerate(documents):
-        if not left[number]:
-            raise DataError(f"evaluate_documents: a document must have a token; {shown(document.text)} has none")
     samples: list[ScoredDocument] = []
     done = 0
     for batch, scores in zip(batches, map_in_workers(partial(_scores, model), batches, model), strict=True):
@@ -149,10 +163,6 @@ def evaluate_documents(
         if progress is not None:
             progress(done, len(windows))
     return document_report(samples)
-
-
-def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    return begin_ids(tokenizer) + tokenizer.encode_ordinary(text)
 
 
 def _scores(model: Any, batch: Sequence[tuple[int, Window]]) -> list[float]:

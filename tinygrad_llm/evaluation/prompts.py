@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinygrad_llm.data.instructions import PromptForm, PromptStyle
 from tinygrad_llm.data.padding import begin_ids
@@ -30,19 +31,25 @@ def _asked(question: Question) -> str:
     return question.text if question.verbatim else f"Question: {question.text}\nAnswer:"
 
 
-def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, prefix: int) -> tuple[list[int], list[int]]:
-    """The ids of a context and of the continuation after it, as in lm-evaluation-harness.
+def encode_continuations(
+    tokenizer: Tokenizer, context: str, continuations: Sequence[str], prefix: int
+) -> tuple[list[int], list[list[int]]]:
+    """The ids of a context and of each continuation after it, as in lm-evaluation-harness.
 
     White space at the end of the context belongs to the continuation, and the continuation's ids are those by which
     the whole text is longer than the context. An empty context is the id `prefix`.
     """
     stripped = context.rstrip()
-    continuation = context[len(stripped) :] + continuation
+    space = context[len(stripped) :]
     if not stripped:
-        return [prefix], tokenizer.encode_ordinary(continuation)
-    ids = begin_ids(tokenizer) + tokenizer.encode_ordinary(stripped)
-    whole = begin_ids(tokenizer) + tokenizer.encode_ordinary(stripped + continuation)
-    return ids, whole[len(ids) :] or tokenizer.encode_ordinary(continuation)
+        return [prefix], [tokenizer.encode_ordinary(space + one) for one in continuations]
+    before = begin_ids(tokenizer)
+    ids = before + tokenizer.encode_ordinary(stripped)
+    wholes = [before + tokenizer.encode_ordinary(context + one) for one in continuations]
+    return ids, [
+        whole[len(ids) :] or tokenizer.encode_ordinary(space + one)
+        for whole, one in zip(wholes, continuations, strict=True)
+    ]
 
 
 def prefix_id(tokenizer: Tokenizer, conventions: Conventions) -> int:
@@ -51,6 +58,13 @@ def prefix_id(tokenizer: Tokenizer, conventions: Conventions) -> int:
     begin = None if template is None else tokenizer.special_tokens.get(template.tokens.get("bos_token", ""))
     known = [*begin_ids(tokenizer), *([] if begin is None else [begin]), *conventions.end_ids, *start_ids(tokenizer)]
     return known[0]
+
+
+class EncodedQuestion(NamedTuple):
+    """The ids of a question's prompt, and those of each choice."""
+
+    context: list[int]
+    choices: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -67,30 +81,25 @@ class Prompts:
     form: PromptForm | None = None
     end_id: int | None = None
 
-    def context_and_choices(self, shots: Sequence[Question], question: Question) -> tuple[list[int], list[list[int]]]:
-        """The ids of the prompt, and those of each choice."""
+    def encode(self, shots: Sequence[Question], question: Question) -> EncodedQuestion:
+        """The ids of the prompt, and those of each choice; a question without choices has none."""
         if self.form is None:
-            context = plain_prompt(shots, question)
-            pairs = [encode_pair(self.tokenizer, context, f" {choice}", self.prefix) for choice in question.choices]
-            return pairs[0][0], [ids for _, ids in pairs]
-        end = [] if self.end_id is None else [self.end_id]
-        return self.question(shots, question), [
-            self.tokenizer.encode_ordinary(choice) + end for choice in question.choices
-        ]
-
-    def question(self, shots: Sequence[Question], question: Question) -> list[int]:
-        """The ids of the prompt that an answer continues."""
-        if self.form is None:
-            return begin_ids(self.tokenizer) + self.tokenizer.encode_ordinary(plain_prompt(shots, question))
+            prompt = plain_prompt(shots, question)
+            if not question.choices:
+                return EncodedQuestion(begin_ids(self.tokenizer) + self.tokenizer.encode_ordinary(prompt), [])
+            continuations = [f" {choice}" for choice in question.choices]
+            return EncodedQuestion(*encode_continuations(self.tokenizer, prompt, continuations, self.prefix))
         answered = [({"instruction": shot.text}, shot.right) for shot in shots]
-        return self.form.question_ids(self.tokenizer, {"instruction": question.text}, answered, self.end_id)
+        asked = self.form.question_ids(self.tokenizer, {"instruction": question.text}, answered, self.end_id)
+        end = [] if self.end_id is None else [self.end_id]
+        return EncodedQuestion(asked, [self.tokenizer.encode_ordinary(choice) + end for choice in question.choices])
 
     def expect_encodable(self, question: Question, origin: str, shots: bool = False, is_shot: bool = False) -> None:
         """Raises: TokenizerError naming the `origin` of a question with a text that the tokenizer cannot encode, or the
         words that the style adds to one: after `shots`, or as a shot, whose answer is shown
         """
         for text in (question.text, *question.choices, *([question.right] if is_shot else [])):
-            expect_encodable(self.tokenizer, text, origin)
+            encode_text(self.tokenizer, text, origin)
         added = ""
         if isinstance(self.form, PromptStyle):
             added = self.form.question({"instruction": ""})
@@ -103,12 +112,15 @@ class Prompts:
             raise TokenizerError(f"{added!r}, which the style adds to a question: {error}") from None
 
 
-def expect_encodable(tokenizer: Tokenizer, text: str, origin: str) -> None:
-    """Raises: TokenizerError naming the `origin` of a text that the tokenizer cannot encode, and the line in it"""
+def encode_text(tokenizer: Tokenizer, text: str, origin: str) -> list[int]:
+    """The ids of a text.
+
+    Raises: TokenizerError naming the `origin` of a text that the tokenizer cannot encode, and the line in it
+    """
     try:
-        tokenizer.encode_ordinary(text)
+        return tokenizer.encode_ordinary(text)
     except TokenizerError as error:
         if "\n" in text[:-1]:
             for number, line in enumerate(text.split("\n"), 1):
-                expect_encodable(tokenizer, f"{line}\n", f"{origin}, line {number} of the text")
+                encode_text(tokenizer, f"{line}\n", f"{origin}, line {number} of the text")
         raise TokenizerError(f"{origin}: {error}") from None
