@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_llm
-from tinygrad_llm import Generator, Tensor, buffers, cat, enable_grad, no_grad, stack
+from tinygrad_llm import Generator, Tensor, buffers, cat, enable_grad, graph, no_grad, stack
 from tinygrad_llm.buffers import memory_owner
 from tinygrad_llm.errors import DTypeError, GraphError, ShapeError
 from tinygrad_llm.graph import Node, is_grad_enabled, observe, record_operation
@@ -630,6 +630,13 @@ def test_a_product_is_written_straight_into_free_memory(monkeypatch: pytest.Monk
     assert (memory.array == 4).all()
 
 
+@pytest.fixture
+def recomputing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of any size are computed again, as else only large ones are."""
+    monkeypatch.setattr(graph, "RECOMPUTED_FROM", 0)
+
+
+@pytest.mark.usefixtures("recomputing")
 @pytest.mark.parametrize("op", [gelu, lambda x: layer_norm(x, Tensor([2.0, -1.0, 0.5]), Tensor([0.1, 0.2, 0.3]))])
 def test_a_result_that_can_be_computed_again_is_not_saved(op: Any) -> None:
     x = Tensor(np.array([[0.3, -1.0, 2.0], [1.0, 0.0, -0.5]], np.float32), requires_grad=True)
@@ -646,6 +653,7 @@ def test_a_result_that_can_be_computed_again_is_not_saved(op: Any) -> None:
     np.testing.assert_allclose(weight.grad, [values.sum(0)] * 2, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("recomputing")
 @pytest.mark.parametrize("op", [gelu, lambda x: layer_norm(x, Tensor([2.0, -1.0, 0.5]), Tensor([0.1, 0.2, 0.3]))])
 @pytest.mark.parametrize("way", ["write", "array", "node"])
 def test_a_result_that_was_changed_is_saved_as_it_is(op: Any, way: str) -> None:
@@ -664,6 +672,7 @@ def test_a_result_that_was_changed_is_saved_as_it_is(op: Any, way: str) -> None:
     np.testing.assert_allclose(weight.grad, [values.sum(0)] * 2, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("recomputing")
 def test_a_layer_norm_is_computed_again_once_for_all_layers_that_read_it() -> None:
     x = Tensor(np.array([[0.3, -1.0, 2.0]], np.float32), requires_grad=True)
     y = layer_norm(x, Tensor([2.0, -1.0, 0.5]))
@@ -674,3 +683,21 @@ def test_a_layer_norm_is_computed_again_once_for_all_layers_that_read_it() -> No
     del again
     y.sum().backward(retain_graph=True)
     assert kept() is None
+
+
+@pytest.mark.parametrize("op", [gelu, lambda x: layer_norm(x, Tensor([2.0, -1.0, 0.5]))])
+def test_a_small_result_is_saved_and_its_gradients_have_the_bits_of_one_computed_again(
+    op: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    gradients = []
+    for smallest in (15, 16):  # elements from which a result is computed again: y has 15
+        monkeypatch.setattr(graph, "RECOMPUTED_FROM", smallest)
+        x = Tensor(values, requires_grad=True)
+        weight = Tensor(values, requires_grad=True)
+        y = op(x)
+        assert y.node is not None
+        assert (y.node.recompute is None) == (smallest == 16)
+        linear(y, weight).sum().backward()
+        gradients.append((x.grad, weight.grad))
+    np.testing.assert_array_equal(gradients[0], gradients[1])
