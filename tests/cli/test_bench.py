@@ -103,14 +103,14 @@ def test_texts_are_reported_as_a_table_of_80_columns_and_as_json(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--steps", "0"], "--steps must be at least 1; got 0"),
-        (["--warmup", "-1"], "--warmup must be at least 1; got -1"),
-        (["--batch-size", "0"], "bench: --batch-size must be at least 1; got 0"),
+        (["--steps", "0"], "--steps must be an integer of at least 1; got 0"),
+        (["--warmup", "-1"], "--warmup must be an integer of at least 1; got -1"),
+        (["--batch-size", "0"], "bench: --batch-size must be an integer of at least 1; got 0"),
         (["--context-length", "-4"], "--context-length must be an integer of at least 1"),
         (["--context-length", "100000"], "GB of memory"),
         (["--context-length", "9" * 30], "GB of memory"),
         (["--batch-size", "9" * 30], "GB of memory"),
-        (["--seed", "-1"], "seed must be in"),
+        (["--seed", "-1"], "--seed: must be an integer in 0..2**64 - 1; got '-1'"),
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
         (["--scaling", "--data-scale"], "--data-scale has its own sizes; leave out --scaling"),
         (["--scaling", "--data-scale", "x"], "invalid float value"),

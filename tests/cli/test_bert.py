@@ -108,7 +108,10 @@ def test_arguments_and_lines_of_stdin_are_filled_alike(
         (["train", "--embedding-dim", "4000000"], "GB of memory to be trained"),
         (["train", "--data", "{data}", "--vocab-size", "3"], "--vocab-size must be an integer of at least 260; got 3"),
         (["fill", "--model", "{run}", "no mask"], "must have at least one [MASK]"),
-        (["fill", "--model", "{run}", "--top-k", "-1", "[MASK]"], "top_k must be an integer of at least 1; got -1"),
+        (
+            ["fill", "--model", "{run}", "--top-k", "-1", "[MASK]"],
+            "fill: --top-k must be an integer of at least 1; got -1",
+        ),
         (["fill", "--model", "{folder}", "[MASK]"], "is no run folder"),
         (["fill", "--model", "{gpt}", "[MASK]"], "--model must be a BERT;"),
     ],

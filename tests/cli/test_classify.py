@@ -178,6 +178,10 @@ def test_misfitting_options_are_one_line_of_error(
             ["train", "--model", base, "--data", data, "--train-fraction", "2", *new],
             "--train-fraction must be a number in (0, 1)",
         ),
+        (
+            ["train", "--model", base, "--data", data, "--train-fraction", "0.9", "--validation-fraction", "0.2", *new],
+            "--train-fraction and --validation-fraction must be at most 1 together; got 0.9 and 0.2",
+        ),
         (["train", "--model", base, "--data", data, "--out", out], "already holds a run"),
         (["train", "--model", out, "--data", data, *new], " or a BERT; "),
         (["train", "--resume", "--out", base], "was imported, and has none"),

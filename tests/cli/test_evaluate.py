@@ -123,6 +123,15 @@ def test_a_text_that_cannot_be_encoded_is_named(
     assert call(capsys, "evaluate", "--task", tmp_path / "more.jsonl", "--model", base, "--limit", "1")[0] == 0
 
 
+def test_choices_that_are_all_too_long_are_named_by_their_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = make_base(tmp_path / "base", context_length=4)
+    (tmp_path / "long.jsonl").write_text(json.dumps(CHOICES[0] | {"choices": ["a" * 9, "b" * 9], "answer": 0}))
+    code, _, (error,) = call(capsys, "evaluate", "--task", tmp_path / "long.jsonl", "--model", base)
+    assert code == 2 and error.startswith("tinygrad-llm evaluate: long: at least one question must have choices that")
+
+
 def test_two_files_of_one_name_are_told_apart(
     base: Path, tasks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,7 +101,7 @@ def test_windows_and_states_by_layer(train: list[Any], tmp_path: Path, capsys: p
         (["--window-pattern", "1:1"], "--window-pattern needs --window; got 1:1 without it"),
         (["--delta-net-pattern", "3"], "--delta-net-pattern must be two numbers of layers, such as 5:1; got '3'"),
         (["--num-kv-heads", "3"], "--num-heads must be a multiple of --num-kv-heads; got 2 and 3"),
-        (["--head-dim", "7"], "head_dim must be even"),
+        (["--head-dim", "7"], "--head-dim must be even, since rotary positions rotate pairs of features; got 7"),
         (["--rope-base", "-1"], "--rope-base must be a finite number above 0"),
         (["--window", "0"], "--window must be an integer of at least 1"),
         (["--num-experts", "1000000000"], "GB of memory to be trained"),

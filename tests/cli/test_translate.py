@@ -133,7 +133,11 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.
         (["train", "--data", "{folder}/none"], 2, "there is none of that name"),
         (["train", "--data", "{data}", "--held-out", "1"], 2, "--held-out must be a number in (0, 1); got 1.0"),
         (["train", "--data", "{data}", "--held-out", "nan"], 2, "--held-out must be a number in (0, 1); got nan"),
-        (["train", "--data", "{data}", "--context-length", "2"], 2, "pairs of fewer than 2 tokens"),
+        (
+            ["train", "--data", "{data}", "--context-length", "2"],
+            2,
+            "fewer than 2 tokens, to fit --context-length 2; the shortest has",
+        ),
         (["train", "--embedding-dim", "10"], 2, "--embedding-dim must be a multiple of --num-heads; got 10 and 4"),
         (
             ["train", "--batch-size", "3000000", "--embedding-dim", "4096"],
@@ -155,8 +159,8 @@ def test_makes_up_numbers_where_there_is_no_data(tmp_path: Path, capsys: pytest.
             "--length-penalty must be a finite number of at least 0; got -1.0: 1 compares",
         ),
         (["run", "--model", "{run}", "--beams", "2", "--length-penalty", "nan", "a"], 2, "--length-penalty must be"),
-        (["run", "--model", "{run}", ""], 2, "must have 1 to 23 tokens; '' has 0"),
-        (["run", "--model", "{run}", "a" * 24], 2, "has 24"),
+        (["run", "--model", "{run}", ""], 2, "run: a text must have at least one token; '' has none"),
+        (["run", "--model", "{run}", "a" * 24], 2, "has 24: shorten it, or train a model with a larger context length"),
         (["run", "--model", "{folder}", "a"], 2, "is no run folder"),
     ],
 )
@@ -184,3 +188,14 @@ def test_other_commands_refuse_the_run_by_name(
     assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
     code, _, errors = call(capsys, "classify", "train", "--model", trained, "--data", data, "--out", tmp_path)
     assert (code, len(errors)) == (2, 1) and "holds an encoder-decoder: `tinygrad-llm train` makes a GPT" in errors[0]
+
+
+def test_pairs_that_do_not_fit_are_counted_and_the_context_that_keeps_them_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pairs.tsv").write_text("".join(f"{'a' * n}\tb{n}\n" for n in range(1, 21)))
+    sizes = ["--vocab-size", "257", "--embedding-dim", "8", "--num-heads", "1", "--num-layers", "1", "--steps", "0"]
+    argv = ["translate", "train", "--data", tmp_path / "pairs.tsv", "--held-out", "0.5", *sizes]
+    for context, said in ((11, "--context-length 21 keeps all"), (21, "")):
+        code, printed, errors = call(capsys, *argv, "--context-length", context, "--out", tmp_path / str(context))
+        assert (code, errors) == (0, []) and ("left out" in printed) == bool(said) and said in printed

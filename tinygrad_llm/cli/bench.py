@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_llm.architectures import ARCHITECTURES, architecture_of_config, taken_by
-from tinygrad_llm.cli.flags import add_flags
+from tinygrad_llm.cli.flags import add_flags, expect_at_least, seed_number
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.measure.benchmark import Benchmark, measure, training_bytes
 from tinygrad_llm.measure.busy_program import busy_program
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, TrainingSettings(), leave_out=[name for name in TrainingSettings().to_dict() if name != "workers"]
     )
     parser.add_argument("--busy", action="store_true", help="keep one core busy with another program meanwhile")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of the initial weights (default: 0)")
+    parser.add_argument("--seed", type=seed_number, metavar="N", help="seed of the initial weights (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument(
         "--scaling",
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     seed = given.get("seed", 0)
     output = _Output(given.get("json", False))
-    manual_seed(seed)  # refuses an invalid seed before anything is printed
+    manual_seed(seed)
     if "data_scale" in given:
         _expect_alone("data_scale", given)
         return _measure_texts(given["data_scale"] or DATA_SIZES, seed, output)
@@ -141,9 +141,7 @@ def _workload(preset: Workload, given: dict[str, Any], warmup: int) -> Workload:
     if "context_length" in given:
         config = dataclasses.replace(config, context_length=given["context_length"])
     workload = Workload(config, given.get("batch_size", preset.batch_size), given.get("steps", preset.steps))
-    for flag, number in {"--batch-size": workload.batch_size, "--steps": workload.steps, "--warmup": warmup}.items():
-        if number < 1:
-            raise ConfigError(f"{flag} must be at least 1; got {number}")
+    expect_at_least(1, batch_size=workload.batch_size, steps=workload.steps, warmup=warmup)
     return workload
 
 

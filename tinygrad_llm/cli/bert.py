@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
+from tinygrad_llm.cli.flags import expect_at_least
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     IGNORE_INDEX,
@@ -163,6 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
+    expect_at_least(1, top_k=arguments.top_k)
     model, tokenizer = open_chosen_run(arguments, "bert")
     for text in arguments.texts or lines_of_standard_input():
         filled, places = fill_masks(model, tokenizer, text, arguments.top_k)

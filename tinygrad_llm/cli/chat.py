@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm.checks import expect_count
+from tinygrad_llm.cli.flags import expect_at_least
 from tinygrad_llm.cli.prompt_forms import (
     STYLES,
     SYSTEM_HELP,
@@ -166,8 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.max_new_tokens is not None:
-        expect_count("chat", "--max-new-tokens", arguments.max_new_tokens, at_least=1)
+    expect_at_least(1, max_new_tokens=arguments.max_new_tokens)
     sampling = sampling_of(arguments, DEFAULTS)
     seed = seed_of(arguments, sampling, silent=True)  # told in the greeting
     model, tokenizer = open_chosen_run(arguments, "chat")

@@ -83,6 +83,14 @@ class Options(LoRAOptions):
         0.1, "share of the texts for validation; the rest is the test set", above=0, below=1
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_fraction + self.validation_fraction > 1:
+            raise self.refusal(
+                "{train_fraction} and {validation_fraction} must be at most 1 together",
+                f"{self.train_fraction} and {self.validation_fraction}",
+            )
+
 
 def prepare_job(
     base: Base | None,

@@ -12,10 +12,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple, TypeAlias
 
-from tinygrad_llm.cli.flags import add_flags, expect_file_can_be_made, flag_of
+from tinygrad_llm.cli.flags import add_flags, expect_at_least, expect_file_can_be_made, seed_number
 from tinygrad_llm.cli.prompt_forms import STYLES, end_id, ends_of, form_of, style_of
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
-from tinygrad_llm.errors import ConfigError, TokenizerError
+from tinygrad_llm.errors import ConfigError, DataError, TokenizerError
 from tinygrad_llm.evaluation.answers import AnsweredQuestion, evaluate_answers
 from tinygrad_llm.evaluation.choices import ScoredChoices, evaluate_choices
 from tinygrad_llm.evaluation.documents import ScoredDocument, encode_document, evaluate_documents
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N records of each task only")
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed_number,
         default=0,
         metavar="N",
         help="seed that chooses the questions shown first, and of sampled answers (default: 0)",
@@ -115,9 +115,7 @@ class Plan(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for name in ("limit", "max_length", "overlap"):
-        if (value := getattr(arguments, name)) is not None and value < 1:
-            raise ConfigError(f"{flag_of(name)} must be an integer of at least 1; got {value}")
+    expect_at_least(1, **{name: getattr(arguments, name) for name in ("limit", "max_length", "overlap")})
     plans = [plan_of(task, arguments) for task in read_tasks(arguments.task)]
     expect_file_can_be_made("--log-samples", arguments.log_samples, arguments.task)
     model, tokenizer = open_chosen_run(arguments, "evaluate")
@@ -151,7 +149,10 @@ def run(arguments: argparse.Namespace) -> int:
                 status.renew(partial(status.share, plan.task.name, done, len(plan.places)))
 
         with notices.saying_warnings():
-            reports[plan.task.name] = evaluate_plan(model, prompts, plan, ids, arguments, ends, keep, status)
+            try:
+                reports[plan.task.name] = evaluate_plan(model, prompts, plan, ids, arguments, ends, keep, status)
+            except DataError as error:
+                raise DataError(f"{plan.task.name}: {error}") from None
     if arguments.log_samples is not None:
         with atomic_write(arguments.log_samples) as file:
             file.writelines(logged)

@@ -74,6 +74,13 @@ def _number_or_word(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
+def seed_number(text: str) -> int:
+    """The value of a flag that seeds a Generator."""
+    if not text.isdecimal() or not 0 <= int(text[:21]) < 2**64:
+        raise argparse.ArgumentTypeError(f"must be an integer in 0..2**64 - 1; got {text!r}")
+    return int(text)
+
+
 def _whole_numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(",") if number)
@@ -87,6 +94,13 @@ KINDS: dict[Any, tuple[Callable[[str], Any], str]] = {  # how a value is read fr
     int | str: (_number_or_word, "N"),
     tuple[int, ...]: (_whole_numbers, "N,N"),
 }
+
+
+def expect_at_least(least: int, **numbers: int | None) -> None:
+    """Refuse a number below `least`, by the flag of its name; None is a flag that is not given."""
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise ConfigError(f"{flag_of(name)} must be an integer of at least {least}; got {number}")
 
 
 def expect_file_can_be_made(flag: str, path: Path | None, inputs: Sequence[Path] = ()) -> None:

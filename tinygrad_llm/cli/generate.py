@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_llm.cli.flags import expect_at_least
 from tinygrad_llm.cli.run_argument import add_model_argument
 from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, seed_of
 from tinygrad_llm.errors import ConfigError
@@ -42,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from tinygrad_llm.checks import expect_count
     from tinygrad_llm.cli.run_argument import open_chosen_run
     from tinygrad_llm.generate import stream, until_stop
     from tinygrad_llm.generate.starting import prompt_ids
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain and (arguments.json or arguments.stop):
         raise ConfigError("--explain prints a table; give it without --json and --stop")
     text = arguments.prompt or arguments.text or ""
-    expect_count("generate", "--max-new-tokens", arguments.max_new_tokens, at_least=0)
+    expect_at_least(0, max_new_tokens=arguments.max_new_tokens)
     sampling, stops = sampling_of(arguments, DEFAULTS), expect_stops("--stop", arguments.stop)
     model, tokenizer = open_chosen_run(arguments, "generate")
     prompt = prompt_ids(tokenizer, text)

@@ -19,7 +19,7 @@ from tinygrad_llm.cli.answer_choice import (
 )
 from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
-from tinygrad_llm.cli.flags import expect_file_can_be_made
+from tinygrad_llm.cli.flags import expect_at_least, expect_file_can_be_made, seed_number
 from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.prompt_forms import (
     CHAT,
@@ -48,7 +48,7 @@ from tinygrad_llm.data import (
     split_records,
 )
 from tinygrad_llm.data.instructions import Record
-from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.finetune import (
     Answer,
     InstructionReport,
@@ -266,7 +266,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument("--records", type=int, default=100, metavar="N", help="maximum number of records to answer")
     evaluate.add_argument("--kinds", metavar="NAMES", help=f"{KINDS_HELP} (default: those that the run was trained on)")
-    evaluate.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated records")
+    evaluate.add_argument("--seed", type=seed_number, default=1, metavar="N", help="seed of the generated records")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write figures and answers to this JSON file")
     for action in (generate, evaluate):
         add_model_argument(action, "a language model")
@@ -282,6 +282,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "train":
         return train(TRAINING, arguments)
+    expect_at_least(1, max_new_tokens=arguments.max_new_tokens)
     model, tokenizer = open_chosen_run(arguments, "instruct")
     conventions = conventions_of(arguments.model, tokenizer)
     style = arguments.style or style_of(arguments.model, conventions.template) or Options().style
@@ -306,8 +307,7 @@ def generate(arguments: argparse.Namespace, answering: Answering) -> int:
 
 
 def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
-    if arguments.records < 1:
-        raise ConfigError(f"--records must be at least 1; got {arguments.records}")
+    expect_at_least(1, records=arguments.records)
     expect_file_can_be_made("--report", arguments.report, [Path(arguments.data)] if arguments.data else [])
     records: Sequence[Record]
     if arguments.data is not None:
@@ -323,6 +323,8 @@ def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
     fitting = fitting_records(records, tokenizer, form, context)
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
+    if not fitting:
+        raise DataError("at least one record must fit the context: take --style phi3, or a model with a longer context")
     asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
     if answering.choice is None:
         with status.saying_warnings():

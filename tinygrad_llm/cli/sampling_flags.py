@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.cli.flags import add_flags
+from tinygrad_llm.cli.flags import add_flags, seed_number
 from tinygrad_llm.generate.sampling_settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser, defaults: SamplingSettin
     """Add a flag for each setting of sampling, with its value in `defaults` in the help, and --seed."""
     add_flags(parser, defaults)
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the random numbers: the same seed writes the same text"
+        "--seed", type=seed_number, metavar="N", help="seed of the random numbers: the same seed writes the same text"
     )
 
 

@@ -172,11 +172,18 @@ def new_tokenizer(options: Options, pairs: Sequence[Pair]) -> Tokenizer:
 
 def _short_enough(pairs: list[Pair], tokenizer: Tokenizer, longest: int, status: StatusLine) -> list[Pair]:
     """The pairs whose texts fit the context, with the id that ends each."""
-    kept = [pair for pair in pairs if all(len(tokenizer.encode_ordinary(text)) < longest for text in pair)]
-    if len(kept) < len(pairs):
-        status.say(f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs have {longest} tokens or more: left out")
+    lengths = [max(len(tokenizer.encode_ordinary(text)) for text in pair) for pair in pairs]
+    kept = [pair for pair, length in zip(pairs, lengths, strict=True) if length < longest]
     if not kept:
-        raise DataError(f"--data must hold pairs of fewer than {longest} tokens; got none: raise --context-length")
+        raise DataError(
+            f"--data must hold pairs of fewer than {longest} tokens, to fit --context-length {longest}; the shortest "
+            f"has {min(lengths):,}: raise --context-length to more than that"
+        )
+    if len(kept) < len(pairs):
+        status.say(
+            f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs left out, which have {longest} tokens or more; "
+            f"--context-length {max(lengths) + 1} keeps all"
+        )
     return kept
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_llm.errors import IdRangeError, TokenizerError
+from tinygrad_llm.errors import DataError, IdRangeError, TokenizerError
 from tinygrad_llm.formats.strict_json import shown
 
 END_OF_TEXT_ID = 50256  # GPT-2's `<|endoftext|>`, which the book pads with
@@ -38,6 +38,17 @@ def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> l
         raise TokenizerError(f"in the text {shown(text)}, {error}") from None
     frame = getattr(tokenizer, "framed", None)  # tiktoken's encodings have none
     return ids[:longest] if frame is None or not ids else frame(ids, longest)
+
+
+def expect_length(text: str, tokens: int, most: int) -> None:
+    """Raises: DataError unless the text has 1 to `most` tokens, which fit a model's context"""
+    if not tokens:
+        raise DataError(f"a text must have at least one token; {shown(text)} has none")
+    if tokens > most:
+        raise DataError(
+            f"a text must have at most {most} tokens, to fit the model's context; {shown(text)} has {tokens}: shorten "
+            "it, or train a model with a larger context length"
+        )
 
 
 def pad_right(rows: Sequence[Sequence[int]], width: int, pad_id: int = END_OF_TEXT_ID) -> NDArray[np.int64]:

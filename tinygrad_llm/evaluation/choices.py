@@ -105,7 +105,7 @@ def choice_report(samples: Sequence[ScoredChoices], shots: int = 0) -> TaskRepor
     scored = [sample for sample in samples if sample.scores is not None]
     if not scored:
         raise DataError(
-            f"evaluate_choices: at least one question must have choices that fit the context; got {len(samples)} "
+            f"at least one question must have choices that fit the context; got {len(samples)} "
             "questions, none of which does: shorten the choices, or take a model with a longer context"
         )
     metrics = {

@@ -63,7 +63,7 @@ def classify(
     rows = [encode_whole(tokenizer, text, longest) for text in texts]
     for text, row in zip(texts, rows, strict=True):
         if not row:
-            raise DataError(f"classify: a text must have at least one token; {text!r} has none")
+            raise DataError(f"a text must have at least one token; {text!r} has none")
     by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in each batch
     probabilities = np.empty((len(rows), len(model.config.labels)), model.body.head.weight.dtype)
     with evaluating(model):

@@ -53,8 +53,8 @@ def respond(
     longest = max(map(len, questions), default=0)
     if longest >= model.config.context_length:
         raise ShapeError(
-            f"respond: a question must be shorter than the context, {model.config.context_length} tokens; "
-            f"got {longest}: shorten it, or train a model with a longer context"
+            f"a question must be shorter than the context, {model.config.context_length} tokens, with the prompt "
+            f"template around it; got {longest}: shorten it, or train a model with a larger context length"
         )
     most = min(max_new_tokens, model.config.context_length)
     texts = generate(

@@ -9,7 +9,9 @@ import numpy as np
 
 from tinygrad_llm.checks import expect_count
 from tinygrad_llm.data.masking import MASK
+from tinygrad_llm.data.padding import expect_length
 from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.generate.decoding_state import without_dropout
 from tinygrad_llm.graph import no_grad
 from tinygrad_llm.ops import softmax
@@ -59,11 +61,9 @@ def fill_masks(model: MaskedModel, tokenizer: Tokenizer, text: str, top_k: int =
     ids = np.array(tokenizer.encode(text, allowed_special={MASK}), np.int64)
     read = np.array(tokenizer.framed(ids.tolist()), np.int64)
     masked = np.flatnonzero(read == mask_id)
-    if not len(masked) or len(read) > model.config.context_length:
-        raise DataError(
-            f"fill_masks: a text must have at least one {MASK} and at most {model.config.context_length} tokens; got "
-            f"{len(masked)} and {len(read)}"
-        )
+    if not len(masked):
+        raise DataError(f"a text must have at least one {MASK}; {shown(text)} has none")
+    expect_length(text, len(read), model.config.context_length)
     with without_dropout(model.modules()), no_grad():
         probabilities = softmax(model(read)[masked]).data
     probabilities[:, list(tokenizer.special_tokens.values())] = 0  # a special token is never the answer

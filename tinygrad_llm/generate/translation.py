@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_llm.checks import expect_count
-from tinygrad_llm.data.padding import pad_right
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.data.padding import expect_length, pad_right
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.generate.beam import beam_search
 from tinygrad_llm.generate.decodable import Decodable
 from tinygrad_llm.generate.decoding import generate
@@ -51,8 +51,7 @@ def translate(
     rows = []
     for text in texts:
         ids = tokenizer.encode_ordinary(text)
-        if not 1 <= len(ids) <= room:
-            raise DataError(f"translate: a text must have 1 to {room} tokens; {text[:60]!r} has {len(ids)}")
+        expect_length(text, len(ids), room)
         rows.append([*ids, end])
     by_length = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     found = [""] * len(rows)

@@ -148,6 +148,9 @@ class LlamaConfig(Settings):
         ):
             if getattr(self, name) and getattr(self, needed) is None:
                 raise self.refusal(f"{{{name}}} needs {{{needed}}}", f"{getattr(self, name)} without it")
+        if (size := self.head_dim or self.embedding_dim // self.num_heads) % 2:
+            name = "{head_dim}" if self.head_dim else "{embedding_dim} / {num_heads}"
+            raise self.refusal(f"{name} must be even, since rotary positions rotate pairs of features", f"{size}")
         if self.window_pattern is not None:
             expect_layer_pattern(self, "window_pattern", needs="window")
         if self.delta_net_pattern is not None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm.arrays import Array
-from tinygrad_llm.errors import ConfigError, DataError
+from tinygrad_llm.data.padding import expect_length
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.graph import no_grad
 from tinygrad_llm.models import EncoderDecoder
 from tinygrad_llm.study.recorded_attention import recorded_attention
@@ -68,8 +69,7 @@ def align(model: EncoderDecoder, tokenizer: Tokenizer, source: str, target: str)
         raise ConfigError("align: the tokenizer must have an end-of-text token, which begins and ends a target")
     rows = [tokenizer.encode_ordinary(text) for text in (source, target)]
     for text, row in zip((source, target), rows, strict=True):
-        if not 1 <= len(row) < context:
-            raise DataError(f"align: a text must have 1 to {context - 1} tokens; {text[:60]!r} has {len(row)}")
+        expect_length(text, len(row), context - 1)
     with no_grad(), evaluating(model), recorded_attention() as calls:
         model(np.array([[*rows[0], end]]), np.array([[end, *rows[1]]]))
     layers = model.config.num_layers
