@@ -2,7 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +56,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CPU_SECONDS] = {}
     config.stash[OVER_THE_LIMIT] = []
     _heed_signals()
+    if sys.dont_write_bytecode:
+        _keep_bytecode_for_this_run(config)
+
+
+def _keep_bytecode_for_this_run(config: pytest.Config) -> None:
+    """Give child processes a temporary folder for bytecode, or each of them would compile the package again."""
+    folder = tempfile.mkdtemp(prefix="bytecode-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["PYTHONPYCACHEPREFIX"] = folder
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _heed_signals() -> None:
@@ -62,6 +75,17 @@ def _heed_signals() -> None:
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect the tests without the cycle collector, which must also not search them again during every test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def cpu_seconds() -> float:

@@ -6,8 +6,8 @@ import graphlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import tinygrad_llm
 
@@ -69,7 +69,7 @@ BELOW |= {room: set.union(*BELOW.values(), tinygrad_llm.__all__) for room in ("t
 # Classes that stand above the graph and the primitives, whose annotations name them.
 NAMED_FOR_TYPES = {"tinygrad_llm.tensor", "tinygrad_llm.variable"}
 
-THIRD_PARTY = {"numpy", "regex", "tiktoken", "matplotlib", "mpi4py", "jinja2", "threadpoolctl"}
+LOADED_AT_ONCE = sys.stdlib_module_names | {"tinygrad_llm", "numpy"}
 LOADED_WHEN_NEEDED = {"regex", "tiktoken", "matplotlib", "mpi4py", "jinja2", "threadpoolctl"}
 MADE_OF_HYPOTHESIS = "testing/strategies.py"  # the one file that loads it; the room offers its names lazily
 
@@ -79,12 +79,34 @@ def room_of(file: Path) -> str:
     return first.removesuffix(".py")
 
 
+class Found(NamedTuple):
+    """A node of the syntax tree that a test asks about, and what it stands in."""
+
+    file: Path
+    node: ast.Import | ast.ImportFrom | ast.Assert | ast.Attribute
+    in_function: bool
+    for_types: bool  # under `if TYPE_CHECKING:`
+
+
 @functools.cache
-def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text("utf-8"))
+def found() -> list[Found]:
+    """Every import, every assert statement and everything called `random`: each file is parsed and walked once."""
+    nodes = []
+    for file in FILES:
+        waiting: list[tuple[ast.AST, bool, bool]] = [(ast.parse(file.read_text("utf-8")), False, False)]
+        while waiting:
+            node, in_function, for_types = waiting.pop()
+            if isinstance(node, ast.Import | ast.ImportFrom | ast.Assert) or (
+                isinstance(node, ast.Attribute) and node.attr == "random"
+            ):
+                nodes.append(Found(file, node, in_function, for_types))
+            in_function |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for_types |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            waiting += [(child, in_function, for_types) for child in ast.iter_child_nodes(node)]
+    return nodes
 
 
-def imported(node: ast.AST, file: Path) -> list[str]:
+def names_of(node: ast.AST, file: Path) -> list[str]:
     """The dotted names that an import statement reads, relative ones spelled out."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
@@ -99,29 +121,40 @@ def imported(node: ast.AST, file: Path) -> list[str]:
     return [module]
 
 
-def imports(file: Path) -> Iterator[tuple[str, bool, int]]:
-    """Every name imported, whether inside a function, and the line."""
+class Import(NamedTuple):
+    where: str  # file:line
+    room: str
+    name: str
+    in_function: bool
+    for_types: bool
 
-    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, int]]:
-        for name in imported(node, file):
-            yield name, inside, node.lineno  # type: ignore[attr-defined]
-        inside |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, inside)
-
-    yield from visit(parsed(file), False)
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
 
 
-def each_import() -> Iterator[tuple[str, str, str, bool, str]]:
-    """Where, from which room, what, whether inside a function, and which top-level package."""
-    for file in FILES:
-        for name, inside, line in imports(file):
-            yield f"{file.relative_to(PACKAGE)}:{line}", room_of(file), name, inside, name.partition(".")[0]
+@functools.cache
+def imports() -> list[Import]:
+    return [
+        Import(place(one), room_of(one.file), name, one.in_function, one.for_types)
+        for one in found()
+        for name in names_of(one.node, one.file)
+    ]
+
+
+def place(one: Found) -> str:
+    return f"{one.file.relative_to(PACKAGE)}:{one.node.lineno}"
+
+
+@functools.cache
+def offers_names_lazily(file: str) -> bool:
+    """Whether its imports for type checkers name what `lazy_imports` imports on first use."""
+    return "= lazy_imports(" in (PACKAGE / file).read_text("utf-8")
 
 
 def test_the_package_is_found() -> None:
     assert len(FILES) > 50
-    assert len(list(each_import())) > 200
+    assert len(imports()) > 200
 
 
 def test_every_room_is_in_the_table_of_imports() -> None:
@@ -130,99 +163,69 @@ def test_every_room_is_in_the_table_of_imports() -> None:
 
 def test_no_room_imports_a_room_above_it() -> None:
     back = [
-        f"{where}: {room} must not import {name}"
-        for where, room, name, _, top in each_import()
-        if top == "tinygrad_llm"
-        and room != "__init__"
-        and not (
-            name in ("tinygrad_llm.tensor", "tinygrad_llm.variable")
-            and room in ("graph", "primitives")
-            and only_for_types(where)
-        )
-        and not offered_lazily(where)
-        and (target := [*name.split("."), "__init__"][1]) != room
-        and target not in BELOW[room]
-        and not ("__init__.py:" in where and only_for_types(where))  # what a package offers lazily
+        f"{one.where}: {one.room} must not import {one.name}"
+        for one in imports()
+        if one.package == "tinygrad_llm"
+        and one.room != "__init__"
+        and not (one.for_types and one.name in NAMED_FOR_TYPES and one.room in ("graph", "primitives"))
+        and not (one.for_types and (offers_names_lazily(one.where.split(":")[0]) or "__init__.py:" in one.where))
+        and (target := [*one.name.split("."), "__init__"][1]) != one.room
+        and target not in BELOW[one.room]
     ]
     assert back == []
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     """When they are loaded. A package's `__init__` does not count: it only offers names of the files below it."""
-    names = {".".join(["tinygrad_llm", *file.relative_to(PACKAGE).with_suffix("").parts]): file for file in FILES}
-    graph = {}
-    for name, file in names.items():
-        statements = [node for node in parsed(file).body if isinstance(node, ast.ImportFrom)]
-        read = {f"{node.module}.{alias.name}" for node in statements for alias in node.names}
-        read |= {str(node.module) for node in statements}
-        graph[name] = (read & names.keys()) - {name}
+    names = {file: ".".join(["tinygrad_llm", *file.relative_to(PACKAGE).with_suffix("").parts]) for file in FILES}
+    graph: dict[str, set[str]] = {name: set() for name in names.values()}
+    for file, node, in_function, for_types in found():
+        if isinstance(node, ast.ImportFrom) and not in_function and not for_types:
+            graph[names[file]] |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    for name, read in graph.items():
+        graph[name] = (read & graph.keys()) - {name}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_no_import_hides_inside_a_function() -> None:
     hidden = [
-        f"{where}: {name}"
-        for where, room, name, inside, top in each_import()
-        if inside
-        and room not in ("cli", "__main__")  # commands are imported when they are called
-        and top not in LOADED_WHEN_NEEDED | sys.stdlib_module_names
-        and not name.startswith(f"tinygrad_llm.{room}.")  # within a room no arrow is dodged
+        f"{one.where}: {one.name}"
+        for one in imports()
+        if one.in_function
+        and one.room not in ("cli", "__main__")  # commands are imported when they are called
+        and one.package not in LOADED_WHEN_NEEDED | sys.stdlib_module_names
+        and not one.name.startswith(f"tinygrad_llm.{one.room}.")  # within a room no arrow is dodged
     ]
     assert hidden == []
 
 
 def test_third_party_packages() -> None:
     foreign = [
-        f"{where}: {name}"
-        for where, _, name, inside, top in each_import()
-        if top not in sys.stdlib_module_names | {"tinygrad_llm"}
-        and not (top == "hypothesis" and where.startswith(MADE_OF_HYPOTHESIS))
-        and (top not in THIRD_PARTY or (top in LOADED_WHEN_NEEDED and not inside and not only_for_types(where)))
+        f"{one.where}: {one.name}"
+        for one in imports()
+        if one.package not in LOADED_AT_ONCE
+        and not (one.package == "hypothesis" and one.where.startswith(MADE_OF_HYPOTHESIS))
+        and not (one.package in LOADED_WHEN_NEEDED and (one.in_function or one.for_types))
     ]
     assert foreign == []
 
 
-def only_for_types(where: str) -> bool:
-    """Whether the import stands under `if TYPE_CHECKING:`."""
-    name, line = where.rsplit(":", 1)
-    tree = parsed(PACKAGE / name)
-    return any(
-        isinstance(node, ast.If)
-        and "TYPE_CHECKING" in ast.unparse(node.test)
-        and node.lineno < int(line) <= (node.end_lineno or 0)
-        for node in ast.walk(tree)
-    )
-
-
-def offered_lazily(where: str) -> bool:
-    """Whether the import tells type checkers about names that `lazy_imports` imports on first use."""
-    return "= lazy_imports(" in (PACKAGE / where.rsplit(":", 1)[0]).read_text("utf-8") and only_for_types(where)
-
-
-def nodes() -> Iterator[tuple[Path, ast.AST]]:
-    for file in FILES:
-        for node in ast.walk(parsed(file)):
-            yield file, node
-
-
 def test_one_random_stream() -> None:
     others = [
-        f"{file.relative_to(PACKAGE)}:{node.lineno}"
-        for file, node in nodes()
-        if isinstance(node, ast.Attribute)
-        and node.attr == "random"
-        and ast.unparse(node.value) in ("np", "numpy")
-        and file != PACKAGE / "random.py"
+        place(one)
+        for one in found()
+        if isinstance(one.node, ast.Attribute)
+        and ast.unparse(one.node.value) in ("np", "numpy")
+        and one.file != PACKAGE / "random.py"
     ]
-    others += [where for where, room, name, *_ in each_import() if name.startswith("numpy.random") and room != "random"]
-    others += [where for where, _, name, *_ in each_import() if name == "random"]
+    others += [one.where for one in imports() if one.name.startswith("numpy.random") and one.room != "random"]
+    others += [one.where for one in imports() if one.name == "random"]
     assert others == []
 
 
 def test_errors_are_raised_not_asserted() -> None:
     """`python -O` drops assert statements."""
-    asserted = [f"{file.relative_to(PACKAGE)}:{node.lineno}" for file, node in nodes() if isinstance(node, ast.Assert)]
-    assert asserted == []
+    assert [place(one) for one in found() if isinstance(one.node, ast.Assert)] == []
 
 
 def test_the_core_stays_small() -> None:
@@ -249,14 +252,19 @@ def test_importing_the_package_imports_no_room_before_its_use() -> None:
 
 
 def test_the_command_line_starts_without_numpy() -> None:
-    program = "import sys, tinygrad_llm.cli; tinygrad_llm.cli.build_parser(None); print('numpy' in sys.modules)"
-    assert run(program) == "False"
-    page = (
-        "import contextlib, sys, tinygrad_llm.cli as cli\nwith contextlib.suppress(SystemExit): cli.main(sys.argv[1:])"
-    )
-    for words in (["--help"], ["generate", "--help"], ["no-such-command"]):
-        program = f"import sys; sys.argv[1:] = {words}\n{page}\nprint('numpy' in sys.modules)"
-        assert run(program).splitlines()[-1] == "False", words
+    pages = [["--help"], ["generate", "--help"], ["no-such-command"]]
+    program = f"""
+import contextlib, sys, tinygrad_llm.cli as cli
+cli.build_parser(None)
+print("numpy" in sys.modules)
+for words in {pages}:
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    print()
+    print("numpy" in sys.modules)
+"""
+    answers = [line for line in run(program).splitlines() if line in ("True", "False")]
+    assert answers == ["False"] * (1 + len(pages))
 
 
 def test_lazily_imported_names_are_available() -> None:
