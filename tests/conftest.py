@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products of tests are small: a second thread would only wait
+os.environ.setdefault("LANGUAGE", "C")  # argparse would look for a translation of each of its words, for each parser
 
 # The same examples in every run: 30 for each property, or 200 with --hypothesis-profile=thorough, as in CI.
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True, max_examples=30)
@@ -31,6 +32,14 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("TINYGRAD_LLM_DATA names no folder of real texts")
     return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Sync no file: only a power cut could tell, and no test makes one. Child processes do sync their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # an invalid descriptor stays an error
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`generate`: where the prompt comes from, which seed it took, JSON, and what a prompt loses."""
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,16 @@ def test_greedy_text_needs_no_seed(base: Path, capsys: pytest.CaptureFixture[str
     assert (code, notes) == (0, []) and call(capsys, *options)[1] == text
 
 
-def test_json_holds_the_text_and_all_that_decided_it(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_holds_the_text_and_all_that_decided_it(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "randbits", lambda bits: 6)  # with one seed in a hundred the text ends early
     options = ("generate", "Hello", "--model", base, "--max-new-tokens", "5", "--top-k", "3")
     code, printed, notes = call(capsys, *options, "--json")
     report = json.loads(printed)
     assert (code, notes) == (0, [])
     assert report["prompt"] == "Hello" and report["new_tokens"] == 5 and report["ended_by"] == "length"
-    assert report["top_k"] == 3 and report["temperature"] == 0.8 and report["top_p"] is None
+    assert report["seed"] == 6 and report["top_k"] == 3 and report["temperature"] == 0.8 and report["top_p"] is None
     assert call(capsys, *options, "--seed", report["seed"])[1] == f"Hello{report['text']}\n"
 
 

@@ -69,9 +69,9 @@ def preset_sizes(architectures: Sequence[Architecture]) -> list[str]:
     """`micro (2.2M)`: each preset with the number of parameters of the first architecture that has it."""
     sizes: dict[str, str] = {}
     for architecture in architectures:
-        for name in architecture.presets:
-            config = architecture.config_from(architecture.preset(name))
-            sizes.setdefault(name, f"{name} ({short_count(architecture.parameters(config))})")
+        for name in architecture.presets.keys() - sizes.keys():
+            config = architecture.config.from_dict(architecture.presets[name])
+            sizes[name] = f"{name} ({short_count(architecture.parameters(config))})"
     return list(sizes.values())
 
 
