@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -32,6 +33,14 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("TINYGRAD_LLM_DATA names no folder of real texts")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def gpt2(data_folder: Path) -> Any:
+    """GPT-2's tokenizer: its vocabulary takes a third of a second to read."""
+    from tinygrad_llm.text import GPT2Tokenizer  # not before the number of BLAS threads is set
+
+    return GPT2Tokenizer.from_files(data_folder / "gpt2" / "encoder.json", data_folder / "gpt2" / "vocab.bpe")
 
 
 @pytest.fixture(scope="session", autouse=True)

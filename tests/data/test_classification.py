@@ -32,7 +32,7 @@ def written(folder: Path, content: str, name: str = "texts.csv") -> Path:
     return path
 
 
-def test_the_books_figures(data_folder: Path) -> None:
+def test_the_books_figures(data_folder: Path, gpt2: GPT2Tokenizer) -> None:
     texts = read_labelled_texts(data_folder / "sms_spam_collection.tsv", text_column=1, label_column=0)
     assert len(texts) == 5572
     balanced = balance(texts)
@@ -41,9 +41,9 @@ def test_the_books_figures(data_folder: Path) -> None:
     parts = random_split(balanced)
     assert [len(part) for part in parts] == [1045, 149, 300]
     assert parts[0][0] == LabelledText("Dude how do you like the buff wind.", "ham")  # as the book's train.csv begins
-    train = ClassificationDataset(parts[0], GPT2Tokenizer(), label_names(texts))
+    train = ClassificationDataset(parts[0], gpt2, label_names(texts))
     assert train.max_length == 120
-    others = [ClassificationDataset(part, GPT2Tokenizer(), label_names(texts), 120) for part in parts[1:]]
+    others = [ClassificationDataset(part, gpt2, label_names(texts), 120) for part in parts[1:]]
     loaders = [DataLoader(train, 8, shuffle=True, drop_last=True), *(DataLoader(part, 8) for part in others)]
     assert [len(loader) for loader in loaders] == [130, 19, 38]
     ids, classes, lengths = next(iter(loaders[0]))

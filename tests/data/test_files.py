@@ -48,7 +48,7 @@ def test_unreadable_files_are_named(tmp_path: Path, reader: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(
         st.binary(),

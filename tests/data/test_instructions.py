@@ -150,14 +150,14 @@ WIDTHS = [
 ]
 
 
-def test_the_books_records_splits_and_widths(data_folder: Path) -> None:
+def test_the_books_records_splits_and_widths(data_folder: Path, gpt2: GPT2Tokenizer) -> None:
     records = read_instructions(data_folder / "instruction-data.json")
     assert len(records) == 1100
     parts = split_records(records)
     assert [len(part) for part in parts] == [935, 110, 55]
     assert parts[1][0] == records[935]
     manual_seed(123)
-    dataset = InstructionDataset(parts[0], GPT2Tokenizer())
+    dataset = InstructionDataset(parts[0], gpt2)
     loader = DataLoader(
         dataset, 8, shuffle=True, drop_last=True, collate_fn=partial(collate_instructions, allowed_max_length=1024)
     )
@@ -229,11 +229,10 @@ def test_the_response_comes_back(style: PromptStyle, record: dict[str, str]) -> 
     assert style.extract_response(style.prompt(record), record) == ""
 
 
-def test_the_prompt_length_counts_the_prompt(data_folder: Path) -> None:
-    tokenizer = GPT2Tokenizer()
-    ids, length = InstructionDataset([WITH_INPUT], tokenizer)[0]
-    assert tokenizer.decode(ids[:length]) == prompt_style("alpaca").prompt(WITH_INPUT)
-    assert tokenizer.decode(ids[length:]) == "\n\n### Response:\ngo go"
+def test_the_prompt_length_counts_the_prompt(gpt2: GPT2Tokenizer) -> None:
+    ids, length = InstructionDataset([WITH_INPUT], gpt2)[0]
+    assert gpt2.decode(ids[:length]) == prompt_style("alpaca").prompt(WITH_INPUT)
+    assert gpt2.decode(ids[length:]) == "\n\n### Response:\ngo go"
 
 
 def test_json_lines_and_a_missing_input(tmp_path: Path) -> None:

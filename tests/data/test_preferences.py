@@ -139,25 +139,24 @@ WIDTHS = [
 ]
 
 
-def test_the_books_batches(data_folder: Path) -> None:
+def test_the_books_batches(data_folder: Path, gpt2: GPT2Tokenizer) -> None:
     records = read_preferences(data_folder / "instruction-data-with-preference.json")
     train, test, validation = split_records(records)
     assert [len(train), len(test), len(validation)] == [935, 110, 55]
     manual_seed(123)
-    tokenizer = GPT2Tokenizer()
     collate = partial(collate_preferences, allowed_max_length=1024)
-    loader = DataLoader(PreferenceDataset(train, tokenizer), 8, shuffle=True, drop_last=True, collate_fn=collate)
+    loader = DataLoader(PreferenceDataset(train, gpt2), 8, shuffle=True, drop_last=True, collate_fn=collate)
     batches = list(loader)
     assert [batch.chosen.shape for batch in batches] == [(8, width) for width in WIDTHS]
     assert all(part.shape == batch.chosen.shape for batch in batches for part in batch)
 
-    first = collate_preferences(PreferenceDataset(records[:2], tokenizer).items)
+    first = collate_preferences(PreferenceDataset(records[:2], gpt2).items)
     assert first.chosen.shape == (2, 81)
     assert first.num_targets == 2
     # The first pair's mask as the notebook prints it, and what it selects.
     np.testing.assert_array_equal(first.chosen_mask[0], [False] * 50 + [True] * 24 + [False] * 7)
     for ids, mask, record in zip(first.rejected, first.rejected_mask, records[:2], strict=True):
-        assert tokenizer.decode(ids[mask]) == "### Response:\n" + record["rejected"]
+        assert gpt2.decode(ids[mask]) == "### Response:\n" + record["rejected"]
     assert (first.chosen[~first.chosen_mask][-7:] == 50256).all()
 
 

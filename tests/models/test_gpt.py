@@ -467,7 +467,7 @@ def test_fused_loss_and_gradients_equal_the_composed_ones(tie_weights: bool, dro
         np.testing.assert_allclose(gradient, composed_gradients[name], rtol=1e-9, atol=1e-13, err_msg=name)
 
 
-@pytest.mark.parametrize("tie_weights", [False, True])
+@pytest.mark.parametrize("tie_weights", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_gradient_of_the_whole_model(tie_weights: bool) -> None:
     manual_seed(0)
     config = GPTConfig(7, 4, 4, 2, 2, dropout=0.0, qkv_bias=True, tie_weights=tie_weights)

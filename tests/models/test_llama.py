@@ -25,12 +25,15 @@ from tinygrad_llm.train import RunFolder
 each_variant = pytest.mark.parametrize("name", [*VARIANTS, "latent", "gpt latent", "gpt with experts"])
 
 
+@pytest.mark.parametrize(("elements", "directions"), [(4, 1), pytest.param(12, 3, marks=pytest.mark.slow)])
 @each_variant
-def test_every_gradient_of_the_whole_model(name: str) -> None:
+def test_every_gradient_of_the_whole_model(name: str, elements: int, directions: int) -> None:
     model = tiny(name, dropout=0.0)
     ids, targets = some_ids(5).reshape(1, 5), some_ids(5, seed=2).reshape(1, 5)
     parameters = dict(model.named_parameters())
-    assert gradcheck(lambda: model.loss(ids, targets), parameters=parameters, elements=12).ok
+    assert gradcheck(
+        lambda: model.loss(ids, targets), parameters=parameters, elements=elements, directions=directions
+    ).ok
     assert all(np.abs(parameter.grad).max() > 0 for parameter in _after_a_step(model, ids, targets))
 
 

@@ -81,7 +81,7 @@ def expect_ids_of(text: str, encoded: EncodedText) -> None:
     assert encoded.validation_bytes == len(validation.encode())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts, size=st.integers(1, 20), stop=st.integers(0, 60))
 def test_ids_are_those_of_the_whole_even_after_an_interruption(tmp_path: Path, text: str, size: int, stop: int) -> None:
     fails_at, said = [stop], Said()

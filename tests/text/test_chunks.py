@@ -1,8 +1,8 @@
 """Encoding a long text in chunks gives the ids of the whole text."""
 
-import os
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tinygrad_llm.text import (
     BPETokenizer,
     CharTokenizer,
-    GPT2Tokenizer,
     SimpleTokenizerV1,
     SimpleTokenizerV2,
     Tokenizer,
@@ -79,11 +78,16 @@ TOKENIZERS: list[Tokenizer] = [
     BPETokenizer.train(TEXT, 300, ("<|endoftext|>", "\n\n a", "  \n", "a  a")),
     WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", *"aoneit23", *"-,.'", "##ne", "##e", "漢"]),
 ]
-if os.environ.get("TINYGRAD_LLM_DATA"):
-    TOKENIZERS.append(GPT2Tokenizer())
-every_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
+every_tokenizer = pytest.mark.parametrize(
+    "tokenizer", [*TOKENIZERS, "gpt2"], indirect=True, ids=lambda tokenizer: getattr(tokenizer, "kind", tokenizer)
+)
 
 texts = st.lists(st.one_of(st.sampled_from(PARTS), st.text(max_size=4)), max_size=30).map("".join)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue("gpt2") if request.param == "gpt2" else request.param
 
 
 def blocks_of(text: str, size: int) -> list[str]:

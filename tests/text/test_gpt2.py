@@ -16,11 +16,6 @@ OWN_SPECIAL = {"<|endoftext|>": 50256}
 
 
 @pytest.fixture(scope="module")
-def gpt2(data_folder: Path) -> GPT2Tokenizer:
-    return GPT2Tokenizer.from_files(data_folder / "gpt2" / "encoder.json", data_folder / "gpt2" / "vocab.bpe")
-
-
-@pytest.fixture(scope="module")
 def theirs(data_folder: Path) -> Any:
     """GPT-2's encoding as tiktoken itself builds it from the two files."""
     from tiktoken.load import data_gym_to_mergeable_bpe_ranks

@@ -88,8 +88,10 @@ def run_in_pieces(
     return trainer, recorder.records
 
 
-@pytest.mark.parametrize("loader", [WindowLoader, DataLoader])
-@pytest.mark.parametrize(("accumulation", "optimizer"), [(1, "adamw"), (3, "adamw"), (1, "muon")])
+@pytest.mark.parametrize(
+    ("loader", "accumulation", "optimizer"),
+    [(WindowLoader, 1, "adamw"), (DataLoader, 3, "adamw"), (WindowLoader, 1, "muon")],
+)
 def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, loader: type, accumulation: int, optimizer: str) -> None:
     changes = {"grad_accumulation": accumulation, "optimizer": optimizer}
     settings = TrainingSettings(**{**SETTINGS.to_dict(), **changes})

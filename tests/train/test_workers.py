@@ -93,6 +93,11 @@ def alone() -> Trainer:
     return trained(1)
 
 
+@pytest.fixture(scope="module")
+def two_in_float32() -> list[dict[str, Any]]:
+    return records(trained(2, "fork", dtype=np.float32))
+
+
 @pytest.fixture(autouse=True)
 def nothing_remains() -> Any:
     yield
@@ -110,8 +115,10 @@ def test_the_number_of_workers_changes_only_rounding(alone: Trainer, workers: in
     assert all(parameter.data.base is None for parameter in together.model.parameters())  # its own memory again
 
 
-def test_large_gradients_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, sizes, add = records(trained(2, dtype=np.float32)), [], SharedGradient.add
+def test_large_gradients_are_added_in_parts(
+    two_in_float32: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, add = [], SharedGradient.add
 
     def noted(self: SharedGradient, gradient: Any, rows: Any = None, last: bool = True) -> None:
         sizes.extend([len(gradient)] if isinstance(rows, slice) else [])
@@ -121,24 +128,26 @@ def test_large_gradients_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 24)
     in_parts = records(trained(2, dtype=np.float32))
     assert sizes and max(sizes) <= 24 // CONFIG.embedding_dim + 1
-    for a, b in zip(whole, in_parts, strict=True):
+    for a, b in zip(two_in_float32, in_parts, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-5)
 
 
-def test_in_float32_losses_stay_equal_to_a_millionth() -> None:
-    one, two = trained(1, dtype=np.float32), trained(2, dtype=np.float32)
-    for a, b in zip(records(one), records(two), strict=True):
+def test_in_float32_losses_stay_equal_to_a_millionth(two_in_float32: list[dict[str, Any]]) -> None:
+    for a, b in zip(records(trained(1, dtype=np.float32)), two_in_float32, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
 
 
-def test_the_same_number_of_workers_gives_the_same_bits_however_they_start() -> None:
-    runs = [records(trained(2, method, dtype=np.float32)) for method in ("fork", "fork", "spawn")]
-    assert runs[0] == runs[1] == runs[2]
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_same_number_of_workers_gives_the_same_bits_however_they_start(
+    two_in_float32: list[dict[str, Any]], method: str
+) -> None:
+    assert records(trained(2, method, dtype=np.float32)) == two_in_float32
 
 
-def test_a_run_in_pieces_with_as_many_workers_has_the_same_bits(tmp_path: Path) -> None:
-    whole = records(trained(2, dtype=np.float32))
+def test_a_run_in_pieces_with_as_many_workers_has_the_same_bits(
+    two_in_float32: list[dict[str, Any]], tmp_path: Path
+) -> None:
     run = RunFolder.create(tmp_path / "run")
     with run:
         run.begin({"model_type": "gpt", "model": CONFIG.to_dict()}, None)
@@ -151,7 +160,7 @@ def test_a_run_in_pieces_with_as_many_workers_has_the_same_bits(tmp_path: Path) 
             trainer.callbacks.append(run)
             trainer.train(until)
         pieces += records(trainer)
-    assert pieces == whole
+    assert pieces == two_in_float32
     with RunFolder.open(tmp_path / "run") as run:
         assert run.restore(new_trainer(1, np.float32)) == [
             "the run is resumed with another number of processes (2 before, 1 now), so it may differ in last bits"
