@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,12 @@ def test_generate_names_the_invalid_argument(
     assert code == 2 and "temperature" in line
     code, line = error_of(capsys, "generate", "--model", str(out), "--max-new-tokens", "-1")
     assert code == 2 and "--max-new-tokens" in line
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tinygrad_llm.cli.help.run", lambda arguments: warnings.warn("no worker", stacklevel=1) or 0)
+    assert main(["help"]) == 0
+    assert capsys.readouterr().err == "warning: no worker\n"
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ ALL = len(available_cores())
         (["bench", "--workers=4"], str(max(1, ALL // 4))),
         (["--debug", "classify", "train", "--workers", str(10 * ALL)], "1"),
         (["train", "--workers", "1"], None),
+        (["train", "--work", "1"], None),
+        (["train", "--worker=1"], None),
+        (["train", "--warmup-steps", "1"], "1"),
         (["train", "--workers", "many"], "1"),
         (["train", "--resume", "--out", "no/such/run"], "1"),
         (["generate", "--model", "run"], None),
@@ -60,6 +63,28 @@ def test_the_number_is_that_of_cores_for_each_worker(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "numpy")
     threads.limit_blas_threads(words)
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == expected
+    for name in SET_HERE:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "expected"),
+    [
+        ("workers = 1", [], None),
+        ("workers = 1", ["--workers=2"], str(max(1, ALL // 2))),
+        ("steps = 1", [], "1"),
+        ("=", [], "1"),
+    ],
+)
+def test_the_number_of_workers_may_be_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: str, words: list[str], expected: str | None
+) -> None:
+    (tmp_path / "run.toml").write_text(settings)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delitem(sys.modules, "numpy")
+    threads.limit_blas_threads(["train", "--config", str(tmp_path / "run.toml"), *words])
     assert os.environ.get("OPENBLAS_NUM_THREADS") == expected
     for name in SET_HERE:
         monkeypatch.delenv(name, raising=False)

@@ -29,6 +29,7 @@ from tinygrad_llm.train.parallel import workers as workers_module
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned, limited_blas_threads
 from tinygrad_llm.train.parallel.processes import can_fork
 from tinygrad_llm.train.parallel.shared_gradients import SharedGradient
+from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
 CONFIG = GPTConfig(11, 8, 16, 2, 2, dropout=0.2, tie_weights=True)
@@ -276,6 +277,50 @@ def test_what_a_callback_replaces_reaches_the_workers() -> None:
                 trainer.optimizer = (SGD if trainer.step == 5 else AdamW)(trainer.model.parameters())
 
     assert_close(trained(1, callbacks=[Replaces()]), trained(2, callbacks=[Replaces()]), 1e-11)
+
+
+class Weighted:
+    """A loss with a factor."""
+
+    factor = 1.0
+
+    def __call__(self, model: GPT, batch: Any) -> Tensor:
+        return model.loss(*batch) * self.factor
+
+
+def test_what_a_callback_changes_besides_the_weights_reaches_the_workers() -> None:
+    """Attributes, the mode, and weights that are not trained, of which the workers hold copies."""
+
+    class Changes(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            model: Any = trainer.model
+            if trainer.step == 1:
+                model.dropout.p = 0.5
+            if trainer.step == 2:
+                model.blocks[0].requires_grad_(False)
+            if trainer.step == 3:
+                model.load_state_dict({name: 0.5 * array for name, array in model.state_dict().items()})
+            if trainer.step == 4:
+                trainer.loss = Weighted()
+            if trainer.step == 5:
+                trainer.loss.factor = 3.0  # type: ignore[attr-defined]
+                trainer.evaluate(2)
+            if trainer.step == 6:
+                model.eval()
+
+    assert_close(trained(1, callbacks=[Changes()]), trained(2, callbacks=[Changes()]), 1e-11)
+
+
+def test_an_attribute_that_changes_is_sent_to_the_workers_that_run() -> None:
+    found: set[int] = set()
+
+    class Anneals(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            trainer.model.dropout.p = 0.1 * trainer.step  # type: ignore[attr-defined]
+            found.update(trainer.team.processes.numbers)
+
+    trained(2, callbacks=[Anneals()], until=4)
+    assert len(found) == 2
 
 
 def test_a_callback_may_evaluate_other_weights() -> None:
@@ -527,6 +572,74 @@ def test_a_spawned_process_is_told_its_number_of_blas_threads(monkeypatch: pytes
     assert os.environ["OMP_NUM_THREADS"] == "5"
 
 
+def test_blas_threads_return_when_the_last_limit_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of trainers in two threads, the first of which ends before the second."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    now = [4]
+    monkeypatch.setattr(
+        blas_threads, "_libraries", lambda: [(lambda: now[0], lambda number: now.__setitem__(0, number))]
+    )
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(4)))
+    first, second = limited_blas_threads(1), limited_blas_threads(2)
+    first.__enter__()
+    second.__enter__()
+    assert now == [1]
+    first.__exit__(None, None, None)
+    assert now == [2]
+    second.__exit__(None, None, None)
+    assert now == [4]
+
+
+def test_what_the_command_has_set_is_adjusted_to_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of one row has one worker, which is to use all cores."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that it is restored
+    told: list[int] = []
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: [(lambda: 0, told.append)])
+    monkeypatch.setattr(blas_threads, "_limited_by_command", False)
+    for module in (blas_threads, workers_module):
+        monkeypatch.setattr(module, "available_cores", lambda: set(range(4)))
+    model = GPT(GPTConfig(1000, 8, 64, 2, 2))
+    for by_command in (False, True):
+        if by_command:
+            blas_threads.limit_by_environment(1)
+        for rows in (64, 1, 1, 2):
+            Trainer(model, WindowLoader(IDS, 8, rows), TrainingSettings(batch_size=rows))
+    assert told == [4, 2]
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "2"
+
+
+def test_threads_that_start_workers_leave_the_main_program_in_its_place() -> None:
+    main, inside, leave = sys.modules["__main__"], threading.Event(), threading.Event()
+
+    def hide() -> None:
+        with processes._nothing_to_run_again():
+            inside.set()
+            leave.wait()
+
+    with processes._nothing_to_run_again():
+        other = threading.Thread(target=hide)
+        other.start()
+        inside.wait(0.02)
+    leave.set()
+    other.join()
+    assert sys.modules["__main__"] is main
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such memory")
+def test_memory_of_spawned_workers_does_not_lie_in_dev_shm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers give it 64 MB; a process that writes beyond ends with a bus error."""
+    monkeypatch.setattr("_posixshmem.shm_open", None)
+    memory = SharedMemory(10, inherited=False)
+    file = memory._file
+    memory.array(0, (10,), np.uint8)[...] = 7
+    assert os.pread(file, 20, 0) == bytes([7]) * 10
+    del memory
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)
+
+
 def test_the_processes_of_a_machine_divide_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(8)))
     assert [blas_threads.threads_of_each(processes) for processes in (1, 3, 8, 20)] == [8, 2, 1, 1]
@@ -577,9 +690,9 @@ def test_auto_is_one_for_the_smallest_models_and_else_one_per_core() -> None:
         assert Trainer(model, WindowLoader(IDS, 8, rows), settings).workers == min(rows, expected)
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "many", "2", None])
+@pytest.mark.parametrize("workers", [0, -1, 1025, 10**9, 1.5, True, "many", "2", None])
 def test_workers_are_a_number_or_auto(workers: Any) -> None:
-    with pytest.raises(ConfigError, match="workers must be an integer of at least 1 or auto; got"):
+    with pytest.raises(ConfigError, match=r"workers must be an integer in \[1, 1024\] or auto; got"):
         TrainingSettings(workers=workers)
 
 

@@ -29,6 +29,7 @@ from tinygrad_llm.cli.parser import (
 from tinygrad_llm.cli.threads import limit_blas_threads
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.runs.hints import program
+from tinygrad_llm.runs.status_line import StatusLine
 from tinygrad_llm.train.parallel.launch import find_launch
 
 # Name, file in this folder, and what the command does in one line.
@@ -117,7 +118,8 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
 
     loaded()
     try:
-        with np.errstate(all="ignore"):  # NaN and infinity end in errors of this package, without NumPy's warnings
+        # NaN and infinity end in errors of this package, without NumPy's warnings
+        with np.errstate(all="ignore"), StatusLine(sys.stderr).saying_warnings():
             code: int = command_module(arguments.command).run(arguments)
         sys.stdout.flush()
         return code

@@ -68,7 +68,7 @@ def prepare_job(
         for name in ("context_length", "embedding_dim", "num_heads", "num_layers", "dropout", "vocab_size")
     }
     config = BertConfig(**sizes)  # checked before anything is read
-    expect_memory(config, workers=settings.workers)
+    expect_memory(config)
     text = read_text(options.data) if options.data else corpora.load_text(corpora.PYTHON_DOCS)
     train_text, validation_text = train_validation_split(text, 0.1)
     if tokenizer is None:

@@ -213,7 +213,7 @@ def new_body(options: Options, settings: TrainingSettings, tokenizer: Tokenizer,
     context = options.max_length or NEW_CONTEXT
     sizes: dict[str, Any] = {**NEW_SIZES, "context_length": context, "vocab_size": tokenizer.vocab_size}
     config = BertConfig(**sizes) if options.new_model == "bert" else GPTConfig(**sizes, tie_weights=True)
-    expect_memory(config, workers=settings.workers)
+    expect_memory(config)
     body = Bert(config) if isinstance(config, BertConfig) else GPT(config, "gpt2")
     words = "BERT" if options.new_model == "bert" else "GPT"
     status.say(f"no --model: a new {words} of {body.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens")

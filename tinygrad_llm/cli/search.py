@@ -170,7 +170,7 @@ def _model_config(record: SearchRecord, trial: Trial) -> Any:
         plan = Pretraining().new_plan(flags_of(record, base_of(record.request), trial, trial.runs[-1]))
         vocabulary = VOCABULARIES.get(plan.options.tokenizer, plan.options.vocab_size)
         config = ARCHITECTURES[plan.model_type].config_from({**plan.model, "vocab_size": vocabulary})
-        expect_memory(config, 1, plan.training.workers)
+        expect_memory(config)
         return config
     except ConfigError as error:
         raise ConfigError(f"trial {trial.number} ({in_words(trial.settings)}): {message_of(error)}") from error

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygrad_llm.train.parallel.blas_threads import SET_HERE, chosen_by_user, threads_of_each
+from tinygrad_llm.train.parallel.blas_threads import chosen_by_user, limit_by_environment, threads_of_each
 from tinygrad_llm.train.parallel.launch import find_launch
 
 ALWAYS_TRAIN = ("train", "search", "speedrun", "reinforce", "bench")  # other commands train with a second word
@@ -30,22 +30,38 @@ def limit_blas_threads(words: Sequence[str]) -> None:
     trains = command[:1] in ([name] for name in ALWAYS_TRAIN) or command[1:] == ["train"]
     if not trains or "numpy" in sys.modules or chosen_by_user():
         return
-    workers = _value_of("--workers", words)
-    if workers is None and "--resume" in words:
+    workers, resumed = _value_of("--workers", words), any(_is_flag(word, "--resume") for word in words)
+    if workers is None and resumed:
         threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(command[0])))
     elif workers is not None and workers.isdecimal() and int(workers) > 0:
         threads = None if int(workers) == 1 else threads_of_each(int(workers) * _processes_here())
     else:
         threads = 1
-    for name in SET_HERE if threads else ():
-        os.environ[name] = str(threads)
+    if threads:
+        limit_by_environment(threads)
 
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:
-    """The last value of a flag, in either spelling."""
-    values = [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
-    values += [value for word, value in itertools.pairwise(words) if word == flag]
+    """The last value of a flag, in either spelling; if it is not given, that in the file of --config."""
+    values = [value for word, sign, value in (word.partition("=") for word in words) if sign and _is_flag(word, flag)]
+    values += [value for word, value in itertools.pairwise(words) if _is_flag(word, flag)]
+    if not values and flag != "--config" and (path := _value_of("--config", words)):
+        found = _settings_in(path).get(flag.removeprefix("--"))
+        return None if found is None else str(found)
     return values[-1] if values else None
+
+
+def _is_flag(word: str, flag: str) -> bool:
+    """Whether a word is the flag or short for it. One that is short for several flags is refused when it is parsed."""
+    return len(word) > len("--") and flag.startswith(word)
+
+
+def _settings_in(path: str) -> dict[str, Any]:
+    """The settings in a TOML file; none of one that cannot be read, which ends the command when it is parsed."""
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _default_folder(command: str) -> str:

@@ -77,7 +77,7 @@ def prepare_job(
     names = EncoderDecoderConfig.__dataclass_fields__
     sizes = {name: value for name, value in options.to_dict().items() if name in names}
     config = EncoderDecoderConfig(**sizes)  # checked before anything is read
-    expect_memory(config, workers=settings.workers)
+    expect_memory(config)
     training: Any
     held_out: Any
     if options.data in ("", NUMBERS):  # older runs recorded ""

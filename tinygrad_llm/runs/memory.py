@@ -9,21 +9,18 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.train.parallel.launch import physical_memory
 
 BYTES_PER_PARAMETER = 16  # float32: the weight, its gradient, and AdamW's two moments
-BYTES_PER_WORKER = 4  # for each parameter: every worker after the first has gradients of its own
 
 
-def expect_memory(config: Any, processes: int = 1, workers: int | str = 1) -> None:
+def expect_memory(config: Any, processes: int = 1) -> None:
     """Refuse to train a model of this config that does not fit the memory; the system would kill the process instead.
 
     `processes` is the number of processes that train on this machine, each with its own copy of the model, which its
-    `workers` share; "auto" chooses no more of these than fit.
+    workers share.
 
     Raises: ConfigError
     """
-    more = workers - 1 if isinstance(workers, int) else 0
-    each = BYTES_PER_PARAMETER + BYTES_PER_WORKER * more
-    by_whom = f" by {processes} processes" if processes > 1 else f" by {workers} workers" if more else ""
-    expect_bytes(each * architecture_of_config(config).parameters(config) * processes, by_whom)
+    by_whom = f" by {processes} processes" if processes > 1 else ""
+    expect_bytes(BYTES_PER_PARAMETER * architecture_of_config(config).parameters(config) * processes, by_whom)
 
 
 def expect_batch(config: Any, rows: int) -> None:

@@ -138,7 +138,7 @@ class Pretraining:
                 f"{plan.model.get('vocab_size')!r}, the tokenizer has {tokenizer.vocab_size} tokens"
             )
         config = architecture.config_from({**plan.model, "vocab_size": tokenizer.vocab_size})
-        expect_memory(config, self.processes, plan.training.workers)
+        expect_memory(config, self.processes)
         if text is None:
             encoded = encoded_before(folder, str(plan.data_sha256), tokenizer)
             if encoded is None:
@@ -329,7 +329,9 @@ class PretrainingReport(Report):
         if rows < settings.batch_size:
             self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
         if trainer.processes > 1:
-            self.status.say(f"{in_words(trainer)} share each batch of {rows} rows")
+            idle = trainer.processes - rows
+            but = f", and {idle} of them have none: use fewer" if idle > 0 else ""
+            self.status.say(f"{in_words(trainer)} share each batch of {rows} rows{but}")
         if trainer.step:
             self.status.say(f"continuing after step {trainer.step}")
 

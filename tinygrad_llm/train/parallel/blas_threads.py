@@ -8,15 +8,21 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tinygrad_llm.train.parallel.launch import available_cores
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SET_HERE = VARIABLES[:2] if sys.platform != "darwin" else (*VARIABLES[:2], VARIABLES[3])
+_lock = threading.Lock()
+_limits: list[int] = []  # of the `limited_blas_threads` blocks that run now, in whatever threads of this process
+_unlimited: list[int] = []  # the threads of each library before the first of them
+_limited_by_command = False
 
 
 def chosen_by_user() -> str | None:
@@ -49,6 +55,23 @@ def environment_of_spawned(threads: int) -> Iterator[None]:
             del os.environ[name]
 
 
+def limit_by_environment(threads: int) -> None:
+    """Before NumPy is loaded, set the number of BLAS threads for this program."""
+    global _limited_by_command
+    os.environ.update(dict.fromkeys(SET_HERE, str(threads)))
+    _limited_by_command = True
+
+
+def adjust_limit_by_environment(processes: int) -> None:
+    """After `limit_by_environment`, when the number of processes that share the cores is known: divide these anew."""
+    threads = threads_of_each(processes)
+    if not _limited_by_command or os.environ.get(SET_HERE[0]) == str(threads):
+        return
+    limit_by_environment(threads)  # for checkpoints, which record it, and for processes that are spawned
+    for _, set_number in _libraries():
+        set_number(threads)
+
+
 @contextmanager
 def limited_blas_threads(threads: int) -> Iterator[None]:
     """Run the block with this many BLAS threads per process, unless the user's environment has chosen a number.
@@ -60,16 +83,8 @@ def limited_blas_threads(threads: int) -> Iterator[None]:
     if chosen_by_user() or default <= threads:
         yield
         return
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        pass
-    else:
-        with threadpool_limits(threads, user_api="blas"):
-            yield
-        return
-    calls = _openblas()
-    if calls is None:
+    libraries = _libraries()
+    if not libraries:
         warnings.warn(
             f"each worker runs {default} BLAS threads, more than there are cores for: set "
             f"OPENBLAS_NUM_THREADS={threads} before NumPy is imported, or install threadpoolctl",
@@ -77,16 +92,39 @@ def limited_blas_threads(threads: int) -> Iterator[None]:
         )
         yield
         return
-    get, set_number = calls
-    before = get()
-    set_number(threads)
+    with _lock:
+        if not _limits:
+            _unlimited[:] = [get() for get, _ in libraries]
+        _limits.append(threads)
+        _apply_limits(libraries)
     try:
         yield
     finally:
-        set_number(before)
+        with _lock:
+            _limits.remove(threads)
+            _apply_limits(libraries)
 
 
-def _openblas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
+Library = tuple[Callable[[], int], Callable[[int], object]]  # its functions that return and set its number of threads
+
+
+def _apply_limits(libraries: list[Library]) -> None:
+    for (_, set_number), number in zip(libraries, _unlimited, strict=True):
+        set_number(min([number, *_limits]))
+
+
+def _libraries() -> list[Library]:
+    """The BLAS libraries that are loaded."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        openblas = _openblas()
+        return [] if openblas is None else [openblas]
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [(partial(getattr, library, "num_threads"), library.set_num_threads) for library in found]
+
+
+def _openblas() -> Library | None:
     """OpenBLAS's functions that return and set its number of threads, in the library that NumPy's wheels carry."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not numpy.__file__:

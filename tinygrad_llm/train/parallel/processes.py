@@ -37,6 +37,7 @@ SECONDS_TO_WAIT = 1e-6  # the shortest sleep, which takes 0.07 ms on Linux
 SECONDS_BETWEEN_CHECKS = 1.0  # for workers that have died, while another one's answer is expected
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 
+_main_is_hidden = threading.Lock()
 _yield_core: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
@@ -284,19 +285,20 @@ def _return_freed_memory() -> None:
 @contextmanager
 def _made_ready_to_spawn(processes: int) -> Iterator[None]:
     """Give spawned processes their share of BLAS threads, and no main program."""
-    with environment_of_spawned(threads_of_each(processes)), _nothing_to_run_again():
+    with _nothing_to_run_again(), environment_of_spawned(threads_of_each(processes)):
         yield
 
 
 @contextmanager
 def _nothing_to_run_again() -> Iterator[None]:
-    """Hide the main program: a spawned process would run its file again, training and all."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = type(sys)("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    """Hide the main program: a spawned process would run its file again, training and all. One thread at a time."""
+    with _main_is_hidden:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = type(sys)("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _pickled(share: Any, memory: Sequence[SharedMemory]) -> bytes:

@@ -27,6 +27,7 @@ from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, add_gradient, count_targets
 from tinygrad_llm.train.evaluation import evaluating
 from tinygrad_llm.train.parallel.communicator import share_of
+from tinygrad_llm.train.parallel.model_changes import Change, objects_of, set_attributes
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry, ShardedOptimizer
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
 from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
@@ -52,9 +53,11 @@ class Share:
         self.gradients = SharedGradients(self.memory, rank, wait)
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         self._begun: list[bool] = []  # which parameters have a gradient; `_slices` are this process's part of them
-        if rank:  # the first process's is the trainer's own
-            self.model.train()
         self.take_counts()  # those from before, which the first process has too
+
+    def set_attributes(self, changes: Sequence[Change]) -> None:
+        """Change attributes of the model and the loss, as a callback did in the first process."""
+        set_attributes(objects_of(self.model, self.loss), changes)
 
     def take_counts(self) -> Any:
         """What the loss has counted besides on this process's rows, if it counts something; None in the first process,

@@ -1,8 +1,7 @@
 """Memory that several processes map: what one writes, the others read, and nothing is sent.
 
 A forked process inherits an anonymous mapping. A process that was started anew opens the memory by a name (on Windows)
-or is handed its open file; the name is removed as soon as the file is open, so that nothing remains in the system,
-however the processes end.
+or is handed its open file, which has no name, so that nothing remains in the system, however the processes end.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ class SharedMemory:
             self._name = f"tinygrad_llm-{os.getpid()}-{secrets.token_hex(8)}"
             self.memory = mmap.mmap(-1, self.size, tagname=self._name)
         else:
-            self._file = _unnamed_file()
-            os.ftruncate(self._file, self.size)
+            self._file = _unnamed_file(self.size)
             self.memory = mmap.mmap(self._file, self.size)
 
     def array(self, offset: int, shape: Sequence[int], dtype: Any) -> Array:
@@ -52,6 +50,9 @@ class SharedMemory:
             os.close(self._file)
             self._file = -1
 
+    def __del__(self) -> None:
+        self.close_file()  # which nobody has done where a worker's memory or process could not be had
+
     def __reduce__(self) -> tuple[Any, ...]:
         from multiprocessing import reduction
 
@@ -63,7 +64,14 @@ def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _unnamed_file() -> int:
+def _unnamed_file(size: int) -> int:
+    """An open file of zeros in memory: on Linux one that the size of /dev/shm, small in containers, does not limit."""
+    file = os.memfd_create("tinygrad_llm") if hasattr(os, "memfd_create") else _nameless_posix_memory()
+    os.ftruncate(file, size)
+    return file
+
+
+def _nameless_posix_memory() -> int:
     import _posixshmem
 
     name = f"/tinygrad-{secrets.token_hex(8)}"  # macOS allows 31 characters

@@ -30,8 +30,13 @@ from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, count_targets
 from tinygrad_llm.train.evaluation import mean_over_targets
-from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
+from tinygrad_llm.train.parallel.blas_threads import (
+    adjust_limit_by_environment,
+    limited_blas_threads,
+    threads_of_each,
+)
 from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
+from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry
 from tinygrad_llm.train.parallel.share import Share
@@ -47,12 +52,16 @@ NO_WAY = (OSError, pickle.PicklingError, TypeError, AttributeError, AssertionErr
 def one_per_core(trainer: Trainer) -> int:
     """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows, and only so
     many that weights, AdamW's moments and each worker's gradients take at most half of the memory.
+
+    The command line has set BLAS's threads before this number was known; they now divide the cores.
     """
     most = min(len(available_cores()) // trainer.processes_here, trainer.settings.batch_size)
     if (memory := physical_memory()) is not None:
         copies = memory // 2 // trainer.processes_here // sum(p.data.nbytes for p in trainer.model.parameters())
         most = min(most, copies - 3)
-    return max(1, most)
+    chosen = max(1, most)
+    adjust_limit_by_environment(chosen * trainer.processes_here)
+    return chosen
 
 
 @contextmanager
@@ -113,6 +122,7 @@ class Workers:
         self._loss, self._optimizer, self._taken_over = trainer.loss, trainer.optimizer, self._arrays()
         self._updated: list[tuple[int, int]] | None = None  # places and groups of what the optimizer's slices cover
         self._names: dict[int, tuple[str, ...]] = {}  # of the arrays of its state, by group
+        self._changes = ModelChanges(trainer.model, trainer.loss, self._groups)
         share = Share(
             trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
         )
@@ -130,7 +140,7 @@ class Workers:
 
     def backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
-        self._begin_anew_if_changed()
+        self._pass_changes_on()
         begun = []
         for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             if parameter.grad is not None:
@@ -144,6 +154,7 @@ class Workers:
         for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             parameter.grad = part.array if self._sums.is_begun(part.index) else None
         self._collect_counts()
+        self._changes.note()
         return sum(losses, 0.0)
 
     def take_gradients(self) -> None:
@@ -212,9 +223,10 @@ class Workers:
 
     def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
         """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
-        self._begin_anew_if_changed()
+        self._pass_changes_on()
         parts = self.processes.call("losses", batches)
         self._collect_counts()
+        self._changes.note()
         totals = [sum(losses) for losses in zip(*parts, strict=True)]
         return mean_over_targets(totals, [count_targets(batch) for batch in batches])
 
@@ -252,11 +264,14 @@ class Workers:
         entries, names = self.trainer.optimizer.state.values(), self.memory.state
         return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
-    def _begin_anew_if_changed(self) -> None:
-        """Start other workers if these have ended, or were started with something that a callback has replaced."""
-        if self.processes.ended or self._have_changed():
+    def _pass_changes_on(self) -> None:
+        """Give the workers what a callback has changed. Start others if these have ended, or if it cannot be sent."""
+        changes = None if self.processes.ended or self._have_changed() else self._changes.to_send()
+        if changes is None:
             self.leave()
             self._begin()
+        elif changes:
+            self.processes.call("set_attributes", changes)
 
     def _have_changed(self) -> bool:
         """Whether a callback has replaced what the workers were started with, such as an array or a group."""
