@@ -34,11 +34,7 @@ class TrainingSettings(Settings):
     eval_batches: int = setting(20, "batches per evaluation", least=1)
     sample_interval: int = setting(0, "print a sample of generated text every N steps; 0: only after the last", least=0)
     workers: int | str = setting(
-        "auto",
-        "processes sharing a step; auto: one per core, 1 for small models",
-        least=1,
-        most=1024,
-        choices=("auto",),
+        "auto", "processes sharing a step; auto: 1 per core, 1 for small models", least=1, most=1024, choices=("auto",)
     )
     seed: int = setting(0, "seed of all random numbers; same seed and settings: same run", least=0, below=2**32)
     checkpoint_activations: bool = setting(
