@@ -323,6 +323,28 @@ def test_an_attribute_that_changes_is_sent_to_the_workers_that_run() -> None:
     assert len(found) == 2
 
 
+def test_workers_that_begin_anew_ask_again_whether_forking_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[bool]()
+
+    class Noted(processes.Processes):
+        def __init__(self, share: Any, memory: Any, size: int, forked: bool, teams: int = 1) -> None:
+            begun.append(forked)
+            super().__init__(share, memory, size, forked, teams)
+
+    class Replaces(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            if trainer.step == 2:  # as where a callback has started a thread
+                monkeypatch.setattr(workers_module, "can_fork", lambda: False)
+                trainer.loss = lambda model, batch: model.loss(*batch)  # which cannot be pickled
+
+    monkeypatch.setattr(workers_module, "Processes", Noted)
+    words = "training in one process: 2 workers could not be started .spawn: .*lambda"
+    with pytest.warns(UserWarning, match=words):
+        shared = trained(2, callbacks=[Replaces()], until=4)
+    assert begun == [True, False] and shared.workers == 1
+    assert_close(trained(1, callbacks=[Replaces()], until=4), shared, 1e-11)
+
+
 def test_a_callback_may_evaluate_other_weights() -> None:
     """Such as averages of the weights, which it then replaces by the weights themselves again."""
 

@@ -29,7 +29,7 @@ from tinygrad_llm.optim.clipping import grad_norm
 from tinygrad_llm.optim.combined import rules_of
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.batch_loss import Loss, count_targets
-from tinygrad_llm.train.evaluation import mean_over_targets
+from tinygrad_llm.train.evaluation import evaluate, mean_over_targets
 from tinygrad_llm.train.parallel.blas_threads import (
     adjust_limit_by_environment,
     limited_blas_threads,
@@ -93,7 +93,7 @@ def _team(trainer: Trainer, method: str | None) -> Workers | None:
         if name not in START_METHODS:
             raise ConfigError(f"workers start by {' or '.join(START_METHODS)}; got {name!r}")
         try:
-            return Workers(trainer, forked=name == "fork")
+            return Workers(trainer, name == "fork", method)
         except NO_WAY as error:
             problems.append(f"{name}: {str(error) or type(error).__name__}")
     warnings.warn(
@@ -107,17 +107,12 @@ def _team(trainer: Trainer, method: str | None) -> Workers | None:
 class Workers:
     """The workers of `trainer`, from their start to `leave`: what it calls in place of doing a whole step itself."""
 
-    def __init__(self, trainer: Trainer, forked: bool) -> None:
-        self.trainer, self._forked = trainer, forked
-        self._begin()
-
-    def _begin(self) -> None:
-        trainer, self._groups = self.trainer, self._membership()
+    def __init__(self, trainer: Trainer, forked: bool, method: str | None = None) -> None:
+        self.trainer, self._method = trainer, method
+        self._groups = self._membership()
         self.masks = trainer.generators["dropout"] = share_masks(trainer.model, trainer.generators["dropout"])
         self.parameters = list(self._groups)
-        self.memory = TrainingMemory(
-            self.parameters, trainer.optimizer.state_arrays, trainer.workers, inherited=self._forked
-        )
+        self.memory = TrainingMemory(self.parameters, trainer.optimizer.state_arrays, trainer.workers, inherited=forked)
         self._move_in()
         self._loss, self._optimizer, self._taken_over = trainer.loss, trainer.optimizer, self._arrays()
         self._updated: list[tuple[int, int]] | None = None  # places and groups of what the optimizer's slices cover
@@ -127,7 +122,7 @@ class Workers:
             trainer.model, trainer.loss, self.masks, trainer.optimizer, self.parameters, self.memory, trainer.workers
         )
         try:
-            self.processes = Processes(share, self.memory.all(), trainer.workers, self._forked, trainer.processes_here)
+            self.processes = Processes(share, self.memory.all(), trainer.workers, forked, trainer.processes_here)
             self._sums = share.gradients
         except BaseException:
             self.leave()
@@ -140,7 +135,9 @@ class Workers:
 
     def backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
-        self._pass_changes_on()
+        if not self._are_up_to_date():
+            self._begin_anew()
+            return Trainer._backward(self.trainer, batch, targets)
         begun = []
         for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
             if parameter.grad is not None:
@@ -223,7 +220,9 @@ class Workers:
 
     def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
         """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
-        self._pass_changes_on()
+        if not self._are_up_to_date():
+            team = self._begin_anew()
+            return (team.evaluate if team else evaluate)(model, batches, loss)
         parts = self.processes.call("losses", batches)
         self._collect_counts()
         self._changes.note()
@@ -264,14 +263,20 @@ class Workers:
         entries, names = self.trainer.optimizer.state.values(), self.memory.state
         return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
-    def _pass_changes_on(self) -> None:
-        """Give the workers what a callback has changed. Start others if these have ended, or if it cannot be sent."""
+    def _are_up_to_date(self) -> bool:
+        """Give the workers what a callback has changed. False if these have ended, or if it cannot be sent."""
         changes = None if self.processes.ended or self._have_changed() else self._changes.to_send()
-        if changes is None:
-            self.leave()
-            self._begin()
-        elif changes:
+        if changes:
             self.processes.call("set_attributes", changes)
+        return changes is not None
+
+    def _begin_anew(self) -> Workers | None:
+        """Start other workers in place of these, as `started` does; None where the trainer then goes on alone."""
+        trainer = self.trainer
+        self.leave()
+        trainer.team = None
+        trainer.team = _team(trainer, self._method)
+        return trainer.team
 
     def _have_changed(self) -> bool:
         """Whether a callback has replaced what the workers were started with, such as an array or a group."""
