@@ -58,7 +58,7 @@ def test_the_sum_has_the_same_bits_in_whatever_order_gradients_come(seed: int) -
         total = np.zeros(SHAPES[index], np.float32)
         for _ in range(2):  # passes
             for number in range(2):
-                for rank in [(index + i) % SIZE for i in range(SIZE)]:
+                for rank in [(index - i) % SIZE for i in range(SIZE)]:
                     of_parameter = [p for p, (one, _) in enumerate(CONTRIBUTIONS[rank]) if one == index]
                     if number < len(of_parameter):
                         place = of_parameter[number]
@@ -72,10 +72,10 @@ def test_the_sum_has_the_same_bits_in_whatever_order_gradients_come(seed: int) -
         for place, (index, rows) in enumerate(CONTRIBUTIONS[rank]):
             time.sleep(pauses[place])
             gradient = gradients[rank, place]
-            if (free := sums[rank].parts[index].free()) is not None and rows is None:
+            if (free := sums[rank].blocks[index].free()) is not None and rows is None:
                 free[...] = gradient
                 gradient = free
-            sums[rank].parts[index].add(gradient, None if rows is None else np.array(rows))
+            sums[rank].blocks[index].add(gradient, None if rows is None else np.array(rows))
         sums[rank].end_pass()
 
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_the_sum_has_the_same_bits_in_whatever_order_gradients_come(seed: int) -
         in_threads([functools.partial(work, rank, pauses[rank]) for rank in range(SIZE)])
     for index in range(len(SHAPES)):
         assert all(one.is_begun(index) for one in sums)
-        np.testing.assert_array_equal(sums[0].parts[index].array, expected(index))
+        np.testing.assert_array_equal(sums[0].blocks[index].array, expected(index))
 
 
 def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() -> None:
@@ -91,18 +91,18 @@ def test_a_gradient_before_its_turn_is_kept_and_a_new_step_begins_a_new_sum() ->
 
     def wait() -> None:
         waits.append(1)
-        first.parts[0].add(np.full(SHAPES[0], 1.0, np.float32))
+        first.blocks[0].add(np.full(SHAPES[0], 1.0, np.float32))
         first.end_pass()
         third.end_pass()
 
     first, second, third = processes(wait)
     for step in (1, 2):
-        assert second.parts[0].free() is None  # the first process's turn
-        second.parts[0].add(np.full(SHAPES[0], 2.0, np.float32))
+        assert second.blocks[0].free() is None  # the first process's turn
+        second.blocks[0].add(np.full(SHAPES[0], 2.0, np.float32))
         assert not second.is_begun(0)
         second.end_pass()  # in which the others come
         assert waits == [1] * step
-        np.testing.assert_array_equal(first.parts[0].array, np.full(SHAPES[0], 3.0))
+        np.testing.assert_array_equal(first.blocks[0].array, np.full(SHAPES[0], 3.0))
         assert [first.is_begun(index) for index in range(3)] == [True, False, False]
         for one in (first, second, third):
             one.wait_for_all()
@@ -113,51 +113,51 @@ def test_the_parts_of_a_gradient_are_one_contribution_and_wait_for_their_turn(mo
     whole = np.arange(18, dtype=np.float32).reshape(SHAPES[0])
 
     def wait() -> None:
-        first.parts[0].add(whole)
+        first.blocks[0].add(whole)
 
-    first, second, third = processes(wait)
-    third.parts[0].add(whole)
+    first, third, second = processes(wait)  # in the order of the first block
+    third.blocks[0].add(whole)
     for part in (slice(0, 4), slice(4, 8)):
-        assert second.parts[0].added == 0
-        second.parts[0].add(2 * whole[part], part, last=part.stop >= len(whole))
-        assert not second.parts[0].early
-    assert second.parts[0].added == 1
+        assert second.blocks[0].added == 0
+        second.blocks[0].add(2 * whole[part], part, last=part.stop >= len(whole))
+        assert not second.blocks[0].early
+    assert second.blocks[0].added == 1
     for one in (first, second, third):
         one.end_pass()
-    np.testing.assert_array_equal(first.parts[0].array, 4 * whole)
+    np.testing.assert_array_equal(first.blocks[0].array, 4 * whole)
 
     monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 0.0)
     for one in (first, second, third):
         one.wait_for_all()
         one.begin_pass([])
-    second.parts[0].add(whole[:4], slice(0, 4), last=False)  # the first process does not come
-    second.parts[0].add(whole[4:], slice(4, 8))
-    assert len(second.parts[0].early) == 2
+    second.blocks[0].add(whole[:4], slice(0, 4), last=False)  # the first process does not come
+    second.blocks[0].add(whole[4:], slice(4, 8))
+    assert len(second.blocks[0].early) == 2
 
     monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 60.0)
-    second.parts[0].add(whole[:4], slice(0, 4), last=False)  # and so nothing after them waits
-    second.parts[0].add(whole[4:], slice(4, 8))
-    assert len(second.parts[0].early) == 4
+    second.blocks[0].add(whole[:4], slice(0, 4), last=False)  # and so nothing after them waits
+    second.blocks[0].add(whole[4:], slice(4, 8))
+    assert len(second.blocks[0].early) == 4
     first.end_pass()
     third.end_pass()
     second.end_pass()
-    np.testing.assert_array_equal(first.parts[0].array, 2 * whole)
+    np.testing.assert_array_equal(first.blocks[0].array, 2 * whole)
 
 
 def test_a_gradient_that_was_kept_is_added_while_the_next_one_waits() -> None:
     added: list[int] = []
 
     def wait() -> None:
-        added.append(third.parts[0].added)
+        added.append(third.blocks[0].added)
         if len(added) == 1:
-            first.parts[0].add(np.ones(SHAPES[0], np.float32))
-            second.parts[0].add(np.ones(SHAPES[0], np.float32))
+            first.blocks[0].add(np.ones(SHAPES[0], np.float32))
+            second.blocks[0].add(np.ones(SHAPES[0], np.float32))
         else:
-            second.parts[1].add(np.ones(SHAPES[1], np.float32))
+            second.blocks[2].add(np.ones(SHAPES[2], np.float32))
 
-    first, second, third = processes(wait)
-    third.parts[0].add(np.ones(SHAPES[0], np.float32))
-    third.parts[1].add(np.ones(1, np.float32), slice(0, 1), last=False)
+    first, third, second = processes(wait)  # in the order of the first block; that of the third is second, third, first
+    third.blocks[0].add(np.ones(SHAPES[0], np.float32))
+    third.blocks[2].add(np.ones(1, np.float32), slice(0, 1), last=False)
     assert added == [0, 1]
 
 
@@ -168,8 +168,8 @@ def test_processes_that_wait_for_each_other_go_on() -> None:
     began = time.monotonic()
 
     def work(sums: SharedGradients, index: int) -> None:
-        sums.parts[index].add(np.ones(1, np.float32), slice(0, 1), last=False)
-        sums.parts[index].add(np.ones(1, np.float32), slice(1, 2))
+        sums.blocks[index].add(np.ones(1, np.float32), slice(0, 1), last=False)
+        sums.blocks[index].add(np.ones(1, np.float32), slice(1, 2))
         sums.end_pass()
         sums.wait_for_all()
 
@@ -191,12 +191,79 @@ def test_a_large_product_has_the_same_parts_whether_the_sum_is_free_or_not(
     if first_ends == "before":
         first.end_pass()
     dy, x = np.ones((4, 6), np.float32), np.ones((4, 3), np.float32)
-    gradient = second.parts[0].add_product(dy, x)
-    assert (gradient is None) == (first_ends == "meanwhile")
-    if gradient is not None:
-        second.parts[0].add(gradient)
-    assert products == [2, 2, 2] and second.parts[0].added == 1
-    np.testing.assert_array_equal(third.parts[0].array, dy.T @ x)
+    third.end_pass()
+    second.blocks[0].add_product(dy, x)
+    assert products == [2, 2, 2] and second.blocks[0].added == 1
+    np.testing.assert_array_equal(third.blocks[0].array, dy.T @ x)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first parameter is large: it has a block of two rows for each process, each added in parts of one row."""
+    monkeypatch.setattr("tinygrad_llm.train.parallel.training_memory.LARGE", 17)
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 3)
+
+
+@pytest.mark.usefixtures("large")
+def test_processes_that_keep_in_step_add_to_a_large_parameter_without_waiting() -> None:
+    """Each begins with another block, as in a ring."""
+
+    def wait() -> None:
+        raise AssertionError
+
+    sums = processes(wait)
+    assert [len(parameter.blocks) for parameter in sums[0].parameters] == [SIZE, 1, 1]
+    numbers = np.random.default_rng(0)
+    dy, x = (numbers.normal(size=(SIZE, 4, width)).astype(np.float32) for width in SHAPES[0])
+    for step in range(SIZE):
+        for rank, one in enumerate(sums):
+            parameter = one.parameters[0]
+            i = parameter.in_turn[step]
+            assert (parameter.blocks[i].free() is None) == (step > 0)
+            parameter.blocks[i].add_product(dy[rank][:, parameter.rows[i]], x[rank])
+            assert not one.early
+    expected = sum(dy[rank].T @ x[rank] for rank in range(SIZE))
+    np.testing.assert_allclose(sums[0].parameters[0].array, expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_parameter_is_summed_in_the_order_of_each_block(seed: int) -> None:
+    """A product, then rows alone, as a tied table gets them; one process has no gradient, another no rows."""
+    numbers, delays = np.random.default_rng(1), Generator(seed)
+    products = numbers.normal(size=(SIZE, *SHAPES[0])).astype(np.float32)
+    rows = [np.array([0, 3, 5]), np.array([], int), np.array([2])]
+    added = [numbers.normal(size=(len(one), 3)).astype(np.float32) for one in rows]
+    sums = processes()
+
+    def work(rank: int, pauses: list[float]) -> None:
+        parameter = sums[rank].parameters[0]
+        time.sleep(pauses[0])
+        if rank != 1:
+            parameter.add_product(np.eye(6, dtype=np.float32), products[rank])
+        time.sleep(pauses[1])
+        parameter.add(added[rank], rows[rank])
+        sums[rank].end_pass()
+        sums[rank].wait_for_all()
+
+    for _ in range(2):  # passes, of which the second adds to the first
+        in_threads([functools.partial(work, rank, (delays.rand(2) * 0.003).tolist()) for rank in range(SIZE)])
+    total = np.zeros(SHAPES[0], np.float32)
+    contributions = [[products[0], 0], [1], [products[2], 0]]
+    for _ in range(2):
+        for number in range(2):
+            for block in range(SIZE):
+                own = slice(2 * block, 2 * block + 2)
+                for rank in [(block - i) % SIZE for i in range(SIZE)]:
+                    if number < len(contributions[rank]):
+                        if number == 0 and rank != 1:
+                            total[own] += products[rank][own]
+                        else:
+                            part = np.zeros(SHAPES[0], np.float32)
+                            part[rows[rank]] = added[rank]
+                            total[own] += part[own]
+    assert all(one.is_begun(0) for one in sums)
+    np.testing.assert_array_equal(sums[0].parameters[0].array, total)
 
 
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,30 +273,30 @@ def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypa
     def slow(index: int) -> bool:
         answer = is_begun(index)
         if not answer:
-            first.parts[0].add(np.ones(SHAPES[0], np.float32))
+            first.blocks[0].add(np.ones(SHAPES[0], np.float32))
         return answer
 
     monkeypatch.setattr(second, "is_begun", slow)
-    free = second.parts[0].free()
+    free = second.blocks[0].free()
     assert free is None or not is_begun(0)
 
 
 def test_the_sums_are_complete_when_every_process_has_added_its_gradients() -> None:
     def wait() -> None:
-        third.parts[0].add(np.ones(SHAPES[0], np.float32))
+        third.blocks[0].add(np.ones(SHAPES[0], np.float32))
         third.end_pass()
 
     first, second, third = processes(wait)
     for one in (first, second):
-        one.parts[0].add(np.ones(SHAPES[0], np.float32))
+        one.blocks[0].add(np.ones(SHAPES[0], np.float32))
         one.end_pass()
     first.wait_for_all()
-    np.testing.assert_array_equal(first.parts[0].array, np.full(SHAPES[0], 3.0))
+    np.testing.assert_array_equal(first.blocks[0].array, np.full(SHAPES[0], 3.0))
 
 
 def test_nobody_waits_for_a_process_whose_backward_has_failed() -> None:
     first, second, third = processes()
-    second.parts[0].add(np.ones(SHAPES[0], np.float32))
+    second.blocks[0].add(np.ones(SHAPES[0], np.float32))
     first.abandon_pass()
     third.abandon_pass()
     second.end_pass()
@@ -241,6 +308,6 @@ def test_the_death_of_a_process_ends_the_wait() -> None:
         raise EOFError
 
     _, second, _ = processes(wait)
-    second.parts[0].add(np.ones(SHAPES[0], np.float32))
+    second.blocks[0].add(np.ones(SHAPES[0], np.float32))
     with pytest.raises(EOFError):
         second.end_pass()

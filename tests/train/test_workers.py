@@ -28,7 +28,7 @@ from tinygrad_llm.train.parallel import ParallelTrainer, SingleProcess, blas_thr
 from tinygrad_llm.train.parallel import workers as workers_module
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, environment_of_spawned, limited_blas_threads
 from tinygrad_llm.train.parallel.processes import can_fork
-from tinygrad_llm.train.parallel.shared_gradients import SharedGradient
+from tinygrad_llm.train.parallel.shared_gradients import SharedBlock
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
@@ -116,19 +116,23 @@ def test_the_number_of_workers_changes_only_rounding(alone: Trainer, workers: in
     assert all(parameter.data.base is None for parameter in together.model.parameters())  # its own memory again
 
 
-def test_large_gradients_are_added_in_parts(
+def test_large_gradients_are_added_in_blocks_and_these_in_parts(
     two_in_float32: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes, add = [], SharedGradient.add
+    blocks, sizes, add = set(), [], SharedBlock.add
 
-    def noted(self: SharedGradient, gradient: Any, rows: Any = None, last: bool = True) -> None:
+    def noted(self: SharedBlock, gradient: Any, rows: Any = None, last: bool = True) -> None:
+        blocks.add(self.index)
         sizes.extend([len(gradient)] if isinstance(rows, slice) else [])
         add(self, gradient, rows, last)
 
-    monkeypatch.setattr(SharedGradient, "add", noted)  # in the first process, which is not the first to add to each
+    monkeypatch.setattr(SharedBlock, "add", noted)  # in the first process, which is the second to add to half of them
+    monkeypatch.setattr("tinygrad_llm.train.parallel.training_memory.LARGE", 24)
     monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 24)
     in_parts = records(trained(2, dtype=np.float32))
+    assert len(blocks) > len(list(GPT(CONFIG).parameters()))
     assert sizes and max(sizes) <= 24 // CONFIG.embedding_dim + 1
+    assert records(trained(2, dtype=np.float32)) == in_parts  # to the bit
     for a, b in zip(two_in_float32, in_parts, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-6)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-5)

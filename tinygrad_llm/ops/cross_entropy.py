@@ -140,12 +140,8 @@ def linear_cross_entropy(
     losses *= weights
 
     def backward(dy: Array) -> Gradients:
-        memory = getattr(weight, "grad_memory", None)
-        dx_first = memory is not None and memory.free() is None  # meanwhile another process begins the sum of dW
-        dw = weight.gradient_of_product(g, dy * rows) if wants_dw and not dx_first else None
+        dw = weight.gradient_of_product(g, dy * rows) if wants_dw else None
         dx = buffers.matmul(g, table) if wants_dx else None
-        if wants_dw and dx_first:
-            dw = weight.gradient_of_product(g, dy * rows)
         return None if dx is None else np.multiply(dx, dy, out=dx).reshape(shape), dw
 
     return record_operation(losses.sum(), (x, weight), backward)

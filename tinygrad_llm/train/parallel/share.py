@@ -102,7 +102,7 @@ class Share:
     @contextmanager
     def _adding_to_shared_sums(self) -> Iterator[None]:
         """Inside, a backward adds to the shared sums; outside, as in a callback, to the `grad` of each parameter."""
-        for parameter, gradient in zip(self.parameters, self.gradients.parts, strict=True):
+        for parameter, gradient in zip(self.parameters, self.gradients.parameters, strict=True):
             parameter.grad_memory = gradient
         try:
             yield

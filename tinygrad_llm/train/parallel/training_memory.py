@@ -21,6 +21,8 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.train.parallel.shared_memory import ALIGNMENT, SharedMemory, aligned
 
+LARGE = 1 << 21  # elements of a parameter whose gradient is summed in blocks
+
 
 class Place(NamedTuple):
     """Where a parameter lies in each copy. Units: bytes"""
@@ -47,7 +49,8 @@ class TrainingMemory:
         self.weights = SharedMemory(end, inherited)
         self.state = {name: SharedMemory(end, inherited) for name in state_names}
         self.gradients = SharedMemory(end, inherited)
-        self.progress = SharedMemory(((size + 1) * len(self.places) + size) * 8, inherited)
+        self.blocks = [_blocks(parameter.shape, size) for parameter in parameters]  # rows of which gradients are summed
+        self.progress = SharedMemory(((size + 1) * sum(map(len, self.blocks)) + size) * 8, inherited)
 
     def array(self, copy: SharedMemory, index: int) -> Array:
         """A parameter's part of one copy, in its own shape."""
@@ -73,3 +76,10 @@ class TrainingMemory:
 
     def all(self) -> list[SharedMemory]:
         return [self.weights, *self.state.values(), self.gradients, self.progress]
+
+
+def _blocks(shape: tuple[int, ...], size: int) -> list[slice]:
+    """The rows of a parameter in one block, or in `size` blocks if it is large."""
+    if math.prod(shape) <= LARGE or shape[0] < size:
+        return [slice(None)]
+    return [slice(shape[0] * i // size, shape[0] * (i + 1) // size) for i in range(size)]

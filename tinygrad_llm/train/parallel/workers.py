@@ -139,7 +139,7 @@ class Workers:
             self._begin_anew()
             return Trainer._backward(self.trainer, batch, targets)
         begun = []
-        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
+        for parameter, part in zip(self.parameters, self._sums.parameters, strict=True):
             if parameter.grad is not None:
                 if parameter.grad is not part.array:
                     part.array[...] = parameter.grad
@@ -148,7 +148,7 @@ class Workers:
         results = self.processes.call("backward", batch, targets, begun, self.masks.state(), self.masks.part, only)
         losses, squares = zip(*results, strict=True)
         self._squares = sum(squares, 0.0) if only else None
-        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
+        for parameter, part in zip(self.parameters, self._sums.parameters, strict=True):
             parameter.grad = part.array if self._sums.is_begun(part.index) else None
         self._collect_counts()
         self._changes.note()
@@ -157,7 +157,7 @@ class Workers:
     def take_gradients(self) -> None:
         """Use the gradients that the trainer's model has now, such as sums over several machines."""
         self._squares = math.nan
-        for parameter, part in zip(self.parameters, self._sums.parts, strict=True):
+        for parameter, part in zip(self.parameters, self._sums.parameters, strict=True):
             if parameter.grad is not None:
                 part.array[...] = parameter.grad
                 parameter.grad = part.array
