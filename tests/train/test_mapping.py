@@ -14,6 +14,7 @@ import pytest
 from tiny_base import tiny_model
 
 from tinygrad_llm import manual_seed, no_grad
+from tinygrad_llm.cli.answer_choice import AnswerChoice, Answering
 from tinygrad_llm.data import PreferenceDataset, collate_preferences
 from tinygrad_llm.data.instructions import PromptStyle
 from tinygrad_llm.errors import ConfigError, DataError, WorkerError
@@ -142,6 +143,13 @@ class PickledHere:
     def kill(self) -> None: ...
 
 
+class Longest:
+    """A reward."""
+
+    def __call__(self, records: Any, answers: Any) -> np.ndarray:
+        return np.array([float(len(answer)) for answer in answers])
+
+
 def small_evaluations() -> dict[str, Callable[[int | None], Any]]:
     """Evaluations of tiny models by so many workers; those without such an argument take one per core."""
     model, tokenizer = tiny_model(context_length=32)
@@ -162,6 +170,9 @@ def small_evaluations() -> dict[str, Callable[[int | None], Any]]:
         "answers": lambda _: evaluate_answers(
             model, prompts, questions, settings=TaskSettings(max_new_tokens=2)
         ).to_dict(),
+        "chosen answers": lambda _: Answering(
+            model, tokenizer, TERSE, (256,), AnswerChoice(128, Longest())
+        ).answers_in_workers(records, 2, 1, lambda *_: None),
     }
 
 
@@ -171,7 +182,7 @@ def small_evaluations() -> dict[str, Callable[[int | None], Any]]:
 def test_every_evaluation_obeys_its_number_of_workers_and_can_be_spawned(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes_number = name not in ("choices", "documents", "answers")
+    takes_number = name not in ("choices", "documents", "answers", "chosen answers")
     monkeypatch.setattr(mapping, "SMALLEST_SHARED", 0)
     monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1} if takes_number else {0})
     monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("more than one process"))

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tinygrad_llm.cli.learned_reward import open_reward
@@ -17,8 +18,10 @@ from tinygrad_llm.generate import Sampling
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 MOST_ANSWERS = 10_000  # to one instruction
+ANSWERS_TOGETHER = 128  # decoded as one batch by each worker
 USUAL = Sampling(temperature=1.0)  # without --temperature
 
 
@@ -51,26 +54,36 @@ class Answering:
         max_new_tokens: int,
         sampling: Sampling,
         generator: Generator,
-        progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """An answer to each record. Units: max_new_tokens in tokens. Raises: as `sample_answers`"""
         count = 1 if self.choice is None else self.choice.count
         several = sample_answers(
-            self.model,
-            self.tokenizer,
-            records,
-            count,
-            self.form,
-            max_new_tokens,
-            self.ends,
-            sampling,
-            generator,
-            progress=progress,
+            self.model, self.tokenizer, records, count, self.form, max_new_tokens, self.ends, sampling, generator
         )
         return [
             some[0] if self.choice is None else self.choice.choose(record, some)
             for record, some in zip(records, several, strict=True)
         ]
+
+    def answers_in_workers(
+        self, records: Sequence[Record], max_new_tokens: int, seed: int, progress: Callable[[int, int], None]
+    ) -> list[str]:
+        """As `answers`, sampled as usual, in batches that workers share; `progress(done, total)` counts records.
+
+        Each batch draws from a stream of its own, so the answers are the same for any number of workers.
+        """
+        together = max(1, ANSWERS_TOGETHER // (1 if self.choice is None else self.choice.count))
+        batches = [(first, records[first : first + together]) for first in range(0, len(records), together)]
+        answers: list[str] = []
+        for some in map_in_workers(partial(self._answers_of, max_new_tokens, seed), batches, self.model):
+            answers += some
+            progress(len(answers), len(records))
+        return answers
+
+    def _answers_of(self, max_new_tokens: int, seed: int, batch: tuple[int, Sequence[Record]]) -> list[str]:
+        """The answers to one batch of records, which begins at the record of this number."""
+        first, records = batch
+        return self.answers(records, max_new_tokens, USUAL, Generator(seed).spawn(f"answers {first}"))
 
 
 def add_choice_flags(parser: argparse.ArgumentParser) -> None:

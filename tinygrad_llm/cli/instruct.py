@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.cli.answer_choice import (
-    USUAL,
     Answering,
     add_choice_flags,
     answer_choice_of,
@@ -326,12 +325,12 @@ def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
     if not fitting:
         raise DataError("at least one record must fit the context: take --style phi3, or a model with a longer context")
     asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
-    if answering.choice is None:
-        with status.saying_warnings():
+    with status.saying_warnings():
+        if answering.choice is None:
             report = evaluate_instructions(model, tokenizer, asked, form, longest, answering.ends, progress=progress)
-    else:
-        answers = answering.answers(asked, longest, USUAL, Generator(arguments.seed).spawn("answers"), progress)
-        report = InstructionReport(list(map(Answer, asked, answers)))
+        else:
+            answers = answering.answers_in_workers(asked, longest, arguments.seed, progress)
+            report = InstructionReport(list(map(Answer, asked, answers)))
     width = max(len("kind"), *map(len, report.by_kind()))
     status.say(f"{'kind':<{width}} {'count':>5}  exact match  token F1")
     for kind, part in [*report.by_kind().items(), ("all", report)]:
