@@ -104,6 +104,7 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+        gc.set_threshold(700, 10, 100)  # a tenth of the full collections: what the tests share is alive
 
 
 def cpu_seconds() -> float:
