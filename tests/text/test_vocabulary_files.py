@@ -56,8 +56,7 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
         READERS[name](tmp_path)
 
 
-def test_gpt2s_files_are_written_byte_for_byte(data_folder: Path, tmp_path: Path) -> None:
-    gpt2 = read_encoder_and_merges(data_folder / "gpt2" / "encoder.json", data_folder / "gpt2" / "vocab.bpe")
+def test_gpt2s_files_are_written_byte_for_byte(data_folder: Path, gpt2: BPETokenizer, tmp_path: Path) -> None:
     write_encoder_and_merges(gpt2, tmp_path / "encoder.json", tmp_path / "vocab.bpe")
     assert (tmp_path / "vocab.bpe").read_bytes() == (data_folder / "gpt2" / "vocab.bpe").read_bytes()
     assert (tmp_path / "encoder.json").read_bytes() == (data_folder / "gpt2" / "encoder.json").read_bytes()
