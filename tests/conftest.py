@@ -1,4 +1,4 @@
-"""Shared by all tests: a deterministic Hypothesis profile, the folder of real texts, the CPU time of each test."""
+"""Shared by all tests: a deterministic Hypothesis profile, real texts, the order and the CPU time of tests."""
 
 import gc
 import os
@@ -68,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "fixtures and child processes count",
     )
     parser.addoption("--cpu-slowest", type=int, default=10, metavar="N", help="list the N tests of most CPU time (10)")
+    parser.addoption("--reverse-order", action="store_true", help="run the last test first: no test may need another")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,6 +106,11 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
         gc.freeze()
         gc.set_threshold(700, 10, 100)  # a tenth of the full collections: what the tests share is alive
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("reverse_order"):
+        items.reverse()
 
 
 def cpu_seconds() -> float:

@@ -1,4 +1,4 @@
-"""The CPU limit of a test: the run fails when a test without a mark takes more, and only then."""
+"""The CPU limit of a test: the run fails when a test without a mark takes more, and only then. Reverse order."""
 
 import os
 import shutil
@@ -46,3 +46,12 @@ def test_a_test_over_the_limit_fails_the_run_unless_it_is_marked(tmp_path: Path)
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert failed == ["test_work.py::test_works_in_a_child:", "test_work.py::test_works_in_a_fixture:"]
     assert "4 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_last_test_comes_first_in_reverse_order(tmp_path: Path) -> None:
+    orders = [
+        run(tmp_path, "--collect-only", *options).stdout.split("\n\n")[0].splitlines()
+        for options in ([], ["--reverse-order"])
+    ]
+    assert len(orders[0]) == 4 and orders[1] == orders[0][::-1]

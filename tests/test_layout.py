@@ -12,7 +12,7 @@ DEMOS = TESTS.parent / "demos"
 # Test files, and a folder of them, about more than one file of the package, and what they are about. Tests are on the
 # import path, where a folder named torch would hide PyTorch.
 ABOUT_MORE_THAN_ONE_FILE = {
-    "test_conftest.py": "the CPU limit of tests",
+    "test_conftest.py": "the CPU limit and the order of tests",
     "test_core.py": "the line between the core and its wings",
     "test_extending.py": "what adding an op, a layer, an optimizer, a tokenizer or a command takes",
     "test_imports.py": "the direction of imports",
