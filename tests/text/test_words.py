@@ -1,5 +1,6 @@
 """The book's word tokenizers, against the book's figures."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def test_the_books_counts(the_verdict: str) -> None:
     assert len(split_words(the_verdict)) == 4_690
     assert len(build_vocabulary(the_verdict)) == 1_130
     assert len(build_vocabulary(the_verdict, SPECIAL)) == 1_132
+
+
+@given(st.text(st.characters(categories=None) | st.sampled_from(" \t\n\x1c\x85\u00a0\u2003--__..,'")))
+def test_words_are_those_of_the_books_expression(text: str) -> None:
+    words = [item.strip() for item in re.split(r"""([,.:;?_!"()']|--|\s)""", text) if item.strip()]
+    assert split_words(text) == words
+    assert list(build_vocabulary([text, text[:5]])) == sorted({*words, *split_words(text[:5])})
 
 
 def test_the_books_ids_of_the_first_version(the_verdict: str) -> None:

@@ -23,7 +23,7 @@ from tinygrad_llm.text.special_tokens import (
 )
 from tinygrad_llm.text.tokenizer import Tokenizer, expect_id, expect_id_row
 
-_SPLIT = re.compile(r"""([,.:;?_!"()']|--|\s)""")
+_MARKS = re.compile(r"""([,.:;?_!"()']|--)""")
 
 
 def split_words(text: str) -> list[str]:
@@ -32,7 +32,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("Hello, world. Is this-- a test?")
     ['Hello', ',', 'world', '.', 'Is', 'this', '--', 'a', 'test', '?']
     """
-    return [item.strip() for item in _SPLIT.split(expect_text(text)) if item.strip()]
+    return [part for item in expect_text(text).split() for part in _MARKS.split(item) if part]
 
 
 def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = ()) -> dict[str, int]:
@@ -42,9 +42,10 @@ def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = 
     {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
     """
     special = expect_special_tokens(special_tokens)
-    words: set[str] = set()
+    items: set[str] = set()  # between whitespace: most of a long text's are repeated
     for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
-        words.update(split_words(part))
+        items.update(expect_text(part).split())
+    words = {word for item in items for word in split_words(item)}
     return {word: place for place, word in enumerate(sorted(words.difference(special)) + special)}
 
 
