@@ -16,7 +16,8 @@ from training_process import SIZES, TEXT
 from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.runs import hints, life_cycle, run_folder
 from tinygrad_llm.runs.plan import RunPlan
-from tinygrad_llm.runs.pretraining import Sampler, TextOptions
+from tinygrad_llm.runs.pretraining import TextOptions
+from tinygrad_llm.runs.pretraining_report import Sampler
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.settings import SettingError
 from tinygrad_llm.text import CharTokenizer

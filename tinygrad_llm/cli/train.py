@@ -11,13 +11,8 @@ from tinygrad_llm.cli.sizes import count_of, short_count
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.runs.environment import crowding
 from tinygrad_llm.runs.life_cycle import Request, assist, carry_out
-from tinygrad_llm.runs.pretraining import (
-    DEFAULT_ARCHITECTURE,
-    DEFAULT_TRAINING,
-    FINAL_EVALUATION_BATCHES,
-    Pretraining,
-    TextOptions,
-)
+from tinygrad_llm.runs.pretraining import DEFAULT_ARCHITECTURE, DEFAULT_TRAINING, Pretraining, TextOptions
+from tinygrad_llm.runs.pretraining_report import FINAL_EVALUATION_BATCHES
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.train.parallel.mpi import MPICommunicator, join_launch
 

@@ -9,24 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinygrad_llm.architectures import ARCHITECTURES, Architecture, architecture_of, taken_by
+from tinygrad_llm.architectures import ARCHITECTURES, Architecture, taken_by
 from tinygrad_llm.data import LongText, WindowBatches, WindowLoader
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, TinygradLLMError
-from tinygrad_llm.generate import Sampling, generate
-from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.random import Generator
-from tinygrad_llm.runs.encoding import EncodedText, encode_once, encoded_before, split_of
-from tinygrad_llm.runs.hints import command
-from tinygrad_llm.runs.life_cycle import Report, Training, with_model
+from tinygrad_llm.runs.encoding import encode_once, encoded_before, split_of
+from tinygrad_llm.runs.life_cycle import Training, with_model
 from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.runs.model_size import SET_BY_SIZE, sizes_for
 from tinygrad_llm.runs.plan import RunPlan, absolute, change_refused
+from tinygrad_llm.runs.pretraining_report import PretrainingReport, Sampler
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.runs.vocabulary_sample import pieces_of_sample, vocabulary_sample
 from tinygrad_llm.settings import Settings, setting
-from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import (
     END_OF_TEXT,
     BPETokenizer,
@@ -36,9 +31,7 @@ from tinygrad_llm.text import (
     Tokenizer,
     corpora,
 )
-from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
 from tinygrad_llm.train.settings import TrainingSettings
-from tinygrad_llm.train.trainer import Callback, Trainer
 
 DEFAULT_ARCHITECTURE = "gpt"
 DEFAULT_TEXT = corpora.PYTHON_LIBRARY
@@ -47,10 +40,6 @@ DEFAULT_TRAINING = TrainingSettings(
     steps=1200, optimizer="muon", learning_rate=6e-3, min_learning_rate=1e-4, warmup_steps=50, eval_interval=300
 )
 IDS = "ids"  # the folder in the run folder
-FINAL_EVALUATION_BATCHES = 200  # enough for two digits of the loss, and independent of the length of the text
-SAMPLE_TOKENS = 100
-SAMPLE_PROMPTS = ("\n\nThe", "\n")  # the first that the tokenizer knows: a paragraph, else a line
-SAMPLING = Sampling(temperature=0.8, top_k=50)
 ROUND_TRIP = 10_000  # characters that are encoded and decoded, to test whether a tokenizer is lossless
 VOCABULARIES = {"char": 100, "words": 10_000, "gpt2": 50_257}  # usual sizes, for --size; --vocab-size for bpe
 SIZES = ("embedding_dim", "num_layers", "num_heads")  # that distinguish the presets
@@ -191,18 +180,6 @@ def _model_settings(architecture: Architecture, given: Mapping[str, Any], option
     return architecture.settings_from(settings)
 
 
-def in_words(trainer: Trainer) -> str:
-    """The processes that share each batch: `2 workers`, or `2 processes of 4 workers each`."""
-    processes = trainer.processes // trainer.workers
-    if processes == 1:
-        return f"{trainer.workers} workers"
-    return f"{processes} processes" + (f" of {trainer.workers} workers each" if trainer.workers > 1 else "")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + "s" * (count != 1)
-
-
 def is_named(data: str) -> bool:
     """Whether `data` is one of the named texts that come with Python, and no file of that name exists."""
     return data in corpora.WITH_PYTHON and not Path(data).exists()
@@ -277,91 +254,3 @@ def gives_text_back(tokenizer: Tokenizer, text: LongText | None) -> bool:
         return tokenizer.decode(tokenizer.encode_ordinary(sample)) == sample
     except TinygradLLMError:
         return False
-
-
-class Sampler(Callback):
-    """Prints generated text every `sample_interval` steps, with its own random generator.
-
-    An error while generating is printed and never ends the training.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, status: StatusLine) -> None:
-        self.tokenizer, self.status = tokenizer, status
-
-    def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        interval = trainer.settings.sample_interval
-        if interval and record["step"] % interval == 0 and record["step"] < trainer.settings.steps:
-            self.status.say(f"  {self.sample(trainer)!r}")
-
-    def sample(self, trainer: Trainer) -> str:
-        """Generated text, or the error message if generating fails."""
-        known = (ids_if_known(self.tokenizer, beginning) for beginning in SAMPLE_PROMPTS)
-        prompt = next(filter(None, known), [0])
-        try:
-            model: Any = trainer.model
-            ids = generate(model, np.array(prompt), SAMPLE_TOKENS, SAMPLING, generator=trainer.generators["sampling"])
-            return self.tokenizer.decode(ids).strip("\n")
-        except Exception as error:
-            return f"no sample: {error}"
-
-
-@dataclass
-class PretrainingReport(Report):
-    """Prints what `train` says before and after the training."""
-
-    out: Path
-    model: Any
-    loader: WindowLoader
-    encoded: EncodedText
-    reversible: bool
-    sampler: Sampler
-    status: StatusLine
-
-    def introduce(self, trainer: Trainer) -> None:
-        config, settings, rows = self.model.config, trainer.settings, self.loader.rows_per_batch
-        tokens = settings.steps * rows * settings.grad_accumulation * config.context_length
-        self.status.say(
-            f"{architecture_of(self.model).words} of {self.model.num_parameters():,} parameters "
-            f"({_counted(config.num_layers, 'layer')}, {_counted(config.num_heads, 'head')}, "
-            f"{config.embedding_dim} wide, context {config.context_length}); "
-            f"{_counted(settings.steps, 'step')}, {_counted(tokens, 'token')}"
-        )
-        if rows < settings.batch_size:
-            self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
-        if trainer.processes > 1:
-            idle = trainer.processes - rows
-            but = f", and {idle} of them have none: use fewer" if idle > 0 else ""
-            self.status.say(f"{in_words(trainer)} share each batch of {rows} rows{but}")
-        if trainer.step:
-            self.status.say(f"continuing after step {trainer.step}")
-
-    def after(self, trainer: Trainer) -> None:
-        self.status.say(f"\na sample of generated text:\n{self.sampler.sample(trainer)}\n")
-        loss = self._final_loss(trainer)
-        if not math.isfinite(loss):
-            self.status.say(f"the validation loss is not finite: {loss}; the run's checkpoints before it may be better")
-            return
-        bits = bits_per_byte(loss, len(self.encoded.validation), self.encoded.validation_bytes)
-        per_byte = f", {bits:.3f} bits per byte" if self.reversible else ""
-        self.status.say(f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}){per_byte}")
-
-    def _final_loss(self, trainer: Trainer) -> float:
-        """The validation loss on FINAL_EVALUATION_BATCHES, whose progress is shown. Units: nats per token"""
-        loss, batches, done = trainer.loss, min(FINAL_EVALUATION_BATCHES, len(trainer.validation or ())), 0
-
-        def counted(model: Any, batch: Any) -> Tensor:
-            nonlocal done
-            self.status.renew(lambda: self.status.share("evaluating", done, batches))
-            done += 1
-            return loss(model, batch)
-
-        trainer.loss = counted
-        try:
-            return trainer.evaluate(FINAL_EVALUATION_BATCHES)
-        finally:
-            trainer.loss = loss
-
-    def suggest(self) -> None:
-        prompt = ["The "] if ids_if_known(self.sampler.tokenizer, "The ") else []
-        words = ["generate", "--model", self.out, *(["--prompt", *prompt] if prompt else [])]
-        self.status.hint("generate text", command(*words))
