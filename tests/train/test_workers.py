@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import Tensor, manual_seed
-from tinygrad_llm.data import WindowBatches, WindowLoader
+from tinygrad_llm.data import DataLoader, WindowBatches, WindowLoader
 from tinygrad_llm.errors import AnomalyError, ConfigError, DataError, GraphError, WorkerError
-from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.nn import Linear, Module, Parameter
 from tinygrad_llm.optim import SGD, Adam, AdamW, CombinedOptimizer, Muon, Optimizer
 from tinygrad_llm.runs import RunFolder
@@ -281,6 +281,33 @@ def test_what_a_callback_replaces_reaches_the_workers() -> None:
                 trainer.optimizer = (SGD if trainer.step == 5 else AdamW)(trainer.model.parameters())
 
     assert_close(trained(1, callbacks=[Replaces()]), trained(2, callbacks=[Replaces()]), 1e-11)
+
+
+def of_experts(workers: int, loss: Any = None) -> Trainer:
+    """Rows of different numbers of targets, of which a batch of the last epoch's end has fewer than workers."""
+    manual_seed(3)
+    model: Any = Llama(LlamaConfig(11, 8, 16, 2, 2, num_experts=4, experts_per_token=2)).to(np.float64)
+    pairs = [(IDS[i : i + 8], np.where(np.arange(8) < i % 4, -100, IDS[i + 1 : i + 9])) for i in range(7)]
+    settings = TrainingSettings(steps=4, batch_size=5, warmup_steps=1, eval_interval=0, workers=workers)
+    trainer = Trainer(model, DataLoader(pairs, 5), settings, callbacks=[Recorder()])
+    trainer.loss = trainer.loss if loss is None else loss
+    with started(trainer, "fork"):
+        trainer.train()
+    return trainer
+
+
+def test_experts_are_balanced_over_the_rows_of_all_workers() -> None:
+    assert_close(of_experts(1), of_experts(3), 1e-11)
+
+
+def test_a_worker_that_fails_before_others_have_its_counts_of_experts_is_reported() -> None:
+    def fails_in_one(model: Any, batch: Any) -> Tensor:
+        if len(batch[0]) == 1:  # the last worker's
+            raise DataError("no such row")
+        return model.loss(*batch)
+
+    with pytest.raises(DataError, match="no such row"):
+        of_experts(3, fails_in_one)
 
 
 class Weighted:

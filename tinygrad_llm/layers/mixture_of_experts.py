@@ -38,6 +38,9 @@ class MixtureOfExperts(Module):
     `expert` is called once per expert and makes it. `balance` is the weight of `balance_loss`, which a language model
     adds to its loss in training.
 
+    Where several workers share the rows of a batch, `sum_over_rows` sums the counts of tokens over all of them, and
+    returns a weight too: such a loss is later weighted by its rows' share of the targets, instead of the tokens.
+
     Shapes: x (..., C) -> (..., C), where C = embedding_dim
     Raises: ConfigError for a size that is not an integer of at least 1, or more experts per token than experts
     """
@@ -63,6 +66,8 @@ class MixtureOfExperts(Module):
         self.router = Linear(embedding_dim, num_experts, bias=False)
         self.experts = ModuleList(expert() for _ in range(num_experts))
         self._routed: tuple[Tensor, Array] | None = None
+        self.sum_over_rows: Callable[[Array], tuple[Array, float]] | None = None
+        self.row_totals = num_experts + 1
 
     def forward(self, x: TensorLike) -> Tensor:
         x = as_tensor(x)
@@ -100,8 +105,13 @@ class MixtureOfExperts(Module):
             raise GraphError("balance_loss: needs a forward in training mode first; there was none")
         probabilities, counts = self._routed
         self._routed = None  # so that the graph of this step is freed now
-        share = (counts / max(1, len(probabilities))).astype(probabilities.dtype)
-        return (probabilities.mean(axis=0) * share).sum() * (self.balance * self.num_experts)
+        factor, tokens = self.balance * self.num_experts, len(probabilities)
+        if self.sum_over_rows is not None:
+            totals, weight = self.sum_over_rows(np.append(counts, tokens))
+            factor *= weight * tokens / max(1, totals[-1])
+            counts, tokens = totals[:-1], totals[-1]
+        share = (counts / max(1, tokens)).astype(probabilities.dtype)
+        return (probabilities.mean(axis=0) * share).sum() * factor
 
     extra_loss = balance_loss  # the name by which a model's loss and activation checkpointing find it
 

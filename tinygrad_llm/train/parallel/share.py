@@ -28,6 +28,7 @@ from tinygrad_llm.train.batch_loss import Loss, add_gradient, count_targets
 from tinygrad_llm.train.evaluation import evaluating
 from tinygrad_llm.train.parallel.communicator import share_of
 from tinygrad_llm.train.parallel.model_changes import Change, objects_of, set_attributes
+from tinygrad_llm.train.parallel.row_totals import RowTotals
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry, ShardedOptimizer
 from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
 from tinygrad_llm.train.parallel.shared_gradients import SharedGradients
@@ -51,6 +52,8 @@ class Share:
         """Take the part of process `rank`, which calls `wait` while it waits for another one's gradients."""
         self.rank = rank
         self.gradients = SharedGradients(self.memory, rank, wait)
+        memory, order_memory = self.memory, self.gradients.order_memory
+        self.totals = RowTotals(memory.totals, memory.longest_total, self.size, rank, wait, order_memory)
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         self._begun: list[bool] = []  # which parameters have a gradient; `_slices` are this process's part of them
         self.take_counts()  # those from before, which the first process has too
@@ -88,8 +91,11 @@ class Share:
             if rows.start < rows.stop:
                 self.masks.set_state(masks)
                 self.masks.part = part
-                with self.masks.of_rows(rows, whole), self._adding_to_shared_sums():
-                    loss = add_gradient(self.model, take_rows(batch, rows), targets, self.loss)
+                mine = take_rows(batch, rows)
+                weight = count_targets(batch) / max(1, count_targets(mine))
+                totals = self.totals.of_pass(self.gradients.number, self.model, min(whole, self.size), weight)
+                with self.masks.of_rows(rows, whole), totals, self._adding_to_shared_sums():
+                    loss = add_gradient(self.model, mine, targets, self.loss)
             self.gradients.end_pass()
         except BaseException:
             self.gradients.abandon_pass()

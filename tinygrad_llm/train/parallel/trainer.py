@@ -2,7 +2,8 @@
 
 Each process has the same weights, computes the gradient of its share of the rows, and takes the same step with the sum
 of all gradients. Batches, their order and the dropout masks are those of one process, so the number of processes
-changes a run only by the order in which numbers are added.
+changes a run only by the order in which numbers are added, and by the load-balancing loss of a mixture of experts: each
+computes it over its own rows.
 """
 
 from __future__ import annotations

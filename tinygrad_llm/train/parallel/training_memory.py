@@ -4,6 +4,7 @@
     state        one copy of the optimizer's arrays, such as AdamW's two moments; each process touches its slice alone
     gradients    one copy, the sum over all rows of the batch, to which every process adds
     progress     how far each process has come with it (`shared_gradients.py`)
+    totals       what the forward sums over all rows (`row_totals.py`)
 
 The parameters follow each other in the order of the optimizer's groups, each at the start of a cache line, at the same
 offset in every copy. A slice of the copies is therefore a range of bytes, whatever parameters it cuts.
@@ -19,6 +20,7 @@ import numpy as np
 
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.train.parallel.row_totals import bytes_for
 from tinygrad_llm.train.parallel.shared_memory import ALIGNMENT, SharedMemory, aligned
 
 LARGE = 1 << 21  # elements of a parameter whose gradient is summed in blocks
@@ -37,9 +39,19 @@ class Place(NamedTuple):
 
 
 class TrainingMemory:
-    """Copies of `parameters`, the optimizer's arrays `state_names` and the gradients that `size` processes share."""
+    """Copies of `parameters`, the optimizer's arrays `state_names` and the gradients that `size` processes share.
 
-    def __init__(self, parameters: Sequence[Tensor], state_names: Sequence[str], size: int, inherited: bool) -> None:
+    `longest_total` is the length of the longest array that the forward sums over all rows.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        state_names: Sequence[str],
+        size: int,
+        inherited: bool,
+        longest_total: int = 0,
+    ) -> None:
         self.places: list[Place] = []
         end = 0
         for parameter in parameters:
@@ -51,6 +63,8 @@ class TrainingMemory:
         self.gradients = SharedMemory(end, inherited)
         self.blocks = [_blocks(parameter.shape, size) for parameter in parameters]  # rows of which gradients are summed
         self.progress = SharedMemory(((size + 1) * sum(map(len, self.blocks)) + size) * 8, inherited)
+        self.longest_total = longest_total
+        self.totals = SharedMemory(bytes_for(longest_total, size), inherited)
 
     def array(self, copy: SharedMemory, index: int) -> Array:
         """A parameter's part of one copy, in its own shape."""
@@ -75,7 +89,7 @@ class TrainingMemory:
         return runs
 
     def all(self) -> list[SharedMemory]:
-        return [self.weights, *self.state.values(), self.gradients, self.progress]
+        return [self.weights, *self.state.values(), self.gradients, self.progress, self.totals]
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> list[slice]:

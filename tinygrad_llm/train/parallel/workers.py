@@ -38,6 +38,7 @@ from tinygrad_llm.train.parallel.blas_threads import (
 from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
 from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
+from tinygrad_llm.train.parallel.row_totals import longest_total
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry
 from tinygrad_llm.train.parallel.share import Share
 from tinygrad_llm.train.parallel.shared_dropout import share_masks
@@ -112,7 +113,8 @@ class Workers:
         self._groups = self._membership()
         self.masks = trainer.generators["dropout"] = share_masks(trainer.model, trainer.generators["dropout"])
         self.parameters = list(self._groups)
-        self.memory = TrainingMemory(self.parameters, trainer.optimizer.state_arrays, trainer.workers, inherited=forked)
+        names, length = trainer.optimizer.state_arrays, longest_total(trainer.model)
+        self.memory = TrainingMemory(self.parameters, names, trainer.workers, inherited=forked, longest_total=length)
         self._move_in()
         self._loss, self._optimizer, self._taken_over = trainer.loss, trainer.optimizer, self._arrays()
         self._updated: list[tuple[int, int]] | None = None  # places and groups of what the optimizer's slices cover
