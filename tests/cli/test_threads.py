@@ -13,7 +13,7 @@ import pytest
 
 from tinygrad_llm.cli import threads
 from tinygrad_llm.train.parallel.blas_threads import SET_HERE, VARIABLES
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.launch import usable_cores
 
 
 def without_a_choice() -> dict[str, str]:
@@ -31,7 +31,7 @@ def test_importing_the_command_line_loads_no_numpy(module: str) -> None:
     assert run(f"import sys, tinygrad_llm.{module}; print('numpy' in sys.modules)") == "False"
 
 
-ALL = len(available_cores())
+ALL = usable_cores()
 
 
 @pytest.mark.parametrize(

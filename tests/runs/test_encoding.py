@@ -133,7 +133,7 @@ def test_workers_encode_words_to_the_ids_of_one_process(tmp_path: Path, monkeypa
     np.testing.assert_array_equal(encoded.train, train)
     np.testing.assert_array_equal(encoded.validation, validation)
     monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("more than one process"))
-    monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1})
+    monkeypatch.setattr(mapping, "usable_cores", lambda: 2)
     encode_once(in_blocks(text, 500), words, tmp_path / "alone", Said(), workers=1)
     encode_once(in_blocks(text, 500), CharTokenizer.train(text), tmp_path / "fast", Said())
 

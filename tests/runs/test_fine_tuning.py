@@ -32,7 +32,7 @@ def test_one_worker_evaluates_in_one_process(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mapping, "SMALLEST_SHARED", 0)
-    monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1})
+    monkeypatch.setattr(mapping, "usable_cores", lambda: 2)
     monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("more than one process"))
     (tmp_path / "PAIRS").write_text(json.dumps(PAIRS))
     (tmp_path / "TEXT").write_text("a text of several words.\n" * 200)

@@ -29,7 +29,7 @@ def text(tmp_path: Path) -> LongText:
 
 def share_among(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHARED", 1e5)
-    monkeypatch.setattr(mapping, "available_cores", lambda: set(range(cores)))
+    monkeypatch.setattr(mapping, "usable_cores", lambda: cores)
 
 
 @pytest.mark.parametrize("size", [1e9, 2e5])
@@ -51,7 +51,7 @@ def test_several_processes_count_what_one_counts(size: float, text: LongText, mo
 
 
 def test_a_short_sample_is_counted_in_one_process(text: LongText, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapping, "available_cores", lambda: pytest.fail("several processes for a short text"))
+    monkeypatch.setattr(mapping, "usable_cores", lambda: pytest.fail("several processes for a short text"))
     assert pieces_of_sample(text, 1000, 1e9, [END_OF_TEXT]).total() > 100
 
 

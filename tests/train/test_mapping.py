@@ -37,7 +37,7 @@ from tinygrad_llm.finetune.reward import RewardModel
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.train import evaluate
 from tinygrad_llm.train.parallel import mapping, processes
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.launch import usable_cores
 from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
 SMALL, LARGE = Linear(2, 2), Linear(400, 400)
@@ -184,7 +184,7 @@ def test_every_evaluation_obeys_its_number_of_workers_and_can_be_spawned(
 ) -> None:
     takes_number = name not in ("choices", "documents", "answers", "chosen answers")
     monkeypatch.setattr(mapping, "SMALLEST_SHARED", 0)
-    monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1} if takes_number else {0})
+    monkeypatch.setattr(mapping, "usable_cores", lambda: 2 if takes_number else 1)
     monkeypatch.setattr(mapping, "Processes", lambda *_: pytest.fail("more than one process"))
     expected = small_evaluations()[name](1)
     sizes: list[int] = []
@@ -195,13 +195,13 @@ def test_every_evaluation_obeys_its_number_of_workers_and_can_be_spawned(
             sizes.append(size)
 
     monkeypatch.setattr(mapping, "Processes", Counted)
-    monkeypatch.setattr(mapping, "available_cores", lambda: {0, 1} if takes_number else {0, 1, 2})
+    monkeypatch.setattr(mapping, "usable_cores", lambda: 2 if takes_number else 3)
     assert small_evaluations()[name](3) == expected and sizes in ([3], [2])  # no more than items
 
 
 def test_each_core_has_a_worker_unless_the_model_is_small() -> None:
     assert set(map_in_workers(lambda _: os.getpid(), range(9), SMALL)) == {os.getpid()}
-    assert len(set(map_in_workers(lambda _: os.getpid(), range(9), LARGE))) == min(9, len(available_cores()))
+    assert len(set(map_in_workers(lambda _: os.getpid(), range(9), LARGE))) == min(9, usable_cores())
 
 
 @pytest.mark.parametrize(("error", "expected"), [(DataError, DataError), (KeyError, WorkerError)])

@@ -652,7 +652,7 @@ def test_what_the_command_has_set_is_adjusted_to_the_number_of_workers(monkeypat
     monkeypatch.setattr(blas_threads, "_libraries", lambda: [(lambda: 0, told.append)])
     monkeypatch.setattr(blas_threads, "_limited_by_command", False)
     for module in (blas_threads, workers_module):
-        monkeypatch.setattr(module, "available_cores", lambda: set(range(4)))
+        monkeypatch.setattr(module, "usable_cores", lambda: 4)
     model = GPT(GPTConfig(1000, 8, 64, 2, 2))
     for by_command in (False, True):
         if by_command:
@@ -694,7 +694,7 @@ def test_memory_of_spawned_workers_does_not_lie_in_dev_shm(monkeypatch: pytest.M
 
 
 def test_the_processes_of_a_machine_divide_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(8)))
+    monkeypatch.setattr(blas_threads, "usable_cores", lambda: 8)
     assert [blas_threads.threads_of_each(processes) for processes in (1, 3, 8, 20)] == [8, 2, 1, 1]
     told: list[int] = []
     monkeypatch.setattr(processes, "environment_of_spawned", lambda threads: told.append(threads) or nullcontext())

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.launch import available_cores, usable_cores
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SET_HERE = VARIABLES[:2] if sys.platform != "darwin" else (*VARIABLES[:2], VARIABLES[3])
@@ -40,7 +40,7 @@ def threads_by_environment(cores: int) -> int:
 
 def threads_of_each(processes: int, cores: int | None = None) -> int:
     """The number of BLAS threads of each of so many processes that share the cores, by default all of this machine."""
-    return max(1, (cores or len(available_cores())) // processes)
+    return max(1, (cores or usable_cores()) // processes)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
-"""Whether a launcher such as mpiexec started this process, and which cores it may use, from its environment."""
+"""Whether a launcher such as mpiexec started this process, and which cores and memory the system grants it."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 # Environment variables of launchers: the rank of a process, the number of processes, the rank on its machine.
@@ -11,6 +14,8 @@ LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
     ("PMIX_RANK", "SLURM_NTASKS", "SLURM_LOCALID"),  # Slurm's srun --mpi=pmix
 )
+CONTROL_GROUPS = Path("/sys/fs/cgroup")  # of Linux, by which containers limit their processes
+OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 class Launch(NamedTuple):
@@ -41,3 +46,36 @@ def physical_memory() -> int | None:
 def available_cores() -> set[int]:
     """The cores that this process may use, by number."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def usable_cores() -> int:
+    """How many cores this process may keep busy: those available, or the processor time that its container grants."""
+    return min([len(available_cores()), *(max(1, math.ceil(quota)) for quota in _quotas())])
+
+
+def _quotas() -> Iterator[float]:
+    """The quotas of processor time of this process's control group and of those above it. Units: cores"""
+    try:
+        lines = OWN_GROUPS.read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = CONTROL_GROUPS / controllers.replace("cpu,cpuacct", "cpu")  # the second version of groups names none
+        own = top / path.strip("/")
+        for folder in [own, *own.parents]:
+            yield from _quota_in(folder)
+            if folder == top:
+                break
+
+
+def _quota_in(group: Path) -> Iterator[float]:
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of the second version, of the first
+        try:
+            time, period = " ".join((group / name).read_text("utf-8") for name in files).split()
+            if float(time) > 0:  # -1 and max: no limit
+                yield float(time) / float(period)
+        except (OSError, ValueError):
+            continue

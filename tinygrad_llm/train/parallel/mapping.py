@@ -17,7 +17,7 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.train.batch_loss import Loss, count_targets, language_model_loss
 from tinygrad_llm.train.evaluation import evaluating, mean_over_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
-from tinygrad_llm.train.parallel.launch import available_cores, find_launch
+from tinygrad_llm.train.parallel.launch import find_launch, usable_cores
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory, aligned
 from tinygrad_llm.train.parallel.workers import NO_WAY
@@ -32,7 +32,7 @@ SECONDS_BEFORE_SPAWNING = 2.0
 
 def usual_workers() -> int:
     """One worker per core, but this process alone among those of mpiexec, which share the cores."""
-    return len(available_cores()) if find_launch() is None else 1
+    return usable_cores() if find_launch() is None else 1
 
 
 def map_in_workers(

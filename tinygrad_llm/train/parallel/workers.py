@@ -35,7 +35,7 @@ from tinygrad_llm.train.parallel.blas_threads import (
     limited_blas_threads,
     threads_of_each,
 )
-from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
+from tinygrad_llm.train.parallel.launch import physical_memory, usable_cores
 from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.row_totals import longest_total
@@ -56,7 +56,7 @@ def one_per_core(trainer: Trainer) -> int:
 
     The command line has set BLAS's threads before this number was known; they now divide the cores.
     """
-    most = min(len(available_cores()) // trainer.processes_here, trainer.settings.batch_size)
+    most = min(usable_cores() // trainer.processes_here, trainer.settings.batch_size)
     if (memory := physical_memory()) is not None:
         copies = memory // 2 // trainer.processes_here // sum(p.data.nbytes for p in trainer.model.parameters())
         most = min(most, copies - 3)

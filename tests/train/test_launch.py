@@ -1,0 +1,41 @@
+"""The cores and the memory that the system grants a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinygrad_llm.train.parallel import launch
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "250000 100000\n"}, 3),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "10000 100000"}, 1),
+        (
+            "3:cpuset:/\n1:cpu,cpuacct:/x\n",
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "many"}, 8),
+        ("nonsense", {}, 8),
+        (None, {}, 8),
+    ],
+)
+def test_a_container_limits_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr(launch, "available_cores", lambda: set(range(8)))
+    monkeypatch.setattr(launch, "CONTROL_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(launch, "OWN_GROUPS", tmp_path / "own")
+    if groups is not None:
+        (tmp_path / "own").write_text(groups)
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert launch.usable_cores() == cores
