@@ -1,4 +1,4 @@
-"""The weights of a run folder are mapped, and the file stays as it is whatever is done with the model."""
+"""A run folder: its weights are mapped and the file stays as it is; its log is complete where it must be."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import tinygrad_llm
-from tinygrad_llm import manual_seed
-from tinygrad_llm.formats import write_safetensors
+from tinygrad_llm import Tensor, manual_seed
+from tinygrad_llm.data import WindowLoader
+from tinygrad_llm.errors import DataError
+from tinygrad_llm.formats import read_metrics, write_safetensors
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.optim import AdamW
-from tinygrad_llm.runs import RunFolder
+from tinygrad_llm.runs import RunFolder, run_folder
 from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.train import Callback, Trainer, TrainingSettings
 
 BPE = BPETokenizer.train("low lower lowest low low", vocab_size=262)
 
@@ -68,3 +71,38 @@ def test_a_run_that_is_replaced_or_deleted_stays_open(run: Path) -> None:
     write_safetensors(run / "model.safetensors", {"x": np.zeros(3, np.float32)})
     (run / "model.safetensors").unlink()
     assert np.array_equal(model.token_embedding.weight.data, expected)
+
+
+def test_the_log_is_written_now_and_then_and_is_complete_before_a_checkpoint_and_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "SECONDS_BETWEEN_WRITES", 1e9)
+    log, found = tmp_path / "run" / "metrics.jsonl", list[tuple[str, int, int]]()
+
+    class Looks(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            found.append(("step", trainer.step, len(read_metrics(log))))
+
+        def checkpoint_due(self, trainer: Trainer) -> None:
+            found.append(("checkpoint", trainer.step, len(read_metrics(log))))
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        if trainer.step == 5:
+            raise DataError("a bad batch")
+        return model.loss(*batch)
+
+    settings = TrainingSettings(steps=6, batch_size=2, eval_interval=3, workers=1)
+    loader = WindowLoader(np.arange(40) % 7, 4, 2)
+    with pytest.raises(DataError, match="a bad batch"), RunFolder.create(tmp_path / "run") as folder:
+        trainer = Trainer(GPT(GPTConfig(7, 4, 8, 1, 1)), loader, settings, loss=loss, callbacks=[folder, Looks()])
+        folder.begin({"model_type": "gpt", "model": trainer.model.config.to_dict()}, None)  # type: ignore[attr-defined]
+        trainer.train()
+    assert found == [
+        ("step", 1, 1),
+        ("step", 2, 1),
+        ("step", 3, 1),
+        ("checkpoint", 3, 3),
+        ("step", 4, 3),
+        ("step", 5, 3),
+    ]
+    assert [record["step"] for record in read_metrics(log)] == [1, 2, 3, 4, 5]

@@ -1,12 +1,12 @@
 """The metrics log of a run: one JSON object per line, appended during training (https://jsonlines.org).
 
-Each line is one `write`, so a killed process leaves complete lines and perhaps the beginning of one more. Readers skip
-this incomplete last line; the next writer removes it first.
+Lines are appended by one `write`, so a killed process leaves complete lines and perhaps the beginning of one more.
+Readers skip this incomplete last line; the next writer removes it first.
 """
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -43,19 +43,23 @@ class MetricsLog:
             self._repair_last_line()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record as one line. NaN and infinity become null, since JSON has neither.
+        """Write one record, as `extend` writes several."""
+        self.extend([record])
 
-        Raises: DataError for a record that is not flat or has no step, CheckpointError if it cannot be written
+    def extend(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write all records or none, one line each. NaN and infinity become null, since JSON has neither.
+
+        Raises: DataError for a record that is not flat or has no step, CheckpointError if they cannot be written
         """
-        line = json_bytes(_flat(record), "metrics record", indent=None)
+        lines = b"".join([json_bytes(_flat(record), "metrics record", indent=None) for record in records])
         try:
-            # Opened for each record, so that a deleted folder is noticed and a replaced file is followed.
+            # Opened each time, so that a deleted folder is noticed and a replaced file is followed.
             with open(self.path, "ab", buffering=0) as file:
                 before = file.seek(0, os.SEEK_END)
                 try:
-                    written = file.write(line)
-                    if written != len(line):  # a part was written; the second write raises the reason
-                        file.write(line[written:])
+                    written = file.write(lines)
+                    if written != len(lines):  # a part was written; the second write raises the reason
+                        file.write(lines[written:])
                 except OSError:
                     file.truncate(before)
                     raise

@@ -21,6 +21,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,7 @@ from tinygrad_llm.train.trainer import Callback, Trainer
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 IN_TRAINING = "training.safetensors"  # the weights in training, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
+SECONDS_BETWEEN_WRITES = 0.25  # to the log: a write takes 0.15 ms after a step, whose data have filled the caches
 SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
 
 
@@ -90,9 +92,9 @@ class RunFolder(Callback):
         self._log: MetricsLog | None = None
         self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
-        self._unlogged: list[dict[str, Any]] = []  # records that could not be written on a full disk
+        self._unlogged: list[dict[str, Any]] = []  # records that are not in the log yet
         self._unsaved, self._next_attempt = False, 0.0
-        self._last_record = 0.0  # when the last step was logged
+        self._last_record = self._next_write = 0.0  # when the last step ended, and when the log is written again
 
     @classmethod
     def create(cls, path: Path, keep: int = 2, keep_every: int = 0) -> RunFolder:
@@ -130,6 +132,8 @@ class RunFolder(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        with suppress(CheckpointError, DataError):  # the steps before an error
+            self._write_log()
         self._lock.release()
 
     def begin(
@@ -166,7 +170,8 @@ class RunFolder(Callback):
         figures: dict[str, Any] = getattr(trainer.loss, "log_figures", dict)()
         self._unlogged.append({**record, **figures, "seconds": round(now - self._last_record, 6)})
         self._last_record = now
-        self._write_log()
+        if now >= self._next_write:
+            self._write_log()
         retries = self._unsaved and trainer.step < trainer.settings.steps and time.monotonic() >= self._next_attempt
         interval = trainer.settings.eval_interval  # after an evaluation a checkpoint is saved anyway
         is_kept = self._is_kept(trainer.step) and trainer.step < trainer.settings.steps
@@ -207,20 +212,26 @@ class RunFolder(Callback):
         self._unsaved = False
 
     def _write_log(self, last: bool = False) -> None:
-        """Append the records that are not in the log yet; if the disk is full, keep them for the next step."""
-        while self._log is not None and self._unlogged:
-            try:
-                self._log.append(self._unlogged[0])
-            except CheckpointError as error:
-                if last or not is_disk_full(error):
-                    raise
-                return
-            self._unlogged.pop(0)
+        """Append the records that are not in the log yet; if the disk is full, keep them for the next time."""
+        self._next_write = time.monotonic() + SECONDS_BETWEEN_WRITES
+        if self._log is None or not self._unlogged:
+            return
+        try:
+            self._log.extend(self._unlogged)
+        except CheckpointError as error:
+            if last or not is_disk_full(error):
+                raise
+        else:
+            self._unlogged.clear()
 
     # -- checkpoints
 
     def save(self, trainer: Trainer) -> Path:
-        """Write a checkpoint, make its weights the folder's newest, and delete checkpoints beyond `keep`."""
+        """Write a checkpoint, make its weights the folder's newest, and delete checkpoints beyond `keep`.
+
+        The log is complete before: a run that is killed then goes on from this step.
+        """
+        self._write_log()
         name = checkpoint_name(trainer.step)
         if trainer.val_loss is not None and (self._best is None or trainer.val_loss < self._best["val_loss"]):
             self._best = {"name": name, "val_loss": trainer.val_loss}
