@@ -17,7 +17,7 @@ from tinygrad_llm.data import DataLoader, SlidingWindows, WindowBatches, WindowL
 from tinygrad_llm.errors import AnomalyError, CheckpointError, ConfigError
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.random import Generator
-from tinygrad_llm.runs.run_folder import OPTIMIZER
+from tinygrad_llm.runs.checkpoint_files import OPTIMIZER
 from tinygrad_llm.train import Callback, RunFolder, Trainer, TrainingSettings, evaluate
 from tinygrad_llm.train.batch_loss import add_gradient
 

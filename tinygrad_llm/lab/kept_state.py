@@ -29,8 +29,8 @@ from tinygrad_llm.lab.packing import finite
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.snapshots import Snapshot
 from tinygrad_llm.lab.timeline import Branch
+from tinygrad_llm.runs.checkpoint_files import OPTIMIZER, WEIGHTS, for_json, rejoin_arrays, separate_arrays
 from tinygrad_llm.runs.checkpoints import checkpoint_name
-from tinygrad_llm.runs.run_folder import OPTIMIZER, WEIGHTS, for_json, rejoin_arrays, separate_arrays
 
 MOST_RECORDS = 20_000  # of each branch
 FOLDER, STATE = "lab", "lab.json"

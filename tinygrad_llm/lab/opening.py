@@ -15,9 +15,10 @@ from tinygrad_llm.lab.run_beginning import checkpoint_of, run_beginning
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.runs import load
 from tinygrad_llm.runs.chat_model import ChatModel
-from tinygrad_llm.runs.checkpoints import checkpoint_at, checkpoint_steps, run_of
+from tinygrad_llm.runs.checkpoint_files import WEIGHTS
+from tinygrad_llm.runs.checkpoints import CONFIG, checkpoint_at, checkpoint_steps, run_of
 from tinygrad_llm.runs.open_model import is_foreign, open_model
-from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
+from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.runs.summary import RUNS
 
 Models = dict[str, Callable[[], tuple[Any, Any]]]

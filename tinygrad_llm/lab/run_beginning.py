@@ -13,12 +13,13 @@ from tinygrad_llm.architectures import architecture_of
 from tinygrad_llm.errors import TinygradLLMError
 from tinygrad_llm.formats import newest_whole_snapshot
 from tinygrad_llm.lab.beginnings import ENDLESS, SETTINGS, Beginning, Text, encoded_text, new_trainer
+from tinygrad_llm.runs.checkpoint_files import OPTIMIZER, read_checkpoint
 from tinygrad_llm.runs.checkpoints import CHECKPOINTS, run_of
 from tinygrad_llm.runs.encoding import encoded_before
 from tinygrad_llm.runs.plan import RunPlan
 from tinygrad_llm.runs.pretraining import IDS, TextOptions, training_text
 from tinygrad_llm.runs.progress import StatusLine
-from tinygrad_llm.runs.run_folder import OPTIMIZER, read_checkpoint, read_config
+from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import Trainer
 

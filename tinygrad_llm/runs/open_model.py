@@ -20,10 +20,11 @@ from tinygrad_llm.interop.gguf import gguf_conventions, gguf_template, is_gguf, 
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.init import no_initial_values
 from tinygrad_llm.nn.loading import adopt_state_dict
-from tinygrad_llm.runs.checkpoints import CHECKPOINTS, run_of
+from tinygrad_llm.runs.checkpoint_files import WEIGHTS
+from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG, run_of
 from tinygrad_llm.runs.hints import command as command_line
 from tinygrad_llm.runs.not_a_run import is_huggingface
-from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
+from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.text import Tokenizer, load_tokenizer
 
 

@@ -17,32 +17,24 @@ crash, on a full disk or after kill -9, the previous checkpoint is intact.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tinygrad_llm.architectures import ARCHITECTURES
-from tinygrad_llm.checks import is_number
-from tinygrad_llm.errors import CheckpointError, ConfigError, DataError, FormatError, StateDictError
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import (
     MetricsLog,
     RunLock,
-    dump_safetensors,
-    json_bytes,
     newest_whole_snapshot,
     prune_snapshots,
     publish_files,
     read_json,
     read_metrics,
-    read_safetensors,
     remove_leftovers,
     write_json,
     write_snapshot,
@@ -50,17 +42,14 @@ from tinygrad_llm.formats import (
 from tinygrad_llm.formats.atomic import short_path
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.conventions import Conventions, write_conventions
-from tinygrad_llm.nn import Module
+from tinygrad_llm.runs.checkpoint_files import WEIGHTS, files_of_checkpoint, read_checkpoint
 from tinygrad_llm.runs.checkpoints import CHECKPOINTS, CONFIG, checkpoint_name, checkpoint_steps, run_of
-from tinygrad_llm.runs.environment import arithmetic_environment, differences
 from tinygrad_llm.runs.loss_picture import can_draw, draw_losses
 from tinygrad_llm.runs.not_a_run import import_hint, is_huggingface, why_no_run
 from tinygrad_llm.text import Tokenizer, load_tokenizer
 from tinygrad_llm.train.batch_loss import language_model_loss
 from tinygrad_llm.train.trainer import Callback, Trainer
 
-WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-IN_TRAINING = "training.safetensors"  # the weights in training, in checkpoints whose WEIGHTS are `finished_weights`
 VERSION = 1
 SECONDS_BETWEEN_WRITES = 0.25  # to the log: a write takes 0.15 ms after a step, whose data have filled the caches
 SECONDS_BETWEEN_ATTEMPTS = 30.0  # to save a checkpoint on a full disk
@@ -235,26 +224,8 @@ class RunFolder(Callback):
         name = checkpoint_name(trainer.step)
         if trainer.val_loss is not None and (self._best is None or trainer.val_loss < self._best["val_loss"]):
             self._best = {"name": name, "val_loss": trainer.val_loss}
-        arrays, optimizer_state = separate_arrays(trainer.optimizer.state_dict())
-        state = {
-            "trainer": trainer.state(),
-            "optimizer": optimizer_state,
-            "best": self._best,
-            "environment": arithmetic_environment(trainer.processes),
-        }
         checkpoints = self.path / CHECKPOINTS
-        weights = {WEIGHTS: trainer.model.state_dict()}
-        if self.finished_weights is not None:
-            weights = {WEIGHTS: dict(self.finished_weights(trainer.model)), IN_TRAINING: _trained(trainer.model)}
-        snapshot = write_snapshot(
-            checkpoints,
-            name,
-            {
-                **{file: partial(dump_safetensors, tensors=tensors) for file, tensors in weights.items()},
-                OPTIMIZER: partial(dump_safetensors, tensors=arrays),
-                STATE: json_bytes(for_json(state), indent=None),
-            },
-        )
+        snapshot = write_snapshot(checkpoints, name, files_of_checkpoint(trainer, self._best, self.finished_weights))
         publish_files(snapshot, self.path, [WEIGHTS])
         kept = [checkpoint_name(step) for step in checkpoint_steps(self.path) if self._is_kept(step)]
         prune_snapshots(checkpoints, self.keep, protect=[*kept, *([self._best["name"]] if self._best else [])])
@@ -308,71 +279,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_checkpoint(
-    snapshot: Path, trainer: Trainer, has_finished_weights: bool = False
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Put `trainer` where the checkpoint was saved; returns the best checkpoint so far, and notices.
-
-    Raises: CheckpointError if it does not fit the trainer's model and data, FormatError for a damaged file
-    """
-    try:
-        state = read_json(snapshot / STATE)
-        if not has_finished_weights:
-            trainer.model.load_state_dict(read_safetensors(snapshot / WEIGHTS))
-        else:  # frozen weights are those that the run began with
-            trained = read_safetensors(snapshot / IN_TRAINING)
-            if missing := _trained(trainer.model).keys() - trained.keys():
-                raise StateDictError(f"{IN_TRAINING} lacks {', '.join(sorted(missing)[:5])}")
-            trainer.model.load_state_dict(trained, strict=False)
-        arrays = read_safetensors(snapshot / OPTIMIZER)
-        trainer.optimizer.load_state_dict(rejoin_arrays(arrays, state["optimizer"]))
-        trainer.set_state(state["trainer"])
-        return _expect_best(state["best"]), differences(state["environment"], trainer.processes)
-    except FormatError:  # names the file itself
-        raise
-    except (StateDictError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"{snapshot}: does not fit this run: {str(error)[:500]}") from error
-
-
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error was caused by a disk, or a quota, without room."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-
-
-def _trained(model: Module) -> dict[str, Any]:
-    """The weights that the optimizer changes."""
-    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def separate_arrays(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An optimizer's state as arrays named `position.name`, and the rest, which JSON can hold."""
-    arrays: dict[str, Any] = {}
-    rest = {}
-    for position, entry in state["state"].items():
-        arrays |= {f"{position}.{name}": value for name, value in entry.items() if isinstance(value, np.ndarray)}
-        rest[str(position)] = {name: value for name, value in entry.items() if not isinstance(value, np.ndarray)}
-    return arrays, {"state": rest, "param_groups": state["param_groups"]}
-
-
-def rejoin_arrays(arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
-    """The state that `separate_arrays` took apart."""
-    state = {position: dict(entry) for position, entry in rest["state"].items()}
-    for name, array in arrays.items():
-        position, _, part = name.partition(".")
-        state[position][part] = array
-    return {"state": state, "param_groups": rest["param_groups"]}
-
-
-def _expect_best(best: Any) -> dict[str, Any] | None:
-    """The name and validation loss of the best checkpoint, or None. Raises: ConfigError for another value"""
-    if best is None:
-        return None
-    if not isinstance(best, dict) or not isinstance(best.get("name"), str) or not is_number(best.get("val_loss")):
-        raise ConfigError(f"'best' must have a name and a val_loss; got {shown(best)}")
-    return best
-
-
-def for_json(value: Any) -> Any:
-    """The value with lists in place of arrays and tuples, for JSON."""
-    return json.loads(json.dumps(value, default=lambda array: array.tolist()))

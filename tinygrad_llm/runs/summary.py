@@ -12,9 +12,11 @@ from tinygrad_llm.architectures import taken_by
 from tinygrad_llm.errors import DataError, TinygradLLMError
 from tinygrad_llm.formats import read_metrics
 from tinygrad_llm.formats.safetensors import read_header
+from tinygrad_llm.runs.checkpoint_files import WEIGHTS
+from tinygrad_llm.runs.checkpoints import CONFIG
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.plan import command_of
-from tinygrad_llm.runs.run_folder import CONFIG, WEIGHTS, read_config
+from tinygrad_llm.runs.run_folder import read_config
 
 RUNS = Path("runs")  # where the commands that train make run folders
 
