@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_base import call
 from training_process import SIZES, TEXT
 
 from tinygrad_llm.cli import main
@@ -54,3 +55,9 @@ def test_its_help_shows_its_own_flags_only(capsys: pytest.CaptureFixture[str]) -
         main(["doctor", "--help"])
     page = capsys.readouterr().out
     assert "--model" in page and "--batch-size" in page and "--resume" not in page and "--eval-interval" not in page
+
+
+def test_a_text_that_is_too_short_is_refused_by_the_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "short.txt").write_text("ab cd\n")
+    code, _, (error,) = call(capsys, "doctor", "--data", tmp_path / "short.txt", "--tokenizer", "char")
+    assert code == 2 and "doctor: --context-length 128 needs a text of more than so many training tokens" in error

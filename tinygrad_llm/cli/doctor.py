@@ -20,7 +20,7 @@ from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.runs.encoding import split_of
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.runs.open_model import open_model, recorded_config
-from tinygrad_llm.runs.pretraining import Pretraining, TextOptions, make_tokenizer, training_text
+from tinygrad_llm.runs.pretraining import Pretraining, TextOptions, expect_a_window, make_tokenizer, training_text
 from tinygrad_llm.runs.summary import RUNS
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.settings import TrainingSettings
@@ -79,7 +79,9 @@ def _first_batch(text: LongText, tokenizer: Tokenizer, context_length: int, batc
         count += ids.size
         if count > batch_size * context_length:
             break
-    return WindowBatches(np.concatenate(rows), context_length, batch_size)[0]
+    found = np.concatenate(rows)
+    expect_a_window(found, context_length, "training")
+    return WindowBatches(found, context_length, batch_size)[0]
 
 
 def _of_run(given: dict[str, Any], status: StatusLine) -> tuple[Any, Tokenizer, LongText, int]:

@@ -141,11 +141,7 @@ class Pretraining:
         model: Any = architecture.begin(config)
         shuffling = Generator(settings.seed).spawn("shuffling")
         for part, ids in (("training", encoded.train), ("validation", encoded.validation)):
-            if len(ids) <= config.context_length:
-                raise DataError(
-                    f"--context-length {config.context_length} needs a text of more than so many {part} tokens; got "
-                    f"{len(ids):,}: use a longer text or a smaller --context-length"
-                )
+            expect_a_window(ids, config.context_length, part)
         loader = WindowLoader(encoded.train, config.context_length, settings.batch_size, shuffling)
         expect_batch(config, loader.rows_per_batch)
         sampler = Sampler(tokenizer, status)
@@ -238,6 +234,15 @@ def make_tokenizer(plan: RunPlan, text: LongText, status: StatusLine) -> Tokeniz
 
     pieces = pieces_of_sample(text, split, sample, [END_OF_TEXT], workers_asked_for(plan))
     return BPETokenizer.train(pieces, size, progress=progress)
+
+
+def expect_a_window(ids: Any, context_length: int, part: str) -> None:
+    """Raises: DataError if the ids of a `part` of the text are too few for one window"""
+    if len(ids) <= context_length:
+        raise DataError(
+            f"--context-length {context_length} needs a text of more than so many {part} tokens; got {len(ids):,}: use "
+            "a longer text or a smaller --context-length"
+        )
 
 
 def workers_asked_for(plan: RunPlan) -> int | None:
