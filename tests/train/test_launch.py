@@ -30,6 +30,30 @@ def test_a_container_limits_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], cores: int
 ) -> None:
     monkeypatch.setattr(launch, "available_cores", lambda: set(range(8)))
+    place_in_groups(monkeypatch, tmp_path, groups, files)
+    assert launch.usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "memory"),
+    [
+        ("0::/a\n", {"a/memory.max": "500\n", "memory.max": "max\n"}, 500),
+        ("0::/a\n", {"a/memory.max": "500", "memory.max": "400"}, 400),
+        ("4:memory:/x\n1:cpu:/y\n", {"memory/x/memory.limit_in_bytes": "300"}, 300),
+        ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": str(2**63 - 4096)}, 1000),
+        (None, {}, 1000),
+    ],
+)
+def test_a_container_limits_the_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], memory: int
+) -> None:
+    monkeypatch.setattr(launch, "physical_memory", lambda: 1000)
+    place_in_groups(monkeypatch, tmp_path, groups, files)
+    assert launch.usable_memory() == memory
+
+
+def place_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str]) -> None:
+    """Control groups with these files, and the file that names those of this process; None where there is none."""
     monkeypatch.setattr(launch, "CONTROL_GROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(launch, "OWN_GROUPS", tmp_path / "own")
     if groups is not None:
@@ -38,4 +62,3 @@ def test_a_container_limits_the_cores(
         file = tmp_path / "cgroup" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    assert launch.usable_cores() == cores

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_llm.architectures import architecture_of_config
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.train.parallel.launch import physical_memory
+from tinygrad_llm.train.parallel.launch import usable_memory
 
 BYTES_PER_PARAMETER = 16  # float32: the weight, its gradient, and AdamW's two moments
 
@@ -39,9 +39,9 @@ def expect_bytes(needed: int, by_whom: str = "") -> None:
 
 
 def _expect_to_fit(needed: int, what: str, purpose: str, advice: str) -> None:
-    memory = physical_memory()
+    memory = usable_memory()
     if memory is not None and needed > memory:
         raise ConfigError(
-            f"{what} needs at least {min(needed // 10**9, 10**9):,} GB of memory {purpose}; this machine has "
+            f"{what} needs at least {min(needed // 10**9, 10**9):,} GB of memory {purpose}; this process may use "
             f"{memory // 10**9} GB: {advice}"
         )

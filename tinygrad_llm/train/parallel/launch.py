@@ -50,32 +50,50 @@ def available_cores() -> set[int]:
 
 def usable_cores() -> int:
     """How many cores this process may keep busy: those available, or the processor time that its container grants."""
-    return min([len(available_cores()), *(max(1, math.ceil(quota)) for quota in _quotas())])
+    return min([len(available_cores()), *(max(1, math.ceil(quota)) for quota in _quotas_of_cores())])
 
 
-def _quotas() -> Iterator[float]:
-    """The quotas of processor time of this process's control group and of those above it. Units: cores"""
+def usable_memory() -> int | None:
+    """The memory that this process may use in bytes: the machine's, or what its container grants; None if unknown."""
+    found = [physical_memory(), *_limits_of_memory()]
+    return min((memory for memory in found if memory is not None), default=None)
+
+
+def _quotas_of_cores() -> Iterator[float]:
+    """The quotas of processor time of this process's control groups. Units: cores"""
+    for group in _control_groups("cpu"):
+        for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of the second version, of the first
+            try:
+                time, period = " ".join((group / name).read_text("utf-8") for name in files).split()
+                if float(time) > 0:  # -1 and max: no limit
+                    yield float(time) / float(period)
+            except (OSError, ValueError):
+                continue
+
+
+def _limits_of_memory() -> Iterator[int]:
+    """The limits of memory of this process's control groups. Units: bytes"""
+    for group in _control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):  # of the second version, of the first
+            try:
+                yield int((group / name).read_text("utf-8"))
+            except (OSError, ValueError):  # "max": no limit
+                continue
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The folders of this process's control group and of those above it, by which `controller` limits them."""
     try:
         lines = OWN_GROUPS.read_text("utf-8").splitlines()
     except (OSError, ValueError):
         return
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top = CONTROL_GROUPS / controllers.replace("cpu,cpuacct", "cpu")  # the second version of groups names none
+        top = CONTROL_GROUPS / controller if controllers else CONTROL_GROUPS  # the second version names no controller
         own = top / path.strip("/")
         for folder in [own, *own.parents]:
-            yield from _quota_in(folder)
+            yield folder
             if folder == top:
                 break
-
-
-def _quota_in(group: Path) -> Iterator[float]:
-    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of the second version, of the first
-        try:
-            time, period = " ".join((group / name).read_text("utf-8") for name in files).split()
-            if float(time) > 0:  # -1 and max: no limit
-                yield float(time) / float(period)
-        except (OSError, ValueError):
-            continue

@@ -35,7 +35,7 @@ from tinygrad_llm.train.parallel.blas_threads import (
     limited_blas_threads,
     threads_of_each,
 )
-from tinygrad_llm.train.parallel.launch import physical_memory, usable_cores
+from tinygrad_llm.train.parallel.launch import usable_cores
 from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.row_totals import longest_total
@@ -51,16 +51,11 @@ NO_WAY = (OSError, pickle.PicklingError, TypeError, AttributeError, AssertionErr
 
 
 def one_per_core(trainer: Trainer) -> int:
-    """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows, and only so
-    many that weights, AdamW's moments and each worker's gradients take at most half of the memory.
+    """The workers of "auto": one per core that this trainer may use, but no more than a batch has rows.
 
     The command line has set BLAS's threads before this number was known; they now divide the cores.
     """
-    most = min(usable_cores() // trainer.processes_here, trainer.settings.batch_size)
-    if (memory := physical_memory()) is not None:
-        copies = memory // 2 // trainer.processes_here // sum(p.data.nbytes for p in trainer.model.parameters())
-        most = min(most, copies - 3)
-    chosen = max(1, most)
+    chosen = max(1, min(usable_cores() // trainer.processes_here, trainer.settings.batch_size))
     adjust_limit_by_environment(chosen * trainer.processes_here)
     return chosen
 
