@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinygrad_llm import Generator, buffers
 from tinygrad_llm.nn import Parameter
@@ -264,6 +267,90 @@ def test_a_large_parameter_is_summed_in_the_order_of_each_block(seed: int) -> No
                             total[own] += part[own]
     assert all(one.is_begun(0) for one in sums)
     np.testing.assert_array_equal(sums[0].parameters[0].array, total)
+
+
+Contribution = tuple[int, str, Any]  # to a parameter: an array, the factors of a product, or rows and their gradients
+
+
+@st.composite
+def passes(draw: st.DrawFn) -> list[list[list[Contribution]]]:
+    """For each of two passes and each of 2 to 5 processes, contributions to any of SHAPES in any order."""
+    numbers = np.random.default_rng(draw(st.integers(0, 1000)))
+
+    def contribution(index: int, kind: str, rows: set[int]) -> Contribution:
+        shape = SHAPES[index]
+        if kind == "product" and len(shape) == 2:
+            return index, kind, tuple(numbers.normal(size=(4, width)).astype(np.float32) for width in shape)
+        if kind == "rows" and len(shape) == 2:
+            chosen = np.array(sorted(row for row in rows if row < shape[0]), int)
+            return index, kind, (chosen, numbers.normal(size=(len(chosen), shape[1])).astype(np.float32))
+        return index, "whole", numbers.normal(size=shape).astype(np.float32)
+
+    one = st.builds(
+        contribution,
+        st.integers(0, len(SHAPES) - 1),
+        st.sampled_from(["whole", "product", "rows"]),
+        st.sets(st.integers(0, 5)),
+    )
+    size = draw(st.integers(2, 5))
+    each_pass = st.lists(st.lists(one, max_size=4), min_size=size, max_size=size)
+    return draw(st.lists(each_pass, min_size=2, max_size=2))
+
+
+def summed(contributions: list[list[list[Contribution]]], pauses: random.Random) -> list[Any]:
+    """The sums after each pass by processes that pause at random; None where there is no gradient."""
+    memory = TrainingMemory([Parameter(np.ones(s, np.float32)) for s in SHAPES], (), len(contributions[0]), True)
+    sums = [SharedGradients(memory, rank, lambda: time.sleep(0)) for rank in range(memory.size)]
+
+    def work(one: SharedGradients, mine: list[Contribution]) -> None:
+        for index, kind, what in mine:
+            time.sleep(pauses.choice([0, 0, 0, 0.001]))
+            parameter = one.parameters[index]
+            if kind == "rows":
+                parameter.add(what[1], what[0])
+                continue
+            gradient = parameter.add_product(*what) if kind == "product" else what
+            if gradient is not None:
+                parameter.add(gradient)
+        one.end_pass()
+        one.wait_for_all()
+
+    found = []
+    for of_pass in contributions:
+        for one in sums:
+            one.begin_pass([])
+        in_threads([functools.partial(work, *pair) for pair in zip(sums, of_pass, strict=True)])
+        found += [part.array.copy() if sums[0].is_begun(i) else None for i, part in enumerate(sums[0].parameters)]
+    return found
+
+
+def total(contributions: list[list[Contribution]], index: int) -> Any:
+    """The sum in float64; None where there is no gradient."""
+    mine = [(kind, what) for one in contributions for i, kind, what in one if i == index]
+    result = np.zeros(SHAPES[index])
+    for kind, what in mine:
+        if kind == "rows":
+            result[what[0]] += what[1]
+        else:
+            result += what if kind == "whole" else what[0].T.astype(float) @ what[1]
+    return result if mine else None
+
+
+@given(passes())
+def test_sums_are_right_and_have_the_same_bits_whenever_gradients_come(
+    contributions: list[list[list[Contribution]]],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinygrad_llm.train.parallel.training_memory.LARGE", 17)  # the first parameter is large,
+        patch.setattr("tinygrad_llm.train.parallel.shared_gradients.PART", 3)  # and so are its blocks
+        patch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 0.01)
+        first, second = (summed(contributions, random.Random(seed)) for seed in (1, 2))
+    expected = [total(of_pass, index) for of_pass in contributions for index in range(len(SHAPES))]
+    for one, other, right in zip(first, second, expected, strict=True):
+        assert (one is None) == (other is None) == (right is None)
+        if right is not None:
+            np.testing.assert_array_equal(one, other)
+            np.testing.assert_allclose(one, right, rtol=1e-4, atol=1e-5)
 
 
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
