@@ -20,6 +20,7 @@ from training_process import TINY_RUN
 
 import tinygrad_llm
 from tinygrad_llm.cli import Parser, build_parser, main
+from tinygrad_llm.train.parallel import processes, workers
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
 SMALL = [
@@ -62,6 +63,24 @@ def test_training_prints_its_progress_and_the_next_commands(run: tuple[Any, ...]
     assert "nats per token" in printed and "bits per byte" in printed
     assert f"train --resume --out {out} --steps 12" in printed
     assert f"generate --model {out}" in printed
+
+
+def test_the_workers_of_a_run_are_started_once(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its evaluations are those workers' work too, the last one included."""
+    begun = list[int]()
+
+    class Noted(processes.Processes):
+        def __init__(self, *args: Any) -> None:
+            begun.append(args[2])
+            super().__init__(*args)
+
+    monkeypatch.setattr(workers, "Processes", Noted)
+    arguments = ["train", "--data", str(text), "--tokenizer", "char", "--out", str(tmp_path / "run"), *SMALL]
+    assert main([*arguments, "--workers", "2"]) == 0
+    assert begun == [2]
+    assert "nats per token" in capsys.readouterr().out
 
 
 def test_the_run_folder_holds_all_that_a_run_has_made(run: tuple[Any, ...]) -> None:

@@ -17,7 +17,6 @@ from tinygrad_llm.runs.encoding import EncodedText
 from tinygrad_llm.runs.hints import command
 from tinygrad_llm.runs.life_cycle import Report
 from tinygrad_llm.runs.progress import StatusLine
-from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
 from tinygrad_llm.train.trainer import Callback, Trainer
@@ -86,29 +85,14 @@ class PretrainingReport(Report):
 
     def after(self, trainer: Trainer) -> None:
         self.status.say(f"\na sample of generated text:\n{self.sampler.sample(trainer)}\n")
-        loss = self._final_loss(trainer)
+        with self.status.working("evaluating"):
+            loss = trainer.evaluate(FINAL_EVALUATION_BATCHES)
         if not math.isfinite(loss):
             self.status.say(f"the validation loss is not finite: {loss}; the run's checkpoints before it may be better")
             return
         bits = bits_per_byte(loss, len(self.encoded.validation), self.encoded.validation_bytes)
         per_byte = f", {bits:.3f} bits per byte" if self.reversible else ""
         self.status.say(f"validation loss {loss:.4f} nats per token (perplexity {perplexity(loss):,.1f}){per_byte}")
-
-    def _final_loss(self, trainer: Trainer) -> float:
-        """The validation loss on FINAL_EVALUATION_BATCHES, whose progress is shown. Units: nats per token"""
-        loss, batches, done = trainer.loss, min(FINAL_EVALUATION_BATCHES, len(trainer.validation or ())), 0
-
-        def counted(model: Any, batch: Any) -> Tensor:
-            nonlocal done
-            self.status.renew(lambda: self.status.share("evaluating", done, batches))
-            done += 1
-            return loss(model, batch)
-
-        trainer.loss = counted
-        try:
-            return trainer.evaluate(FINAL_EVALUATION_BATCHES)
-        finally:
-            trainer.loss = loss
 
     def suggest(self) -> None:
         prompt = ["The "] if ids_if_known(self.sampler.tokenizer, "The ") else []
