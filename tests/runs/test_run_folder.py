@@ -106,3 +106,21 @@ def test_the_log_is_written_now_and_then_and_is_complete_before_a_checkpoint_and
         ("step", 5, 3),
     ]
     assert [record["step"] for record in read_metrics(log)] == [1, 2, 3, 4, 5]
+
+
+def test_a_bad_figure_of_the_loss_is_an_error_at_its_step_and_loses_no_record(tmp_path: Path) -> None:
+    class Counts:
+        def __call__(self, model: Any, batch: Any) -> Tensor:
+            return model.loss(*batch)
+
+        def log_figures(self) -> dict[str, Any]:
+            return {"figures": [1, 2] if trainer.step == 3 else 1}
+
+    settings = TrainingSettings(steps=6, batch_size=2, eval_interval=0, workers=1)
+    loader = WindowLoader(np.arange(40) % 7, 4, 2)
+    with pytest.raises(DataError, match="figures"), RunFolder.create(tmp_path / "run") as folder:
+        trainer = Trainer(GPT(GPTConfig(7, 4, 8, 1, 1)), loader, settings, loss=Counts(), callbacks=[folder])
+        folder.begin({"model_type": "gpt", "model": trainer.model.config.to_dict()}, None)  # type: ignore[attr-defined]
+        trainer.train()
+    assert trainer.step == 3
+    assert [record["step"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]

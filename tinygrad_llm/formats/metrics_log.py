@@ -6,7 +6,7 @@ Readers skip this incomplete last line; the next writer removes it first.
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -42,16 +42,20 @@ class MetricsLog:
         if os.path.lexists(self.path):
             self._repair_last_line()
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record, as `extend` writes several."""
-        self.extend([record])
+    @staticmethod
+    def line(record: Mapping[str, Any]) -> bytes:
+        """One record as a line. NaN and infinity become null, since JSON has neither.
 
-    def extend(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Write all records or none, one line each. NaN and infinity become null, since JSON has neither.
-
-        Raises: DataError for a record that is not flat or has no step, CheckpointError if they cannot be written
+        Raises: DataError for a record that is not flat or has no step
         """
-        lines = b"".join([json_bytes(_flat(record), "metrics record", indent=None) for record in records])
+        return json_bytes(_flat(record), "metrics record", indent=None)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record, as `write` writes its line."""
+        self.write(self.line(record))
+
+    def write(self, lines: bytes) -> None:
+        """Write all lines or none. Raises: CheckpointError if they cannot be written"""
         try:
             # Opened each time, so that a deleted folder is noticed and a replaced file is followed.
             with open(self.path, "ab", buffering=0) as file:

@@ -81,7 +81,7 @@ class RunFolder(Callback):
         self._log: MetricsLog | None = None
         self.finished_weights: Callable[[Any], Mapping[str, Any]] | None = None
         self._best: dict[str, Any] | None = None  # name and val_loss of the best checkpoint
-        self._unlogged: list[dict[str, Any]] = []  # records that are not in the log yet
+        self._unlogged = b""  # lines that are not in the log yet
         self._unsaved, self._next_attempt = False, 0.0
         self._last_record = self._next_write = 0.0  # when the last step ended, and when the log is written again
 
@@ -157,7 +157,7 @@ class RunFolder(Callback):
     def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
         now = time.monotonic()
         figures: dict[str, Any] = getattr(trainer.loss, "log_figures", dict)()
-        self._unlogged.append({**record, **figures, "seconds": round(now - self._last_record, 6)})
+        self._unlogged += MetricsLog.line({**record, **figures, "seconds": round(now - self._last_record, 6)})
         self._last_record = now
         if now >= self._next_write:
             self._write_log()
@@ -206,19 +206,19 @@ class RunFolder(Callback):
         if self._log is None or not self._unlogged:
             return
         try:
-            self._log.extend(self._unlogged)
+            self._log.write(self._unlogged)
         except CheckpointError as error:
             if last or not is_disk_full(error):
                 raise
         else:
-            self._unlogged.clear()
+            self._unlogged = b""
 
     # -- checkpoints
 
     def save(self, trainer: Trainer) -> Path:
         """Write a checkpoint, make its weights the folder's newest, and delete checkpoints beyond `keep`.
 
-        The log is complete before: a run that is killed then goes on from this step.
+        The log is written first, since a run that is killed afterwards resumes from this step.
         """
         self._write_log()
         name = checkpoint_name(trainer.step)
