@@ -120,6 +120,7 @@ def test_texts_are_reported_as_a_table_of_80_columns_and_as_json(
         (["--context-length", "9" * 30], "GB of memory"),
         (["--batch-size", "9" * 30], "GB of memory"),
         (["--seed", "-1"], "--seed: must be an integer in 0..2**64 - 1; got '-1'"),
+        (["--seed", "0" * 20 + "9" * 30], "--seed: must be an integer in 0..2**64 - 1; got '0000"),
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
         (["--scaling", "--data-scale"], "--data-scale has its own sizes; leave out --scaling"),
         (["--scaling", "--data-scale", "x"], "invalid float value"),

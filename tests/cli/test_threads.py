@@ -47,6 +47,8 @@ ALL = usable_cores()
         (["train", "--workers", "1"], None),
         (["train", "--work", "1"], None),
         (["train", "--worker=1"], None),
+        (["train", "--workers", "2", "--workers=1"], None),
+        (["train", "--workers=1", "--workers", "auto"], "1"),
         (["train", "--warmup-steps", "1"], "1"),
         (["train", "--workers", "many"], "1"),
         (["train", "--resume", "--out", "no/such/run"], "1"),

@@ -76,7 +76,7 @@ def _number_or_word(text: str) -> int | str:
 
 def seed_number(text: str) -> int:
     """The value of a flag that seeds a Generator."""
-    if not text.isdecimal() or not 0 <= int(text[:21]) < 2**64:
+    if not text.isdecimal() or len(text.lstrip("0")) > 20 or int(text) >= 2**64:  # 20 digits: many take Python long
         raise argparse.ArgumentTypeError(f"must be an integer in 0..2**64 - 1; got {text!r}")
     return int(text)
 

@@ -43,8 +43,11 @@ def limit_blas_threads(words: Sequence[str]) -> None:
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:
     """The last value of a flag, in either spelling; if it is not given, that in the file of --config."""
-    values = [value for word, sign, value in (word.partition("=") for word in words) if sign and _is_flag(word, flag)]
-    values += [value for word, value in itertools.pairwise(words) if _is_flag(word, flag)]
+    values = []
+    for word, after in itertools.pairwise([*words, ""]):
+        name, sign, value = word.partition("=")
+        if _is_flag(name, flag):
+            values.append(value if sign else after)
     if not values and flag != "--config" and (path := _value_of("--config", words)):
         found = _settings_in(path).get(flag.removeprefix("--"))
         return None if found is None else str(found)
