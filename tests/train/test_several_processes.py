@@ -20,7 +20,7 @@ from tinygrad_llm.train import Callback, RunFolder, SingleProcess, Trainer, Trai
 from tinygrad_llm.train.parallel import ParallelTrainer
 from tinygrad_llm.train.parallel.communicator import share_of
 from tinygrad_llm.train.parallel.gradient_sum import GradientSum
-from tinygrad_llm.train.parallel.shared_dropout import SharedMasks
+from tinygrad_llm.train.parallel.shared_dropout import SharedMasks, share_masks
 from tinygrad_llm.train.parallel.trainer import evaluate_together
 
 IDS = (np.arange(300) * 7 + np.arange(300) ** 2 // 5) % 11
@@ -94,6 +94,14 @@ def assert_close(records: list[Any], others: list[Any], rtol: float) -> None:
         assert one.keys() == other.keys()
         for name in one:
             assert other[name] == pytest.approx(one[name], rel=rtol), (one["step"], name)
+
+
+def test_masks_of_a_part_of_a_batch_are_kept_where_masks_are_shared_again() -> None:
+    """As where workers of one of several processes begin anew in the middle of a batch."""
+    model, masks = GPT(CONFIG), SharedMasks(3)
+    with masks.of_rows(slice(2, 4), 5):
+        assert share_masks(model, masks) is masks and masks.part == (2, 4, 5)
+    assert model.dropout.generator is masks
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Generator, buffers
 from tinygrad_llm.nn import Parameter
-from tinygrad_llm.train.parallel.shared_gradients import SECONDS_FOR_TURN, SharedGradients
+from tinygrad_llm.train.parallel.shared_gradients import SECONDS_FOR_TURN, SharedBlock, SharedGradients
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 SHAPES = [(6, 3), (2,), (5, 2)]
@@ -354,18 +354,18 @@ def test_sums_are_right_and_have_the_same_bits_whenever_gradients_come(
 
 
 def test_a_sum_that_another_process_begins_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, _ = processes()
-    is_begun = second.is_begun
+    first, _, second = processes()  # in the order of the first block
+    is_begun = SharedBlock.is_begun
 
-    def slow(index: int) -> bool:
-        answer = is_begun(index)
-        if not answer:
+    def slow(block: SharedBlock) -> bool:
+        answer = is_begun(block)
+        if block is second.blocks[0] and not answer:
             first.blocks[0].add(np.ones(SHAPES[0], np.float32))
         return answer
 
-    monkeypatch.setattr(second, "is_begun", slow)
+    monkeypatch.setattr(SharedBlock, "is_begun", slow)
     free = second.blocks[0].free()
-    assert free is None or not is_begun(0)
+    assert free is None or not is_begun(second.blocks[0])
 
 
 def test_the_sums_are_complete_when_every_process_has_added_its_gradients() -> None:

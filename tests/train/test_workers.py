@@ -284,10 +284,11 @@ def test_what_a_callback_replaces_reaches_the_workers() -> None:
 
 
 def of_experts(workers: int, loss: Any = None) -> Trainer:
-    """Rows of different numbers of targets, of which a batch of the last epoch's end has fewer than workers."""
+    """Rows of different numbers of targets, one of none; the batch at the end of an epoch has fewer than workers."""
     manual_seed(3)
     model: Any = Llama(LlamaConfig(11, 8, 16, 2, 2, num_experts=4, experts_per_token=2)).to(np.float64)
-    pairs = [(IDS[i : i + 8], np.where(np.arange(8) < i % 4, -100, IDS[i + 1 : i + 9])) for i in range(7)]
+    masked = [8 if i == 2 else i % 4 for i in range(7)]
+    pairs = [(IDS[i : i + 8], np.where(np.arange(8) < masked[i], -100, IDS[i + 1 : i + 9])) for i in range(7)]
     settings = TrainingSettings(steps=4, batch_size=5, warmup_steps=1, eval_interval=0, workers=workers)
     trainer = Trainer(model, DataLoader(pairs, 5), settings, callbacks=[Recorder()])
     trainer.loss = trainer.loss if loss is None else loss
@@ -297,7 +298,9 @@ def of_experts(workers: int, loss: Any = None) -> Trainer:
 
 
 def test_experts_are_balanced_over_the_rows_of_all_workers() -> None:
-    assert_close(of_experts(1), of_experts(3), 1e-11)
+    alone = of_experts(1)
+    for workers in (3, 5):  # with 5 a worker's only row may have no target
+        assert_close(alone, of_experts(workers), 1e-11)
 
 
 def test_a_worker_that_fails_before_others_have_its_counts_of_experts_is_reported() -> None:
@@ -340,6 +343,19 @@ def test_what_a_callback_changes_besides_the_weights_reaches_the_workers() -> No
                 model.eval()
 
     assert_close(trained(1, callbacks=[Changes()]), trained(2, callbacks=[Changes()]), 1e-11)
+
+
+def test_a_forward_hook_that_a_callback_adds_or_removes_reaches_the_workers() -> None:
+    class Hooks(Callback):
+        def step_finished(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            model: Any = trainer.model
+            if trainer.step == 1:
+                self.handle = model.blocks[0].register_forward_hook(lambda module, inputs, output: output * 0.5)
+            if trainer.step == 3:
+                self.handle.remove()
+
+    one, two = (trained(workers, callbacks=[Hooks()], until=5) for workers in (1, 2))
+    assert_close(one, two, 1e-11)
 
 
 def test_an_attribute_that_changes_is_sent_to_the_workers_that_run() -> None:
@@ -642,6 +658,33 @@ def test_blas_threads_return_when_the_last_limit_ends(monkeypatch: pytest.Monkey
     assert now == [2]
     second.__exit__(None, None, None)
     assert now == [4]
+
+
+def test_a_library_that_is_loaded_under_a_limit_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a callback imports SciPy, which has a BLAS of its own, and then evaluates."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    now = [4, 8]
+    libraries = [(lambda: now[0], lambda number: now.__setitem__(0, number))]
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: libraries)
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(4)))
+    with limited_blas_threads(2):
+        libraries = [*libraries, (lambda: now[1], lambda number: now.__setitem__(1, number))]
+        with limited_blas_threads(1):
+            assert now == [1, 8]
+        assert now == [2, 8]
+    assert now == [4, 8]
+
+
+def test_what_spawned_processes_get_is_not_taken_for_the_users_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: set(range(4)))
+    with environment_of_spawned(1):
+        assert blas_threads.chosen_by_user() is None
+        assert blas_threads.threads_by_environment(4) == 4
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        assert blas_threads.chosen_by_user() == "OMP_NUM_THREADS"
 
 
 def test_what_the_command_has_set_is_adjusted_to_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def add_gradient(model: Any, batch: Any, targets: int, loss: Loss) -> float:
     collecting = gc.isenabled()
     gc.disable()  # it would search the thousands of objects of a graph in vain: there are no cycles among them
     try:
-        part = loss(model, batch) * (count_targets(batch) / targets)
+        part = loss(model, batch) * (max(1, count_targets(batch)) / targets)
         value: float = part.item()
         part.backward()  # its graph is freed here, before the next batch needs the memory
     finally:

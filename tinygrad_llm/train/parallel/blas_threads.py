@@ -6,6 +6,7 @@ This file loads no NumPy.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import sys
 import threading
@@ -17,29 +18,35 @@ from pathlib import Path
 
 from tinygrad_llm.train.parallel.launch import available_cores, usable_cores
 
+Setter = Callable[[int], object]
+Library = tuple[Callable[[], int], Setter]  # its functions that return and set its number of threads
+
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SET_HERE = VARIABLES[:2] if sys.platform != "darwin" else (*VARIABLES[:2], VARIABLES[3])
 _lock = threading.Lock()
 _limits: list[int] = []  # of the `limited_blas_threads` blocks that run now, in whatever threads of this process
-_unlimited: list[int] = []  # the threads of each library before the first of them
+_unlimited: list[tuple[Setter, int]] = []  # of each library: the threads before the first of these blocks
+_for_spawned: set[str] = set()  # variables that are set for a moment, while a process is spawned
 _limited_by_command = False
 
 
 def chosen_by_user() -> str | None:
     """The first of the variables that BLAS libraries read which is set, or None."""
-    return next((name for name in VARIABLES if os.environ.get(name)), None)
+    return next((name for name in VARIABLES if os.environ.get(name) and name not in _for_spawned), None)
 
 
 def threads_by_environment(cores: int) -> int:
     """The number of BLAS threads of a process on `cores` cores: as the environment says, else one per core."""
     for name in VARIABLES:
-        if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0:
+        if (value := os.environ.get(name, "")).isdecimal() and int(value) > 0 and name not in _for_spawned:
             return min(int(value), cores)
     return min(len(available_cores()), cores)
 
 
 def threads_of_each(processes: int, cores: int | None = None) -> int:
-    """The number of BLAS threads of each of so many processes that share the cores, by default all of this machine."""
+    """The number of BLAS threads of each of so many processes that share the cores, by default those that this process
+    may use.
+    """
     return max(1, (cores or usable_cores()) // processes)
 
 
@@ -47,12 +54,14 @@ def threads_of_each(processes: int, cores: int | None = None) -> int:
 def environment_of_spawned(threads: int) -> Iterator[None]:
     """Processes that are spawned in the block load a BLAS of so many threads, unless the user has chosen a number."""
     names = () if chosen_by_user() else SET_HERE
+    _for_spawned.update(names)
     os.environ.update(dict.fromkeys(names, str(threads)))
     try:
         yield
     finally:
         for name in names:
             del os.environ[name]
+        _for_spawned.difference_update(names)
 
 
 def limit_by_environment(threads: int) -> None:
@@ -87,30 +96,29 @@ def limited_blas_threads(threads: int) -> Iterator[None]:
     if not libraries:
         warnings.warn(
             f"each worker runs {default} BLAS threads, more than there are cores for: set "
-            f"OPENBLAS_NUM_THREADS={threads} before NumPy is imported, or install threadpoolctl",
+            f"OPENBLAS_NUM_THREADS={threads} before NumPy is imported"
+            + ("" if importlib.util.find_spec("threadpoolctl") else ", or install threadpoolctl"),
             stacklevel=4,
         )
         yield
         return
     with _lock:
         if not _limits:
-            _unlimited[:] = [get() for get, _ in libraries]
+            _unlimited[:] = [(set_number, get()) for get, set_number in libraries]
         _limits.append(threads)
-        _apply_limits(libraries)
     try:
+        _apply_limits()
         yield
     finally:
         with _lock:
             _limits.remove(threads)
-            _apply_limits(libraries)
+        _apply_limits()
 
 
-Library = tuple[Callable[[], int], Callable[[int], object]]  # its functions that return and set its number of threads
-
-
-def _apply_limits(libraries: list[Library]) -> None:
-    for (_, set_number), number in zip(libraries, _unlimited, strict=True):
-        set_number(min([number, *_limits]))
+def _apply_limits() -> None:
+    with _lock:
+        for set_number, number in _unlimited:
+            set_number(min([number, *_limits]))
 
 
 def _libraries() -> list[Library]:

@@ -14,7 +14,7 @@ LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
     ("PMIX_RANK", "SLURM_NTASKS", "SLURM_LOCALID"),  # Slurm's srun --mpi=pmix
 )
-CONTROL_GROUPS = Path("/sys/fs/cgroup")  # of Linux, by which containers limit their processes
+CONTROL_GROUPS = Path("/sys/fs/cgroup")  # Linux control groups (cgroups), by which containers limit processes
 OWN_GROUPS = Path("/proc/self/cgroup")
 
 
@@ -62,7 +62,7 @@ def usable_memory() -> int | None:
 def _quotas_of_cores() -> Iterator[float]:
     """The quotas of processor time of this process's control groups. Units: cores"""
     for group in _control_groups("cpu"):
-        for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of the second version, of the first
+        for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # cgroup v2, v1
             try:
                 time, period = " ".join((group / name).read_text("utf-8") for name in files).split()
                 if float(time) > 0:  # -1 and max: no limit
@@ -74,7 +74,7 @@ def _quotas_of_cores() -> Iterator[float]:
 def _limits_of_memory() -> Iterator[int]:
     """The limits of memory of this process's control groups. Units: bytes"""
     for group in _control_groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # of the second version, of the first
+        for name in ("memory.max", "memory.limit_in_bytes"):  # cgroup v2, v1
             try:
                 yield int((group / name).read_text("utf-8"))
             except (OSError, ValueError):  # "max": no limit

@@ -1,4 +1,6 @@
-"""What a callback changes in a model besides its weights, which workers must get too: they hold copies of the rest.
+"""Changes that a callback makes to a model besides its trained weights.
+
+Workers hold copies of these attributes, so the changes are sent to them.
 
 Examples are the probability of a dropout, a factor in a loss of one's own, evaluation mode, weights that are not
 trained, and buffers. Changes that a forward makes are not meant: each worker makes its own.
@@ -22,13 +24,13 @@ Change = tuple[int, str, Any]  # the place of an object in `objects_of`, an attr
 
 
 def objects_of(model: Module, loss: Loss) -> list[Any]:
-    """The objects whose attributes count: the model's modules, and a loss that is an object and counts nothing itself.
+    """The objects whose attributes count: the model's modules, and the loss, if it has attributes and no `add_counts`.
 
     The order is the same in every process.
     """
     owner = getattr(loss, "__self__", loss)
-    counts = hasattr(loss, "add_counts") or not hasattr(owner, "__dict__")
-    return [*model.modules(), *([] if counts else [owner])]
+    left_out = hasattr(loss, "add_counts") or not hasattr(owner, "__dict__")
+    return [*model.modules(), *([] if left_out else [owner])]
 
 
 def set_attributes(objects: Sequence[Any], changes: Sequence[Change]) -> None:
@@ -47,6 +49,7 @@ class ModelChanges:
     def note(self) -> None:
         """Count changes from here on."""
         self._before = [attributes.copy() for attributes in self._attributes]
+        self._hooks = self._forward_hooks()
         self._arrays, self._time = [tensor.data for tensor in self._fixed], versions.last_write
 
     def to_send(self) -> list[Change] | None:
@@ -55,6 +58,8 @@ class ModelChanges:
             tensor.data is not array or versions.written_since(array, self._time)
             for tensor, array in zip(self._fixed, self._arrays, strict=True)
         ):
+            return None
+        if self._forward_hooks() != self._hooks:
             return None
         now, before = self._attributes, self._before
         values = (chain.from_iterable(map(dict.values, each)) for each in (now, before))
@@ -72,3 +77,7 @@ class ModelChanges:
                 if name not in old or value != old[name]:
                     changes.append((place, name, value))
         return changes
+
+    def _forward_hooks(self) -> list[dict[int, Any]]:
+        """The hooks of each object: they are added and removed in place."""
+        return [dict(attributes["_forward_hooks"]) for attributes in self._attributes if "_forward_hooks" in attributes]

@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, MissingPackageError
 from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess, Value
-from tinygrad_llm.train.parallel.launch import Launch, available_cores, find_launch
+from tinygrad_llm.train.parallel.launch import Launch, available_cores, find_launch, usable_cores
 
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
 SPIN_SECONDS = 0.005  # of busy waiting, for processes that are about to arrive
@@ -71,7 +71,9 @@ class MPICommunicator:
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.processes_here = int(neighbours.Get_size())
-        self.cores_here = len(set().union(*neighbours.allgather(available_cores())))
+        cores = len(set().union(*neighbours.allgather(available_cores())))
+        quota = usable_cores()  # of the container, which all processes on this machine are in
+        self.cores_here = min(cores, quota) if quota < len(available_cores()) else cores
 
     def broadcast(self, value: Value) -> Value:
         self._wait()

@@ -31,8 +31,8 @@ def bytes_for(length: int, size: int) -> int:
 class RowTotals:
     """The part of process `rank` of `size`; `order_memory` and `wait` are as in `SharedGradients`.
 
-    Each process writes its array and then counts; who reads waits for the counts of the others. Two places, used in
-    turn, suffice: a process writes its next array but one only when all have read this one.
+    Each process writes its array, increments its count, and reads the others once their counts have reached its own.
+    Two buffers in turn are enough: a process reaches the sum after the next only when all have read this one.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RowTotals:
     def of_pass(self, number: int, model: Module, processes: int, weight: float) -> Iterator[None]:
         """In the block, modules sum over the first `processes`, which have rows. See `MixtureOfExperts` for `weight`.
 
-        `number` is that of the pass, in every process.
+        `number` is the number of the pass, the same in every process.
         """
         self.done = number * PASS
 

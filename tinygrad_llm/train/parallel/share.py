@@ -92,7 +92,7 @@ class Share:
                 self.masks.set_state(masks)
                 self.masks.part = part
                 mine = take_rows(batch, rows)
-                weight = count_targets(batch) / max(1, count_targets(mine))
+                weight = max(1, count_targets(batch)) / max(1, count_targets(mine))  # inverse to that of `add_gradient`
                 totals = self.totals.of_pass(self.gradients.number, self.model, min(whole, self.size), weight)
                 with self.masks.of_rows(rows, whole), totals, self._adding_to_shared_sums():
                     loss = add_gradient(self.model, mine, targets, self.loss)

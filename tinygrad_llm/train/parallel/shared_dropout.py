@@ -60,8 +60,13 @@ class SharedMasks(Generator):
 
 
 def share_masks(model: Module, generator: Generator) -> SharedMasks:
-    """Make the model draw its dropout masks from a `SharedMasks` that continues the stream of `generator`."""
-    masks = SharedMasks(generator.seed)
-    masks.set_state(generator.state())
+    """Make the model draw its dropout masks from a `SharedMasks` that continues the stream of `generator`, if this is
+    none itself: one that draws a part of a batch goes on with it.
+    """
+    if isinstance(generator, SharedMasks):
+        masks = generator
+    else:
+        masks = SharedMasks(generator.seed)
+        masks.set_state(generator.state())
     draw_dropout_from(model, masks)
     return masks

@@ -5,9 +5,9 @@ has computed it, and frees its own. Rounding depends on the order of a sum, so t
 the first contribution of each process; then the second ones, for a weight that is used twice; and so on. A process that
 comes before its turn keeps its gradient until later in the walk, and waits for the others at the end of it.
 
-A large parameter has as many blocks of rows as there are processes, each block an order of its own. Every process
-begins with another block and goes on to the next, so that all of them add at the same time and nobody waits, as in the
-reduce-scatter of a ring (Patarasuk and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002).
+The rows of a large parameter are divided into one block per process, and each block has its own fixed order. Every
+process begins at a different block and goes on to the next, so processes that keep in step add at the same time without
+waiting, as in a ring reduce-scatter (Patarasuk and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002).
 
 The gradient of a large block is computed and added in parts. To hold few of them, a process that comes before its turn
 waits for it at once, but at most a second, and not while all processes wait: they may wait for each other, if some have
@@ -143,7 +143,10 @@ class SharedGradient:
         self.in_turn = [*range(start, len(self.rows)), *range(start)]
 
     def add_product(self, dy: Array, x: Array) -> Array | None:
-        """dW = dyᵀ x: in the shared memory, if it is free; as a new array; or, if it is large, added already, and None.
+        """Compute dW = dyᵀ x.
+
+        Returns it in the shared memory if this process may begin the sum, else in a new array. A large parameter is
+        added block by block, and None is returned.
 
         Shapes: dy (N, O), x (N, I) -> (O, I)
         """

@@ -51,7 +51,7 @@ class SharedMemory:
             self._file = -1
 
     def __del__(self) -> None:
-        self.close_file()  # which nobody has done where a worker's memory or process could not be had
+        self.close_file()  # still open if starting the workers failed
 
     def __reduce__(self) -> tuple[Any, ...]:
         from multiprocessing import reduction

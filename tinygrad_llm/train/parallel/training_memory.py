@@ -61,7 +61,7 @@ class TrainingMemory:
         self.weights = SharedMemory(end, inherited)
         self.state = {name: SharedMemory(end, inherited) for name in state_names}
         self.gradients = SharedMemory(end, inherited)
-        self.blocks = [_blocks(parameter.shape, size) for parameter in parameters]  # rows of which gradients are summed
+        self.blocks = [_blocks(parameter.shape, size) for parameter in parameters]  # of rows, to sum gradients
         self.progress = SharedMemory(((size + 1) * sum(map(len, self.blocks)) + size) * 8, inherited)
         self.longest_total = longest_total
         self.totals = SharedMemory(bytes_for(longest_total, size), inherited)

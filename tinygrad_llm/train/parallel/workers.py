@@ -132,7 +132,7 @@ class Workers:
 
     def backward(self, batch: Any, targets: int) -> float:
         """Add the gradient of a batch; returns its part of the mean loss over `targets`."""
-        if not self._are_up_to_date():
+        if not self._bring_up_to_date():
             self._begin_anew()
             return Trainer._backward(self.trainer, batch, targets)
         begun = []
@@ -217,7 +217,7 @@ class Workers:
 
     def evaluate(self, model: Module, batches: Sequence[Any], loss: Loss) -> float:
         """The mean loss over all targets of `batches`, to the bit as one process computes it. Units: nats per target"""
-        if not self._are_up_to_date():
+        if not self._bring_up_to_date():
             team = self._begin_anew()
             return (team.evaluate if team else evaluate)(model, batches, loss)
         parts = self.processes.call("losses", batches)
@@ -260,8 +260,8 @@ class Workers:
         entries, names = self.trainer.optimizer.state.values(), self.memory.state
         return [p.data for p in self.parameters] + [entry.get(name) for entry in entries for name in names]
 
-    def _are_up_to_date(self) -> bool:
-        """Give the workers what a callback has changed. False if these have ended, or if it cannot be sent."""
+    def _bring_up_to_date(self) -> bool:
+        """Send the workers what a callback has changed; False if they must be started anew."""
         changes = None if self.processes.ended or self._have_changed() else self._changes.to_send()
         if changes:
             self.processes.call("set_attributes", changes)
