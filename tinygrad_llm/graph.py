@@ -46,7 +46,7 @@ Backward: TypeAlias = "Callable[[Array], Gradients]"
 TensorLike: TypeAlias = "Variable | Array | np.generic | float | int | bool | Sequence[Any]"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 C = TypeVar("C", bound="type[Variable]")
-RECOMPUTED_FROM = 1 << 18  # elements of a result that may be computed again: to keep a smaller one is faster
+RECOMPUTED_FROM = 1 << 18  # elements from which a result is computed again in backward; saving a smaller one is faster
 
 # -- modes and observers, of each thread
 
@@ -163,7 +163,7 @@ def record_operation(data: Array, parents: Sequence[Variable], backward: Backwar
     `data` is the result, `parents` the Tensors it was computed from, and `backward(dy)` returns one gradient per
     parent, in order, each exactly of its parent's shape, or None where none is needed. Under `no_grad`, or when no
     parent needs a gradient, the result is a plain Tensor and `backward` is dropped with all it holds. `recompute`
-    returns the result again: what needs a large one in a backward may save this function in place of the array.
+    returns the result again: an operation that reads a large one may save it for its backward in place of the array.
     """
     output = plain_tensor(data)
     if mode.recording:

@@ -21,7 +21,7 @@ from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.parallel.mapping import map_in_workers
 
 MOST_ANSWERS = 10_000  # to one instruction
-ANSWERS_TOGETHER = 128  # decoded as one batch by each worker
+ANSWERS_OF_BATCH = 128  # decoded as one batch by each worker
 USUAL = Sampling(temperature=1.0)  # without --temperature
 
 
@@ -72,7 +72,7 @@ class Answering:
 
         Each batch draws from a stream of its own, so the answers are the same for any number of workers.
         """
-        together = max(1, ANSWERS_TOGETHER // (1 if self.choice is None else self.choice.count))
+        together = max(1, ANSWERS_OF_BATCH // (1 if self.choice is None else self.choice.count))
         batches = [(first, records[first : first + together]) for first in range(0, len(records), together)]
         answers: list[str] = []
         for some in map_in_workers(partial(self._answers_of, max_new_tokens, seed), batches, self.model):

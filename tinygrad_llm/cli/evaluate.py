@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     end = None if form is None else end_id(tokenizer, conventions, form)
     prompts = Prompts(tokenizer, prefix_id(tokenizer, conventions), form, end)
     ends = frozenset((*ends_of(conventions, form), *(() if end is None else (end,))))
-    encoded = [encoded_records(prompts, plan) for plan in plans]  # what cannot be is refused before any work
+    encoded = [encoded_records(prompts, plan) for plan in plans]  # a record that cannot be encoded is refused first
     status, logged = StatusLine(), list[bytes]()
     notices = StatusLine(sys.stderr) if arguments.json else status
     reports: dict[str, TaskReport] = {}

@@ -323,7 +323,10 @@ def evaluate(arguments: argparse.Namespace, answering: Answering) -> int:
     if skipped := len(records) - len(fitting):
         print(f"{skipped:,} records skipped, whose prompt does not fit the context of {context} tokens")
     if not fitting:
-        raise DataError("at least one record must fit the context: take --style phi3, or a model with a longer context")
+        raise DataError(
+            f"at least one record must fit the context of {context} tokens, with the prompt template around it; got "
+            f"{len(records):,}, none of which does: shorten the records, or take a model with a longer context"
+        )
     asked, longest, progress = fitting[: arguments.records], arguments.max_new_tokens, progress_of(status)
     with status.saying_warnings():
         if answering.choice is None:

@@ -40,13 +40,13 @@ def encode_whole(tokenizer: Encoder, text: str, longest: int | None = None) -> l
     return ids[:longest] if frame is None or not ids else frame(ids, longest)
 
 
-def expect_length(text: str, tokens: int, most: int) -> None:
+def expect_length(text: str, count: int, most: int) -> None:
     """Raises: DataError unless the text has 1 to `most` tokens, which fit a model's context"""
-    if not tokens:
+    if not count:
         raise DataError(f"a text must have at least one token; {shown(text)} has none")
-    if tokens > most:
+    if count > most:
         raise DataError(
-            f"a text must have at most {most} tokens, to fit the model's context; {shown(text)} has {tokens}: shorten "
+            f"a text must have at most {most} tokens, to fit the model's context; {shown(text)} has {count}: shorten "
             "it, or train a model with a larger context length"
         )
 

@@ -12,6 +12,7 @@ from tinygrad_llm.arrays import Array
 from tinygrad_llm.data.padding import Encoder, encode_whole, pad_right
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.finetune.metrics import ClassificationReport, confusion_matrix
+from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.models import Classifier
 from tinygrad_llm.ops import cross_entropy, softmax
 from tinygrad_llm.tensor import Tensor
@@ -63,7 +64,7 @@ def classify(
     rows = [encode_whole(tokenizer, text, longest) for text in texts]
     for text, row in zip(texts, rows, strict=True):
         if not row:
-            raise DataError(f"a text must have at least one token; {text!r} has none")
+            raise DataError(f"a text must have at least one token; {shown(text)} has none")
     by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in each batch
     probabilities = np.empty((len(rows), len(model.config.labels)), model.body.head.weight.dtype)
     with evaluating(model):

@@ -38,8 +38,9 @@ class MixtureOfExperts(Module):
     `expert` is called once per expert and makes it. `balance` is the weight of `balance_loss`, which a language model
     adds to its loss in training.
 
-    Where several workers share the rows of a batch, `sum_over_rows` sums the counts of tokens over all of them, and
-    returns a weight too: such a loss is later weighted by its rows' share of the targets, instead of the tokens.
+    Where several workers share the rows of a batch, `sum_over_rows` sums the counts of tokens over all of them. It also
+    returns the targets of the batch divided by those of these rows: the trainer multiplies the whole loss by the
+    inverse, but the balance loss must be weighted by tokens.
 
     Shapes: x (..., C) -> (..., C), where C = embedding_dim
     Raises: ConfigError for a size that is not an integer of at least 1, or more experts per token than experts

@@ -44,7 +44,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     with σ it needs one exponential, which NumPy computes faster than tanh.
 
     Shapes: x (...) -> y (...)
-    Saves:  x (...), or dy/dx (...) of a small one
+    Saves:  x (...); of a small x, the derivative of y with respect to x (...) instead
     Raises: ConfigError if `approximate` is neither "none" nor "tanh"
     """
     expect_choice("gelu", "approximate", approximate, ("none", "tanh"))

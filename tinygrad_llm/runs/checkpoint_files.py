@@ -1,4 +1,4 @@
-"""The files of a checkpoint: what they hold of a trainer, and how they put one where it was."""
+"""The files of a checkpoint: saving the state of a trainer in them, and restoring it."""
 
 from __future__ import annotations
 

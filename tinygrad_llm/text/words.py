@@ -42,7 +42,7 @@ def build_vocabulary(text: str | Iterable[str], special_tokens: Iterable[str] = 
     {',': 0, 'be': 1, 'not': 2, 'or': 3, 'to': 4, '<|endoftext|>': 5, '<|unk|>': 6}
     """
     special = expect_special_tokens(special_tokens)
-    items: set[str] = set()  # between whitespace: most of a long text's are repeated
+    items: set[str] = set()  # runs without whitespace, most of which are repeated
     for part in [text] if isinstance(text, str) or not isinstance(text, Iterable) else text:
         items.update(expect_text(part).split())
     words = {word for item in items for word in split_words(item)}
