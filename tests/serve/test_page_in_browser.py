@@ -58,11 +58,13 @@ def begin(page: Page, server: ModelServer, scheme: str = "light", **settings: An
 
 
 def say(page: Page, text: str, wait: bool = True) -> None:
+    messages = "document.querySelectorAll('.message').length"
+    before = page.evaluate(messages)
     page.click("[data-key=message]")
     page.write(text)
     page.press("Enter")
     if wait:
-        page.wait_for(ANSWERED)
+        page.wait_for(f"{messages} > {before} && {ANSWERED}")  # the page may not have heard of the key yet
 
 
 def texts(page: Page) -> list[str]:
@@ -188,7 +190,7 @@ def test_shift_and_enter_begin_a_line_and_escape_stops(page: Page, endless: Mode
     page.press("Enter", shift=True)
     page.write("two")
     page.press("Enter")
-    page.wait_for("document.querySelector('.assistant .text').textContent.length > 10")
+    page.wait_for("document.querySelector('.assistant .text')?.textContent.length > 10")
     page.press("Escape")
     page.wait_for(ANSWERED)
     asked, answer = texts(page)
@@ -210,8 +212,7 @@ def test_versions_of_messages_are_kept_and_come_back(page: Page, server: ModelSe
     page.click("[data-key=edit]")
     page.write(" and more")
     page.press("Enter")
-    page.wait_for(ANSWERED)
-    assert texts(page)[0] == "first and more"
+    page.wait_for(f"document.querySelector('.message .text')?.textContent === 'first and more' && {ANSWERED}")
     page.open(page.evaluate("location.href"))
     assert texts(page)[0] == "first and more"
     press(page, "older", last=False)
