@@ -255,7 +255,7 @@ def test_another_weight_begins_a_branch(page: Page, lab: LabServer) -> None:
     show(page, lab, view="weight", weight="final_norm.weight:5")
     page.evaluate("document.querySelector('[data-key=new-value]').value = '3'")
     page.click("[data-key=set-value]")
-    page.wait_for("document.querySelector('[data-result]').textContent.includes('before')")
+    page.wait_for("document.querySelector('[data-result]')?.textContent.includes('before')")
     settle(page)
     assert state_of(page)["edits"] == f"{STEP}:weight=final_norm.weight[5]=3.0"
     assert "value\n3" in part(page, "final_norm.weight[5]")
@@ -296,7 +296,7 @@ def test_the_tour_asks_before_it_answers_and_the_hunt_ends(page: Page, lab: LabS
     hidden = lab.session.twin.fault.name
     page.evaluate(f"document.querySelector('[data-key=\"hunt:guess\"]').value = {json.dumps(hidden)}")
     page.click("[data-key='hunt:sure']")
-    page.wait_for("document.querySelector('.tour li').textContent.startsWith('Found after 3 questions')")
+    page.wait_for("document.querySelector('.tour li')?.textContent.startsWith('Found after 3 questions')")
     page.evaluate("(play => play.textContent === 'Pause' && play.click())(document.querySelector('[data-key=play]'))")
     settle(page)
 

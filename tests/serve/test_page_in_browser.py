@@ -225,7 +225,7 @@ def test_versions_of_messages_are_kept_and_come_back(page: Page, server: ModelSe
 def test_a_reload_keeps_what_came_and_frees_the_row(page: Page, endless: ModelServer) -> None:
     begin(page, endless)
     say(page, "Hello", wait=False)
-    page.wait_for("document.querySelector('.assistant .text').textContent.length > 20")
+    page.wait_for("document.querySelector('.assistant .text')?.textContent.length > 20")
     page.open(page.evaluate("location.href"))
     asked, answer = texts(page)
     assert asked == "Hello" and len(answer) > 20 and set(answer) == {"a"}
@@ -252,7 +252,7 @@ def test_conversations_answer_side_by_side(page: Page, endless: ModelServer) -> 
     for text in ("one", "two"):
         press_new(page)
         say(page, text, wait=False)
-        page.wait_for("document.querySelector('.assistant .text').textContent.length > 3")
+        page.wait_for("document.querySelector('.assistant .text')?.textContent.length > 3")
     assert page.evaluate("[...document.querySelectorAll('.entry')].map((one) => one.innerText)") == [
         "two …\n×",
         "one …\n×",
@@ -371,7 +371,7 @@ def test_a_busy_server_and_one_that_has_ended(page: Page, endless: ModelServer) 
     with served(endless.served, 1, 0) as server:  # one text at once, and nobody waits
         begin(page, server)
         say(page, "one", wait=False)
-        page.wait_for("document.querySelector('.assistant .text').textContent.length > 3")
+        page.wait_for("document.querySelector('.assistant .text')?.textContent.length > 3")
         press_new(page)
         with expected_errors(page):
             say(page, "two")
