@@ -79,7 +79,10 @@ class ChatForm:
     @cached_property
     def end_id(self) -> int | None:
         """The id that the template writes after an answer; if it writes none, the usual one that ends a text."""
-        text = self.template.render(self._answered({"instruction": "?"}, MARK), add_generation_prompt=False)
+        try:
+            text = self.template.render(self._answered({"instruction": "?"}, MARK), add_generation_prompt=False)
+        except ConfigError:  # the template refuses a conversation that ends with an answer
+            text = ""
         parts = split_at_special_tokens(text.rpartition(MARK)[2], self.tokenizer.special_tokens)
         if len(parts) > 1:
             return self.tokenizer.special_tokens[parts[1]]
