@@ -1,5 +1,7 @@
 """Run folders with tiny untrained models, from which tests of the fine-tuning commands start."""
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,11 @@ def call(capsys: pytest.CaptureFixture[str], *argv: Any) -> tuple[Any, ...]:
     code = main([str(part) for part in argv])
     printed = capsys.readouterr()
     return code, printed.out, printed.err.splitlines()
+
+
+def printed_by(*argv: Any) -> str:
+    """What a command prints, which must succeed: for fixtures of a whole file, which have no `capsys`."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main([str(part) for part in argv]) == 0
+    return printed.getvalue()

@@ -1,15 +1,14 @@
 """`translate`: an encoder-decoder trained, stopped, resumed and asked, from a file of pairs to lines of text."""
 
-import contextlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tiny_base import call
+from tiny_base import call, printed_by
 
-from tinygrad_llm.cli import main
 from tinygrad_llm.formats import read_safetensors
 from tinygrad_llm.models import EncoderDecoder
 from tinygrad_llm.train import load
@@ -40,17 +39,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def train_arguments(data: Path, out: Path) -> list[str]:
-    return ["translate", "train", "--data", str(data), *SIZES, *STEPS, "--out", str(out)]
+def train_arguments(data: Path, out: Path) -> list[Any]:
+    return ["translate", "train", "--data", data, *SIZES, *STEPS, "--out", out]
 
 
 @pytest.fixture(scope="module")
 def training(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run folder, and what the command that made it printed."""
-    run, printed = tmp_path_factory.mktemp("runs") / "run", io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        assert main(train_arguments(data, run)) == 0
-    return run, printed.getvalue()
+    run = tmp_path_factory.mktemp("runs") / "run"
+    return run, printed_by(*train_arguments(data, run))
 
 
 @pytest.fixture(scope="module")
