@@ -9,7 +9,6 @@ import itertools
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +60,8 @@ def _is_flag(word: str, flag: str) -> bool:
 
 def _settings_in(path: str) -> dict[str, Any]:
     """The settings in a TOML file; none of one that cannot be read, which ends the command when it is parsed."""
+    import tomllib  # takes a tenth of the start of a command, and few have a file
+
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError):

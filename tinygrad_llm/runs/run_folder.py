@@ -121,7 +121,7 @@ class RunFolder(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(CheckpointError, DataError):  # the steps before an error
+        with suppress(CheckpointError):  # the steps before an error
             self._write_log()
         self._lock.release()
 
