@@ -68,7 +68,7 @@ class MixtureOfExperts(Module):
         self.experts = ModuleList(expert() for _ in range(num_experts))
         self._routed: tuple[Tensor, Array] | None = None
         self.sum_over_rows: Callable[[Array], tuple[Array, float]] | None = None
-        self.row_totals = num_experts + 1
+        self.length_of_totals = num_experts + 1  # with the number of tokens
 
     def forward(self, x: TensorLike) -> Tensor:
         x = as_tensor(x)

@@ -1,6 +1,6 @@
 """Sums over all rows of a batch that a forward needs, such as the tokens of each expert, while workers share the rows.
 
-A module that needs one has `sum_over_rows`, None where one process has all rows, and `row_totals`, the length of the
+A module that needs one has `sum_over_rows`, None where one process has all rows, and `length_of_totals`, that of the
 arrays that it sums. Every process with rows calls it in the same order: it is a barrier in the forward.
 """
 
@@ -21,7 +21,7 @@ PASS = 1 << 32  # more sums than a pass has
 
 def longest_total(model: Module) -> int:
     """The length of the longest array that a module of the model sums; 0 if none sums any."""
-    return max((int(part.row_totals) for part in _summing(model)), default=0)
+    return max((int(part.length_of_totals) for part in _summing(model)), default=0)
 
 
 def bytes_for(length: int, size: int) -> int:
@@ -29,21 +29,23 @@ def bytes_for(length: int, size: int) -> int:
 
 
 class RowTotals:
-    """The part of process `rank` of `size`; `order_memory` and `wait` are as in `SharedGradients`.
+    """The part of process `rank` of `size` for the modules of `model`.
 
     Each process writes its array, increments its count, and reads the others once their counts have reached its own.
     Two buffers in turn are enough: a process reaches the sum after the next only when all have read this one.
+    `order_memory` and `wait` are as in `SharedGradients`.
     """
 
     def __init__(
         self,
         memory: SharedMemory,
-        length: int,
+        model: Module,
         size: int,
         rank: int,
         wait: Callable[[], None],
         order_memory: Callable[[], None],
     ) -> None:
+        self.modules, length = _summing(model), longest_total(model)
         each = bytes_for(length, 1)
         numbers = [memory.array(each * other, (1 + 2 * length,), np.int64) for other in range(size)]
         self.counts = [array[:1] for array in numbers]
@@ -51,7 +53,7 @@ class RowTotals:
         self.rank, self.wait, self.order_memory = rank, wait, order_memory
 
     @contextmanager
-    def of_pass(self, number: int, model: Module, processes: int, weight: float) -> Iterator[None]:
+    def of_pass(self, number: int, processes: int, weight: float) -> Iterator[None]:
         """In the block, modules sum over the first `processes`, which have rows. See `MixtureOfExperts` for `weight`.
 
         `number` is the number of the pass, the same in every process.
@@ -61,13 +63,12 @@ class RowTotals:
         def total(array: Array) -> tuple[Array, float]:
             return self._sum(array, processes), weight
 
-        summing = _summing(model) if processes > 1 else []
-        for part in summing:
+        for part in self.modules if processes > 1 else ():
             part.sum_over_rows = total
         try:
             yield
         finally:
-            for part in summing:
+            for part in self.modules:
                 part.sum_over_rows = None
             self.counts[self.rank][0] = (number + 1) * PASS  # nobody waits for more, whatever has happened
 

@@ -52,8 +52,7 @@ class Share:
         """Take the part of process `rank`, which calls `wait` while it waits for another one's gradients."""
         self.rank = rank
         self.gradients = SharedGradients(self.memory, rank, wait)
-        memory, order_memory = self.memory, self.gradients.order_memory
-        self.totals = RowTotals(memory.totals, memory.longest_total, self.size, rank, wait, order_memory)
+        self.totals = RowTotals(self.memory.totals, self.model, self.size, rank, wait, self.gradients.order_memory)
         self.shard = ShardedOptimizer(self.optimizer, self.memory, rank)
         self._begun: list[bool] = []  # which parameters have a gradient; `_slices` are this process's part of them
         self.take_counts()  # those from before, which the first process has too
@@ -93,7 +92,7 @@ class Share:
                 self.masks.part = part
                 mine = take_rows(batch, rows)
                 weight = max(1, count_targets(batch)) / max(1, count_targets(mine))  # inverse to that of `add_gradient`
-                totals = self.totals.of_pass(self.gradients.number, self.model, min(whole, self.size), weight)
+                totals = self.totals.of_pass(self.gradients.number, min(whole, self.size), weight)
                 with self.masks.of_rows(rows, whole), totals, self._adding_to_shared_sums():
                     loss = add_gradient(self.model, mine, targets, self.loss)
             self.gradients.end_pass()

@@ -63,7 +63,6 @@ class TrainingMemory:
         self.gradients = SharedMemory(end, inherited)
         self.blocks = [_blocks(parameter.shape, size) for parameter in parameters]  # of rows, to sum gradients
         self.progress = SharedMemory(((size + 1) * sum(map(len, self.blocks)) + size) * 8, inherited)
-        self.longest_total = longest_total
         self.totals = SharedMemory(bytes_for(longest_total, size), inherited)
 
     def array(self, copy: SharedMemory, index: int) -> Array:
