@@ -40,7 +40,7 @@ from tinygrad_llm.measure.training_step import PRESETS, Workload, arbitrary_toke
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.study.counting import flops
 from tinygrad_llm.train.parallel import share_of
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores
 
 end_quietly()
 

@@ -13,7 +13,7 @@ import pytest
 
 from tinygrad_llm.cli import threads
 from tinygrad_llm.train.parallel.blas_threads import SET_HERE, VARIABLES
-from tinygrad_llm.train.parallel.launch import usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 
 
 def without_a_choice() -> dict[str, str]:

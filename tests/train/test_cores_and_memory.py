@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_llm.train.parallel import launch
+from tinygrad_llm.train.parallel import cores_and_memory
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ from tinygrad_llm.train.parallel import launch
 def test_a_container_limits_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], cores: int
 ) -> None:
-    monkeypatch.setattr(launch, "available_cores", lambda: set(range(8)))
+    monkeypatch.setattr(cores_and_memory, "available_cores", lambda: set(range(8)))
     place_in_groups(monkeypatch, tmp_path, groups, files)
-    assert launch.usable_cores() == cores
+    assert cores_and_memory.usable_cores() == cores
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,15 @@ def test_a_container_limits_the_cores(
 def test_a_container_limits_the_memory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], memory: int
 ) -> None:
-    monkeypatch.setattr(launch, "physical_memory", lambda: 1000)
+    monkeypatch.setattr(cores_and_memory, "physical_memory", lambda: 1000)
     place_in_groups(monkeypatch, tmp_path, groups, files)
-    assert launch.usable_memory() == memory
+    assert cores_and_memory.usable_memory() == memory
 
 
 def place_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str]) -> None:
     """Control groups with these files, and the file that names those of this process; None where there is none."""
-    monkeypatch.setattr(launch, "CONTROL_GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(launch, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(cores_and_memory, "CONTROL_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(cores_and_memory, "OWN_GROUPS", tmp_path / "own")
     if groups is not None:
         (tmp_path / "own").write_text(groups)
     for name, text in files.items():

@@ -37,7 +37,7 @@ from tinygrad_llm.finetune.reward import RewardModel
 from tinygrad_llm.nn import Linear
 from tinygrad_llm.train import evaluate
 from tinygrad_llm.train.parallel import mapping, processes
-from tinygrad_llm.train.parallel.launch import usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
 SMALL, LARGE = Linear(2, 2), Linear(400, 400)

@@ -25,7 +25,8 @@ from tinygrad_llm.cli import main
 from tinygrad_llm.formats import newest_whole_snapshot, read_metrics
 from tinygrad_llm.runs.environment import crowding
 from tinygrad_llm.train.parallel import launch, mpi
-from tinygrad_llm.train.parallel.launch import Launch, available_cores
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores
+from tinygrad_llm.train.parallel.launch import Launch
 
 STEPS = ["--steps", "60", "--eval-interval", "4", "--eval-batches", "3"]
 BOUND = 1e-6  # relative: how far losses may be apart, in float32, after 60 steps with another number of processes

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment, threads_of_each
-from tinygrad_llm.train.parallel.launch import available_cores
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores
 
 
 def arithmetic_environment(processes: int = 1) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_llm.architectures import architecture_of_config
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.train.parallel.launch import usable_memory
+from tinygrad_llm.train.parallel.cores_and_memory import usable_memory
 
 BYTES_PER_PARAMETER = 16  # float32: the weight, its gradient, and AdamW's two moments
 

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 from tinygrad_llm.runs.environment import arithmetic_environment
-from tinygrad_llm.train.parallel.launch import available_cores, physical_memory
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores, physical_memory
 
 
 def machine() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tinygrad_llm.train.parallel.launch import available_cores, usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores, usable_cores
 
 Setter = Callable[[int], object]
 Library = tuple[Callable[[], int], Setter]  # its functions that return and set its number of threads

@@ -17,7 +17,8 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.train.batch_loss import Loss, count_targets, language_model_loss
 from tinygrad_llm.train.evaluation import evaluating, mean_over_targets
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threads_of_each
-from tinygrad_llm.train.parallel.launch import find_launch, usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
+from tinygrad_llm.train.parallel.launch import find_launch
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory, aligned
 from tinygrad_llm.train.parallel.workers import NO_WAY

@@ -16,7 +16,8 @@ import numpy as np
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import ConfigError, MissingPackageError
 from tinygrad_llm.train.parallel.communicator import Communicator, SingleProcess, Value
-from tinygrad_llm.train.parallel.launch import Launch, available_cores, find_launch, usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import available_cores, usable_cores
+from tinygrad_llm.train.parallel.launch import Launch, find_launch
 
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
 SPIN_SECONDS = 0.005  # of busy waiting, for processes that are about to arrive

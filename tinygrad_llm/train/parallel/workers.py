@@ -35,7 +35,7 @@ from tinygrad_llm.train.parallel.blas_threads import (
     limited_blas_threads,
     threads_of_each,
 )
-from tinygrad_llm.train.parallel.launch import usable_cores
+from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
 from tinygrad_llm.train.parallel.row_totals import longest_total
