@@ -6,8 +6,7 @@ from browser import Page
 
 
 def settle(page: Page) -> None:
-    """Wait until no request is on its way, and the address stands still."""
-    page.evaluate("new Promise((done) => setTimeout(done, 150))")
+    """Wait until nothing is under way: no request, no drawing, no change of the address."""
     page.wait_for('!document.querySelector("#view[aria-busy]")')
     assert page.evaluate('document.getElementById("notice").hidden'), page.evaluate(
         'document.getElementById("notice").textContent'

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pages import expect_nothing_cut_off
 
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.server import LabServer, serving
+from tinygrad_llm.web.handler import Handler
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
 
@@ -67,6 +69,19 @@ def test_every_picture_has_legend_readout_and_a_table_in_its_place(page: Page, l
         assert rows > 0 or "no value" in figure["readout"], figure
         page.evaluate(f"document.querySelectorAll('#view figure')[{number}].querySelector('[data-key^=table]').click()")
         assert page.evaluate(f"document.querySelectorAll('#view figure')[{number}].innerText") == drawn
+
+
+def test_a_view_is_busy_until_its_curves_are_drawn(page: Page, lab: LabServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Handler.begin_events
+
+    def late(handler: Handler) -> None:
+        time.sleep(0.5)
+        begin(handler)
+
+    monkeypatch.setattr(Handler, "begin_events", late)
+    show(page, lab, view="train")
+    readouts = page.evaluate("[...document.querySelectorAll('#view figure .readout')].map((one) => one.textContent)")
+    assert readouts and not any("no value" in one for one in readouts)
 
 
 def test_nothing_moves_by_itself(page: Page, lab: LabServer) -> None:

@@ -1,5 +1,6 @@
 // Requests to the lab, and their answers: a small JSON head, and packed arrays behind it. A saved page holds its answers.
 
+import { busyUntil } from "./busy.js";
 import { messages } from "./event_stream.js";
 import { fragment } from "./state.js";
 
@@ -106,18 +107,8 @@ async function inflate(text) {
   return to.buffer;
 }
 
-/** Requests on their way make the view busy, for whoever waits for it. */
-async function fetched(name, body) {
-  const view = name === "seen" ? null : document.getElementById("view");
-  waiting += view ? 1 : 0;
-  view?.setAttribute("aria-busy", "true");
-  try {
-    return await answerOf(name, body);
-  } finally {
-    waiting -= view ? 1 : 0;
-    if (waiting === 0) setTimeout(() => waiting === 0 && view?.removeAttribute("aria-busy"));
-  }
-}
+/** What the page tells of itself draws nothing; every other answer does. */
+const fetched = (name, body) => (name === "seen" ? answerOf(name, body) : busyUntil(answerOf(name, body)));
 
 async function answerOf(name, body) {
   if (saved) {
@@ -139,8 +130,7 @@ async function answerOf(name, body) {
 }
 
 const answers = new Map();
-let waiting = 0,
-  seen = new Map(),
+let seen = new Map(),
   lastReport = "";
 
 /** The answer to a request. Keys of `body` whose value is undefined are left out; the rest is sent in the given order. */

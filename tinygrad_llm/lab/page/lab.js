@@ -1,6 +1,7 @@
 // The lab as the page knows it: where training stands, its history, and the commands that change it.
 
 import { ask, forgetAnswers, saved } from "./api.js";
+import { busyUntil } from "./busy.js";
 import { set, text } from "./state.js";
 
 const PER_LAYER = ["updates", "weights"];
@@ -127,10 +128,13 @@ export async function loadHistory(name) {
 
 function listen() {
   const events = new EventSource("api/events");
+  let heard;
+  busyUntil(new Promise((resolve) => (heard = resolve)));
   events.addEventListener("open", () => {
     complain(null);
     if (status.canTrain && hasBegun())
       for (const name of new Set([status.branch, ...(status.twin ? ["twin"] : [])])) loadHistory(name).catch(complain);
+    heard();
   });
   events.addEventListener("status", (event) => take(JSON.parse(event.data)));
   events.addEventListener("records", (event) => {
@@ -143,6 +147,7 @@ function listen() {
     complain(`The lab has ended. ${JSON.parse(event.data).why ?? ""}`);
   });
   events.addEventListener("error", () => {
+    heard();
     if (events.readyState === EventSource.CLOSED)
       complain("The lab does not answer: its process has ended, or the address is an old one.");
   });

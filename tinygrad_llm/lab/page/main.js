@@ -1,6 +1,7 @@
 // The page: its frame, the controls of training, and the view that the fragment names.
 
 import { forgetSeen, reportSeen, save, saved } from "./api.js";
+import { Delayed } from "./busy.js";
 import { make, show, slider } from "./elements.js";
 import { bytes, integer } from "./format.js";
 import { globalKeys, oneTabStop } from "./keyboard.js";
@@ -103,6 +104,7 @@ function showKeys(view) {
 
 // -- the controls of training
 
+const moving = new Delayed();
 let transportSlider;
 
 function buildTransport() {
@@ -116,8 +118,7 @@ function buildTransport() {
     key: "step",
     name: integer,
     input: (step) => {
-      clearTimeout(buildTransport.wait);
-      buildTransport.wait = setTimeout(() => goTo(step), 150);
+      moving.start(150, () => goTo(step));
     },
   });
   transportSlider = steps.querySelector("input");

@@ -1,9 +1,11 @@
 // The state of the page, which stands behind # in the address: the same fragment brings back what was seen.
 
+import { Delayed } from "./busy.js";
+
 const SETTLED = 100; // milliseconds without a change until the address is written
 const listeners = [];
 let state = new Map();
-let writing;
+const writing = new Delayed();
 
 function read() {
   return new Map(new URLSearchParams(location.hash.slice(1)));
@@ -44,9 +46,9 @@ export function set(changes) {
     else state.set(key, String(value));
   }
   if (fragment() === before) return;
-  clearTimeout(writing);
+  writing.cancel();
   // Browsers limit how often an address may change; a slider moves more often.
-  if (text("view") === view) writing = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), SETTLED);
+  if (text("view") === view) writing.start(SETTLED, () => history.replaceState(null, "", `#${fragment()}`));
   else history.pushState(null, "", `#${fragment()}`);
   for (const listener of listeners) listener(Object.keys(changes));
 }
@@ -65,7 +67,7 @@ export function open(fragmentText) {
 state = read();
 for (const happening of ["hashchange", "popstate"]) {
   addEventListener(happening, () => {
-    clearTimeout(writing);
+    writing.cancel();
     const before = fragment();
     state = read();
     if (fragment() !== before) for (const listener of listeners) listener([...state.keys(), "view"]);

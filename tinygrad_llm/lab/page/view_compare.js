@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { Attention } from "./attention.js";
 import { Bars } from "./bars.js";
+import { Delayed } from "./busy.js";
 import { Scale } from "./colours.js";
 import { choices, facts, heading, make, show, slider } from "./elements.js";
 import { integer, named, number, percent, signed, visible } from "./format.js";
@@ -22,6 +23,7 @@ const KINDS = [
   ["weight", "Weights"],
 ];
 const SHOWN = 12;
+const moving = new Delayed();
 
 const other = () =>
   text(
@@ -75,8 +77,7 @@ function place(label, value, change) {
           key: `${label} step`,
           name: integer,
           input: (step) => {
-            clearTimeout(place.wait);
-            place.wait = setTimeout(() => change(`${side}@${step}`), 200);
+            moving.start(200, () => change(`${side}@${step}`));
           },
         }),
   );

@@ -1,6 +1,7 @@
 // How does text become tokens? The merges of byte pair encoding, applied one rank after the other.
 
 import { ask, saved } from "./api.js";
+import { Delayed } from "./busy.js";
 import { facts, heading, make, show, slider } from "./elements.js";
 import { counted, integer, number, percent, visible } from "./format.js";
 import { newest, status } from "./lab.js";
@@ -40,8 +41,8 @@ function mergesOf(pieces) {
 }
 
 export function mergesView() {
-  let wait,
-    answer = null,
+  const typing = new Delayed();
+  let answer = null,
     used = [],
     timer = null,
     tokens = [];
@@ -62,8 +63,7 @@ export function mergesView() {
     spellcheck: "false",
     readonly: Boolean(saved),
     oninput: () => {
-      clearTimeout(wait);
-      wait = setTimeout(() => set({ text: area.value }), 250);
+      typing.start(250, () => set({ text: area.value }));
     },
   });
   const controls = make("div", { "data-part": "" }),

@@ -2,6 +2,7 @@
 
 import { ask, saved, stream } from "./api.js";
 import { Bars } from "./bars.js";
+import { Delayed } from "./busy.js";
 import { facts, heading, make, show, slider } from "./elements.js";
 import { integer, named, number, percent, visible } from "./format.js";
 import { newest, status, vocabulary, where } from "./lab.js";
@@ -26,15 +27,14 @@ export function promptField(rows = 2) {
       ),
       update() {},
     };
-  let wait;
+  const typing = new Delayed();
   const area = make("textarea", {
     rows,
     "data-key": "prompt",
     "aria-label": "Text that the model reads",
     spellcheck: "false",
     oninput: () => {
-      clearTimeout(wait);
-      wait = setTimeout(() => set({ prompt: area.value }), DELAY);
+      typing.start(DELAY, () => set({ prompt: area.value }));
     },
   });
   return {
@@ -43,7 +43,7 @@ export function promptField(rows = 2) {
       if (document.activeElement !== area || area.value.trim() === "") area.value = promptText();
     },
     put(value) {
-      clearTimeout(wait);
+      typing.cancel();
       area.value = value;
       set({ prompt: value });
     },

@@ -1,6 +1,7 @@
 // How does it learn? The loss, the updates, the batch and samples, while training runs.
 
 import { batchPanel } from "./batch_panel.js";
+import { Delayed } from "./busy.js";
 import { facts, heading, make, show } from "./elements.js";
 import { integer, number, percent } from "./format.js";
 import { command, forgetTwin, records, status } from "./lab.js";
@@ -259,8 +260,8 @@ export function trainView() {
     );
   }
 
-  let told = "",
-    waiting = null;
+  const drawing = new Delayed();
+  let told = "";
   function drawAll() {
     drawCurves();
     const key = JSON.stringify([status.rate, status.twin, status.sampleEvery, status.branch, status.canTrain]);
@@ -285,10 +286,8 @@ export function trainView() {
     },
     /** Records come up to ten times a second; the curves need not. */
     onLab() {
-      waiting ??= setTimeout(() => {
-        waiting = null;
-        if (element.isConnected) drawAll();
-      }, PACE);
+      // While training plays, the view is never done, and may be read all the same.
+      if (!drawing.waits) drawing.start(PACE, () => element.isConnected && drawAll(), status.playing);
     },
   };
 }
