@@ -50,7 +50,7 @@ if not arguments.full:
 def trained(folder: Path, size: int, tokens: int) -> Path:
     """The run of a model of this size after so many tokens."""
     run, steps = folder / f"{size}-{tokens}", str(round(tokens / (ROWS * CONTEXT)))
-    words = pretraining(DATA, folder / "ids", size, seed=0)
+    words = pretraining(SpeedrunSettings(data=DATA), folder / "ids", size)
     if (run / "checkpoints").exists():
         words = ["train", "--resume"]
     words += ["--steps", steps, "--eval-interval", "0", "--eval-batches", "100", "--out", str(run)]

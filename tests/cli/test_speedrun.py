@@ -30,6 +30,14 @@ def test_minutes_have_a_range(minutes: str, tmp_path: Path, capsys: pytest.Captu
     assert errors[0].startswith("tinygrad-llm speedrun: --minutes must be a number in [0.25, 1440]; got ")
 
 
+@pytest.mark.parametrize("workers", ["0", "-1", "1025", "2.5", "abc"])
+def test_workers_are_a_number_or_auto(workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    code, _, errors = call(capsys, "speedrun", f"--workers={workers}", "--out", out)
+    assert code == 2 and not out.exists()
+    assert errors[0].startswith("tinygrad-llm speedrun: --workers must be an integer in [1, 1024] or auto; got ")
+
+
 def test_a_folder_of_something_else_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_base(tmp_path / "run")
     for arguments, words in (

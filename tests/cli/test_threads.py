@@ -52,6 +52,7 @@ ALL = usable_cores()
         (["train", "--warmup-steps", "1"], "1"),
         (["train", "--workers", "many"], "1"),
         (["train", "--resume", "--out", "no/such/run"], "1"),
+        (["speedrun", "--workers", "1"], None),
         (["generate", "--model", "run"], None),
         (["classify", "predict"], None),
         (["--help"], None),
@@ -106,17 +107,26 @@ def test_a_number_that_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch
     ("recorded", "expected"),
     [("OPENBLAS_NUM_THREADS=3 MKL_NUM_THREADS=3", "3"), ("default of 2 cores", None), (5, "1")],
 )
-def test_a_resumed_run_gets_the_number_that_it_had(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: Any, expected: str | None
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (["train", "--resume"], ""),
+        (["search", "--resume"], "trial-01"),
+        (["speedrun", "--resume"], "base"),
+        (["speedrun", "--minutes=1"], "size/50000-100"),
+    ],
+)
+def test_a_run_that_is_continued_gets_the_number_that_it_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], run: str, recorded: Any, expected: str | None
 ) -> None:
     for step, number in ((9, "OPENBLAS_NUM_THREADS=9"), (10, recorded)):
-        folder = tmp_path / "checkpoints" / f"step-{step:08d}"
+        folder = tmp_path / run / "checkpoints" / f"step-{step:08d}"
         folder.mkdir(parents=True)
         (folder / "state.json").write_text(json.dumps({"environment": {"threads": number}}))
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "numpy")
-    threads.limit_blas_threads(["train", "--resume", f"--out={tmp_path}"])
+    threads.limit_blas_threads([*words, f"--out={tmp_path}"])
     assert os.environ.get("OPENBLAS_NUM_THREADS") == expected
     for name in SET_HERE:
         monkeypatch.delenv(name, raising=False)

@@ -55,6 +55,7 @@ def test_an_interrupted_period_counts(tmp_path: Path) -> None:
     [
         ({"minutes": 3.0}, "--minutes was 2.0, got 3.0"),
         ({"seed": 1}, "--seed was 0, got 1"),
+        ({"workers": 2}, "--workers was auto, got 2"),
         ({"data": "other.txt"}, "--data was .*, got .*other.txt"),
     ],
 )

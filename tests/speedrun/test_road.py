@@ -3,13 +3,15 @@
 import io
 import itertools
 import json
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tinygrad_llm.measure.scaling_law import ScalingLaw, Speed, best_size
+from tinygrad_llm.measure.scaling_law import LEAST_POINTS, ScalingLaw, Speed, best_size
 from tinygrad_llm.runs import StatusLine
 from tinygrad_llm.speedrun import choosing
 from tinygrad_llm.speedrun.budget import Budget
@@ -61,6 +63,25 @@ def test_a_training_is_timed_and_then_given_the_steps_that_fit(tmp_path: Path) -
     # the command of the report card begins it with the number of steps that was decided
     recorded = one.journal.stage("base")["command"]
     assert recorded == f"train --size 100 --steps {steps} --eval-interval {interval} --out {run}".split()
+
+
+def test_all_trainings_have_the_workers_that_were_asked_for(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, SpeedrunSettings(workers=3))
+    journal.stage("size").update(parameters=100_000, speeds=SPEEDS, grid=[(50_000, 100)] * LEAST_POINTS)
+    journal.stage("base")["seconds_per_step"] = 0.1
+    (tmp_path / "instruct").mkdir()
+    (tmp_path / "instruct" / ANSWERS).write_text(json.dumps({"kinds": {"half": {"exact_match": 0.5}}}))
+    begun = []
+    one = Road(journal, lambda words: begun.append(words) or 1, StatusLine(io.StringIO()))
+    assert one._study(journal.stage("size")) == one._base() == one._instruct() == one._reinforce() == 1
+    assert [dict(itertools.pairwise(words))["--workers"] for words in begun] == ["3"] * 4
+
+
+def test_the_speed_is_measured_with_these_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, step = [], nullcontext(lambda: time.sleep(0.001))
+    monkeypatch.setattr(choosing, "SharedStep", lambda *arguments: steps.append(arguments) or step)
+    assert len(choosing.measured_speeds(SpeedrunSettings(workers=3, seed=5), 0.0)) == len(steps) == 2
+    assert all(arguments[1:] == (3, 5, choosing.OPTIMIZER) for arguments in steps)
 
 
 def test_what_was_decided_before_an_interruption_is_kept(tmp_path: Path) -> None:

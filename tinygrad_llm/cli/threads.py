@@ -22,15 +22,16 @@ ALWAYS_TRAIN = ("train", "search", "speedrun", "reinforce", "bench")  # other co
 def limit_blas_threads(words: Sequence[str]) -> None:
     """One thread where workers share the work by default; cores divided by workers where `--workers` is given.
 
-    A resumed run gets the number that it had, so that its bits stay the same. A user's own setting stays, as does
-    BLAS's default with `--workers 1`. Other commands are left alone.
+    A run that is continued gets the number that it had, so that its bits stay the same. A user's own setting stays, as
+    does BLAS's default with `--workers 1`. Other commands are left alone.
     """
     command = [word for word in words if not word.startswith("-")][:2]
     trains = command[:1] in ([name] for name in ALWAYS_TRAIN) or command[1:] == ["train"]
     if not trains or "numpy" in sys.modules or chosen_by_user():
         return
-    workers, resumed = _value_of("--workers", words), any(_is_flag(word, "--resume") for word in words)
-    if workers is None and resumed:
+    workers = _value_of("--workers", words)
+    continued = command[0] == "speedrun" or any(_is_flag(word, "--resume") for word in words)
+    if workers is None and continued:
         threads = _recorded_threads(Path(_value_of("--out", words) or _default_folder(command[0])))
     elif workers is not None and workers.isdecimal() and int(workers) > 0:
         threads = None if int(workers) == 1 else threads_of_each(int(workers) * _processes_here())
@@ -73,9 +74,13 @@ def _default_folder(command: str) -> str:
 
 
 def _recorded_threads(out: Path) -> int | None:
-    """The number of BLAS threads that the newest checkpoint of a run, or of a search's, records; None for BLAS's."""
+    """The number of BLAS threads that the newest checkpoint of a run records, or one of the runs in the folder of a
+    search or a speedrun; None for BLAS's default.
+    """
     try:
-        newest = max((*out.glob("checkpoints/step-*/state.json"), *out.glob("trial-*/checkpoints/step-*/state.json")))
+        newest = max(
+            path for runs in ("", "*/", "size/*/") for path in out.glob(f"{runs}checkpoints/step-*/state.json")
+        )
         environment: Any = json.loads(newest.read_text("utf-8"))["environment"]
         found = re.search(r"OPENBLAS_NUM_THREADS=(\d+)", environment["threads"])
     except (ValueError, OSError, KeyError, TypeError):  # no checkpoint yet

@@ -34,7 +34,16 @@ PURPOSES = {
 }
 CURVES = {"train_loss": "training loss", "val_loss": "validation loss", "reward": "mean reward of a round"}
 OPTIONS = ("kinds", "records", "style", "method", "questions", "group_size", "beta", "temperature", "clip")
-OPTIMIZATION = ("optimizer", "batch_size", "learning_rate", "min_learning_rate", "warmup_steps", "weight_decay", "seed")
+OPTIMIZATION = (
+    "optimizer",
+    "batch_size",
+    "learning_rate",
+    "min_learning_rate",
+    "warmup_steps",
+    "weight_decay",
+    "workers",
+    "seed",
+)
 
 
 def document(report: Mapping[str, Any]) -> Iterator[Block]:

@@ -26,6 +26,7 @@ from tinygrad_llm.runs.model_size import sizes_for
 from tinygrad_llm.runs.pretraining import Pretraining, training_text
 from tinygrad_llm.runs.run_folder import read_config
 from tinygrad_llm.runs.summary import summary_of
+from tinygrad_llm.speedrun.journal import SpeedrunSettings
 from tinygrad_llm.text import load_tokenizer
 from tinygrad_llm.train.evaluation import bits_per_byte
 
@@ -56,29 +57,30 @@ def config_of(parameters: int) -> Any:
     return architecture.config_from({**settings, **sizes_for(architecture, settings, parameters)})
 
 
-def pretraining(data: str, ids: Path, size: int, seed: int) -> list[str]:
+def pretraining(asked: SpeedrunSettings, ids: Path, size: int) -> list[str]:
     """The command that trains a base model of this size, but for its steps and its run folder."""
     settings = {
-        "data": data,
+        "data": asked.data,
         "vocab_size": VOCABULARY,
         "ids": ids,
         "architecture": ARCHITECTURE,
         "size": size,
         "context_length": CONTEXT,
         "batch_size": ROWS,
-        **optimization(learning_rate_for(size), seed),
+        **optimization(asked, learning_rate_for(size)),
     }
     return ["train", *as_flags(settings)]
 
 
-def optimization(learning_rate: float, seed: int, optimizer: str = OPTIMIZER) -> dict[str, Any]:
+def optimization(asked: SpeedrunSettings, learning_rate: float, optimizer: str = OPTIMIZER) -> dict[str, Any]:
     """Settings that all trainings of a speedrun share."""
     return {
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "min_learning_rate": float(f"{FINAL_SHARE * learning_rate:.2g}"),
         "warmup_steps": WARMUP_STEPS,
-        "seed": seed,
+        "workers": asked.workers,
+        "seed": asked.seed,
     }
 
 
@@ -97,7 +99,7 @@ def as_flags(settings: Mapping[str, Any]) -> list[str]:
 
 
 def measured_speeds(
-    seconds: float, seed: int = 0, progress: Callable[[str], None] = lambda _: None
+    asked: SpeedrunSettings, seconds: float, progress: Callable[[str], None] = lambda _: None
 ) -> list[dict[str, float]]:
     """Tokens per second of training steps at SPEED_SIZES, shared by workers as in training: the median over the steps
     that fit into an equal share of `seconds`.
@@ -108,7 +110,7 @@ def measured_speeds(
         progress(f"measuring the speed at {size:,} parameters")
         config = config_of(size)
         ends, times = time.monotonic() + seconds / len(sizes), list[float]()
-        with SharedStep(Workload(config, ROWS, 0), seed=seed, optimizer=OPTIMIZER) as step:
+        with SharedStep(Workload(config, ROWS, 0), asked.workers, asked.seed, OPTIMIZER) as step:
             for _ in range(WARMUP_CALLS):
                 step()
             while len(times) < LEAST_CALLS or time.monotonic() < ends:

@@ -19,8 +19,9 @@ from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.formats import read_json_object, write_json
 from tinygrad_llm.runs.plan import absolute
 from tinygrad_llm.runs.pretraining import DEFAULT_TEXT
-from tinygrad_llm.settings import Settings, setting
+from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.text import corpora
+from tinygrad_llm.train.settings import TrainingSettings
 
 JOURNAL = "speedrun.json"
 VERSION = 1
@@ -32,6 +33,7 @@ class SpeedrunSettings(Settings):
 
     minutes: float = setting(60.0, "time for the whole road", least=0.25, most=1440, unit="minutes", metavar="N")
     data: str = setting(DEFAULT_TEXT, "text of the base model, as `train` takes it", metavar="PATH")
+    workers: int | str = setting_of(TrainingSettings, "workers", "auto")
     seed: int = setting(0, "seed of all random numbers", least=0, below=2**32)
 
     @property

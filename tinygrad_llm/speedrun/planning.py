@@ -18,21 +18,22 @@ PLANNED_SPEED_SECONDS = 6.0
 
 def plan_of(journal: Journal, status: StatusLine) -> Iterator[str]:
     """The lines of `--plan`: the speed of this machine is measured, everything else computed."""
-    budget, data = Budget(journal.settings.seconds), journal.settings.data
+    asked = journal.settings
+    budget = Budget(asked.seconds)
     record: dict[str, Any] = {
-        "unique_tokens": choosing.unique_tokens(data),
+        "unique_tokens": choosing.unique_tokens(asked.data),
         "speeds": choosing.measured_speeds(
-            min(budget.speed, PLANNED_SPEED_SECONDS), 0, lambda words: status.renew(lambda: words, immediately=True)
+            asked, min(budget.speed, PLANNED_SPEED_SECONDS), lambda words: status.renew(lambda: words, immediately=True)
         ),
     }
     record |= chosen_size(record, budget)
     speed, size = choosing.speed_of(record["speeds"]), record["parameters"]
-    yield f"speed of this machine, {duration(budget.speed)}:"
+    yield f"speed of this machine with --workers {asked.workers}, {duration(budget.speed)}:"
     for one in record["speeds"]:
         yield f"  {one['parameters']:>10,} parameters: {one['tokens_per_second']:>8,.0f} tokens/s"
     if budget.study:
         grid = sorted(set(choosing.study_grid(record["best"], speed, budget.study)))
-        yield f"scaling law, {duration(budget.study)}: {len(grid)} small trainings on {data}"
+        yield f"scaling law, {duration(budget.study)}: {len(grid)} small trainings on {asked.data}"
         for parameters, steps in grid:
             yield f"  {parameters:>10,} parameters, {steps:>6,} steps"
         yield "its fit decides the size; by the recorded law:"
@@ -48,4 +49,4 @@ def plan_of(journal: Journal, status: StatusLine) -> Iterator[str]:
         yield f"{name}, {duration(seconds)}" + (f": {words}" if name == "base" else "")
     held_out = budget.held_out_per_kind * len(TASKS)
     yield f"after each of them, {held_out:,} held-out instructions; the report card in {journal.folder}"
-    yield f"the base model: {command(*choosing.pretraining(data, journal.folder / IDS, size, journal.settings.seed))}"
+    yield f"the base model: {command(*choosing.pretraining(asked, journal.folder / IDS, size))}"

@@ -67,7 +67,7 @@ class Road:
     def __init__(self, journal: Journal, run_command: RunCommand, status: StatusLine) -> None:
         self.journal, self.folder, self.status = journal, journal.folder, status
         self.budget, self.run_command = Budget(journal.settings.seconds), run_command
-        self.seed = journal.settings.seed
+        self.asked = journal.settings
 
     def walk(self) -> int:
         """Carry out the stages that are not finished. Returns the exit code: 0, or that of an interrupted command."""
@@ -89,7 +89,7 @@ class Road:
     def _size(self) -> int:
         record = self.journal.stage("size")
         if "speeds" not in record:
-            record["speeds"] = choosing.measured_speeds(self.budget.speed, self.seed, self._renew)
+            record["speeds"] = choosing.measured_speeds(self.asked, self.budget.speed, self._renew)
             self.journal.save()
         if self.budget.study and "law" not in record and (code := self._study(record)):
             return code
@@ -129,7 +129,7 @@ class Road:
         return self._training("base", self._pretraining(size)) or self._evaluation("base")
 
     def _pretraining(self, size: int) -> list[str]:
-        return choosing.pretraining(self.journal.settings.data, self.folder / IDS, size, self.seed)
+        return choosing.pretraining(self.asked, self.folder / IDS, size)
 
     def _instruct(self) -> int:
         size = self.journal.stage("size")["parameters"]
@@ -141,7 +141,7 @@ class Road:
             "batch_size": RECORDS_PER_BATCH,
             "test_records": len(TASKS),
             "max_new_tokens": ANSWER_TOKENS,
-            **optimization(learning_rate_for(size), self.seed),
+            **optimization(self.asked, learning_rate_for(size)),
         }
         return self._training("instruct", ["instruct", "train", *as_flags(settings)]) or self._evaluation("instruct")
 
@@ -167,7 +167,7 @@ class Road:
             **GRPO,
             "test_records": len(TASKS),
             "max_new_tokens": ANSWER_TOKENS,
-            **optimization(GRPO_LEARNING_RATE, self.seed, "adamw"),
+            **optimization(self.asked, GRPO_LEARNING_RATE, "adamw"),
         }
         return self._training("reinforce", ["reinforce", *as_flags(settings)]) or self._evaluation("reinforce")
 
@@ -208,7 +208,7 @@ class Road:
             "model": run,
             "kinds": "",
             "records": count,
-            "seed": self.seed + EVALUATION_SEED,
+            "seed": self.asked.seed + EVALUATION_SEED,
             "style": STYLE,
             "max_new_tokens": ANSWER_TOKENS,
             "report": run / ANSWERS,
@@ -223,7 +223,7 @@ class Road:
             validation = self.folder / VALIDATION
             if not validation.exists():
                 write_validation_text(run, choosing.encoded_text(run, self.folder / IDS), validation)
-            measures = measures_of(run, validation, self.seed, self.run_command)
+            measures = measures_of(run, validation, self.asked.seed, self.run_command)
             write_json(run / MEASURES, measures)
         record["evaluation_seconds"] = self.journal.seconds() - started
         record["overhead"] = max(self.journal.seconds(name) - sum(step_seconds(run)), 0.0)
