@@ -14,7 +14,6 @@ from tinygrad_llm.cli.lora_options import LoRAOptions
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
     ClassificationDataset,
-    DataLoader,
     LabelledText,
     balance,
     label_names,
@@ -29,7 +28,7 @@ from tinygrad_llm.finetune.accuracy import CountingLoss
 from tinygrad_llm.models import GPT, Bert, BertConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import RunFolder, StatusLine
-from tinygrad_llm.runs.fine_tuning import REPORT, Base, FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import REPORT, Base, FineTuning, Job, held_out_batches, training_batches
 from tinygrad_llm.runs.memory import expect_memory
 from tinygrad_llm.settings import setting
 from tinygrad_llm.terminal import for_terminal
@@ -119,10 +118,7 @@ def prepare_job(
             ClassificationDataset(part, tokenizer, labels, width, tokenizer.end_of_text or 0)
             for part in (parts["train"], *judged.values())
         )
-    in_order = {
-        name: list(DataLoader(dataset, settings.batch_size, generator=Generator(0)))
-        for name, dataset in zip(judged, others, strict=True)
-    }
+    in_order = {name: held_out_batches(dataset, settings) for name, dataset in zip(judged, others, strict=True)}
     baseline = {}
     if len(labels) <= MOST_SHOWN:
         with status.working("training the baseline, a bag of words"):
@@ -135,7 +131,7 @@ def prepare_job(
     model.body.head.requires_grad_(True)
     return Job(
         model,
-        DataLoader(training, settings.batch_size, shuffle=True, generator=Generator(settings.seed).spawn("shuffling")),
+        training_batches(training, settings),
         in_order["validation"],
         lambda workers: {
             name: evaluate_classifier(model, status.track(batches, f"evaluating {name}"), workers).to_dict()

@@ -38,7 +38,6 @@ from tinygrad_llm.cli.sampling_flags import add_sampling_flags, sampling_of, see
 from tinygrad_llm.data import (
     PROMPT_STYLES,
     TASKS,
-    DataLoader,
     InstructionDataset,
     collate_instructions,
     fitting_records,
@@ -60,7 +59,7 @@ from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.models import GPT, GPTConfig, LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
-from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job, held_out_batches, training_batches
 from tinygrad_llm.runs.open_model import conventions_of, recorded_config
 from tinygrad_llm.settings import setting
 from tinygrad_llm.terminal import for_terminal
@@ -135,21 +134,14 @@ def prepare_job(
     collate = partial(
         collate_instructions, pad_id=end, allowed_max_length=context, mask_instructions=options.mask_instructions
     )
-    datasets = {name: InstructionDataset(parts[name], tokenizer, form) for name in ("train", "validation")}
     finished_weights = options.add_updates(model)
     asked = parts["test"][: options.test_records]
     constant = constant_answers(parts["train"], asked).to_dict()
     words, ends = tokenizer, ends_of(conventions, form)
     return Job(
         model,
-        DataLoader(
-            datasets["train"],
-            settings.batch_size,
-            shuffle=True,
-            generator=Generator(settings.seed).spawn("shuffling"),
-            collate_fn=collate,
-        ),
-        list(DataLoader(datasets["validation"], settings.batch_size, generator=Generator(0), collate_fn=collate)),
+        training_batches(InstructionDataset(parts["train"], tokenizer, form), settings, collate),
+        held_out_batches(InstructionDataset(parts["validation"], tokenizer, form), settings, collate),
         lambda workers: evaluate_instructions(
             model,
             words,

@@ -23,9 +23,8 @@ from tinygrad_llm.data import (
 from tinygrad_llm.data.instructions import PromptForm, Record
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune import DPO, evaluate_preferences, frozen_copy
-from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
-from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import Base, FineTuning, Job, held_out_batches, training_batches
 from tinygrad_llm.settings import setting, setting_of
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train import TrainingSettings
@@ -90,14 +89,8 @@ def batches_of_pairs(
     for name, records in zip(("train", "test", "validation"), split_records(pairs), strict=True):
         fitting = fitting_of(name, records, tokenizer, form, context, status, "pair")
         datasets[name] = PreferenceDataset(fitting, tokenizer, form)
-    held_out = {
-        name: list(DataLoader(datasets[name], settings.batch_size, generator=Generator(0), collate_fn=collate))
-        for name in ("validation", "test")
-    }
-    generator = Generator(settings.seed).spawn("shuffling")
-    return DataLoader(
-        datasets["train"], settings.batch_size, shuffle=True, generator=generator, collate_fn=collate
-    ), held_out
+    held_out = {name: held_out_batches(datasets[name], settings, collate) for name in ("validation", "test")}
+    return training_batches(datasets["train"], settings, collate), held_out
 
 
 def describe(before: dict[str, Any], after: dict[str, Any]) -> str:

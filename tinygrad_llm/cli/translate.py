@@ -15,7 +15,6 @@ from tinygrad_llm.cli.classify import lines_of_standard_input
 from tinygrad_llm.cli.finetuning import add_action, add_training_arguments, train
 from tinygrad_llm.cli.run_argument import add_model_argument, open_chosen_run
 from tinygrad_llm.data import (
-    DataLoader,
     NumberPairs,
     Pair,
     TranslationDataset,
@@ -29,7 +28,7 @@ from tinygrad_llm.generate import translate
 from tinygrad_llm.models import EncoderDecoder, EncoderDecoderConfig, GPTConfig
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs import StatusLine
-from tinygrad_llm.runs.fine_tuning import FineTuning, Job
+from tinygrad_llm.runs.fine_tuning import FineTuning, Job, held_out_batches, training_batches
 from tinygrad_llm.runs.memory import expect_batch, expect_memory
 from tinygrad_llm.settings import Settings, setting, setting_of
 from tinygrad_llm.study import align
@@ -109,10 +108,7 @@ def prepare_job(
         raise ConfigError(f"the run's tokenizer must have the token {END_OF_TEXT}; it was replaced")
     expect_batch(config, min(settings.batch_size, len(training)))
     model = EncoderDecoder(config)
-    datasets = [TranslationDataset(pairs, tokenizer, end) for pairs in (training, held_out)]
-    validation = list(
-        DataLoader(datasets[1], settings.batch_size, collate_fn=collate_translation, generator=Generator(0))
-    )
+    validation = held_out_batches(TranslationDataset(held_out, tokenizer, end), settings, collate_translation)
     judged = [held_out[i] for i in range(min(JUDGED, len(held_out)))]
 
     def evaluate_translations(workers: int) -> dict[str, Any]:
@@ -133,13 +129,7 @@ def prepare_job(
 
     return Job(
         model,
-        DataLoader(
-            datasets[0],
-            settings.batch_size,
-            shuffle=True,
-            collate_fn=collate_translation,
-            generator=Generator(settings.seed).spawn("shuffling"),
-        ),
+        training_batches(TranslationDataset(training, tokenizer, end), settings, collate_translation),
         validation,
         evaluate_translations,
         describe,

@@ -12,11 +12,13 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from tinygrad_llm.data.loader import DataLoader, Dataset
 from tinygrad_llm.errors import ConfigError, DataError
 from tinygrad_llm.formats import open_regular, read_optional_json_object, write_json
 from tinygrad_llm.interop.conventions import Conventions
+from tinygrad_llm.random import Generator
 from tinygrad_llm.runs.hints import program
 from tinygrad_llm.runs.life_cycle import Report, Training, with_model
 from tinygrad_llm.runs.open_model import conventions_of, open_model, weight_files
@@ -29,6 +31,7 @@ from tinygrad_llm.train.settings import TrainingSettings
 from tinygrad_llm.train.trainer import ResumableLoader, Trainer
 
 Options = TypeVar("Options", bound=Settings)
+Collate: TypeAlias = Callable[[list[Any]], Any]  # makes a batch of items
 REPORT = "report.json"
 
 
@@ -53,6 +56,17 @@ class Job:
     baselines: Mapping[str, Any] = field(
         default_factory=dict
     )  # baselines in the report, which do not depend on the training
+
+
+def training_batches(dataset: Dataset, settings: TrainingSettings, collate: Collate | None = None) -> DataLoader:
+    """Batches in an order that the seed of the run decides."""
+    generator = Generator(settings.seed).spawn("shuffling")
+    return DataLoader(dataset, settings.batch_size, shuffle=True, collate_fn=collate, generator=generator)
+
+
+def held_out_batches(dataset: Dataset, settings: TrainingSettings, collate: Collate | None = None) -> list[Any]:
+    """Batches in the order of the data, made without numbers from the run's random stream."""
+    return list(DataLoader(dataset, settings.batch_size, collate_fn=collate, generator=Generator(0)))
 
 
 @dataclass(frozen=True)
