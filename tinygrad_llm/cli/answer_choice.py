@@ -15,6 +15,7 @@ from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.finetune.inference_scaling import best_answer, majority_answer, sample_answers
 from tinygrad_llm.finetune.reward import Reward
 from tinygrad_llm.generate import Sampling
+from tinygrad_llm.generate.seeded_batches import SeededBatch, seeded_batches
 from tinygrad_llm.models import LanguageModel
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import Tokenizer
@@ -70,20 +71,18 @@ class Answering:
     ) -> list[str]:
         """As `answers`, sampled as usual, in batches that workers share; `progress(done, total)` counts records.
 
-        Each batch draws from a stream of its own, so the answers are the same for any number of workers.
+        The answers are the same for any number of workers.
         """
         together = max(1, ANSWERS_OF_BATCH // (1 if self.choice is None else self.choice.count))
-        batches = [(first, records[first : first + together]) for first in range(0, len(records), together)]
+        batches = seeded_batches(records, together, seed)
         answers: list[str] = []
-        for some in map_in_workers(partial(self._answers_of, max_new_tokens, seed), batches, self.model):
+        for some in map_in_workers(partial(self._answers_of, max_new_tokens), batches, self.model):
             answers += some
             progress(len(answers), len(records))
         return answers
 
-    def _answers_of(self, max_new_tokens: int, seed: int, batch: tuple[int, Sequence[Record]]) -> list[str]:
-        """The answers to one batch of records, which begins at the record of this number."""
-        first, records = batch
-        return self.answers(records, max_new_tokens, USUAL, Generator(seed).spawn(f"answers {first}"))
+    def _answers_of(self, max_new_tokens: int, batch: SeededBatch[Record]) -> list[str]:
+        return self.answers(batch.questions, max_new_tokens, USUAL, batch.generator())
 
 
 def add_choice_flags(parser: argparse.ArgumentParser) -> None:

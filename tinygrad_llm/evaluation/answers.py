@@ -22,6 +22,7 @@ from tinygrad_llm.finetune.inference_scaling import majority_answer
 from tinygrad_llm.generate import Sampling
 from tinygrad_llm.generate.decoding import each_step
 from tinygrad_llm.generate.decoding_state import prompts_of
+from tinygrad_llm.generate.seeded_batches import SeededBatch, seeded_batches
 from tinygrad_llm.generate.streaming import expect_stops
 from tinygrad_llm.random import Generator
 from tinygrad_llm.text import StreamDecoder, Tokenizer
@@ -132,11 +133,9 @@ def evaluate_answers(
     together = max(1, QUESTIONS_TOGETHER // settings.votes)
     encoded = [prompts.encode(shots, question) for question in questions] if encoded is None else encoded
     asked = [(question, ids.context) for question, ids in zip(questions, encoded, strict=True)]
-    batches = [(first, asked[first : first + together]) for first in range(0, len(asked), together)]
-
-    answered = partial(_answered, model, prompts.tokenizer, settings, length, stop, end_ids, sampling, seed)
+    answered = partial(_answered, model, prompts.tokenizer, settings, length, stop, end_ids, sampling)
     samples: list[AnsweredQuestion] = []
-    for part in map_in_workers(answered, batches, model):
+    for part in map_in_workers(answered, seeded_batches(asked, together, seed), model):
         for sample in part:
             samples.append(sample)
             if log is not None:
@@ -152,21 +151,18 @@ def _answered(
     stop: Sequence[str],
     end_ids: Collection[int],
     sampling: Sampling,
-    seed: int,
-    batch: tuple[int, Sequence[tuple[Question, list[int]]]],
+    batch: SeededBatch[tuple[Question, list[int]]],
 ) -> list[AnsweredQuestion]:
-    """The answers to one batch of questions, which begins at the question of this number."""
-    first, part = batch
-    prompts = [ids for _, ids in part]
-    generator = Generator(seed).spawn(f"answers {first}")  # whichever worker takes the batch
-    several: list[list[str]] = [[] for _ in part]
+    """The answers to a batch of questions, each given with the ids of its prompt."""
+    prompts, generator = [ids for _, ids in batch.questions], batch.generator()
+    several: list[list[str]] = [[] for _ in prompts]
     for done in range(0, settings.votes, ANSWERS_TOGETHER):
         copies = min(settings.votes - done, ANSWERS_TOGETHER)
         texts = generate_until(model, tokenizer, prompts, length, stop, end_ids, sampling, generator, copies)
         for place, responses in enumerate(several):
             responses += texts[place * copies : (place + 1) * copies]
     samples = []
-    for (question, ids), responses in zip(part, several, strict=True):
+    for (question, ids), responses in zip(batch.questions, several, strict=True):
         extracted = [extract(response, settings) for response in responses]
         right = [matches(one, question.answers, settings) for one in extracted]
         samples.append(AnsweredQuestion(question, tokenizer.decode(ids), responses, extracted, right))
