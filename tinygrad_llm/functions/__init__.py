@@ -11,12 +11,12 @@ A family's file must not have the name of one of its functions, because both are
     logic            isnan, isfinite, isinf, any, all, bitwise_and, bitwise_or, bitwise_xor, remainder,
                      floor_divide
     losses           cross_entropy (class weights, probabilities), nll_loss, mse_loss, kl_div, binary_cross_entropy,
-                     binary_cross_entropy_with_logits, one_hot
+                     binary_cross_entropy_with_logits
     normalization    rms_norm; layer_norm without weight and over several axes
     activation       silu
     rotary           rotate
     delta_rule       gated_delta_rule, gated_delta_rule_recurrent, inverse_of_unit_lower
-    lookup           embedding with padding_idx
+    lookup           embedding with padding_idx, one_hot
     error_function   erf and its derivative on arrays, for Tensor.erf and the exact GELU
 
 >>> from tinygrad_llm import Tensor, functions
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         isnan,
         remainder,
     )
-    from tinygrad_llm.functions.lookup import embedding
+    from tinygrad_llm.functions.lookup import embedding, one_hot
     from tinygrad_llm.functions.losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,
@@ -70,7 +70,6 @@ if TYPE_CHECKING:
         kl_div,
         mse_loss,
         nll_loss,
-        one_hot,
     )
     from tinygrad_llm.functions.normalization import layer_norm, rms_norm
     from tinygrad_llm.functions.rearranging import chunk, diagonal, expand, flip, repeat_interleave, roll

@@ -211,8 +211,8 @@ def binary_cross_entropy(
         raise AnomalyError("binary_cross_entropy: p must be probabilities in [0, 1]; got others; apply sigmoid first")
     with np.errstate(divide="ignore"):
         log_p, log_not_p = np.maximum(np.log(a), -100), np.maximum(np.log1p(-a), -100)
-    w = None if weight is None else as_tensor(weight).data.astype(a.dtype, copy=False)
-    value, scale = _weighted(-(y * log_p + (1 - y) * log_not_p), w, reduction, "binary_cross_entropy")
+    terms = -(y * log_p + (1 - y) * log_not_p)
+    value, scale = _weighted("binary_cross_entropy", terms, weight, reduction)
     p_shape, y_shape = wanted_shape(p), wanted_shape(target)
 
     def backward(dz: Array) -> Gradients:
@@ -246,13 +246,12 @@ def binary_cross_entropy_with_logits(
     x, target = operands(name, x, target, to_float=True)
     a, y = x.data, target.data
     positive = np.ones((), a.dtype) if pos_weight is None else as_tensor(pos_weight).data.astype(a.dtype, copy=False)
-    log_p = np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
-    log_not_p = np.minimum(-a, 0) - np.log1p(np.exp(-np.abs(a)))
+    smaller = np.log1p(np.exp(-np.abs(a)))  # the logarithm of the smaller of 1 + exp(a) and 1 + exp(-a)
+    log_p, log_not_p = np.minimum(a, 0) - smaller, np.minimum(-a, 0) - smaller
     with np.errstate(invalid="ignore"):
         yes = np.where(y == 0, 0, positive * y * log_p)
         no = np.where(y == 1, 0, (1 - y) * log_not_p)
-    w = None if weight is None else as_tensor(weight).data.astype(a.dtype, copy=False)
-    value, scale = _weighted(-(yes + no), w, reduction, name)
+    value, scale = _weighted(name, -(yes + no), weight, reduction)
     x_shape, y_shape = wanted_shape(x), wanted_shape(target)
 
     def backward(dz: Array) -> Gradients:
@@ -267,29 +266,6 @@ def binary_cross_entropy_with_logits(
             )
 
     return record_operation(value, (x, target), backward)
-
-
-def one_hot(ids: TensorLike, num_classes: int = -1) -> Tensor:
-    """One-hot vectors: 1 at each id's class, 0 elsewhere, as int64; -1 stands for the largest id plus 1 classes.
-
-    >>> one_hot([0, 2]).tolist()
-    [[1, 0, 0], [0, 0, 1]]
-
-    Shapes: ids (...) integers -> (..., num_classes)
-    Raises: DTypeError if ids are not integers, IdRangeError for one outside [0, num_classes), ConfigError if there are
-            neither ids nor num_classes
-    """
-    places = as_tensor(ids).data
-    if places.dtype.kind not in "iu" and places.size:
-        raise DTypeError(f"one_hot: ids must be integers; got {places.dtype}")
-    if num_classes == -1:
-        if not places.size:
-            raise ConfigError("one_hot: num_classes must be given if there are no ids; got -1")
-        num_classes = int(places.max()) + 1
-    if places.size and (places.min() < 0 or places.max() >= num_classes):
-        wrong = places.min() if places.min() < 0 else places.max()
-        raise IdRangeError(f"one_hot: ids must be in [0, {num_classes}); got {wrong}")
-    return Tensor((places[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
 # -- shared by the losses
@@ -311,17 +287,19 @@ def _reduced(terms: Array, reduction: str) -> tuple[Array, Array]:
         return np.asarray(terms.sum() / count), 1 / count
 
 
-def _weighted(terms: Array, weight: Array | None, reduction: str, name: str) -> tuple[Array, Array]:
+def _weighted(name: str, terms: Array, weight: TensorLike | None, reduction: str) -> tuple[Array, Array]:
+    """As `_reduced`, each term multiplied by its weight."""
     if weight is None:
         return _reduced(terms, reduction)
+    w = as_tensor(weight).data.astype(terms.dtype, copy=False)
     try:
-        weighted = terms * weight
+        fits = np.broadcast_shapes(terms.shape, w.shape) == terms.shape
     except ValueError:
-        raise ShapeError(f"{name}: weight must broadcast to {terms.shape}; got {weight.shape}") from None
-    if weighted.shape != terms.shape:
-        raise ShapeError(f"{name}: weight must broadcast to {terms.shape}; got {weight.shape}")
-    value, scale = _reduced(weighted, reduction)
-    return value, scale * weight
+        fits = False
+    if not fits:
+        raise ShapeError(f"{name}: weight must broadcast to {terms.shape}; got {w.shape}")
+    value, scale = _reduced(terms * w, reduction)
+    return value, scale * w
 
 
 def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Array:
