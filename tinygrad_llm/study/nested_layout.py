@@ -14,7 +14,7 @@ Lines are vertical within rows and curved between them. Units: pixels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -33,13 +33,13 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Vertical from the first point to the second, curved to the third, vertical to the fourth.
+    """Vertical from the first of four points to the second, curved to the third, vertical to the fourth.
 
     `producer` is the key of the node whose output it carries.
     """
 
     producer: int
-    points: tuple[Point, Point, Point, Point]
+    points: tuple[Point, ...]
     arrives: bool  # ends at a node, rather than at a port or stop
 
 
@@ -96,6 +96,18 @@ class Segment(NamedTuple):
     lower: Item
     producer: int
 
+    @property
+    def departure(self) -> float:
+        """The x at which it leaves the upper item, relative to the item's centre."""
+        item = self.upper
+        return item.outputs[self.producer] - item.width / 2 if isinstance(item, Box) else 0.0
+
+    @property
+    def arrival(self) -> float:
+        """The x at which it reaches the lower item, relative to the item's centre."""
+        item = self.lower
+        return item.inputs[self.producer] - item.width / 2 if isinstance(item, Box) else 0.0
+
 
 def lay_out(box: Box, edges: Sequence[tuple[int, int]]) -> None:
     """Place `box` and its contents, and draw lines for `edges`, pairs of keys (producer, consumer)."""
@@ -131,7 +143,7 @@ def _arrange(box: Box, edges: Sequence[tuple[int, int]]) -> None:
     leaving = set(outputs.values())
     for segment in segments:
         upper, lower, producer = segment
-        x1 = upper.x + upper.width / 2 + _departure(upper, producer)
+        x1 = upper.x + upper.width / 2 + segment.departure
         x2 = lower.x + lower.width / 2 + offsets[segment]
         begins = tops[row_of[upper]] if isinstance(upper, Stop) else upper.y + upper.height
         ends = bottoms[row_of[lower]] if lower in leaving else lower.y
@@ -198,16 +210,6 @@ def _segments(rows: list[list[Item]], wires: Wires) -> list[Segment]:
     return segments
 
 
-def _departure(item: Item, producer: int) -> float:
-    """The x at which a line leaves an item, relative to its centre."""
-    return item.outputs[producer] - item.width / 2 if isinstance(item, Box) else 0.0
-
-
-def _arrival(item: Item, producer: int) -> float:
-    """The x at which a line reaches an item, relative to its centre."""
-    return item.inputs[producer] - item.width / 2 if isinstance(item, Box) else 0.0
-
-
 def _with_few_crossings(rows: list[list[Item]], segments: list[Segment]) -> list[list[Item]]:
     best, fewest = rows, _crossings(rows, segments)
     for sweep in range(SWEEPS):
@@ -228,40 +230,33 @@ def _with_few_crossings(rows: list[list[Item]], segments: list[Segment]) -> list
 def _pulls(item: Item, segments: list[Segment], place: dict[Item, float], from_above: bool) -> list[float]:
     """The positions of an item's neighbours in their rows, with the offsets of ports in boxes."""
     if from_above:
-        return [place[s.upper] + _departure(s.upper, s.producer) / s.upper.width for s in segments if s.lower is item]
-    return [place[s.lower] + _arrival(s.lower, s.producer) / s.lower.width for s in segments if s.upper is item]
+        return [place[s.upper] + s.departure / s.upper.width for s in segments if s.lower is item]
+    return [place[s.lower] + s.arrival / s.lower.width for s in segments if s.upper is item]
 
 
 def _crossings(rows: list[list[Item]], segments: list[Segment]) -> int:
-    place = {item: (i, float(j)) for i, row in enumerate(rows) for j, item in enumerate(row)}
-    ends = []
-    for upper, lower, producer in segments:
-        row, left = place[upper]
-        ends.append(
-            (
-                row,
-                left + _departure(upper, producer) / upper.width,
-                place[lower][1] + _arrival(lower, producer) / lower.width,
-            )
-        )
+    place = {item: (i, j) for i, row in enumerate(rows) for j, item in enumerate(row)}
+    ends = []  # of each segment: its row, and the places of its upper and its lower end among the items of theirs
+    for segment in segments:
+        (row, upper), (_, lower) = place[segment.upper], place[segment.lower]
+        upper_end = upper + segment.departure / segment.upper.width
+        ends.append((row, upper_end, lower + segment.arrival / segment.lower.width))
     return sum(
         one[0] == other[0] and (one[1] - other[1]) * (one[2] - other[2]) < 0
-        for i, one in enumerate(ends)
-        for other in ends[:i]
+        for one, other in itertools.combinations(ends, 2)
     )
 
 
 def _arrivals(rows: list[list[Item]], segments: list[Segment]) -> dict[Segment, float]:
     """The x of each line's end relative to the centre of its item: at a node evenly spaced, in the order of origin."""
     place = {item: i for row in rows for i, item in enumerate(row)}
-    offsets = {segment: _arrival(segment.lower, segment.producer) for segment in segments}
+    offsets = {segment: segment.arrival for segment in segments}
     for node in [item for row in rows for item in row if isinstance(item, Leaf)]:
         arriving = [segment for segment in segments if segment.lower is node]
-        arriving.sort(key=lambda s: place[s.upper] + _departure(s.upper, s.producer) / s.upper.width)
+        arriving.sort(key=lambda s: place[s.upper] + s.departure / s.upper.width)
         direct = [i for i, segment in enumerate(arriving) if not isinstance(segment.upper, Stop)]
-        middle = (
-            direct[0] if len(direct) == 1 else (len(arriving) - 1) / 2
-        )  # the only line from the row above is vertical
+        # The only line from an item in the row above is vertical.
+        middle = direct[0] if len(direct) == 1 else (len(arriving) - 1) / 2
         apart = min(1 / (len(arriving) + 1), 0.4 / max(middle, len(arriving) - 1 - middle, 1))  # short of the corners
         for i, segment in enumerate(arriving):
             offsets[segment] = node.width * (i - middle) * apart
@@ -273,23 +268,20 @@ def _place_along(rows: list[list[Item]], segments: list[Segment], offsets: dict[
     passing = {item for row in rows[1:-1] for item in row if isinstance(item, Stop)}
     near: dict[Item, list[tuple[Item, float, float]]] = {item: [] for row in rows for item in row}
     for segment in segments:  # an item's neighbours, its offset from each, and the weight of their pull
-        upper, lower, producer = segment
-        right = _departure(upper, producer) - offsets[segment]
+        upper, lower, right = segment.upper, segment.lower, segment.departure - offsets[segment]
         pull = PASSING_PULL if (upper in passing) != (lower in passing) else 1.0
         near[lower].append((upper, right, pull))
         near[upper].append((lower, -right, pull))
     middle: dict[Item, float] = {}
     for row in rows:
         middle |= zip(row, _apart(row, [0.0] * len(row)), strict=True)
-    above = {segment.upper: set[Item]() for segment in segments} | {segment.lower: set[Item]() for segment in segments}
-    for segment in segments:
-        above[segment.lower].add(segment.upper)
+    above = {(segment.lower, segment.upper) for segment in segments}
     for move in range(MOVES):
         down, balance = move % 2 == 1, move >= MOVES // 2  # first from one row only, so that chains become straight
         for row in rows if down else reversed(rows):
             wanted = []
             for item in row:
-                pulls = [one for one in near[item] if balance or (one[0] in above[item]) == down]
+                pulls = [one for one in near[item] if balance or ((item, one[0]) in above) == down]
                 total = sum(pull for _, _, pull in pulls)
                 pulled = sum((middle[other] + right) * pull for other, right, pull in pulls)
                 wanted.append(pulled / total if total else middle[item])
@@ -340,11 +332,7 @@ def _mean(numbers: Iterable[float], otherwise: float) -> float:
 def _move(box: Box, right: float, down: float) -> None:
     """Change coordinates from those of the surrounding box to those of the picture."""
     box.x, box.y = box.x + right, box.y + down
-    moved: Callable[[Point], Point] = lambda point: Point(point.x + box.x, point.y + box.y)  # noqa: E731
-    box.lines = [
-        Line(line.producer, tuple(moved(point) for point in line.points), line.arrives)  # type: ignore[arg-type]
-        for line in box.lines
-    ]
+    box.lines = [line._replace(points=tuple(Point(x + box.x, y + box.y) for x, y in line.points)) for line in box.lines]
     for child in box.children:
         if isinstance(child, Box):
             _move(child, box.x, box.y)
