@@ -144,8 +144,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path)
-    if config.get("model_type") != "bert":
-        raise FormatError(f"{path}: model_type must be 'bert'; got {shown(config.get('model_type'))}")
+    if config.model_type != "bert":
+        raise config.refusal("model_type", "must be 'bert'")
     config.expect_unset(*MUST_BE_UNSET)
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise config.refusal("position_embedding_type", "must be 'absolute': others are not supported")

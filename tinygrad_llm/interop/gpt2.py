@@ -26,9 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_llm.errors import ConfigError, FormatError
+from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.formats import read_sharded_safetensors
-from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
@@ -124,8 +123,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path, OTHER_NAMES)
-    if config.get("model_type") != "gpt2":
-        raise FormatError(f"{path}: model_type must be 'gpt2'; got {shown(config.get('model_type'))}")
+    if config.model_type != "gpt2":
+        raise config.refusal("model_type", "must be 'gpt2'")
     config.expect_unset(*MUST_BE_UNSET)
     if config.get("scale_attn_weights", True) is not True:
         raise config.refusal("scale_attn_weights", "must be true: attention is always scaled here")

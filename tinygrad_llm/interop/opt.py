@@ -23,9 +23,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_llm.errors import FormatError
 from tinygrad_llm.formats import read_sharded_safetensors
-from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
@@ -114,8 +112,8 @@ def read_settings(path: Path, dropout: float | None = None) -> dict[str, Any]:
     Raises: FormatError, naming an option that is not supported
     """
     config = HuggingFaceConfig(path)
-    if config.get("model_type") != "opt":
-        raise FormatError(f"{path}: model_type must be 'opt'; got {shown(config.get('model_type'))}")
+    if config.model_type != "opt":
+        raise config.refusal("model_type", "must be 'opt'")
     config.expect_unset(*MUST_BE_UNSET)
     for name in MUST_BE_TRUE:
         if config.get(name, True) is not True:
