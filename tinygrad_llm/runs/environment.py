@@ -16,17 +16,19 @@ import numpy as np
 from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment, threads_of_each
 from tinygrad_llm.train.parallel.cores_and_memory import available_cores
 
+WORDS = {"numpy": "NumPy", "blas": "BLAS", "threads": "number of BLAS threads"}  # names in a notice
+
 
 def arithmetic_environment(processes: int = 1) -> dict[str, str]:
     """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they are known."""
     build: Any = np.show_config(mode="dicts")
-    blas = build["Build Dependencies"]["blas"]
+    blas, cores = build["Build Dependencies"]["blas"], len(available_cores())
     asked = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     return {
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "processor": f"{platform.machine()} {_processor_name()}".strip(),
-        "threads": " ".join(asked) or f"default of {len(available_cores())} cores",
+        "threads": " ".join(asked) or f"default of {cores} core{'s' * (cores > 1)}",
         "number of processes": str(processes),
     }
 
@@ -35,7 +37,8 @@ def differences(saved: dict[str, Any], processes: int = 1) -> list[str]:
     """One line for each part of the environment that is not what it was when a checkpoint was saved."""
     saved = {"number of processes": "1"} | saved  # not recorded in older checkpoints
     return [
-        f"the run is resumed with another {name} ({saved.get(name)} before, {now} now), so it may differ in last bits"
+        f"the run is resumed with another {WORDS.get(name, name)} ({saved.get(name, 'unknown')} before, {now} now), so "
+        "it may differ in last bits"
         for name, now in arithmetic_environment(processes).items()
         if saved.get(name) != now
     ]
