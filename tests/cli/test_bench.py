@@ -119,12 +119,12 @@ def test_texts_are_reported_as_a_table_of_80_columns_and_as_json(
         (["--context-length", "100000"], "GB of memory"),
         (["--context-length", "9" * 30], "GB of memory"),
         (["--batch-size", "9" * 30], "GB of memory"),
-        (["--seed", "-1"], "--seed: must be an integer in 0..2**64 - 1; got '-1'"),
-        (["--seed", "0" * 20 + "9" * 30], "--seed: must be an integer in 0..2**64 - 1; got '0000"),
+        (["--seed", "-1"], "--seed must be an integer in 0..2**64 - 1; got '-1'"),
+        (["--seed", "0" * 20 + "9" * 30], "--seed must be an integer in 0..2**64 - 1; got '0000"),
         (["--scaling", "--batch-size", "2"], "leave out --batch-size"),
         (["--scaling", "--data-scale"], "--data-scale has its own sizes; leave out --scaling"),
-        (["--scaling", "--data-scale", "x"], "invalid float value"),
-        (["--preset", "huge"], "--preset: must be one of smoke"),
+        (["--scaling", "--data-scale", "x"], "--data-scale must be a number; got"),
+        (["--preset", "huge"], "--preset must be one of smoke"),
     ],
 )
 def test_impossible_arguments_are_refused_in_one_line(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,28 @@ def test_a_misspelled_word_is_met_with_the_right_one(
     capsys: pytest.CaptureFixture[str], words: list[str], line: str
 ) -> None:
     assert refused(capsys, *words) == line
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train", "--steps", "2.5"], "--steps must be an integer; got '2.5'"),
+        (["train", "--dropout", "half"], "--dropout must be a number; got 'half'"),
+        (["train", "--learning-rate"], "--learning-rate must have a value; one that begins with - is written --l"),
+        (["train", "--learning-rate", "-1e-3"], "--learning-rate must have a value; one that begins with - is"),
+        (["generate", "--seed", "x"], "--seed must be an integer in 0..2**64 - 1; got 'x'"),
+        (["bench", "--preset", "x"], "--preset must be one of smoke, 0.8M, 12M, 124M; got 'x'"),
+        (["show", "--model", "x"], "there is no flag --model; see"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_in_the_words_of_a_setting(
+    capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    assert refused(capsys, *words).startswith(f"tinygrad-llm {words[0]}: {line}")
+
+
+def test_a_run_without_its_flag_is_recognised(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert f"got '{tmp_path}'; did you mean --model {tmp_path}? see" in refused(capsys, "doctor", str(tmp_path))
 
 
 def test_an_error_of_a_setting_names_the_page_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ def test_layers_that_differ_are_flags(train: list[Any], tmp_path: Path, capsys: 
     assert weights[0] == weights[1]
     with pytest.raises(SystemExit):
         call(capsys, *train, "--full-attention-layers", "one")
-    assert "--full-attention-layers: must be whole numbers such as 1,3; got 'one'" in capsys.readouterr().err
+    assert "--full-attention-layers must be whole numbers such as 1,3; got 'one'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

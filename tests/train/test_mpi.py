@@ -226,7 +226,7 @@ def test_ctrl_c_while_the_first_process_prepares_the_data_ends_all(folder: Any, 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "--steps", "x"], 2, "argument --steps: invalid int value"),
+        (["train", "--steps", "x"], 2, "--steps must be an integer; got"),
         (["train", "--data", "no/such/file"], 2, "no/such/file"),
         (["train", "--resume", "--out", "no/such/run"], 2, "there is no run folder no/such/run"),
         (["generate", "--model", "run"], 2, "generate is work for one process; start it without mpiexec"),

@@ -16,6 +16,7 @@ from tinygrad_llm.train.parallel.launch import find_launch
 
 MOST_FLAGS_IN_USAGE = 8
 WIDEST_PAGE = 120  # columns: longer lines are hard to read
+NUMBERS: dict[Any, str] = {int: "an integer", float: "a number"}  # types of values, as an error calls them
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -47,7 +48,10 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports misuse in one line, as all other errors are reported, with what may have been meant."""
+    """Reports misuse in one line, as all other errors are reported, with what may have been meant.
+
+    The methods of argparse that read the values of a flag are private to it: without them, only the words would differ.
+    """
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         discard_unread_output()  # a page of --help
@@ -69,7 +73,10 @@ class Parser(argparse.ArgumentParser):
         word = next((word for word in unknown if word.startswith("-")), unknown[0])
         flag = word.partition("=")[0]
         if not flag.startswith("-"):
-            return f"too many words; got {' '.join(unknown)!r}: quote a text that has spaces"
+            words = f"too many words; got {' '.join(unknown)!r}"
+            if "--model" in self.visible_flags() and os.path.exists(unknown[0]):
+                return f"{words}; did you mean --model {unknown[0]}?"
+            return f"{words}: quote a text that has spaces"
         return f"there is no flag {flag}{did_you_mean(flag, self.visible_flags())}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -79,7 +86,26 @@ class Parser(argparse.ArgumentParser):
         if isinstance(action, argparse._SubParsersAction):
             hint = did_you_mean(str(value), names) or f": known are {', '.join(names)}"
             raise argparse.ArgumentError(None, f"there is no command {str(value)!r}{hint}")
-        raise argparse.ArgumentError(action, f"must be one of {', '.join(names)}; got {value!r}")
+        raise _misuse(action, f"must be one of {', '.join(names)}; got {value!r}")
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        try:
+            return super()._get_value(action, text)
+        except argparse.ArgumentError as error:
+            words = error.message
+            if action.type in NUMBERS:
+                words = f"must be {NUMBERS[action.type]}; got {text!r}"
+            raise _misuse(action, words) from None
+
+    def _match_argument(self, action: argparse.Action, pattern: str) -> int:
+        try:
+            count: int = super()._match_argument(action, pattern)
+        except argparse.ArgumentError as error:
+            if not action.option_strings:
+                raise
+            flag = action.option_strings[-1]
+            raise _misuse(action, f"must have a value; one that begins with - is written {flag}=VALUE") from error
+        return count
 
     def visible_flags(self) -> list[str]:
         """The flags that the page of help shows."""
@@ -109,6 +135,12 @@ class Parser(argparse.ArgumentParser):
                 break
             page = page.subcommands()[word]
         return page
+
+
+def _misuse(action: argparse.Action, words: str) -> argparse.ArgumentError:
+    """The error for a flag or a word of the page: its name, and `words` about it."""
+    name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+    return argparse.ArgumentError(None, f"{name} {words}")
 
 
 def discard_unread_output() -> None:

@@ -13,5 +13,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     import difflib  # only after a mistake
 
-    close = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    bare = {name.lstrip("-"): name for name in known}  # all flags begin alike
+    close = difflib.get_close_matches(word[:100].lstrip("-"), list(bare), n=1, cutoff=0.6)
+    return f"; did you mean {bare[close[0]]}?" if close else ""
