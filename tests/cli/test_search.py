@@ -183,7 +183,10 @@ def test_the_plan_trains_nothing(text: Path, tmp_path: Path, capsys: pytest.Capt
         (["--vary", "min_learning_rate=0,9", "--grid"], "trial 2 (min_learning_rate 9.0): --min-learning-rate must be"),
         (["--vary", "dropout=0,0.1", "--vary", "dropout=0.2,0.3"], "--vary names each setting once; got dropout twice"),
         (["--vary", "batch_size=2,4"], "a setting either varies or has one value; got --vary and --batch-size"),
-        (["--vary", "dropout=0,0.1"], "as many different trials as are asked for, 8; they give 2"),
+        (
+            ["--vary", "dropout=0,0.1"],
+            "--vary must give at least --trials 8 different trials; it gives 2: lower --trials",
+        ),
         (["--vary", "dropout=0..0.1", "--grid"], "a grid needs lists of values; dropout is a range"),
         (["--vary", "dropout=0,0.1", "--grid", "--trials", "2"], "leave out --trials"),
         (["--vary", "dropout=0..0.1", "--trials", "0"], "--trials must be an integer from 1 to 1000; got 0"),

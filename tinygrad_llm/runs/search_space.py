@@ -76,8 +76,8 @@ def random_trials(space: Sequence[Dimension], count: int, seed: int) -> list[dic
                 break
         else:
             raise ConfigError(
-                f"the settings that vary must give as many different trials as are asked for, {count}; they give "
-                f"{len(trials)}: ask for fewer trials, or vary more"
+                f"--vary must give at least --trials {count} different trials; it gives {len(trials)}: lower --trials, "
+                "try all of them with --grid, or vary more"
             )
         trials.append(trial)
     return trials
