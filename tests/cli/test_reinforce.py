@@ -86,7 +86,8 @@ def test_two_workers_take_the_same_steps_but_for_rounding(
     for workers in (1, 2):
         argv = ["reinforce", "--method", method, "--model", base, "--data", records, "--reward-model", reward_run]
         argv += ["--out", tmp_path / str(workers), "--steps", "3", "--workers", workers, *ROUND, *SHORT]
-        assert call(capsys, *argv)[0] == 0
+        code, printed, _ = call(capsys, *argv)
+        assert code == 0 and ("2 workers share each batch of " in printed) == (workers == 2)
     one, two = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("1", "2"))
     for name, weights in one.items():
         np.testing.assert_allclose(two[name], weights, rtol=1e-4, atol=2e-6, err_msg=name)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -196,3 +197,17 @@ def test_a_hint_is_a_command_that_can_be_pasted(monkeypatch: pytest.MonkeyPatch)
     assert hints.command("train", processes=2).startswith("mpiexec -n 2 tinygrad-llm")
     monkeypatch.setattr("sys.argv", ["/opt/my env/bin/tinygrad-llm"])
     assert hints.command("train") == "'/opt/my env/bin/tinygrad-llm' train"
+
+
+@pytest.mark.parametrize(
+    ("processes", "workers", "words"),
+    [
+        (2, 2, "2 workers share each batch of 16 rows"),
+        (3, 1, "3 processes share each batch of 16 rows"),
+        (8, 4, "2 processes of 4 workers each share each batch of 16 rows"),
+        (20, 20, "20 workers share each batch of 16 rows, and 4 of them have none: use fewer"),
+    ],
+)
+def test_a_run_says_who_shares_a_batch(processes: int, workers: int, words: str) -> None:
+    trainer: Any = SimpleNamespace(processes=processes, workers=workers)
+    assert life_cycle.sharing(trainer, 16) == words

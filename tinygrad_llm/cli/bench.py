@@ -180,7 +180,11 @@ def _summary(result: Benchmark) -> dict[str, str]:
     median, slowest, fastest = result.tokens_per_second
     step, alone = statistics.median(result.step_seconds), statistics.median(result.product_seconds)
     memory, count = result.memory, len(result.step_seconds)
-    sharing = "one process" if result.workers == 1 else f"{result.workers} workers, which divide the rows of the batch"
+    rows, sharing = result.workload.batch_size, "one process"
+    if result.workers > 1:
+        sharing = f"{result.workers} workers, which divide the {rows} rows of the batch"
+    if result.workers > rows:
+        sharing += f"; {result.workers - rows} of them have none: use fewer"
     return {
         "shared by": sharing,
         "tokens per second": f"{median:,.0f} (slowest step {slowest:,.0f}, fastest {fastest:,.0f}; "

@@ -20,7 +20,7 @@ from tinygrad_llm.formats import open_regular, read_optional_json_object, write_
 from tinygrad_llm.interop.conventions import Conventions
 from tinygrad_llm.random import Generator
 from tinygrad_llm.runs.hints import program
-from tinygrad_llm.runs.life_cycle import Report, Training, with_model
+from tinygrad_llm.runs.life_cycle import Report, Training, sharing, with_model
 from tinygrad_llm.runs.open_model import conventions_of, open_model, weight_files
 from tinygrad_llm.runs.plan import PATHS, RunPlan, absolute
 from tinygrad_llm.runs.progress import StatusLine
@@ -172,6 +172,8 @@ class FineTuningReport(Report):
             f"training {model.num_parameters(trainable_only=True):,} of {model.num_parameters():,} parameters "
             f"from {self.base or 'scratch'}, {steps:,} steps to go"
         )
+        if trainer.processes > 1:
+            self.status.say(sharing(trainer, trainer.settings.batch_size))
 
     def after(self, trainer: Trainer) -> None:
         self.status.say("evaluating after the training ...")

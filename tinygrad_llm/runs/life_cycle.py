@@ -265,6 +265,16 @@ def with_model(plan: RunPlan, model: Any) -> RunPlan:
     return dataclasses.replace(plan, model_type=architecture.name, model=architecture.settings_of(model))
 
 
+def sharing(trainer: Trainer, rows: int) -> str:
+    """Which processes share each batch of so many rows, in words."""
+    processes, workers = trainer.processes // trainer.workers, trainer.workers
+    words = f"{workers} workers"
+    if processes > 1:
+        words = f"{processes} processes" + (f" of {words} each" if workers > 1 else "")
+    idle = trainer.processes - rows
+    return f"{words} share each batch of {rows:,} rows" + (f", and {idle} of them have none: use fewer" * (idle > 0))
+
+
 def exit_code(interruption: KeyboardInterrupt) -> int:
     """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     return 128 + int(interruption.args[0] if interruption.args else signal.SIGINT)

@@ -15,7 +15,7 @@ from tinygrad_llm.generate import Sampling, generate
 from tinygrad_llm.generate.starting import ids_if_known
 from tinygrad_llm.runs.encoding import EncodedText
 from tinygrad_llm.runs.hints import command
-from tinygrad_llm.runs.life_cycle import Report
+from tinygrad_llm.runs.life_cycle import Report, sharing
 from tinygrad_llm.runs.progress import StatusLine
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.train.evaluation import bits_per_byte, perplexity
@@ -77,9 +77,7 @@ class PretrainingReport(Report):
         if rows < settings.batch_size:
             self.status.say(f"the text has only {rows} windows: batches have {rows} rows, not {settings.batch_size:,}")
         if trainer.processes > 1:
-            idle = trainer.processes - rows
-            but = f", and {idle} of them have none: use fewer" if idle > 0 else ""
-            self.status.say(f"{in_words(trainer)} share each batch of {rows} rows{but}")
+            self.status.say(sharing(trainer, rows))
         if trainer.step:
             self.status.say(f"continuing after step {trainer.step}")
 
@@ -98,14 +96,6 @@ class PretrainingReport(Report):
         prompt = ["The "] if ids_if_known(self.sampler.tokenizer, "The ") else []
         words = ["generate", "--model", self.out, *(["--prompt", *prompt] if prompt else [])]
         self.status.hint("generate text", command(*words))
-
-
-def in_words(trainer: Trainer) -> str:
-    """The processes that share each batch: `2 workers`, or `2 processes of 4 workers each`."""
-    processes = trainer.processes // trainer.workers
-    if processes == 1:
-        return f"{trainer.workers} workers"
-    return f"{processes} processes" + (f" of {trainer.workers} workers each" if trainer.workers > 1 else "")
 
 
 def _counted(count: int, noun: str) -> str:
