@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
-from tinygrad_llm import Generator, manual_seed
+from random_weights import with_random_weights
+
+from tinygrad_llm import manual_seed
 from tinygrad_llm.models import GPT, GPTConfig
 
 CONFIG = GPTConfig(
@@ -22,17 +24,6 @@ CONFIG = GPTConfig(
 
 
 def random_gpt(**changes: Any) -> GPT:
-    """The GPT of `CONFIG` with `changes`, in evaluation mode; no two weights are equal, biases included."""
+    """The GPT of `CONFIG` with `changes`, in evaluation mode."""
     manual_seed(0)
-    model = GPT(dataclasses.replace(CONFIG, **changes)).eval()
-    for _, parameter in model.named_parameters():
-        parameter.data += Generator(parameter.size).normal(0.0, 0.1, parameter.shape)
-    return model
-
-
-def same(first: Any, second: Any) -> bool:
-    """Whether the weights of two models are equal in name, dtype and every bit."""
-    one, two = first.state_dict(), second.state_dict()
-    return one.keys() == two.keys() and all(
-        one[name].dtype == two[name].dtype and one[name].tobytes() == two[name].tobytes() for name in one
-    )
+    return with_random_weights(GPT(dataclasses.replace(CONFIG, **changes)).eval(), 0.1)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_weights import with_random_weights
 
-from tinygrad_llm import Generator, manual_seed
+from tinygrad_llm import manual_seed
 from tinygrad_llm.errors import CheckpointError, FormatError, StateDictError
 from tinygrad_llm.formats import read_safetensors, write_safetensors
 from tinygrad_llm.models import Bert, BertConfig
@@ -26,10 +27,7 @@ IDS = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
 
 def some_bert(**changes: Any) -> Any:
     manual_seed(5)
-    model = Bert(BertConfig(**SIZES, **changes)).eval()
-    for parameter in model.parameters():
-        parameter.data += Generator(parameter.data.size).normal(0.0, 0.3, parameter.shape)
-    return model
+    return with_random_weights(Bert(BertConfig(**SIZES, **changes)).eval(), 0.3)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_gpt import CONFIG, random_gpt, same
+from random_gpt import CONFIG, random_gpt
+from random_weights import same
 
 from tinygrad_llm import no_grad
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError, TokenizerError

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_weights import same, with_random_weights
 
-from tinygrad_llm import Generator, manual_seed
+from tinygrad_llm import manual_seed
 from tinygrad_llm.errors import FormatError, StateDictError
 from tinygrad_llm.formats import read_header, read_json, read_safetensors, write_json, write_safetensors
 from tinygrad_llm.interop import load_huggingface
@@ -30,17 +31,7 @@ TOKENIZER = BPETokenizer.train("to and fro to and fro to and fro ", 262)
 
 def random_opt(**changes: Any) -> Any:
     manual_seed(0)
-    model = OPT(dataclasses.replace(CONFIG, **changes)).eval()
-    for _, parameter in model.named_parameters():
-        parameter.data += Generator(parameter.size).normal(0.0, 0.1, parameter.shape)
-    return model
-
-
-def same(first: Any, second: Any) -> bool:
-    one, two = first.state_dict(), second.state_dict()
-    return one.keys() == two.keys() and all(
-        one[name].dtype == two[name].dtype and one[name].tobytes() == two[name].tobytes() for name in one
-    )
+    return with_random_weights(OPT(dataclasses.replace(CONFIG, **changes)).eval(), 0.1)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_weights import with_random_weights
 
 from tinygrad_llm import Generator, manual_seed, no_grad
 from tinygrad_llm.errors import FormatError
@@ -101,9 +102,7 @@ def test_transformers_opens_our_models(tmp_path: Path, dtype: str, tie_weights: 
     config = OPTConfig(
         280, 17, 12, 4, 2, dropout=0.25, attention_dropout=0.125, tie_weights=tie_weights, feed_forward_dim=10
     )
-    model = OPT(config).to(dtype).eval()
-    for _, parameter in model.named_parameters():  # a fresh model's biases are zeros, and its logits near zero
-        parameter.data += Generator(parameter.size).normal(0.0, 0.3, parameter.shape).astype(dtype)
+    model = with_random_weights(OPT(config).to(dtype).eval(), 0.3)
     tokenizer = BPETokenizer.train("to and fro, to and fro ", 270)
     model.save_pretrained(tmp_path, tokenizer)
     other, loading = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)

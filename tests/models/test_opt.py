@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_weights import with_random_weights
 from tiny_gpt import greedy, next_logits, some_ids
 
 from tinygrad_llm import Generator, composed_ops, gradcheck, manual_seed, nn, no_grad
@@ -19,10 +20,7 @@ TINY = OPTConfig(vocab_size=13, context_length=12, embedding_dim=8, num_heads=2,
 
 def tiny(seed: int = 0, dtype: Any = np.float64, **changes: Any) -> Any:
     manual_seed(seed)
-    model = OPT(dataclasses.replace(TINY, **changes)).to(dtype)
-    for _, parameter in model.named_parameters():  # so that no bias is 0 and no scale is 1
-        parameter.data += Generator(parameter.size).normal(0.0, 0.3, parameter.shape).astype(dtype)
-    return model
+    return with_random_weights(OPT(dataclasses.replace(TINY, **changes)).to(dtype), 0.3)
 
 
 def test_every_gradient_of_the_whole_model() -> None:

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from random_gpt import CONFIG, random_gpt, same
+from random_gpt import CONFIG, random_gpt
+from random_weights import same
 
 from tinygrad_llm import Generator, no_grad
 from tinygrad_llm.errors import ConfigError
