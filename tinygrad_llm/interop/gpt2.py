@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_llm.errors import ConfigError
-from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
@@ -36,9 +35,9 @@ from tinygrad_llm.interop.huggingface_weights import (
     HuggingFaceConfig,
     Place,
     head_is_tied,
+    read_without_prefix,
     state_from,
     tensors_from,
-    without_prefix,
     write_folder,
 )
 from tinygrad_llm.text import Tokenizer
@@ -105,12 +104,7 @@ def read_gpt2(folder: str | os.PathLike[str], dropout: float | None = None) -> t
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = without_prefix(
-        read_sharded_safetensors(folder, as_float32=True, copy=True),
-        PREFIX,
-        lambda name: bool(MASK_BUFFER.fullmatch(name)),
-        folder,
-    )
+    tensors = read_without_prefix(folder, PREFIX, MASK_BUFFER)
     settings["tie_weights"] = head_is_tied(tensors, "wte.weight", settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"a GPT-2 of {settings['num_layers']} layers")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from tinygrad_llm.checks import is_number
 from tinygrad_llm.errors import CheckpointError, ConfigError, FormatError, StateDictError
-from tinygrad_llm.formats import read_json_object, write_json, write_safetensors
+from tinygrad_llm.formats import read_json_object, read_sharded_safetensors, write_json, write_safetensors
 from tinygrad_llm.formats.strict_json import shown
 from tinygrad_llm.interop.huggingface_tokenizer import expect_huggingface_tokenizer, write_huggingface_tokenizer
 from tinygrad_llm.text import Tokenizer
@@ -46,19 +47,17 @@ class Place:
 # Reading.
 
 
-def without_prefix(
-    tensors: Mapping[str, NDArray[Any]], prefix: str, is_left_out: Callable[[str], bool], folder: Path
-) -> Arrays:
-    """The tensors under their names without `prefix`, apart from buffers that old files hold (`is_left_out(name)`).
+def read_without_prefix(folder: Path, prefix: str, buffers: re.Pattern[str]) -> Arrays:
+    """The weights of a folder under their names without `prefix`, apart from `buffers`, which old files hold.
 
-    Raises: FormatError for a tensor that is there both with and without the prefix
+    Raises: FormatError for a tensor that is there both with and without the prefix, and as `read_sharded_safetensors`
     """
     plain: Arrays = {}
-    for name, array in tensors.items():
+    for name, array in read_sharded_safetensors(folder, as_float32=True, copy=True).items():
         short = name.removeprefix(prefix)
         if short in plain:
             raise FormatError(f"{folder}: holds {shown(short)} twice, with and without {prefix!r}; remove one")
-        if not is_left_out(short):
+        if not buffers.fullmatch(short):
             plain[short] = array
     return plain
 

@@ -17,13 +17,13 @@ A model that was saved without its head has these names without `model.`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_llm.formats import read_sharded_safetensors
 from tinygrad_llm.interop.forms import HuggingFaceForm
 from tinygrad_llm.interop.huggingface_weights import (
     CONFIG,
@@ -32,9 +32,9 @@ from tinygrad_llm.interop.huggingface_weights import (
     HuggingFaceConfig,
     Place,
     head_is_tied,
+    read_without_prefix,
     state_from,
     tensors_from,
-    without_prefix,
     write_folder,
 )
 from tinygrad_llm.models.opt import POSITION_OFFSET
@@ -42,7 +42,7 @@ from tinygrad_llm.text import Tokenizer
 
 PREFIX = "model."
 TABLE = "decoder.embed_tokens.weight"
-VERSION_BUFFER = "decoder.version"  # which old versions saved
+VERSION_BUFFER = re.compile(r"decoder\.version")  # which old versions saved
 # Options that change the output or the training and are not supported. OPT-350M has the norm after each part.
 MUST_BE_TRUE = ("do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine")
 MUST_BE_UNSET = ("_remove_final_layer_norm", "layerdrop", "quantization_config")
@@ -94,12 +94,7 @@ def read_opt(folder: str | os.PathLike[str], dropout: float | None = None) -> tu
     """
     folder = Path(folder)
     settings = read_settings(folder / CONFIG, dropout)
-    tensors = without_prefix(
-        read_sharded_safetensors(folder, as_float32=True, copy=True),
-        PREFIX,
-        lambda name: name == VERSION_BUFFER,
-        folder,
-    )
+    tensors = read_without_prefix(folder, PREFIX, VERSION_BUFFER)
     settings["tie_weights"] = head_is_tied(tensors, TABLE, settings["tie_weights"])
     return settings, state_from(tensors, places(settings), folder, f"an OPT of {settings['num_layers']} layers")
 
