@@ -4,8 +4,7 @@ import hashlib
 import http.server
 import json
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,7 +44,7 @@ class FakeHub:
         self.cut_after: list[int] = []  # of large files: bytes to send before hanging up, for the next requests
         self.sent: dict[str, bytes] = {}  # another content than the list states
         self.length: int | None = None  # a Content-Length that is not true
-        self.stall = 0.0  # seconds of silence after the first bytes of a large file
+        self.stall: Callable[[], object] | None = None  # returns when a large file may go on after its first bytes
         self.redirect_to: str | None = None
         self.answer: bytes | None = None  # in place of the list
 
@@ -163,11 +162,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = body[: hub.cut_after.pop(0)]
             self.close_connection = True
         try:
-            if hub.stall and self.host == "store":
+            if hub.stall is not None and self.host == "store":
                 self.wfile.write(body[:100])
-                self.wfile.flush()
-                time.sleep(hub.stall)
-            self.wfile.write(body[100:] if hub.stall and self.host == "store" else body)
+                hub.stall()
+                body = body[100:]
+            self.wfile.write(body)
         except OSError:
             pass  # the client has hung up, as it should
 

@@ -223,10 +223,12 @@ def test_a_signal_handler_may_allocate_at_any_point() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
     try:
         use_the_pool(150)
+        while len(handled) <= 10:  # on a busy machine a signal stands for many
+            use_the_pool(10)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(handled) > 10 and all(handled)
+    assert all(handled)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -245,7 +247,7 @@ def test_children_forked_while_another_thread_allocates() -> None:
             child = os.fork()
             if not child:
                 try:
-                    signal.alarm(20)  # a child that hangs is ended
+                    signal.alarm(120)  # a child that hangs is ended
                     use_the_pool(2)
                     os._exit(0)
                 finally:

@@ -14,7 +14,7 @@ class Meeting:
     """An exchange between `size` threads: each gives a value; when all have, each gets the list of all values."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.barrier = size, threading.Barrier(size, timeout=60)
+        self.size, self.barrier = size, threading.Barrier(size, timeout=300)
         self.values: list[Any] = [None] * size
         self.exchanges = 0
 

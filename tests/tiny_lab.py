@@ -56,7 +56,7 @@ def asking(beginning: Beginning | None = None, session: Session | None = None) -
         yield Asking(session)
     finally:
         session.owner.end()
-        thread.join(10)
+        thread.join(60)
     if session.failure is not None:
         raise session.failure
 
@@ -72,7 +72,7 @@ def send(
     server: LabServer, path: str, body: Any = None, method: str = "POST", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """One request; `path` follows the token, unless it begins with a slash. Returns status, headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     where = path if path.startswith("/") else f"/{server.token}/{path}"
     connection.request(method, where, raw, {"Content-Type": "application/json", **(headers or {})})

@@ -40,7 +40,7 @@ def send(
     server: ModelServer, path: str, body: Any = None, method: str = "POST", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """One request. Returns status, headers and body."""
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=60)
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=300)
     raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     connection.request(method, path, raw, {"Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()

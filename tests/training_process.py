@@ -12,6 +12,7 @@ from pathlib import Path
 from tinygrad_llm.formats import newest_whole_snapshot, read_json, read_metrics
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again.\nHow quickly daft jumping zebras vex!\n" * 40
+PATIENCE = 300.0  # seconds until a wait fails: a busy machine may let a process wait for many
 PROGRAM = [sys.executable, "-m", "tinygrad_llm"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 TINY_MODEL = ["--num-layers", "1", "--num-heads", "2", "--embedding-dim", "16"]
@@ -46,9 +47,44 @@ def training(folder: Path, *options: str) -> list[str]:
     return [*PROGRAM, "train", "--data", str(text), "--out", str(out), *SIZES, *options]
 
 
-def start(command: list[str], stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+# The system writes into the pipe when a signal comes, so that none is missed, however early it comes. Of several
+# processes that mpiexec starts, the one of rank $HELD_RANK waits. SIGUSR1 lets it go on, and does nothing else.
+HELD = """
+import os, pkgutil, signal, sys
+from tinygrad_llm.cli import main
+
+came, coming = os.pipe()
+os.set_blocking(coming, False)
+signal.set_wakeup_fd(coming)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+owner, _, method = sys.argv.pop(1).rpartition(".")
+owner, left = pkgutil.resolve_name(owner), int(sys.argv.pop(1))
+call = getattr(owner, method)
+
+def held(*arguments, **named):
+    global left
+    left -= 1
+    if left == -1 and os.environ.get("PMI_RANK", "0") == os.environ.get("HELD_RANK", "0"):
+        os.read(came, 1)
+    return call(*arguments, **named)
+
+setattr(owner, method, held)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def held(command: list[str], calls: int, method: str = "tinygrad_llm.train:Trainer.take_step") -> list[str]:
+    """The same command, whose process waits for a signal after so many calls of a method, by default that of a step.
+
+    So a signal that is sent in the middle comes in the middle, however long the sender had to wait for its turn.
+    """
+    assert command[: len(PROGRAM)] == PROGRAM
+    return [sys.executable, "-c", HELD, method, str(calls), *command[len(PROGRAM) :]]
+
+
+def start(command: list[str], stdout: int = subprocess.PIPE, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start without waiting. A long run needs another `stdout`: an unread pipe is full after 64 KB."""
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=cwd)
 
 
 def finish(command: list[str]) -> str:
@@ -65,12 +101,13 @@ def log_size(folder: Path) -> int:
 
 def wait_for_a_step(process: subprocess.Popen[str], folder: Path, log_before: int) -> None:
     """Wait until the process has logged a step or ended. Resuming may first shorten the log."""
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None:
         size = log_size(folder)
         if size > log_before:
             return
         log_before = min(log_before, size)
+        assert time.monotonic() < deadline, "no step was logged"
         time.sleep(0.002)
 
 

@@ -151,5 +151,5 @@ def test_interrupted() -> None:
     with subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT, preexec_fn=heed) as process:
         assert "preset smoke" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors.strip()) == (130, "interrupted")

@@ -238,10 +238,10 @@ def test_misuse_of_flags_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_bytes_that_are_no_text_in_a_real_process(runs: Path) -> None:
     command = [*PROGRAM, "generate", "--model", runs / "bpe", "--max-new-tokens", "2", b"--prompt=\xff\xfe The"]
-    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"valid Unicode" in done.stderr
     command = [*PROGRAM, "train", b"--data=no\xff\n\x1b[31mfile", "--out", runs / "new"]
-    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and b"\x1b" not in done.stderr
 
 
@@ -251,13 +251,13 @@ def test_a_full_standard_output_and_one_without_the_letters(runs: Path, unbuffer
     command += ["--prompt", "naïve 龍"]
     environment = ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=300)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"No space left" in done.stderr
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
+        done = subprocess.run([*PROGRAM, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment, timeout=300)
     assert b"Exception ignored" not in done.stderr
     ascii_only = environment | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=ascii_only, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"na\\xefve \\u9f8d")
 
 

@@ -33,7 +33,7 @@ def begin(folder: Path, *flags: str) -> tuple[subprocess.Popen, str]:
 
 def post(address: str, name: str, fields: dict) -> dict:
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=300)
     connection.request("POST", f"{parts.path}api/{name}", json.dumps(fields), {"Content-Type": "application/json"})
     response = connection.getresponse()
     assert response.status == 200
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_the_lab_while_it_plays_and_saves_what_is_seen(sign: signal.
         post(address, "play", {})
         assert post(address, "look", {"prompt": "the "})["loss"] > 0
         lab.send_signal(sign)
-        rest, errors = lab.communicate(timeout=30)
+        rest, errors = lab.communicate(timeout=300)
     finally:
         lab.kill()
     assert (lab.returncode, rest) == (0, "")

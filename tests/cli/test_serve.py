@@ -7,16 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tiny_chat import save_chat_model
 
-from tinygrad_llm.cli import main
+from tinygrad_llm.cli import main, serve
 from tinygrad_llm.cli.serve import KEY_VARIABLE
+from tinygrad_llm.serve.server import ModelServer
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,8 @@ class Server:
         assert self.process.stdout is not None
         self.greeting = ""
         while "Ctrl-C" not in self.greeting:
-            self.greeting += self.process.stdout.readline()
+            self.greeting += (line := self.process.stdout.readline())
+            assert line, "the server has ended"
         found = re.search(r"http://\S+:[0-9]+/", self.greeting)
         assert found is not None
         self.address = found[0]
@@ -85,7 +86,7 @@ class Server:
     def end(self, sign: int) -> tuple[int, str]:
         """Send a signal; the exit code, and what was printed on standard error."""
         self.process.send_signal(sign)
-        _, error = self.process.communicate(timeout=60)
+        _, error = self.process.communicate(timeout=300)
         return self.process.returncode, error
 
 
@@ -134,7 +135,13 @@ def test_the_key_comes_from_the_environment(model: Path) -> None:
     assert server.end(signal.SIGINT)[0] == 0
 
 
-def test_an_interruption_while_nothing_runs(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_an_interruption_while_nothing_runs(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(server: ModelServer, greeting: Callable[[ModelServer], str] = serve._greeting) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return greeting(server)
+
+    monkeypatch.setattr(serve, "_greeting", interrupted)
     assert main(["serve", "--model", str(model), "--port", "0"]) == 0
     assert "Ctrl-C ends it." in capsys.readouterr().out

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tiny_base import call, make_base
-from training_process import ENVIRONMENT, PROGRAM
+from training_process import PATIENCE, PROGRAM, held, start
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.formats import read_json_object, read_safetensors
@@ -50,14 +50,32 @@ def test_a_folder_of_something_else_is_not_written_into(tmp_path: Path, capsys: 
     assert not (run / JOURNAL).exists() and not (tmp_path / "none").exists()
 
 
-def started(out: Path) -> subprocess.Popen[str]:
-    words = [*PROGRAM, "speedrun", "--minutes", "0.25", "--data", "python-docs", "--out", str(out)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+def words(out: Path) -> list[str]:
+    return [*PROGRAM, "speedrun", "--minutes", "0.25", "--data", "python-docs", "--out", str(out)]
+
+
+STEPS_OF_STAGE = """
+from tinygrad_llm.runs import RunFolder
+from tinygrad_llm.train import Trainer
+
+def take_step(trainer, step=Trainer.take_step):
+    if {stage!r} in [one.path.name for one in trainer.callbacks if isinstance(one, RunFolder)]:
+        trainer.step_of_stage()
+    step(trainer)
+
+Trainer.take_step, Trainer.step_of_stage = take_step, lambda trainer: None
+"""
+
+
+def held_in(stage: str, command: list[str]) -> list[str]:
+    """The same command, whose process waits for a signal after the first steps of a stage."""
+    python, option, program, *rest = held(command, 15, "tinygrad_llm.train:Trainer.step_of_stage")
+    return [python, option, STEPS_OF_STAGE.format(stage=stage) + program, *rest]
 
 
 def wait_for(process: subprocess.Popen[str], out: Path, stage: str) -> bool:
     """Wait until the run of a stage has a planned number of steps, and steps in its log; False if it ended before."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         log = out / stage / "metrics.jsonl"
         if (out / JOURNAL).exists() and log.exists():
@@ -75,16 +93,16 @@ def test_it_is_resumed_in_every_stage_and_its_runs_are_those_of_their_commands(
 ) -> None:
     out, kill = tmp_path / "run", {"base": signal.SIGKILL, "instruct": signal.SIGINT, "reinforce": signal.SIGKILL}
     for stage in STAGES:
-        process = started(out)
+        process = start(held_in(stage, words(out)))
         assert wait_for(process, out, stage), process.communicate()
         process.send_signal(kill[stage])
-        printed, errors = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=PATIENCE)
         if kill[stage] == signal.SIGINT:
             assert process.returncode == 130 and f"speedrun --resume --out {out}" in printed
         else:
             assert process.returncode == -signal.SIGKILL and errors == ""
-    done = started(out)
-    printed, errors = done.communicate(timeout=300)
+    done = start(words(out))
+    printed, errors = done.communicate(timeout=PATIENCE)
     assert (done.returncode, errors) == (0, "") and "base: finished before" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["cpu_seconds"] is None and report["stages"]["instruct"]["cpu_seconds"] is not None
@@ -92,18 +110,18 @@ def test_it_is_resumed_in_every_stage_and_its_runs_are_those_of_their_commands(
         read_json_object(out / JOURNAL)["stages"][stage]["steps"] for stage in STAGES
     ]
     # the command of the card makes the same weights, to the bit, without interruptions
-    words = shlex.split(report["stages"]["base"]["commands"][0])
-    words = words[words.index("train") :]
-    words[words.index("--out") + 1] = str(tmp_path / "again")
-    assert main(words) == 0
-    weights, again = (read_safetensors(folder / "model.safetensors") for folder in (out / "base", tmp_path / "again"))
-    assert weights.keys() == again.keys()
-    assert all((weights[name] == again[name]).all() for name in weights)
+    again = shlex.split(report["stages"]["base"]["commands"][0])
+    again = again[again.index("train") :]
+    again[again.index("--out") + 1] = str(tmp_path / "again")
+    assert main(again) == 0
+    weights, same = (read_safetensors(folder / "model.safetensors") for folder in (out / "base", tmp_path / "again"))
+    assert weights.keys() == same.keys()
+    assert all((weights[name] == same[name]).all() for name in weights)
     # and the answers of a stage are computed again from outside
-    words = shlex.split(report["stages"]["reinforce"]["commands"][1])
-    words = words[words.index("instruct") :]
-    words[words.index("--report") + 1] = str(tmp_path / "answers.json")
-    assert main(words) == 0
+    again = shlex.split(report["stages"]["reinforce"]["commands"][1])
+    again = again[again.index("instruct") :]
+    again[again.index("--report") + 1] = str(tmp_path / "answers.json")
+    assert main(again) == 0
     right = read_json_object(tmp_path / "answers.json")["exact_match"]
     assert right == report["stages"]["reinforce"]["accuracy"]["all"]
     capsys.readouterr()

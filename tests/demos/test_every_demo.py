@@ -74,5 +74,5 @@ def test_a_demo_in_training_ends_by_sigterm_without_a_traceback() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and any(line.startswith("after 40 steps") for line in process.stdout)
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (-signal.SIGTERM, "")

@@ -17,7 +17,7 @@ import sys, time
 from tinygrad_llm.formats import RunLock
 with RunLock(sys.argv[1]):
     print("locked", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -112,8 +111,11 @@ def test_other_methods_are_refused(server: LabServer) -> None:
     assert send(server, "api/nothing", {})[0] == 404
 
 
-def read_events(server: LabServer, events: list[tuple[str, dict]], enough: threading.Event, count: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+def read_events(
+    server: LabServer, events: list[tuple[str, dict]], listening: threading.Event, enough: threading.Event, count: int
+) -> None:
+    """Read to the end. `enough` is set when so many steps have come, and the news that the training stands there."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     connection.request("GET", f"/{server.token}/api/events")
     response = connection.getresponse()
     name = ""
@@ -122,7 +124,9 @@ def read_events(server: LabServer, events: list[tuple[str, dict]], enough: threa
             name = line.removeprefix("event: ").strip()
         elif line.startswith("data: "):
             events.append((name, json.loads(line.removeprefix("data: "))))
-            if sum(len(data["records"]) for kind, data in events if kind == "records") >= count:
+            listening.set()
+            steps = sum(len(data["records"]) for kind, data in events if kind == "records")
+            if steps >= count and any(data.get("at") == f"main@{count}" for _, data in events):
                 enough.set()
     connection.close()
 
@@ -130,15 +134,15 @@ def read_events(server: LabServer, events: list[tuple[str, dict]], enough: threa
 def test_several_clients_see_every_step_once_and_the_end() -> None:
     session = Session(tiny_beginning())
     seen: list[list[tuple[str, dict]]] = [[], [], []]
-    done = [threading.Event() for _ in seen]
+    listening, done = ([threading.Event() for _ in seen] for _ in range(2))
     with served(session) as server:
         threads = [
-            threading.Thread(target=read_events, args=(server, events, event, 30))
-            for events, event in zip(seen, done, strict=True)
+            threading.Thread(target=read_events, args=(server, *of_client, 30))
+            for of_client in zip(seen, listening, done, strict=True)
         ]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
+        assert all(event.wait(60) for event in listening)  # steps before that are history, for another request
         results: list[int] = []
         askers = [
             threading.Thread(target=lambda: results.append(send(server, "api/look", {"prompt": PROMPT})[0]))
@@ -147,12 +151,12 @@ def test_several_clients_see_every_step_once_and_the_end() -> None:
         assert send(server, "api/play", {"until": 30})[0] == 200
         for asker in askers:
             asker.start()
-        assert all(event.wait(20) for event in done)
+        assert all(event.wait(60) for event in done)
         for asker in askers:
-            asker.join(20)
+            asker.join(60)
         assert results == [200] * 5
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     for events in seen:
         records = [record for name, data in events if name == "records" for record in data["records"]]
         assert [record["step"] for record in records] == list(range(1, 31))

@@ -1,6 +1,7 @@
 """A session: playing, pausing, going back, failing and going on."""
 
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from tiny_lab import PROMPT, asking, tiny_beginning
 
 from tinygrad_llm.errors import AnomalyError, ConfigError
 from tinygrad_llm.lab.beginnings import Beginning
-from tinygrad_llm.lab.owner import Ended
+from tinygrad_llm.lab.owner import Ended, Owner
 from tinygrad_llm.lab.session import Session
 from tinygrad_llm.lab.training_session import NotPossible
 from tinygrad_llm.verify.faults import FAULTS
@@ -16,7 +17,7 @@ from tinygrad_llm.verify.faults import FAULTS
 
 def wait_for(session: Session, step: int) -> None:
     with session.news:
-        assert session.news.wait_for(lambda: session.published["step"] == step and not session.published["playing"], 20)
+        assert session.news.wait_for(lambda: session.published["step"] == step and not session.published["playing"], 60)
 
 
 def test_playing_ends_where_it_was_asked_to() -> None:
@@ -210,15 +211,31 @@ def test_who_waits_for_a_step_is_told_of_the_end() -> None:
 
         def wait() -> None:
             try:
-                ask.step(count=10_000)
+                while True:
+                    ask.step(count=10_000)
             except Ended as error:
                 failures.append(error)
 
         thread = threading.Thread(target=wait)
         thread.start()
-        threading.Event().wait(0.2)
-    thread.join(10)
+        while ask.status()["step"] < 2:
+            pass
+    thread.join(60)
     assert len(failures) == 1
+
+
+def test_who_asks_while_the_lab_ends_is_told_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner's thread ends after the question has begun, and before it is in the queue."""
+    owner = Owner()
+
+    def ends() -> Future[None]:
+        owner.end()
+        owner.refuse_pending()
+        return Future()
+
+    monkeypatch.setattr("tinygrad_llm.lab.owner.Future", ends)
+    with pytest.raises(Ended):
+        owner.ask(lambda: None, timeout=0.1)
 
 
 def test_a_hunt_hides_the_fault_until_it_is_guessed() -> None:

@@ -25,13 +25,13 @@ def test_shared_pages_count_once_and_peaks_are_seen() -> None:
     child = os.fork()
     if not child:
         array[:] = 1  # in both processes
-        time.sleep(60)
+        time.sleep(600)
         os._exit(0)
     try:
         with MemoryOfAll([os.getpid(), child]) as memory:
             array[:] = 2
             temporary = np.ones(MEGABYTES << 20, np.uint8)
-            until = time.monotonic() + 30  # on a busy machine a look may take long
+            until = time.monotonic() + 300  # on a busy machine a look may take long
             while (memory.highest - before) / (1 << 20) < 1.8 * MEGABYTES and time.monotonic() < until:
                 time.sleep(0.05)
             del temporary

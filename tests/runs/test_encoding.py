@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from training_process import ENVIRONMENT, PROGRAM, TINY_RUN
+from training_process import ENVIRONMENT, PATIENCE, PROGRAM, TINY_RUN, held, start
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.data import LongText, train_validation_split
@@ -305,19 +305,17 @@ def test_a_killed_encoding_goes_on_to_the_same_ids(tmp_path: Path, signum: int) 
     (tmp_path / "text.txt").write_text(text)
     command = [*PROGRAM, "train", "--data", "text.txt", "--out", "run", "--ids", "ids", *SMALL, "--vocab-size", "300"]
     command += ["--vocab-sample", "0.1"]
-    watched = "import tinygrad_llm.data.id_file as f; f.RECORD_INTERVAL = 0.02; from tinygrad_llm.cli import main; "
-    quick = [sys.executable, "-c", watched + f"import sys; sys.exit(main({command[3:]!r}))"]
-    with subprocess.Popen(
-        quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT
-    ) as process:
-        deadline = time.monotonic() + 60
+    in_chunks = held(command, 1, "tinygrad_llm.data.id_file:IdWriter.record")
+    in_chunks[2] = "import tinygrad_llm.data.id_file as id_file; id_file.RECORD_INTERVAL = -1.0\n" + in_chunks[2]
+    with start(in_chunks, cwd=tmp_path) as process:
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline and not list(tmp_path.glob("ids/*.json")):
             time.sleep(0.005)
         process.send_signal(signum)
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == (130 if signum == signal.SIGINT else -signum)
     assert ("are encoded and kept in" in printed) == (signum == signal.SIGINT)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "on, where it was interrupted" in done.stdout
     (path,) = tmp_path.glob("ids/*.ids")
@@ -347,7 +345,7 @@ def test_memory_stays_flat(tmp_path: Path, tokenizer: str) -> None:
         path.write_text(TEXT * (megabytes * 10**6 // len(TEXT)))
         arguments = ["train", "--data", str(path), "--tokenizer", tokenizer, "--out", str(tmp_path / f"run{megabytes}")]
         command = [sys.executable, "-c", PEAK, *arguments, *options, *SMALL]
-        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
         assert (done.returncode, done.stderr) == (0, "")
         peaks.append(int(done.stdout.split()[-1]) / 1e3)
         path.unlink()

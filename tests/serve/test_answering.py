@@ -17,7 +17,15 @@ def test_a_stream_that_waits_sends_comments_and_then_the_answer(monkeypatch: pyt
     with served() as one:
         step = one.engine._continue_all
         monkeypatch.setattr(one.engine, "_continue_all", lambda: turn.wait(10) and step())
-        threading.Timer(0.05, turn.set).start()
+        ping = server.ModelHandler._ping
+
+        def noted(handler: server.ModelHandler) -> None:
+            before = handler._last_event
+            ping(handler)
+            if handler._last_event != before:
+                turn.set()
+
+        monkeypatch.setattr(server.ModelHandler, "_ping", noted)
         fields = {"prompt": "Hello"} if path == COMPLETIONS else {"messages": [{"role": "user", "content": "Hello"}]}
         body = send(one, path, {**fields, "stream": True, "seed": 3, "max_tokens": 4})[2].decode()
         events = [part for part in body.split("\n\n") if part]

@@ -356,6 +356,6 @@ def test_streams_are_told_of_the_end() -> None:
         thread = threading.Thread(target=lambda: found.append(rest_of(client)))
         thread.start()
         wait_until(lambda: server.engine.num_rows > 0)
-    thread.join(5)
+    thread.join(60)
     client.close()
     assert b"the server is ending" in found[0] and b"[DONE]" not in found[0]

@@ -126,7 +126,7 @@ def test_curl(server: ModelServer, answers: ModelServer) -> None:
 
     def run(*words: str) -> str:
         command = [curl, "-sS", "--noproxy", "*", "-H", "Authorization: Bearer secret", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
     chat, json_type = f"{server.address}v1/chat/completions", ("-H", "Content-Type: application/json")
     expected = text_of(ask(answers))
@@ -142,7 +142,7 @@ def test_curl(server: ModelServer, answers: ModelServer) -> None:
         input=large,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
     )
     assert "a body has at most 1,048,576 bytes" in big.stdout
     assert chat_model().name in run(f"{server.address}v1/models")

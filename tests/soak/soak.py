@@ -50,7 +50,7 @@ DISK_MEGABYTES = 24
 IN_NAMESPACE = "SOAK_IN_MOUNT_NAMESPACE"
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 MPIEXEC = MPIEXEC if importlib.util.find_spec("mpi4py") else None
-SECONDS = 120  # time limit of any process
+SECONDS = 300  # time limit of any process: a busy machine may let one wait for many
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
 
@@ -105,8 +105,8 @@ def children(process: subprocess.Popen[str]) -> list[int]:
 
 
 def expect_ended(processes: Sequence[int]) -> None:
-    """Raises: Failed if one of the processes runs for more than two seconds from now"""
-    deadline = time.monotonic() + 2
+    """Raises: Failed if one of the processes still runs a minute from now"""
+    deadline = time.monotonic() + 60
     running = list(processes)
     while running and time.monotonic() < deadline:
         running = [one for one in running if Path(f"/proc/{one}").exists() and _state(one) != "Z"]
@@ -233,7 +233,7 @@ class Disturbed:
             return
         log = self.out / "metrics.jsonl"
         before = log.stat().st_mtime_ns if log.exists() else 0
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             if log.exists() and log.stat().st_mtime_ns != before:
                 self.logs = True

@@ -2,8 +2,8 @@
 
 import re
 import sys
-import time
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -248,26 +248,35 @@ def test_recorded_gradients_are_those_of_backward() -> None:
         assert own[name][gradient.largest_at] == gradient.largest == max(own[name].ravel(), key=abs)
 
 
-def test_seconds_are_those_of_the_operation() -> None:
+def test_seconds_are_those_of_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def perf_counter() -> float:
+        nonlocal now
+        now += 1e-6
+        return now
+
+    monkeypatch.setattr(tape_recorder, "time", SimpleNamespace(perf_counter=perf_counter))
+
     def slow(x: Tensor) -> Tensor:
-        time.sleep(0.03)
+        nonlocal now
+        now += 3.0
 
         def backward(dy: np.ndarray) -> tuple[Any, ...]:
-            time.sleep(0.05)
+            nonlocal now
+            now += 5.0
             return (dy,)
 
         return record_operation(x.data.copy(), (x,), backward)
 
-    began = time.perf_counter()
     with study.record() as tape:
         x = Tensor(np.ones(3), requires_grad=True)
         slow(x * 2).sum().backward()
-    taken = time.perf_counter() - began
     mul, slept, total = tape
-    assert slept.seconds >= 0.03 and slept.backward.seconds >= 0.05
+    assert 3.0 <= slept.seconds < 3.001 and 5.0 <= slept.backward.seconds < 5.001
     others = [mul.seconds, total.seconds, mul.backward.seconds, total.backward.seconds]
-    assert min(others) >= 0 and sum(others) + slept.seconds + slept.backward.seconds <= taken
-    assert max(others) < 0.03
+    assert min(others) >= 0 and sum(others) + slept.seconds + slept.backward.seconds <= now
+    assert max(others) < 0.001
 
 
 def test_bytes_kept_equal_the_counted_activations() -> None:

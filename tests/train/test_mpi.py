@@ -19,7 +19,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_process import ENVIRONMENT, PROGRAM, TEXT, finish, log_size, remains, start, training, wait_for_a_step
+from training_process import (
+    ENVIRONMENT,
+    PATIENCE,
+    PROGRAM,
+    TEXT,
+    finish,
+    held,
+    log_size,
+    remains,
+    start,
+    training,
+    wait_for_a_step,
+)
 
 from tinygrad_llm.cli import main
 from tinygrad_llm.formats import newest_whole_snapshot, read_metrics
@@ -69,7 +81,7 @@ def losses(folder: Path) -> np.ndarray:
 
 def rank(process: subprocess.Popen[str], number: int) -> int:
     """The id of one of the processes that this mpiexec has started."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         below = {process.pid}
         for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda entry: int(entry.name)):
@@ -84,6 +96,14 @@ def rank(process: subprocess.Popen[str], number: int) -> int:
                     return int(entry.name)
         time.sleep(0.01)
     raise AssertionError(f"mpiexec started no rank {number}")
+
+
+def has_ended(process: int) -> bool:
+    """Whether the process ends: the system may still be at it when mpiexec has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while (entry := Path(f"/proc/{process}")).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not entry.exists()
 
 
 @pytest.mark.slow
@@ -121,10 +141,10 @@ def test_a_checkpoint_resumes_with_as_many_processes_or_others(folder: Any, mpie
 def test_an_interruption_finishes_the_step_everywhere_and_saves(
     folder: Any, mpiexec: Any, undisturbed: Any, signum: Any
 ) -> None:
-    with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
+    with start(shared(mpiexec, 2, held(training(folder, *STEPS), 30))) as process:
         wait_for_a_step(process, folder, 0)
         process.send_signal(signum)
-        printed, errors = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (128 + signum, "")
     logged = len(remains(folder)["log"])
     assert f"interrupted; saved after step {logged}\ncontinue: mpiexec -n 2 " in printed
@@ -133,12 +153,13 @@ def test_an_interruption_finishes_the_step_everywhere_and_saves(
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_all(folder: Any, mpiexec: Any) -> None:
-    with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
+def test_a_signal_to_one_process_stops_all(folder: Any, mpiexec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "HELD_RANK", "1")
+    with start(shared(mpiexec, 2, held(training(folder, *STEPS), 30))) as process:
         second = rank(process, 1)
         wait_for_a_step(process, folder, 0)
         os.kill(second, signal.SIGTERM)
-        printed, errors = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
     assert "interrupted; saved after step" in printed
 
@@ -146,22 +167,19 @@ def test_a_signal_to_one_process_stops_all(folder: Any, mpiexec: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_the_death_of_one_process_ends_all_and_loses_no_checkpoint(
-    folder: Any, mpiexec: Any, undisturbed: Any, killed: Any
+    folder: Any, mpiexec: Any, undisturbed: Any, killed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "HELD_RANK", str(killed))
     for moment in (0.0, 0.05, 0.13):
         before = log_size(folder)
-        with start(shared(mpiexec, 2, training(folder, *STEPS))) as process:
+        with start(shared(mpiexec, 2, held(training(folder, *STEPS), 18))) as process:
             victim, other = rank(process, killed), rank(process, 1 - killed)
             wait_for_a_step(process, folder, before)
             time.sleep(moment)
-            in_time = process.poll() is None
-            if in_time:  # a later one may find all 60 steps done
-                os.kill(victim, signal.SIGKILL)
-            process.communicate(timeout=60)
-        assert in_time or moment
-        assert process.returncode == 0 or in_time
-        assert process.returncode != 0 or moment
-        assert not Path(f"/proc/{other}").exists()
+            os.kill(victim, signal.SIGKILL)
+            process.communicate(timeout=PATIENCE)
+        assert process.returncode != 0
+        assert has_ended(other)
         _, problems = newest_whole_snapshot(folder / "run" / "checkpoints")
         assert not problems
     finish(shared(mpiexec, 2, training(folder)))
@@ -181,7 +199,7 @@ def failing(self, *args, step=Trainer.take_step):
 
 def slow(*args):
     print("preparing", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 if sys.argv.pop(1) == "fail":
     Trainer.take_step = failing
@@ -204,7 +222,7 @@ def ours(errors: str) -> list[str]:
 @pytest.mark.slow
 def test_an_error_in_one_process_ends_all_with_one_line_of_error(folder: Any, mpiexec: Any, undisturbed: Any) -> None:
     with start(shared(mpiexec, 2, breaking("fail", training(folder, *STEPS)))) as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert ours(errors) == ["process 1: tinygrad-llm train: out of memory"]
     finish(shared(mpiexec, 2, training(folder)))
@@ -217,7 +235,7 @@ def test_ctrl_c_while_the_first_process_prepares_the_data_ends_all(folder: Any, 
         printed = iter(process.stdout.readline, "")  # to the end of the output, at most
         assert "preparing\n" in printed
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert ours(errors) == ["interrupted"]
 
@@ -236,7 +254,7 @@ def test_an_error_of_all_processes_is_printed_once(
     mpiexec: Any, tmp_path: Path, arguments: Any, code: Any, message: Any
 ) -> None:
     command = shared(mpiexec, 3, [*PROGRAM, *arguments])
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE, cwd=tmp_path)
     assert done.returncode == code
     assert len(ours(done.stderr)) == 1 and message in done.stderr
 
@@ -245,7 +263,7 @@ def test_an_error_of_all_processes_is_printed_once(
 def test_a_launcher_of_another_mpi_is_noticed(mpiexec: Any, tmp_path: Path) -> None:
     environment = ENVIRONMENT | {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
     command = [*PROGRAM, "train"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE, cwd=tmp_path)
     assert done.returncode == 2
     assert "mpiexec and mpi4py must belong to one MPI: mpiexec started 2 processes" in done.stderr
 

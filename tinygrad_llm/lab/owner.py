@@ -7,6 +7,7 @@ not be read. So every look, edit and step runs on the owner's thread, one after 
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # no work may come into the queue after the last look into it
         self.ending = False
 
     # -- called by any thread
@@ -34,10 +36,11 @@ class Owner:
 
         Raises: Ended if the lab is ending; TimeoutError; and what `work` raises
         """
-        if self.ending:
-            raise Ended("the lab is ending")
         future: Future[Any] = Future()
-        self._queue.put((work, future))
+        with self._lock:
+            if self.ending:
+                raise Ended("the lab is ending")
+            self._queue.put((work, future))
         result = future.result(timeout)
         return result.result(timeout) if isinstance(result, Future) else result
 
@@ -74,7 +77,9 @@ class Owner:
             future.set_exception(error)
 
     def refuse_pending(self) -> None:
-        """Tell the threads that still wait that the lab is ending."""
+        """Take no more work, and tell the threads that still wait that the lab is ending."""
+        with self._lock:
+            self.ending = True
         while not self._queue.empty():
             task = self._queue.get()
             if task is not None:

@@ -78,7 +78,6 @@ class TrainingSession:
         except BaseException as error:  # an error of this package, for the main thread to report
             self.failure = error
         finally:
-            self.owner.ending = True
             self.owner.refuse_pending()
             for arrival in self._arrivals:
                 arrival.set_exception(Ended("the lab is ending"))

@@ -208,11 +208,11 @@ class Engine:
         job.rows += 1
 
     def _leave(self, one: _Continued, event: Event | ApiError | None = None) -> None:
-        if event is not None:
-            one.job.events.put(event)
         one.job.rows -= 1
         self._continued.remove(one)
         self._batch.leave(one.row, keep=not isinstance(event, ApiError))
+        if event is not None:  # last: whoever reads it may ask again at once, and finds the place free
+            one.job.events.put(event)
 
     def _drop_unwanted(self) -> None:
         now = time.monotonic()

@@ -35,7 +35,7 @@ from tinygrad_llm.web.page_files import page_file
 
 MODELS, COMPLETIONS, CHAT = "/v1/models", "/v1/completions", "/v1/chat/completions"
 SECONDS_BETWEEN_PINGS = 10.0  # of a stream in which nothing comes, such as while a long prompt is read
-SECONDS_TO_END = 0.5  # for streams to tell their clients that the server is ending
+SECONDS_TO_END = 3.0  # at most, for streams to tell their clients that the server is ending
 
 
 class ModelServer(BoundedServer):

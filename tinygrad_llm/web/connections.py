@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MAX_CONNECTIONS = 64
-SECONDS_TO_MAKE_ROOM = 1.0
+SECONDS_TO_MAKE_ROOM = 5.0  # for the thread of a connection that is ended
 REASON = b'{"error": {"message": "too many connections", "type": "server_error", "param": null, "code": "unavailable"}}'
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 1\r\n"
@@ -83,9 +83,10 @@ class BoundedServer(ThreadingHTTPServer):
             self._leaves(request)
             self._turn_away(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection. Its place is free before it is closed: a client that sees the end may come again."""
         try:
-            super().process_request_thread(request, client_address)
+            super().finish_request(request, client_address)
         finally:
             self._leaves(request)
 
@@ -94,7 +95,7 @@ class BoundedServer(ThreadingHTTPServer):
         with self._lock:
             self._idle.pop(connection, None)
             self._working.discard(connection)
-        self._room.release()
+            self._room.release()
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Tell a connection that there is no place for it, and close it."""

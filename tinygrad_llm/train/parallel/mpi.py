@@ -22,7 +22,7 @@ from tinygrad_llm.train.parallel.launch import Launch, find_launch
 PIECE = 1 << 17  # numbers for each process in one exchange: pieces that fit the cache were fastest with 2 and 4 ranks
 SPIN_SECONDS = 0.005  # of busy waiting, for processes that are about to arrive
 POLL_SECONDS = 0.001  # between polls after that, such as while the first process saves
-SECONDS_BEFORE_ABORT = 0.3  # for the launcher to forward output: it discards what it reads after an abort
+SECONDS_BEFORE_ABORT = 1.0  # for the launcher to forward output: it discards what it reads after an abort
 
 
 _world: Communicator | None = None
