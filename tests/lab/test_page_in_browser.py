@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +14,10 @@ from browser import CHROMIUM, Page
 from lab_page import part, settle, state_of
 from pages import expect_nothing_cut_off
 
+from tinygrad_llm.lab.events import events
 from tinygrad_llm.lab.opening import open_lab
 from tinygrad_llm.lab.server import LabServer, serving
+from tinygrad_llm.lab.session import Session
 from tinygrad_llm.web.handler import Handler
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
@@ -82,6 +85,26 @@ def test_a_view_is_busy_until_its_curves_are_drawn(page: Page, lab: LabServer, m
     show(page, lab, view="train")
     readouts = page.evaluate("[...document.querySelectorAll('#view figure .readout')].map((one) => one.textContent)")
     assert readouts and not any("no value" in one for one in readouts)
+
+
+def test_an_event_that_comes_late_takes_nobody_back(
+    page: Page, lab: LabServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(page, lab, view="train", at="main@10")
+    earlier, is_time, is_seen = json.dumps(lab.session.published), threading.Event(), threading.Event()
+
+    def late(session: Session, ending: threading.Event) -> Iterator[bytes]:
+        is_time.wait(30)
+        yield f"event: status\ndata: {earlier}\n\n".encode()
+        is_seen.wait(30)
+        yield from events(session, ending)
+
+    monkeypatch.setattr("tinygrad_llm.lab.server.events", late)
+    show(page, lab, view="train")
+    is_time.set()
+    page.evaluate("new Promise((done) => setTimeout(done, 500))")
+    assert state_of(page)["at"] == f"main@{STEP}"
+    is_seen.set()
 
 
 def test_nothing_moves_by_itself(page: Page, lab: LabServer) -> None:

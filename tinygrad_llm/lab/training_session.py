@@ -7,6 +7,7 @@ paused, the thread waits for work inside a callback of the Trainer. All other me
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -55,6 +56,7 @@ class TrainingSession:
         self.failure: BaseException | None = None  # an error that ended the owner's thread
         self._target: int | None = None  # the step at which moving ends
         self._arrivals: list[Future[Any]] = []  # of the requests that wait for it
+        self._moments = itertools.count(1)
 
     # -- the owner's thread
 
@@ -217,10 +219,11 @@ class TrainingSession:
             self.news.notify_all()
 
     def position(self) -> dict[str, Any]:
-        """All of `status` that changes."""
+        """All of `status` that changes. Of two positions, the one with the larger `moment` is the newer."""
         timeline = self.main
         if timeline is None:
             return {
+                "moment": next(self._moments),
                 "playing": False,
                 "busy": "",
                 "at": LIVE,
@@ -231,6 +234,7 @@ class TrainingSession:
             }
         target = self._target
         return {
+            "moment": next(self._moments),
             "playing": self.playing,
             "busy": "" if target is None or self.playing else f"going to step {target}",
             "problem": self.problem,

@@ -48,6 +48,7 @@ export function newest(task) {
 
 /** Before the training of an opened model begins, it has no step and no branch yet. */
 function note(changes) {
+  if (changes.moment < status.moment) return; // an event that was sent before the answer to a command, and came later
   Object.assign(status, changes);
   status.step ??= status.firstStep ?? 0;
   status.branch ??= "main";
