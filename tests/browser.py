@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 30.0  # seconds until a wait fails
+PATIENCE = 120.0  # seconds until a wait fails
 KEYS = {  # what a key event of the name needs besides its name: text, and Windows' code of the key
     "Enter": ("\r", 13),
     " ": (" ", 32),
@@ -135,6 +135,21 @@ class Page:
         self.command("Page.navigate", url=address)
         self.wait_for("document.documentElement?.dataset.ready === '' && location.href !== 'about:blank'")
 
+    def leave(self) -> None:
+        """Show nothing, and let go of the server."""
+        self.command("Page.navigate", url="about:blank")
+
+    @contextlib.contextmanager
+    def _until_heard(self, kind: str) -> Iterator[None]:
+        """At the end, wait until the page has got an event of this kind, and done what it does about it.
+
+        The browser may confirm an input before the page knows of it.
+        """
+        listen = f"addEventListener('{kind}', () => done(), {{capture: true, once: true}})"
+        self.evaluate(f"void (window.heard = new Promise((done) => {listen}))")
+        yield
+        self.evaluate("window.heard")
+
     def text(self) -> str:
         return self.evaluate("document.body.innerText")
 
@@ -144,22 +159,22 @@ class Page:
         for _ in range(times):
             common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
             kind = "keyDown" if text else "rawKeyDown"
-            self.command("Input.dispatchKeyEvent", type=kind, **common, **({"text": text} if text else {}))
-            self.command("Input.dispatchKeyEvent", type="keyUp", **common)
+            with self._until_heard("keyup"):
+                self.command("Input.dispatchKeyEvent", type=kind, **common, **({"text": text} if text else {}))
+                self.command("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def write(self, text: str) -> None:
-        self.command("Input.insertText", text=text)
+        """Put a text where the cursor is, as pasting does."""
+        with self._until_heard("input"):
+            self.command("Input.insertText", text=text)
 
     def click(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
         """Click on an element with the mouse, at a place given as fractions of its width and height."""
         x, y = self._place(selector, at)
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
-
-    def hover(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
-        x, y = self._place(selector, at)
-        self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        with self._until_heard("mouseup"):  # the click itself follows at once
+            for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+                pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+                self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
 
     def _place(self, selector: str, at: tuple[float, float]) -> tuple[float, float]:
         find = f"document.querySelector({json.dumps(selector)})"
@@ -212,7 +227,7 @@ def browser(folder: Path) -> Iterator[Page]:
             page._socket.close()
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -38,5 +38,5 @@ def expect_nothing_cut_off(page: Page) -> None:
     for width in WIDTHS:
         page.resize(width)
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        page.wait_for("document.documentElement.scrollWidth <= innerWidth", patience=3)
+        page.wait_for("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(CUT_OFF) == [], width

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, Page
+from browser import CHROMIUM, PATIENCE, Page
 from pages import expect_nothing_cut_off
 from tiny_chat import save_chat_model
 from tiny_server import ask, served
@@ -230,11 +231,10 @@ def test_a_reload_keeps_what_came_and_frees_the_row(page: Page, endless: ModelSe
     asked, answer = texts(page)
     assert asked == "Hello" and len(answer) > 20 and set(answer) == {"a"}
     assert "This answer was not finished" in page.text()
-    for _ in range(200):
-        if not endless.engine.num_rows:
-            break
+    end = time.monotonic() + PATIENCE
+    while endless.engine.num_rows:
+        assert time.monotonic() < end
         page.evaluate("new Promise((done) => setTimeout(done, 10))")
-    assert endless.engine.num_rows == 0
 
 
 def test_escape_ends_editing_and_changes_nothing(page: Page, server: ModelServer) -> None:
@@ -333,11 +333,13 @@ def test_blocks_of_a_text_that_grows(page: Page, server: ModelServer) -> None:
 
 
 @contextlib.contextmanager
-def expected_errors(page: Page) -> Iterator[None]:
-    """The browser logs refused requests as errors."""
+def expected_errors(page: Page, count: int = 1) -> Iterator[None]:
+    """The browser logs refused requests as errors, `count` of them, and perhaps later than the page knows of them."""
     yield
-    page.evaluate("true")
-    assert page.errors and all("Failed to load resource" in error for error in page.errors), page.errors
+    end = time.monotonic() + PATIENCE
+    while len(page.errors) < count and time.monotonic() < end:
+        page.evaluate("new Promise((done) => setTimeout(done, 20))")
+    assert ["Failed to load resource" in error for error in page.errors] == [True] * count, page.errors
     page.errors.clear()
 
 
@@ -352,7 +354,7 @@ def test_a_full_context_is_told_and_can_be_trimmed(page: Page, small: ModelServe
     page.wait_for("document.body.innerText.includes('does not read the 4 messages above')")
     assert "more than the context" not in page.text()
     assert len(texts(page)) == 6 and kept(page)[0]["nodes"][-1]["end"] in ("stop", "length")
-    with expected_errors(page):
+    with expected_errors(page, 2):
         say(page, "4" * 300)
         press(page, "way:trim")
         press(page, "way:trim")
@@ -407,7 +409,7 @@ def test_a_key_is_asked_for_and_taken_from_the_address(page: Page) -> None:
     with served(api_key="secret") as server:
         page.open(server.address)
         page.evaluate("sessionStorage.clear()")
-        with expected_errors(page):
+        with expected_errors(page, 3):
             page.open(server.address)
             page.wait_for("document.activeElement.dataset.key === 'key'")
             page.write("wrong")

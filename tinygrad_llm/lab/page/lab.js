@@ -8,6 +8,7 @@ const PER_LAYER = ["updates", "weights"];
 const listeners = new Set();
 const histories = new Map(); // branch -> Map from step to record
 let vocabularyAnswer = null;
+let latest = {}; // of all that was said about the status, what was said last; it may come before what was said earlier
 let isReturning = false; // to where the fragment says, when the page opens
 
 /** The newest status; see `status` of the server. */
@@ -48,8 +49,8 @@ export function newest(task) {
 
 /** Before the training of an opened model begins, it has no step and no branch yet. */
 function note(changes) {
-  if (changes.moment < status.moment) return; // an event that was sent before the answer to a command, and came later
-  Object.assign(status, changes);
+  if (changes.moment >= (latest.moment ?? 0)) latest = changes;
+  Object.assign(status, changes, latest);
   status.step ??= status.firstStep ?? 0;
   status.branch ??= "main";
 }

@@ -105,7 +105,8 @@ export function weightView() {
     make("div", { class: "columns" }, long.element, value.element, gradient.element, moment.element, update.element),
   );
   let corner = null,
-    array = null;
+    array = null,
+    change = null; // what the last change of a weight did: {name, at, words}
 
   const choose = (name, at) => set({ weight: `${name}:${at.join(",")}` });
   const shownKind = () =>
@@ -180,6 +181,7 @@ export function weightView() {
   }
 
   function drawStory(weight, one) {
+    const name = `${weight.name}[${weight.at.join(", ")}]`;
     const input = make("input", {
       type: "text",
       class: "short",
@@ -191,23 +193,22 @@ export function weightView() {
     });
     const apply = async () => {
       const answer = await command("set_weight", { name: weight.name, index: weight.at, value: Number(input.value) });
-      if (answer)
-        show(
-          story.querySelector("[data-result]"),
-          make(
-            "p",
-            {},
-            "Loss of the last batch: ",
-            make("b", {}, number(answer.lossBefore, 6)),
-            " before, ",
-            make("b", {}, number(answer.lossAfter, 6)),
-            ` after: ${signed(answer.lossAfter - answer.lossBefore, 3)} nats. Branch “${answer.branch}” goes on from here.`,
-          ),
-        );
+      if (!answer) return;
+      const words = make(
+        "p",
+        {},
+        "Loss of the last batch: ",
+        make("b", {}, number(answer.lossBefore, 6)),
+        " before, ",
+        make("b", {}, number(answer.lossAfter, 6)),
+        ` after: ${signed(answer.lossAfter - answer.lossBefore, 3)} nats. Branch “${answer.branch}” goes on from here.`,
+      );
+      change = { name, at: answer.at, words };
+      drawChange(name);
     };
     show(
       story,
-      make("h3", { class: "mono" }, `${weight.name}[${weight.at.join(", ")}]`),
+      make("h3", { class: "mono" }, name),
       facts([
         ["value", number(one.value, 6)],
         ["gradient g", number(one.gradient)],
@@ -244,6 +245,12 @@ export function weightView() {
         : null,
       make("div", { "data-result": "" }),
     );
+    drawChange(name);
+  }
+
+  function drawChange(name) {
+    const isOfNow = change?.name === name && change.at === where();
+    show(story.querySelector("[data-result]"), isOfNow ? change.words : null);
   }
 
   const renew = newest(async (isCurrent) => {
