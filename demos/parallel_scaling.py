@@ -158,7 +158,7 @@ here = bandwidth_of_this_machine()
 if here is None:
     print("mpi4py is not installed here, so the sum of two processes was not measured: pip install 'tinygrad-llm[mpi]'")
 else:
-    print(f"two processes of this machine sum {here / 1e9:.1f} GB/s")
+    print(f"two processes of this machine sum {here / 1e9:.2g} GB/s")
 
 # %% [markdown]
 # ## Estimates

@@ -64,6 +64,14 @@ def test_the_speed_is_a_line_in_seconds_per_token() -> None:
     assert float(speed.tokens(550_000, 1.0)) == pytest.approx(1 / (0.5 * (1 / 20_000 + 1 / 4_000)))
 
 
+def test_a_larger_model_is_never_taken_to_be_free() -> None:
+    """Another program ran while the small one was measured."""
+    speed = Speed.of_measurements([100_000, 1_000_000], [10_000, 20_000])
+    assert float(speed.tokens(1_000_000, 1.0)) == pytest.approx(20_000)
+    assert float(speed.tokens(100_000_000, 1.0)) == pytest.approx(200)
+    assert best_size(LAW, speed, 5, 1e6) < 1_000_000
+
+
 def test_the_best_size_has_the_lowest_loss_and_grows_with_time_and_speed() -> None:
     slow, fast = Speed(1e-5, 2e-10), Speed(5e-6, 1e-10)
     best = best_size(LAW, slow, 600, 1e9)

@@ -126,10 +126,16 @@ class Speed:
 
     @classmethod
     def of_measurements(cls, parameters: Sequence[int], tokens_per_second: Sequence[float]) -> Speed:
-        """The line through the seconds per token of models of different sizes, of least squared relative error."""
+        """The line through the seconds per token of models of different sizes, of least squared relative error.
+
+        Where a larger one was not slower, another program took the time of the smaller ones: then the time is taken to
+        be proportional to the size, which is the most that a parameter can take.
+        """
         seconds = 1 / np.asarray(tokens_per_second, np.float64)
         columns = np.stack([np.ones_like(seconds), np.asarray(parameters, np.float64)], axis=1)
         (fixed, per_parameter), _ = _least_squares(columns / seconds[:, None])
+        if not per_parameter:
+            return cls(0.0, float((seconds / columns[:, 1]).min()))
         return cls(float(fixed), float(per_parameter))
 
     def tokens(self, parameters: Any, seconds: float) -> Any:
