@@ -156,10 +156,7 @@ for name, model, loaders, judged, task in (
     before = evaluate(model, judged)
     steps = sum(train_for(model, loader, part * PRETRAINING, 3e-3) for part, loader in loaders.items())
     after = evaluate(model, judged)
-    print(
-        f"{name}: {model.num_parameters():,} parameters, {steps} steps in {PRETRAINING:.0f} s of CPU time; {task}: ",
-        end="",
-    )
+    print(f"{name}: {model.num_parameters():,} parameters, {steps} steps in {PRETRAINING:.0f} s of CPU time; ", end="")
     print(f"{task}: {before:.3f} -> {after:.3f} nats (perplexity {math.exp(after):.0f})")
 
 # %% [markdown]
