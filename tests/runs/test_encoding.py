@@ -111,6 +111,7 @@ def test_ids_are_those_of_the_whole_even_after_an_interruption(tmp_path: Path, t
 TEXT = "The quick brown fox jumps over the lazy dog.\n" * 60
 
 
+@pytest.mark.usefixtures("no_other_threads")
 def test_workers_encode_words_to_the_ids_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words, text = SimpleTokenizerV2.train(TEXT[:20]), "".join(f"{TEXT[:99]} {n} <|endoftext|>\n" for n in range(50))
     train, validation = (words.encode_to_array(part, "all") for part in train_validation_split(text, 0.1))

@@ -74,10 +74,11 @@ def test_a_loss_that_is_not_of_tokens_has_no_perplexity() -> None:
     assert "validation 0.600 | lr" in stream.getvalue() and "1,234 examples/s" in stream.getvalue()
 
 
-def test_a_terminal_line_renews_itself_and_leaves_nothing_of_the_longer_one() -> None:
+def test_a_terminal_line_renews_itself_and_leaves_nothing_of_the_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_llm.runs.status_line.SECONDS_BETWEEN_RENEWALS", 600.0)
     stream = Terminal()
     status = StatusLine(stream)
-    status._shown -= 1
+    status._shown -= 601
     status.renew(lambda: "a long status line")
     status.renew(lambda: "too soon")
     assert stream.getvalue() == "\ra long status line"

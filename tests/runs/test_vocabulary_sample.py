@@ -18,6 +18,7 @@ from tinygrad_llm.text import END_OF_TEXT, BPETokenizer
 from tinygrad_llm.text.bpe_training import count_pieces
 from tinygrad_llm.train.parallel import mapping
 
+pytestmark = pytest.mark.usefixtures("no_other_threads")
 WORDS = [f"word{number * 7919 % 97} né {number}\n" for number in range(12_000)]
 
 

@@ -40,6 +40,8 @@ from tinygrad_llm.train.parallel import mapping, processes
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
 
+pytestmark = pytest.mark.usefixtures("no_other_threads")
+
 SMALL, LARGE = Linear(2, 2), Linear(400, 400)
 TERSE = PromptStyle("", " ", ":")
 

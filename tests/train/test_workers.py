@@ -100,7 +100,7 @@ def two_in_float32() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_remains() -> Any:
+def nothing_remains(no_other_threads: None) -> Any:
     yield
     assert multiprocessing.active_children() == []
     assert list(Path("/dev/shm").glob("tinygrad*")) == []

@@ -67,7 +67,7 @@ COMMANDS = {
     "completion": ("completion", "Print a script for bash, zsh or fish that completes commands and flags."),
 }
 SHARED_COMMANDS = ("train",)  # which several processes that mpiexec starts run together
-SECONDS_BEFORE_ABORT = 1.0  # in which the first process reports an error that all have met
+SECONDS_BEFORE_ABORT = 5.0  # in which the first process reports an error that all have met, and ends the others
 
 
 def command_module(name: str) -> ModuleType:
