@@ -16,7 +16,7 @@ class EchoHandler(Handler):
 
     def do_GET(self) -> None:
         if self.path == "/wait":
-            self.server.go.wait(10)  # type: ignore[attr-defined]
+            self.server.go.wait(60)  # type: ignore[attr-defined]
         self.send(200, "text/plain", self.path.encode())
 
     def do_POST(self) -> None:

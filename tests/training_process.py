@@ -49,9 +49,8 @@ def training(folder: Path, *options: str) -> list[str]:
 
 # The system writes into the pipe when a signal comes, so that none is missed, however early it comes. Of several
 # processes that mpiexec starts, the one of rank $HELD_RANK waits. SIGUSR1 lets it go on, and does nothing else.
-HELD = """
-import os, pkgutil, signal, sys
-from tinygrad_llm.cli import main
+HOLD = """
+import os, pkgutil, runpy, signal, sys
 
 came, coming = os.pipe()
 os.set_blocking(coming, False)
@@ -69,17 +68,24 @@ def held(*arguments, **named):
     return call(*arguments, **named)
 
 setattr(owner, method, held)
-sys.exit(main(sys.argv[1:]))
 """
+STEP = "tinygrad_llm.train:Trainer.take_step"
 
 
-def held(command: list[str], calls: int, method: str = "tinygrad_llm.train:Trainer.take_step") -> list[str]:
+def held(command: list[str], calls: int, method: str = STEP) -> list[str]:
     """The same command, whose process waits for a signal after so many calls of a method, by default that of a step.
 
     So a signal that is sent in the middle comes in the middle, however long the sender had to wait for its turn.
     """
     assert command[: len(PROGRAM)] == PROGRAM
-    return [sys.executable, "-c", HELD, method, str(calls), *command[len(PROGRAM) :]]
+    program = HOLD + "from tinygrad_llm.cli import main\nsys.exit(main(sys.argv[1:]))"
+    return [sys.executable, "-c", program, method, str(calls), *command[len(PROGRAM) :]]
+
+
+def held_script(script: str, steps: int) -> list[str]:
+    """The command that runs a script, whose process waits for a signal after so many steps of training."""
+    program = HOLD + "runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    return [sys.executable, "-u", "-c", program, STEP, str(steps), script]
 
 
 def start(command: list[str], stdout: int = subprocess.PIPE, cwd: Path | None = None) -> subprocess.Popen[str]:

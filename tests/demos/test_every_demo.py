@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from demo_figures import FIGURES, ROOT
+from training_process import PATIENCE, held_script
 
 DEMOS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "demos").glob("*.py"))}
 OPTIONAL = {"hypothesis", "matplotlib", "torch", "transformers", "jax", "optax"}
@@ -70,9 +71,9 @@ def test_ends_quietly_when_its_reader_leaves_or_interrupts_it(demo: str) -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_demo_in_training_ends_by_sigterm_without_a_traceback() -> None:
-    command = [sys.executable, "-u", "demos/few_shot.py"]
+    command = held_script("demos/few_shot.py", 60)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and any(line.startswith("after 40 steps") for line in process.stdout)
         process.terminate()
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (-signal.SIGTERM, "")

@@ -96,7 +96,7 @@ def server() -> Iterator[Any]:
         yield running
         running.go_on.set()
         running.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 def get(server: Any, path: Path, **changes: Any) -> Path | None:

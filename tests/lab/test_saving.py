@@ -52,12 +52,12 @@ def test_what_is_not_answered_in_time_is_taken_from_before(tmp_path: Path) -> No
         assert send(server, "api/look", LOOK.encode())[0] == 200
         assert send(server, "api/seen", {"fragment": "a", "requests": [["look", LOOK], ["lens", LOOK]]})[0] == 200
         busy, free = threading.Event(), threading.Event()
-        blocked = threading.Thread(target=lambda: session.ask(lambda: (busy.set(), free.wait(10))))
+        blocked = threading.Thread(target=lambda: session.ask(lambda: (busy.set(), free.wait(60))))
         blocked.start()
-        busy.wait(10)
+        busy.wait(60)
         found = save_page(session, answer, tmp_path / "page.html", 0.05)
         free.set()
-        blocked.join(10)
+        blocked.join(60)
     assert found["leftOut"] == [f"lens {LOOK}"]
     assert held((tmp_path / "page.html").read_bytes())["answers"].keys() == {f"look {LOOK}"}
 

@@ -16,7 +16,7 @@ def test_a_stream_that_waits_sends_comments_and_then_the_answer(monkeypatch: pyt
     turn = threading.Event()
     with served() as one:
         step = one.engine._continue_all
-        monkeypatch.setattr(one.engine, "_continue_all", lambda: turn.wait(10) and step())
+        monkeypatch.setattr(one.engine, "_continue_all", lambda: turn.wait(60) and step())
         ping = server.ModelHandler._ping
 
         def noted(handler: server.ModelHandler) -> None:
