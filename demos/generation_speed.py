@@ -11,8 +11,9 @@
 # itself, which is the best case for drafting. "One at a time" is the speed for a text that never repeats itself.
 #
 # Run it with `python demos/generation_speed.py`; `--preset smollm2` has the shape of SmolLM2-135M. Both libraries get
-# OPENBLAS_NUM_THREADS threads, by default one per core. `transformers` is not a dependency of the package: without it
-# the demo times this package alone. `--folder FOLDER` reads the weights of a Hugging Face folder instead.
+# OPENBLAS_NUM_THREADS threads, by default one per core; this package shares products among threads of its own, as its
+# commands do. `--busy` keeps one core busy with another program meanwhile. `transformers` is not a dependency of the
+# package: without it the demo times this package alone. `--folder FOLDER` reads the weights of a Hugging Face folder.
 
 # %%
 import argparse
@@ -32,8 +33,10 @@ import numpy as np
 from tinygrad_llm import manual_seed
 from tinygrad_llm.generate import PromptLookup, generate, generate_speculatively
 from tinygrad_llm.generate.continuous_batch import ContinuousBatch
+from tinygrad_llm.measure.busy_program import busy_program
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinygrad_llm.scripts import end_quietly
+from tinygrad_llm.train.parallel.product_threads import products_in_threads
 
 end_quietly()
 
@@ -46,6 +49,7 @@ options.add_argument(
 )
 options.add_argument("--tokens", type=int, default=100, help="how many to write in each round (default: 100)")
 options.add_argument("--rounds", type=int, default=3, help="timed rounds of each library (default: 3)")
+options.add_argument("--busy", action="store_true", help="keep one core busy with another program meanwhile")
 arguments, _ = options.parse_known_args()
 
 # %% [markdown]
@@ -74,6 +78,7 @@ if not arguments.folder:
 is_gpt = json.loads((folder / "config.json").read_text("utf-8"))["model_type"] == "gpt2"
 model = (GPT if is_gpt else Llama).from_pretrained(folder)
 vocab_size, tokens = model.config.vocab_size, arguments.tokens
+threads = int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1))
 prompt = np.arange(100, 116) % vocab_size
 long_prompt = np.arange(min(512, model.config.context_length - 1)) * 7919 % vocab_size
 
@@ -97,7 +102,7 @@ if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"
     import torch
     import transformers
 
-    torch.set_num_threads(int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)))
+    torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).float().eval()
 
@@ -132,19 +137,22 @@ def seconds(work: Callable[[], np.ndarray]) -> np.ndarray:
     return np.array([time.perf_counter() - started[0], time.process_time() - started[1]])
 
 
-print(f"== One text, {tokens} tokens after {len(prompt)}; a prompt of {len(long_prompt)} ==")
+busy = ", beside another busy program" if arguments.busy else ""
+print(f"== One text, {tokens} tokens after {len(prompt)}; a prompt of {len(long_prompt)}{busy} ==")
 print(f"{model.num_parameters():,} parameters")
 if "transformers" not in globals():
     print("transformers is not installed: this package alone")
-texts = {name: task.ours() for name, task in tasks.items()}  # the first time, memory is new
+with products_in_threads(threads):
+    texts = {name: task.ours() for name, task in tasks.items()}  # the first time, memory is new
 if (in_transformers := tasks["one at a time"].theirs) is not None:
     texts["transformers"] = in_transformers()
 for name, task in tasks.items():
     ours, ratios = [], []
-    for _ in range(arguments.rounds):
-        ours.append(seconds(task.ours))
-        if task.theirs is not None:
-            ratios.append(seconds(task.theirs) / ours[-1])
+    with products_in_threads(threads), busy_program(arguments.busy):
+        for _ in range(arguments.rounds):
+            ours.append(seconds(task.ours))
+            if task.theirs is not None:
+                ratios.append(seconds(task.theirs) / ours[-1])
     line = f"{name}: {task.tokens / statistics.median(clock for clock, _ in ours):.1f} tokens/s"
     if ratios:
         of_clock, of_processor = np.median(ratios, axis=0)
@@ -175,7 +183,10 @@ def decoded_together(count: int) -> np.ndarray:
 
 for count in (2, 4, 8):
     rounds = range(arguments.rounds)
-    gains = [count * seconds(lambda: decoded_together(1)) / seconds(partial(decoded_together, count)) for _ in rounds]
+    with products_in_threads(threads), busy_program(arguments.busy):
+        gains = [
+            count * seconds(lambda: decoded_together(1)) / seconds(partial(decoded_together, count)) for _ in rounds
+        ]
     of_clock, of_processor = np.median(gains, axis=0)
     print(f"{count} texts at once: {of_clock:.2f} times the tokens/s of one (CPU time {of_processor:.2f})")
 same = np.array_equal(decoded_together(8)[:1], decoded_together(1))

@@ -7,9 +7,8 @@ The invariant: a block is either in the pool's list of free blocks or under exac
 the callback of a weak reference to that array, which CPython calls when the array is deallocated. Every view holds the
 array, directly or through other views, so nothing can read the memory any more, and nobody has to count references.
 
-There is no lock. Blocks are taken and returned by `deque.pop` and `deque.append`, each of which is one step that no
-other thread, signal handler or garbage collection can interrupt, so whoever takes a block has it alone. A signal
-handler or a child process may allocate at any point.
+There is no lock. `deque.pop` and `deque.append` are single steps, which no other thread, signal handler or garbage
+collection can interrupt: whoever takes a block has it alone. Signal handlers and child processes may allocate too.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import math
 import os
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ class _Loan(weakref.ref[Array]):
 _loans: dict[int, _Loan] = {}  # one for each block in use, by the id of the block: a weak reference must be kept alive
 _free: dict[int, deque[PooledMemory]] = {}  # by size class
 _peak_bytes = 0  # the most bytes that were in use at once
+multiply: Callable[..., Array] = np.matmul  # of two matrices; in a `products_in_threads` block that of its threads
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
@@ -88,7 +88,7 @@ def copy(x: Array) -> Array:
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b for two matrices, in `out` or in memory of the pool. Shapes: a (N, K), b (K, M) -> (N, M)"""
-    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)) if out is None else out)
+    return multiply(a, b, out=empty((a.shape[0], b.shape[1]), np.result_type(a, b)) if out is None else out)
 
 
 def add(a: Array, b: Array) -> Array:

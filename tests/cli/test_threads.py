@@ -53,8 +53,9 @@ ALL = usable_cores()
         (["train", "--workers", "many"], "1"),
         (["train", "--resume", "--out", "no/such/run"], "1"),
         (["speedrun", "--workers", "1"], None),
-        (["generate", "--model", "run"], None),
-        (["classify", "predict"], None),
+        (["generate", "--model", "run"], "1"),
+        (["classify", "predict"], "1"),
+        (["lab"], "1"),
         (["--help"], None),
         ([], None),
     ],
@@ -163,3 +164,41 @@ def test_the_command_trains_with_this_number(tmp_path: Path) -> None:
     assert "2 workers share each batch of 16 rows" in printed
     assert printed[-1] == f"0 {max(1, ALL // 2)}"
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["workers"] == 2
+
+
+USES_A_MODEL = """
+import sys
+from tinygrad_llm import cli
+
+
+class Command:
+    def add_arguments(parser):
+        parser.add_argument("--workers")
+
+    def run(arguments):
+        from tinygrad_llm import buffers
+        from tinygrad_llm.train.parallel import blas_threads
+
+        get, _ = blas_threads._openblas()
+        print(getattr(getattr(buffers.multiply, "__self__", None), "threads", None), get())
+        return 0
+
+
+cli.command_module = lambda name: Command
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen", "expected"),
+    [
+        (["chat"], {}, f"{ALL} 1"),
+        (["chat"], {"OPENBLAS_NUM_THREADS": "1"}, "None 1"),
+        (["train"], {}, "None 1"),
+        (["train", "--workers", "1"], {}, f"None {ALL}"),
+    ],
+)
+def test_threads_share_the_products_of_a_command_that_trains_no_run(
+    words: list[str], chosen: dict[str, str], expected: str
+) -> None:
+    assert run(USES_A_MODEL, *words, **chosen) == expected

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -96,7 +97,7 @@ def build_parser(described: Container[str] | None = COMMANDS) -> Parser:
 def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambda: None) -> int:
     """Run one command and return its exit code. `loaded` is called when the command is imported and about to run."""
     words = sys.argv[1:] if argv is None else [str(word) for word in argv]
-    limit_blas_threads(words)
+    in_threads = limit_blas_threads(words)
     parser = build_parser([word for word in words if not word.startswith("-")][:1])
     for word in words:
         if word.startswith("--") and word.endswith("=--"):  # argparse makes an empty list of this value
@@ -116,10 +117,15 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
         return 1
     import numpy as np
 
+    sharing: AbstractContextManager[None] = nullcontext()
+    if in_threads:
+        from tinygrad_llm.train.parallel.product_threads import products_in_threads
+
+        sharing = products_in_threads()
     loaded()
     try:
         # NaN and infinity end in errors of this package, without NumPy's warnings
-        with np.errstate(all="ignore"), StatusLine(sys.stderr).saying_warnings():
+        with np.errstate(all="ignore"), StatusLine(sys.stderr).saying_warnings(), sharing:
             code: int = command_module(arguments.command).run(arguments)
         sys.stdout.flush()
         return code

@@ -1,4 +1,4 @@
-"""The number of BLAS threads of a command that trains, set before NumPy is loaded: BLAS reads it then, and once.
+"""The number of BLAS threads of a command, set before NumPy is loaded: BLAS reads it then, and once.
 
 This file loads no NumPy, and reads the command line before it is parsed: parsing needs the settings of the models.
 """
@@ -19,16 +19,20 @@ from tinygrad_llm.train.parallel.launch import find_launch
 ALWAYS_TRAIN = ("train", "search", "speedrun", "reinforce", "bench")  # other commands train with a second word
 
 
-def limit_blas_threads(words: Sequence[str]) -> None:
-    """One thread where workers share the work by default; cores divided by workers where `--workers` is given.
+def limit_blas_threads(words: Sequence[str]) -> bool:
+    """Give BLAS one thread where workers, or threads of this package, share the work.
 
-    A run that is continued gets the number that it had, so that its bits stay the same. A user's own setting stays, as
-    does BLAS's default with `--workers 1`. Other commands are left alone.
+    Where `--workers` is given, it is the cores divided by workers. A run that is continued gets the number that it had,
+    so that its bits stay the same. A user's own setting stays, as does BLAS's default with `--workers 1`.
+
+    Returns whether threads should share the products of the command: those that train no run, the lab among them.
     """
     command = [word for word in words if not word.startswith("-")][:2]
-    trains = command[:1] in ([name] for name in ALWAYS_TRAIN) or command[1:] == ["train"]
-    if not trains or "numpy" in sys.modules or chosen_by_user():
-        return
+    if not command or "numpy" in sys.modules or chosen_by_user():
+        return False
+    if command[0] not in ALWAYS_TRAIN and command[1:] != ["train"]:
+        limit_by_environment(1)
+        return True
     workers = _value_of("--workers", words)
     continued = command[0] == "speedrun" or any(_is_flag(word, "--resume") for word in words)
     if workers is None and continued:
@@ -39,6 +43,7 @@ def limit_blas_threads(words: Sequence[str]) -> None:
         threads = 1
     if threads:
         limit_by_environment(threads)
+    return False
 
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:

@@ -95,7 +95,7 @@ def limited_blas_threads(threads: int) -> Iterator[None]:
     libraries = _libraries()
     if not libraries:
         warnings.warn(
-            f"each worker runs {default} BLAS threads, more than there are cores for: set "
+            f"each process runs {default} BLAS threads, more than there are cores for: set "
             f"OPENBLAS_NUM_THREADS={threads} before NumPy is imported"
             + ("" if importlib.util.find_spec("threadpoolctl") else ", or install threadpoolctl"),
             stacklevel=4,

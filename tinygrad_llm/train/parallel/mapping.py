@@ -20,6 +20,7 @@ from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads, threa
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.launch import find_launch
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
+from tinygrad_llm.train.parallel.product_threads import products_alone
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory, aligned
 from tinygrad_llm.train.parallel.workers import NO_WAY
 from tinygrad_llm.train.trainer import SMALLEST_SHARED
@@ -61,8 +62,9 @@ def map_in_workers(
     if workers <= 1:
         yield from map(function, items)
         return
-    remaining, forked = iter(items), can_fork()
-    with limited_blas_threads(threads_of_each(workers)):
+    remaining = iter(items)
+    with limited_blas_threads(threads_of_each(workers)), products_alone():
+        forked = can_fork()
         if not forked and seconds_alone != 0:
             spawning = time.monotonic() + (SECONDS_BEFORE_SPAWNING if seconds_alone is None else seconds_alone)
             for item in remaining:

@@ -38,6 +38,7 @@ from tinygrad_llm.train.parallel.blas_threads import (
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.model_changes import ModelChanges
 from tinygrad_llm.train.parallel.processes import Processes, can_fork
+from tinygrad_llm.train.parallel.product_threads import products_alone
 from tinygrad_llm.train.parallel.row_totals import longest_total
 from tinygrad_llm.train.parallel.sharded_optimizer import Entry
 from tinygrad_llm.train.parallel.share import Share
@@ -70,7 +71,7 @@ def started(trainer: Trainer, method: str | None = None) -> Iterator[None]:
     if trainer.workers == 1 or trainer.team is not None:
         yield
         return
-    with limited_blas_threads(threads_of_each(trainer.workers * trainer.processes_here)):
+    with limited_blas_threads(threads_of_each(trainer.workers * trainer.processes_here)), products_alone():
         trainer.team = _team(trainer, method)
         try:
             yield
