@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_base import tiny_model
 
-from tinygrad_llm import manual_seed, no_grad
+from tinygrad_llm import buffers, manual_seed, no_grad
 from tinygrad_llm.cli.answer_choice import AnswerChoice, Answering
 from tinygrad_llm.data import PreferenceDataset, collate_preferences
 from tinygrad_llm.data.instructions import PromptStyle
@@ -39,10 +39,12 @@ from tinygrad_llm.train import evaluate
 from tinygrad_llm.train.parallel import mapping, processes
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 from tinygrad_llm.train.parallel.mapping import evaluate_in_workers, map_in_workers
+from tinygrad_llm.train.parallel.product_threads import products_in_threads
 
 pytestmark = pytest.mark.usefixtures("no_other_threads")
 
 SMALL, LARGE = Linear(2, 2), Linear(400, 400)
+WIDE = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
 TERSE = PromptStyle("", " ", ":")
 
 
@@ -95,21 +97,23 @@ def no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapping, "SECONDS_BEFORE_SPAWNING", 1e-9)
 
 
-def product(weights: Linear, cache: np.ndarray, item: int) -> tuple[int, float]:
+def product(weights: Linear, cache: np.ndarray, item: int) -> tuple[int, float, bytes]:
     cache += 1  # which every process has to itself
-    return os.getpid(), float((weights(cache[None]).data * item).sum() + weights.weight.data.sum())
+    value = float((weights(cache[None]).data * item).sum() + weights.weight.data.sum())
+    return os.getpid(), value, buffers.matmul(WIDE, WIDE).tobytes()
 
 
 @pytest.mark.filterwarnings("error")
 def test_spawned_workers_share_the_weights_and_nothing_else(no_fork: None) -> None:
     manual_seed(0)
     model = Linear(400, 400)
-    with no_grad():
+    with no_grad(), products_in_threads(1):
         found = list(map_in_workers(partial(product, model, np.zeros(400, np.float32)), range(7), model, 2))
         cache = np.zeros(400, np.float32)
         alone = [product(model, cache, item)[1] for item in range(4)]
-    assert len({process for process, _ in found}) == 2
-    mine = [value for process, value in found if process == os.getpid()]  # item 0, then every second one
+    assert len({process for process, *_ in found}) == 2
+    assert len({rounded for *_, rounded in found}) == 1
+    mine = [value for process, value, _ in found if process == os.getpid()]  # item 0, then every second one
     assert mine[:1] == alone[:1] and len(mine) == 4
     assert multiprocessing.active_children() == []
 

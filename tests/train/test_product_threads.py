@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm import buffers
-from tinygrad_llm.train.parallel import product_threads
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.train.parallel import blas_threads, product_threads
 from tinygrad_llm.train.parallel.mapping import map_in_workers
 from tinygrad_llm.train.parallel.processes import can_fork
 from tinygrad_llm.train.parallel.product_threads import (
@@ -82,11 +84,38 @@ def test_a_large_product_is_cut_along_its_longer_side(monkeypatch: pytest.Monkey
 
 
 def test_nobody_waits_for_a_thread_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    may_begin = threading.Event()
-    monkeypatch.setattr(ProductThreads, "_help", lambda self: may_begin.wait(60))
+    never_begun: list[Any] = []
+    monkeypatch.setattr(product_threads, "_help", never_begun.append)
     a, b = operands(64, 256, 1000)
     np.testing.assert_allclose(computed(a, b, 4), a @ b, atol=1e-4)
-    may_begin.set()
+    left = never_begun[0].get()
+    reference = weakref.ref(a)
+    del a
+    assert left is not None and reference() is None  # what is left for the threads keeps no array from being freed
+    assert len(never_begun) == 3
+
+
+def test_one_thread_computes_all_where_the_system_has_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    a, b = operands(64, 256, 1000)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    np.testing.assert_allclose(computed(a, b, 2), a @ b, atol=1e-4)
+
+
+def test_ctrl_c_leaves_no_block_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    never_begun: list[Any] = []
+
+    def interrupted(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+    a, b = operands(64, 256, 1000)
+    monkeypatch.setattr(product_threads, "_help", never_begun.append)
+    monkeypatch.setattr(np, "matmul", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        computed(a, b, 2)
+    assert not never_begun[0].get().blocks
 
 
 def test_an_error_of_another_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,12 +134,22 @@ def test_an_error_of_another_thread_reaches_the_caller(monkeypatch: pytest.Monke
         computed(a, b, 2)
 
 
-def test_infinity_and_nan_come_without_a_warning() -> None:
-    a, b = operands(64, 256, 5000)
-    a[:, 0], a[:, 1] = np.inf, -np.inf
-    with np.errstate(all="ignore"):
-        product = computed(a, b, 3)
-    assert not np.isfinite(product).any()
+def test_all_threads_treat_overflow_as_the_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    treated: dict[str, str] = {}
+    both = threading.Barrier(2, timeout=60)
+
+    def noted(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        if threading.current_thread().name not in treated:
+            treated[threading.current_thread().name] = np.geterr()["over"]
+            both.wait()
+
+    a, b = operands(64, 256, 1000)
+    monkeypatch.setattr(np, "matmul", noted)
+    for way in ("ignore", "raise"):
+        treated.clear()
+        with np.errstate(over=way):  # type: ignore[call-overload]
+            computed(a, b, 2)
+        assert set(treated.values()) == {way} and len(treated) == 2
 
 
 def test_a_block_shares_the_products_of_the_process_and_ends_its_threads() -> None:
@@ -121,13 +160,45 @@ def test_a_block_shares_the_products_of_the_process_and_ends_its_threads() -> No
         with products_alone():
             assert threads_now() == 1 and not helpers()
             assert buffers.matmul(a, b).tobytes() == product.tobytes()
-        assert buffers.multiply is shared and threads_now() == 3
+        assert buffers.multiply == shared and threads_now() == 3
         assert not helpers()
         assert buffers.matmul(a, b).tobytes() == product.tobytes()
         assert helpers()
     assert buffers.multiply is np.matmul and not helpers()
     with products_alone():
         assert buffers.multiply is np.matmul
+
+
+def test_blocks_end_in_any_order() -> None:
+    """As those of several threads, and of generators that are not used up."""
+    first, second = products_in_threads(2), products_in_threads(3)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads_now() == 3
+    second.__exit__(None, None, None)
+    assert buffers.multiply is np.matmul
+
+
+def test_blas_has_one_thread_also_where_the_user_has_chosen_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [2]
+    monkeypatch.setattr(
+        blas_threads, "_libraries", lambda: [(lambda: now[0], lambda number: now.__setitem__(0, number))]
+    )
+    monkeypatch.setattr(blas_threads, "available_cores", lambda: {0, 1})
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with products_in_threads(2):
+        assert now == [1]
+    assert now == [2]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True])
+def test_a_number_of_threads_that_is_none_is_refused(threads: Any) -> None:
+    with (
+        pytest.raises(ConfigError, match="products_in_threads: threads must be an integer of at least 1; got"),
+        products_in_threads(threads),
+    ):
+        pass
 
 
 @pytest.mark.skipif(not can_fork(), reason="fork is not used here")

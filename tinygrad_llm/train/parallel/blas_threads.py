@@ -82,14 +82,16 @@ def adjust_limit_by_environment(processes: int) -> None:
 
 
 @contextmanager
-def limited_blas_threads(threads: int) -> Iterator[None]:
+def limited_blas_threads(threads: int, even_if_chosen: bool = False) -> Iterator[None]:
     """Run the block with this many BLAS threads per process, unless the user's environment has chosen a number.
+
+    With `even_if_chosen`, that number is limited too.
 
     Uses threadpoolctl where it is installed, else OpenBLAS's own call in the library that NumPy has loaded; where
     neither is there, a warning says what to set.
     """
     default = threads_by_environment(len(available_cores()))
-    if chosen_by_user() or default <= threads:
+    if (chosen_by_user() and not even_if_chosen) or default <= threads:
         yield
         return
     libraries = _libraries()

@@ -28,6 +28,7 @@ import numpy as np
 
 from tinygrad_llm.errors import ConfigError, TinygradLLMError, WorkerError
 from tinygrad_llm.train.parallel.blas_threads import environment_of_spawned, threads_of_each
+from tinygrad_llm.train.parallel.product_threads import are_cut, products_in_threads
 from tinygrad_llm.train.parallel.shared_memory import SharedMemory
 from tinygrad_llm.train.trainer import INTERRUPTIONS
 
@@ -76,7 +77,7 @@ class Processes:
                 for rank in range(1, size):
                     mine, its = context.Pipe()
                     inherited = [pipe for _, pipe in self._workers] + [mine] if forked else []
-                    arguments = (packed, memory, rank, its, os.getpid(), inherited)
+                    arguments = (packed, memory, rank, its, os.getpid(), inherited, are_cut())
                     process = context.Process(target=_work, args=arguments, name=f"worker {rank + 1} of {size}")
                     try:
                         process.start()
@@ -195,7 +196,13 @@ def _spin(pipe: Any) -> bool:
 
 
 def _work(
-    packed: Any, memory: Sequence[SharedMemory], rank: int, pipe: Any, first: int, inherited: Sequence[Any]
+    packed: Any,
+    memory: Sequence[SharedMemory],
+    rank: int,
+    pipe: Any,
+    first: int,
+    inherited: Sequence[Any],
+    cut_products: bool,
 ) -> None:
     """The whole life of a worker: run the calls that come through the pipe until it ends."""
     for signum in INTERRUPTIONS:
@@ -208,14 +215,15 @@ def _work(
     gc.freeze()  # the collector would write into every page that is still shared with the first process
     np.seterr(all="ignore")  # as in the command; infinity and NaN are reported by the trainer
     try:
-        share = _unpickled(packed, memory) if isinstance(packed, bytes) else packed
-        answer: Any = ("done", share.begin(rank, lambda: _wait(pipe)))
-        while True:
-            pipe.send_bytes(pickle.dumps(answer))
-            _spin(pipe)
-            if answer[0] == "failed" or not (message := pipe.recv_bytes()):
-                return
-            answer = _outcome(share, message, rank)
+        with products_in_threads(1) if cut_products else nullcontext():
+            share = _unpickled(packed, memory) if isinstance(packed, bytes) else packed
+            answer: Any = ("done", share.begin(rank, lambda: _wait(pipe)))
+            while True:
+                pipe.send_bytes(pickle.dumps(answer))
+                _spin(pipe)
+                if answer[0] == "failed" or not (message := pipe.recv_bytes()):
+                    return
+                answer = _outcome(share, message, rank)
     except (EOFError, OSError):  # the first process is gone
         os._exit(1)
 

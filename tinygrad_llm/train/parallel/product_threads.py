@@ -22,6 +22,7 @@ import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
+from tinygrad_llm.checks import expect_count
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 
@@ -36,76 +37,103 @@ class ProductThreads:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._helpers: list[threading.Thread] = []
-        self._products: queue.SimpleQueue[_Product | None] = queue.SimpleQueue()
+        self._products: _Products = queue.SimpleQueue()
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
-        """Write a @ b into `out`, which is returned. Shapes: a (N, K), b (K, M), out (N, M)"""
+        """Write a @ b into `out`, which shares no memory with them, and return it. Shapes: a (N, K), b (K, M)
+
+        Raises: what any thread has met, such as MemoryError
+        """
         (rows, inner), columns = a.shape, b.shape[1]
         if max(rows, columns) < 2 * SMALLEST_BLOCK or rows * inner * columns < SMALLEST_SHARED:
             return np.matmul(a, b, out=out)
         product = _Product(a, b, out)
-        helpers = min(self.threads, len(product.blocks)) - 1
-        while len(self._helpers) < helpers:
-            self._helpers.append(threading.Thread(target=self._help, name="product", daemon=True))
-            self._helpers[-1].start()
-        for _ in range(helpers):
+        for _ in range(self._begin_helpers(min(self.threads, len(product.blocks)) - 1)):
             self._products.put(product)
-        product.compute()
-        product.wait()
+        try:
+            product.compute()
+            product.wait()
+        except BaseException:
+            product.blocks.clear()  # after Ctrl-C, nobody needs the blocks that are left
+            raise
         return out
 
     def end(self) -> None:
         """End the threads; the next product starts new ones."""
-        helpers, self._helpers = self._helpers, []
-        for _ in helpers:
-            self._products.put(None)
+        helpers, products = self._helpers, self._products
+        self._helpers, self._products = [], queue.SimpleQueue()
+        products.put(None)
         for helper in helpers:
             helper.join()
 
-    def _help(self) -> None:
-        np.seterr(all="ignore")  # of this thread; infinity and NaN follow IEEE 754
-        while (product := self._products.get()) is not None:
-            product.compute()
-            del product  # its arrays may be freed
+    def be_forked(self) -> None:
+        """In a forked process, which has none of the threads: compute alone, with the same bits."""
+        self.threads, self._helpers, self._products = 1, [], queue.SimpleQueue()
+
+    def _begin_helpers(self, count: int) -> int:
+        """Begin what is missing of so many threads, as far as the system has any. Returns how many there are.
+
+        Two threads that call this at once may begin one more than they need.
+        """
+        while len(self._helpers) < count:
+            helper = threading.Thread(target=_help, args=(self._products,), name="product", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:  # as where the number of threads is limited: those that run compute all
+                break
+            self._helpers.append(helper)
+        return min(count, len(self._helpers))
 
 
 class _Product:
     """A product that is being computed: the blocks that nobody has taken yet, and how many are finished."""
 
     def __init__(self, a: Array, b: Array, out: Array) -> None:
-        self.a, self.b, self.out = a, b, out
-        self.blocks = deque(_blocks(max(out.shape)))
-        self._count, self._finished = len(self.blocks), itertools.count(1)
+        parts = _blocks(max(out.shape))
+        if out.shape[1] >= out.shape[0]:
+            blocks = [(a, b[:, part], out[:, part]) for part in parts]
+        else:
+            blocks = [(a[part], b, out[part]) for part in parts]
+        self.blocks = deque(blocks)  # which hold the arrays: once all are taken, they may be freed
+        self._count, self._finished = len(parts), itertools.count(1)
         self._is_done = threading.Lock()
         self._is_done.acquire()
-        self._error: BaseException | None = None  # that another thread met
+        self._error: Exception | None = None
+        self._on_float_errors = np.geterr()  # each thread has its own
 
     def compute(self) -> None:
         """Compute blocks until none is left."""
-        by_columns = self.out.shape[1] >= self.out.shape[0]
-        while True:
-            try:
-                block = self.blocks.popleft()  # one step, which no other thread can interrupt
-            except IndexError:
-                return
-            try:
-                if by_columns:
-                    np.matmul(self.a, self.b[:, block], out=self.out[:, block])
-                else:
-                    np.matmul(self.a[block], self.b, out=self.out[block])
-            except BaseException as error:
-                self._error = error
-            if next(self._finished) == self._count:
-                self._is_done.release()
+        with np.errstate(**self._on_float_errors):
+            while True:
+                try:
+                    a, b, out = self.blocks.popleft()  # one step, which no other thread can interrupt
+                except IndexError:
+                    return
+                try:
+                    np.matmul(a, b, out=out)
+                except Exception as error:
+                    self._error = error
+                if next(self._finished) == self._count:
+                    self._is_done.release()
 
     def wait(self) -> None:
-        """Wait for the blocks that others have taken, but not for a thread that has not begun one.
-
-        Raises: what any thread has met, such as MemoryError
-        """
+        """Wait for the blocks that others have taken, but not for a thread that has not begun one."""
         self._is_done.acquire()
         if self._error is not None:
             raise self._error
+
+
+_Products = queue.SimpleQueue[_Product | None]
+_active: list[ProductThreads] = []  # of the `products_in_threads` blocks that run now; the last one is used
+_lock = threading.Lock()
+
+
+def _help(products: _Products) -> None:
+    """The life of a helping thread."""
+    while (product := products.get()) is not None:
+        product.compute()
+        del product  # its last block may be freed
+    products.put(None)  # for the next thread to end
 
 
 def _blocks(size: int) -> list[slice]:
@@ -119,18 +147,26 @@ def _blocks(size: int) -> list[slice]:
 def products_in_threads(threads: int | None = None) -> Iterator[None]:
     """In the block, threads share the large products of this process, whichever thread asks; by default one per core.
 
-    BLAS itself has one thread then.
+    BLAS itself has one thread then, whatever the environment says.
 
         with products_in_threads():
             print(generate(model, prompt, 20))
+
+    Raises: ConfigError if `threads` is not an integer of at least 1
     """
-    before, shared = buffers.multiply, ProductThreads(usable_cores() if threads is None else threads)
-    with limited_blas_threads(1):
-        buffers.multiply = shared.multiply
+    if threads is not None:
+        expect_count("products_in_threads", "threads", threads)
+    shared = ProductThreads(usable_cores() if threads is None else threads)
+    with limited_blas_threads(1, even_if_chosen=True):
+        with _lock:
+            _active.append(shared)
+            buffers.multiply = shared.multiply
         try:
             yield
         finally:
-            buffers.multiply = before
+            with _lock:
+                _active.remove(shared)  # blocks of several threads, or generators, end in any order
+                buffers.multiply = _active[-1].multiply if _active else np.matmul
             shared.end()
 
 
@@ -140,21 +176,20 @@ def products_alone() -> Iterator[None]:
 
     It has no threads for products then, and may fork.
     """
-    shared = _product_threads()
-    if shared is not None:
+    for shared in tuple(_active):
         shared.end()
-    with nullcontext() if shared is None else products_in_threads(1):
+    with products_in_threads(1) if are_cut() else nullcontext():
         yield
 
 
-def _product_threads() -> ProductThreads | None:
-    return getattr(buffers.multiply, "__self__", None)  # NumPy's function has none
+def are_cut() -> bool:
+    """Whether products are cut into blocks, as in a `products_in_threads` block, which changes how sums are rounded."""
+    return bool(_active)
 
 
 def _leave_threads_behind() -> None:
-    """A forked process has none of the threads; its products keep their bits."""
-    if _product_threads() is not None:
-        buffers.multiply = ProductThreads(1).multiply
+    for shared in _active:
+        shared.be_forked()
 
 
 if hasattr(os, "register_at_fork"):
