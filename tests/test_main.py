@@ -1,4 +1,4 @@
-"""Starting the program: Ctrl-C before a command runs."""
+"""Starting and ending the program: Ctrl-C before and after a command runs."""
 
 import os
 import subprocess
@@ -35,6 +35,39 @@ def test_ctrl_c_while_modules_are_imported_prints_no_traceback(module: str) -> N
     )
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+INTERRUPTED_AT_THE_END = """
+import atexit, os, signal, sys
+from tinygrad_llm import cli
+from tinygrad_llm.__main__ import main
+
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+real = cli._end
+
+def interrupted_again(code, message):
+    real(code, message)
+    raise KeyboardInterrupt
+
+class Command:
+    add_arguments = staticmethod(lambda parser: None)
+
+    def run(arguments):
+        raise KeyboardInterrupt
+
+cli._end, cli.command_module = interrupted_again, lambda name: Command
+sys.argv[1:] = ["list"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_more_ctrl_c_while_the_program_ends_prints_no_traceback() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(tinygrad_llm.__file__).parents[1])}
+    command = [sys.executable, "-c", INTERRUPTED_AT_THE_END]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted"
 
 
 def test_a_closed_standard_output_is_one_line_of_error() -> None:

@@ -6,9 +6,10 @@ import sys
 
 
 def main() -> int:
-    """Run the command line. Until a command runs, Ctrl-C ends the process at once, with exit code 130.
+    """Run the command line. Before and after a command, Ctrl-C ends the process at once, with exit code 130.
 
-    An exception in the middle of an import would end in a traceback, and leave modules that are half imported.
+    An exception in the middle of an import, or while the interpreter ends, would end in a traceback; the former would
+    also leave modules that are half imported.
     """
 
     def end(signum: int, frame: object) -> None:
@@ -19,7 +20,13 @@ def main() -> int:
         signal.signal(signal.SIGINT, end)
     from tinygrad_llm.cli import main as run
 
-    return run(loaded=lambda: signal.signal(signal.SIGINT, interrupted))
+    try:
+        code = run(loaded=lambda: signal.signal(signal.SIGINT, interrupted))
+        if interrupted is signal.default_int_handler:
+            signal.signal(signal.SIGINT, end)
+    except KeyboardInterrupt:  # a second one, while the first is reported
+        end(signal.SIGINT, None)
+    return code
 
 
 if __name__ == "__main__":
