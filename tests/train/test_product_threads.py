@@ -85,7 +85,7 @@ def test_a_large_product_is_cut_along_its_longer_side(monkeypatch: pytest.Monkey
 
 def test_nobody_waits_for_a_thread_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     never_begun: list[Any] = []
-    monkeypatch.setattr(product_threads, "_help", never_begun.append)
+    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._products))
     a, b = operands(64, 256, 1000)
     np.testing.assert_allclose(computed(a, b, 4), a @ b, atol=1e-4)
     left = never_begun[0].get()
@@ -111,7 +111,7 @@ def test_ctrl_c_leaves_no_block_for_the_other_threads(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     a, b = operands(64, 256, 1000)
-    monkeypatch.setattr(product_threads, "_help", never_begun.append)
+    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._products))
     monkeypatch.setattr(np, "matmul", interrupted)
     with pytest.raises(KeyboardInterrupt):
         computed(a, b, 2)
@@ -165,6 +165,8 @@ def test_a_block_shares_the_products_of_the_process_and_ends_its_threads() -> No
         assert buffers.matmul(a, b).tobytes() == product.tobytes()
         assert helpers()
     assert buffers.multiply is np.matmul and not helpers()
+    assert shared(a, b, out=np.empty_like(product)).tobytes() == product.tobytes()  # as a thread that is late
+    assert not helpers()
     with products_alone():
         assert buffers.multiply is np.matmul
 

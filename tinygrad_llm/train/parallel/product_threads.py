@@ -36,8 +36,7 @@ class ProductThreads:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._helpers: list[threading.Thread] = []
-        self._products: _Products = queue.SimpleQueue()
+        self._team = _Team()
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
         """Write a @ b into `out`, which shares no memory with them, and return it. Shapes: a (N, K), b (K, M)
@@ -48,8 +47,7 @@ class ProductThreads:
         if max(rows, columns) < 2 * SMALLEST_BLOCK or rows * inner * columns < SMALLEST_SHARED:
             return np.matmul(a, b, out=out)
         product = _Product(a, b, out)
-        for _ in range(self._begin_helpers(min(self.threads, len(product.blocks)) - 1)):
-            self._products.put(product)
+        self._team.help(product, min(self.threads, len(product.blocks)) - 1)
         try:
             product.compute()
             product.wait()
@@ -60,29 +58,46 @@ class ProductThreads:
 
     def end(self) -> None:
         """End the threads; the next product starts new ones."""
-        helpers, products = self._helpers, self._products
-        self._helpers, self._products = [], queue.SimpleQueue()
-        products.put(None)
-        for helper in helpers:
-            helper.join()
+        team, self._team = self._team, _Team()
+        team.end()
 
     def be_forked(self) -> None:
         """In a forked process, which has none of the threads: compute alone, with the same bits."""
-        self.threads, self._helpers, self._products = 1, [], queue.SimpleQueue()
+        self.threads, self._team = 1, _Team()
 
-    def _begin_helpers(self, count: int) -> int:
-        """Begin what is missing of so many threads, as far as the system has any. Returns how many there are.
 
-        Two threads that call this at once may begin one more than they need.
+class _Team:
+    """Threads that wait for products, from their first product to `end`."""
+
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+        self._products: queue.SimpleQueue[_Product | None] = queue.SimpleQueue()
+
+    def help(self, product: _Product, count: int) -> None:
+        """Have `count` threads compute blocks of a product, or as many as the system allows.
+
+        Two callers at once may begin one thread more than they need.
         """
-        while len(self._helpers) < count:
-            helper = threading.Thread(target=_help, args=(self._products,), name="product", daemon=True)
+        while len(self._threads) < count:
+            thread = threading.Thread(target=self._work, name="product", daemon=True)
             try:
-                helper.start()
+                thread.start()
             except RuntimeError:  # as where the number of threads is limited: those that run compute all
                 break
-            self._helpers.append(helper)
-        return min(count, len(self._helpers))
+            self._threads.append(thread)
+        for _ in self._threads[:count]:
+            self._products.put(product)
+
+    def end(self) -> None:
+        self._products.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (product := self._products.get()) is not None:
+            product.compute()
+            del product  # its last block may be freed
+        self._products.put(None)  # for the next thread to end
 
 
 class _Product:
@@ -123,17 +138,8 @@ class _Product:
             raise self._error
 
 
-_Products = queue.SimpleQueue[_Product | None]
 _active: list[ProductThreads] = []  # of the `products_in_threads` blocks that run now; the last one is used
 _lock = threading.Lock()
-
-
-def _help(products: _Products) -> None:
-    """The life of a helping thread."""
-    while (product := products.get()) is not None:
-        product.compute()
-        del product  # its last block may be freed
-    products.put(None)  # for the next thread to end
 
 
 def _blocks(size: int) -> list[slice]:
@@ -167,6 +173,7 @@ def products_in_threads(threads: int | None = None) -> Iterator[None]:
             with _lock:
                 _active.remove(shared)  # blocks of several threads, or generators, end in any order
                 buffers.multiply = _active[-1].multiply if _active else np.matmul
+            shared.threads = 1  # for another thread that is about to use it
             shared.end()
 
 
