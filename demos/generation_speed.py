@@ -12,8 +12,9 @@
 #
 # Run it with `python demos/generation_speed.py`; `--preset smollm2` has the shape of SmolLM2-135M. Both libraries get
 # OPENBLAS_NUM_THREADS threads, by default one per core; this package shares products among threads of its own, as its
-# commands do. `--busy` keeps one core busy with another program meanwhile. `transformers` is not a dependency of the
-# package: without it the demo times this package alone. `--folder FOLDER` reads the weights of a Hugging Face folder.
+# commands do, or leaves them to BLAS's own threads with `--blas`. `--busy` keeps one core busy with another program
+# meanwhile. `transformers` is not a dependency of the package: without it the demo times this package alone.
+# `--folder FOLDER` reads the weights of a Hugging Face folder.
 
 # %%
 import argparse
@@ -24,6 +25,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +52,7 @@ options.add_argument(
 options.add_argument("--tokens", type=int, default=100, help="how many to write in each round (default: 100)")
 options.add_argument("--rounds", type=int, default=3, help="timed rounds of each library (default: 3)")
 options.add_argument("--busy", action="store_true", help="keep one core busy with another program meanwhile")
+options.add_argument("--blas", action="store_true", help="leave large products to BLAS's own threads")
 arguments, _ = options.parse_known_args()
 
 # %% [markdown]
@@ -79,6 +82,7 @@ is_gpt = json.loads((folder / "config.json").read_text("utf-8"))["model_type"] =
 model = (GPT if is_gpt else Llama).from_pretrained(folder)
 vocab_size, tokens = model.config.vocab_size, arguments.tokens
 threads = int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1))
+sharing = nullcontext if arguments.blas else partial(products_in_threads, threads)
 prompt = np.arange(100, 116) % vocab_size
 long_prompt = np.arange(min(512, model.config.context_length - 1)) * 7919 % vocab_size
 
@@ -142,13 +146,13 @@ print(f"== One text, {tokens} tokens after {len(prompt)}; a prompt of {len(long_
 print(f"{model.num_parameters():,} parameters")
 if "transformers" not in globals():
     print("transformers is not installed: this package alone")
-with products_in_threads(threads):
+with sharing():
     texts = {name: task.ours() for name, task in tasks.items()}  # the first time, memory is new
 if (in_transformers := tasks["one at a time"].theirs) is not None:
     texts["transformers"] = in_transformers()
 for name, task in tasks.items():
     ours, ratios = [], []
-    with products_in_threads(threads), busy_program(arguments.busy):
+    with sharing(), busy_program(arguments.busy):
         for _ in range(arguments.rounds):
             ours.append(seconds(task.ours))
             if task.theirs is not None:
@@ -183,7 +187,7 @@ def decoded_together(count: int) -> np.ndarray:
 
 for count in (2, 4, 8):
     rounds = range(arguments.rounds)
-    with products_in_threads(threads), busy_program(arguments.busy):
+    with sharing(), busy_program(arguments.busy):
         gains = [
             count * seconds(lambda: decoded_together(1)) / seconds(partial(decoded_together, count)) for _ in rounds
         ]

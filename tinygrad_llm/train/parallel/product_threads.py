@@ -61,7 +61,7 @@ class ProductThreads:
         team, self._team = self._team, _Team()
         team.end()
 
-    def be_forked(self) -> None:
+    def forget_threads(self) -> None:
         """In a forked process, which has none of the threads: compute alone, with the same bits."""
         self.threads, self._team = 1, _Team()
 
@@ -138,15 +138,15 @@ class _Product:
             raise self._error
 
 
-_active: list[ProductThreads] = []  # of the `products_in_threads` blocks that run now; the last one is used
-_lock = threading.Lock()
-
-
 def _blocks(size: int) -> list[slice]:
     """So many rows or columns in blocks of equal sizes: few, but an even number, as most machines have cores."""
     count = MOST_BLOCKS if size >= 2 * MOST_BLOCKS * SMALLEST_BLOCK else min(8, size // SMALLEST_BLOCK // 2 * 2)
     step = -(-size // (8 * count)) * 8  # a multiple of what BLAS computes at once
     return [slice(start, start + step) for start in range(0, size, step)]
+
+
+_active: list[ProductThreads] = []  # of the `products_in_threads` blocks that run now; the last one is used
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def are_cut() -> bool:
 
 def _leave_threads_behind() -> None:
     for shared in _active:
-        shared.be_forked()
+        shared.forget_threads()
 
 
 if hasattr(os, "register_at_fork"):
