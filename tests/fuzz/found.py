@@ -9,4 +9,14 @@ FOUND: list[tuple[str, bytes]] = [
     ("tsv", b'"' + LONG + b'"'),
     ("csv", b"a," * 3000 + b"b"),
     ("run_config", b'{"version": 1, "model_type": "gpt", "model": {"' + LONG + b'": 1}}'),
+    (  # biases that were filled took 8 GB
+        "run_config",
+        b'{"version": 1, "model_type": "gpt", "model": {"vocab_size": 262, "context_length": 8, "embedding_dim": 2, '
+        b'"num_heads": 1, "num_layers": 1, "feed_forward_dim": 2147483648}}',
+    ),
+    (  # experts without end
+        "run_config",
+        b'{"version": 1, "model_type": "llama", "model": {"vocab_size": 262, "context_length": 8, "embedding_dim": 2, '
+        b'"num_heads": 1, "num_layers": 1, "num_experts": 10000000}}',
+    ),
 ]

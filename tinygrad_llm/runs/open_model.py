@@ -63,9 +63,11 @@ def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     arrays = read_safetensors(weights, copy=True)
     try:
         sizes = architecture.config_from(config["model"])
-        layers = getattr(sizes, "num_layers", 0)
-        if layers > len(arrays):  # a damaged number must not allocate layers without end
-            raise CheckpointError(f"{weights}: does not fit {CONFIG}: {layers} layers, {len(arrays)} tensors")
+        for parts in ("num_layers", "num_experts"):  # a damaged number must not allocate parts without end
+            if (getattr(sizes, parts, 0) or 0) > len(arrays):
+                raise CheckpointError(
+                    f"{weights}: does not fit {CONFIG}: {parts} {getattr(sizes, parts)}, {len(arrays)} tensors"
+                )
         with no_initial_values():
             model: Module = architecture.begin(sizes)
     except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
