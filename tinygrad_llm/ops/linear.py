@@ -70,4 +70,4 @@ def times_table(rows: Array, table: Array) -> Array:
         # One thread: with more, BLAS's wait for each other takes longer.
         blocks = row_blocks(len(table), table.shape[1] if len(rows) > 1 else 1)
         return np.concatenate([rows[:, :0], *(np.vecdot(table[i], rows[:, None]) for i in blocks)], axis=1)
-    return np.ascontiguousarray((table @ rows.T).T)
+    return np.ascontiguousarray(buffers.matmul(table, rows.T).T)
