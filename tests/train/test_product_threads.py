@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_llm import buffers
+from tinygrad_llm import Tensor, buffers, no_grad
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.ops import attention_tiles, scaled_dot_product_attention
 from tinygrad_llm.train.parallel import blas_threads, product_threads
 from tinygrad_llm.train.parallel.mapping import map_in_workers
 from tinygrad_llm.train.parallel.processes import can_fork
@@ -83,9 +84,27 @@ def test_a_large_product_is_cut_along_its_longer_side(monkeypatch: pytest.Monkey
     assert sum(shape[longer] for shape in shapes) == max(rows, columns)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_the_tiles_of_attention_are_shared_too(monkeypatch: pytest.MonkeyPatch, is_causal: bool) -> None:
+    monkeypatch.setattr(attention_tiles, "QUERY_ROWS", 4)
+    monkeypatch.setattr(attention_tiles, "TILE_SCORES", 60)
+    draw = np.random.default_rng(0)
+    q, k, v = (Tensor(draw.standard_normal((2, 3, 17, 8)).astype(np.float32), requires_grad=True) for _ in range(3))
+    found = []
+    for threads in (1, 3):
+        with products_in_threads(threads), no_grad():
+            found.append(scaled_dot_product_attention(q, k, v, is_causal=is_causal).data)
+            assert bool(helpers()) == (threads > 1)
+    assert found[0].tobytes() == found[1].tobytes()
+    recorded = scaled_dot_product_attention(q, k, v, is_causal=is_causal)  # in tiles that are kept for backward
+    assert found[0].tobytes() == recorded.data.tobytes()
+    with no_grad():
+        assert scaled_dot_product_attention(q, k, v, is_causal=is_causal).data.tobytes() == found[0].tobytes()
+
+
 def test_nobody_waits_for_a_thread_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     never_begun: list[Any] = []
-    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._products))
+    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._works))
     a, b = operands(64, 256, 1000)
     np.testing.assert_allclose(computed(a, b, 4), a @ b, atol=1e-4)
     left = never_begun[0].get()
@@ -111,11 +130,11 @@ def test_ctrl_c_leaves_no_block_for_the_other_threads(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     a, b = operands(64, 256, 1000)
-    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._products))
+    monkeypatch.setattr(product_threads._Team, "_work", lambda self: never_begun.append(self._works))
     monkeypatch.setattr(np, "matmul", interrupted)
     with pytest.raises(KeyboardInterrupt):
         computed(a, b, 2)
-    assert not never_begun[0].get().blocks
+    assert not never_begun[0].get().pieces
 
 
 def test_an_error_of_another_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

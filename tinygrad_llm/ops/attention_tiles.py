@@ -13,9 +13,10 @@ exponentiated without a shift by their largest where the lengths of q and k show
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tinygrad_llm.arrays import Array
 
 QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
 TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
+for_each: Callable[..., Iterable[Any]] = map  # in a `products_in_threads` block its threads share the tiles
 SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
 
 
@@ -72,8 +74,8 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
     ones = np.ones((k.shape[2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
     tiles = list(_tiles(x.weights_shape, x.is_causal))
-    saved: list[tuple[Tile, Array]] = []
-    for tile, p in zip(tiles, _memory_of_tiles(tiles, q.dtype, apart=keep_weights), strict=True):
+
+    def compute(tile: Tile, p: Array) -> tuple[Tile, Array]:
         at, rows, seen = tile
         np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
         if x.softcap is not None:
@@ -88,9 +90,13 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
         total[total == 0] = 1
         p *= 1 / total
         np.matmul(_kept_weights(p, x, tile), v[*at, seen], out=o[*at, rows])
-        if keep_weights:
-            saved.append((tile, p))
-    return o, saved
+        return tile, p
+
+    if keep_weights:
+        return o, list(map(compute, tiles, _memory_of_tiles(tiles, q.dtype)))
+    for _ in for_each(lambda tile: compute(tile, buffers.empty(tile.shape, q.dtype)), tiles):
+        pass  # `map` computes a tile when it is asked for
+    return o, []
 
 
 def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array) -> tuple[Array, Array, Array]:
@@ -101,9 +107,9 @@ def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array
     dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
     if not saved:  # no query at all
         dk[...] = dv[...] = 0
-    tiles = [tile for tile, _ in saved]
-    for (tile, p), ds in zip(saved, _memory_of_tiles(tiles, q.dtype, apart=False), strict=True):
+    for tile, p in saved:
         at, rows, seen = tile
+        ds = buffers.empty(tile.shape, q.dtype)
         do_rows, kept = do[*at, rows], _kept_weights(p, x, tile)
         np.matmul(do_rows, v_t[*at, :, seen], out=ds)
         if x.keep is not None:
@@ -157,14 +163,11 @@ def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
                 yield Tile(at, slice(max(stop - rows_step, 0), stop), slice(0, seen))
 
 
-def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype, apart: bool) -> Iterator[Array]:
-    """An array for the scores of each tile: `apart`, one after another in memory; else all in the same memory."""
-    sizes = [math.prod(tile.shape) for tile in tiles]
-    memory = buffers.empty((sum(sizes) if apart else max(sizes, default=0),), dtype)
-    start = 0
-    for tile, size in zip(tiles, sizes, strict=True):
-        yield memory[start : start + size].reshape(tile.shape)
-        start += size if apart else 0
+def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype) -> Iterator[Array]:
+    """An array for the scores of each tile, one after another in memory."""
+    bounds = list(itertools.accumulate((math.prod(tile.shape) for tile in tiles), initial=0))
+    memory = buffers.empty((bounds[-1],), dtype)
+    return (memory[a:b].reshape(tile.shape) for tile, a, b in zip(tiles, bounds, bounds[1:], strict=False))
 
 
 @functools.cache

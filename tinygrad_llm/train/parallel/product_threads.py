@@ -3,7 +3,7 @@
 BLAS's own threads get equal parts of a product, and all wait for the last one: where another program keeps a core busy,
 each product takes as long as the thread that shares this core. Here a product is cut into blocks, and a thread that has
 finished one takes the next, so that a slow thread takes fewer. BLAS computes a block on one thread, and its bits depend
-on its shape alone: not on the number of threads, nor on the load.
+on its shape alone: not on the number of threads, nor on the load. The tiles of attention are shared in the same way.
 
 Training shares the rows of a batch among processes instead (`workers.py`), and so all that lies between the products.
 """
@@ -15,14 +15,16 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 
 from tinygrad_llm import buffers
 from tinygrad_llm.arrays import Array
 from tinygrad_llm.checks import expect_count
+from tinygrad_llm.ops import attention_tiles
 from tinygrad_llm.train.parallel.blas_threads import limited_blas_threads
 from tinygrad_llm.train.parallel.cores_and_memory import usable_cores
 
@@ -46,15 +48,28 @@ class ProductThreads:
         (rows, inner), columns = a.shape, b.shape[1]
         if max(rows, columns) < 2 * SMALLEST_BLOCK or rows * inner * columns < SMALLEST_SHARED:
             return np.matmul(a, b, out=out)
-        product = _Product(a, b, out)
-        self._team.help(product, min(self.threads, len(product.blocks)) - 1)
-        try:
-            product.compute()
-            product.wait()
-        except BaseException:
-            product.blocks.clear()  # after Ctrl-C, nobody needs the blocks that are left
-            raise
+        parts = _blocks(max(out.shape))
+        if out.shape[1] >= out.shape[0]:
+            blocks = [(a, b[:, part], out[:, part]) for part in parts]
+        else:
+            blocks = [(a[part], b, out[part]) for part in parts]
+        self.for_each(_multiply_block, blocks)
         return out
+
+    def for_each(self, work: Callable[[Any], object], pieces: Sequence[Any]) -> tuple[()]:
+        """Do `work` on each of these pieces, which do not depend on each other; as `map`, but it returns nothing.
+
+        Raises: what any thread has met, such as MemoryError
+        """
+        shared = _SharedWork(work, pieces)
+        self._team.help(shared, min(self.threads, len(pieces)) - 1)
+        try:
+            shared.work()
+            shared.wait()
+        except BaseException:
+            shared.pieces.clear()  # after Ctrl-C, nobody needs what is left
+            raise
+        return ()
 
     def end(self) -> None:
         """End the threads; the next product starts new ones."""
@@ -67,14 +82,14 @@ class ProductThreads:
 
 
 class _Team:
-    """Threads that wait for products, from their first product to `end`."""
+    """Threads that wait for work, from the first to `end`."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
-        self._products: queue.SimpleQueue[_Product | None] = queue.SimpleQueue()
+        self._works: queue.SimpleQueue[_SharedWork | None] = queue.SimpleQueue()
 
-    def help(self, product: _Product, count: int) -> None:
-        """Have `count` threads compute blocks of a product, or as many as the system allows.
+    def help(self, shared: _SharedWork, count: int) -> None:
+        """Have `count` threads take pieces of the work, or as many as the system allows.
 
         Two callers at once may begin one thread more than they need.
         """
@@ -86,56 +101,57 @@ class _Team:
                 break
             self._threads.append(thread)
         for _ in self._threads[:count]:
-            self._products.put(product)
+            self._works.put(shared)
 
     def end(self) -> None:
-        self._products.put(None)
+        self._works.put(None)
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while (product := self._products.get()) is not None:
-            product.compute()
-            del product  # its last block may be freed
-        self._products.put(None)  # for the next thread to end
+        while (shared := self._works.get()) is not None:
+            shared.work()
+            del shared  # its last piece may be freed
+        self._works.put(None)  # for the next thread to end
 
 
-class _Product:
-    """A product that is being computed: the blocks that nobody has taken yet, and how many are finished."""
+class _SharedWork:
+    """Work that is being done: the pieces that nobody has taken yet, and how many are finished."""
 
-    def __init__(self, a: Array, b: Array, out: Array) -> None:
-        parts = _blocks(max(out.shape))
-        if out.shape[1] >= out.shape[0]:
-            blocks = [(a, b[:, part], out[:, part]) for part in parts]
-        else:
-            blocks = [(a[part], b, out[part]) for part in parts]
-        self.blocks = deque(blocks)  # which hold the arrays: once all are taken, they may be freed
-        self._count, self._finished = len(parts), itertools.count(1)
+    def __init__(self, work: Callable[[Any], object], pieces: Sequence[Any]) -> None:
+        self.pieces = deque(pieces)  # which hold the arrays: once all are taken, they may be freed
+        self._work, self._count, self._finished = work, len(pieces), itertools.count(1)
         self._is_done = threading.Lock()
-        self._is_done.acquire()
+        if pieces:
+            self._is_done.acquire()
         self._error: Exception | None = None
         self._on_float_errors = np.geterr()  # each thread has its own
 
-    def compute(self) -> None:
-        """Compute blocks until none is left."""
+    def work(self) -> None:
+        """Take pieces until none is left."""
         with np.errstate(**self._on_float_errors):
             while True:
                 try:
-                    a, b, out = self.blocks.popleft()  # one step, which no other thread can interrupt
+                    piece = self.pieces.popleft()  # one step, which no other thread can interrupt
                 except IndexError:
                     return
                 try:
-                    np.matmul(a, b, out=out)
+                    self._work(piece)
                 except Exception as error:
                     self._error = error
                 if next(self._finished) == self._count:
                     self._is_done.release()
 
     def wait(self) -> None:
-        """Wait for the blocks that others have taken, but not for a thread that has not begun one."""
+        """Wait for the pieces that others have taken, but not for a thread that has not begun one."""
         self._is_done.acquire()
         if self._error is not None:
             raise self._error
+
+
+def _multiply_block(block: tuple[Array, Array, Array]) -> None:
+    a, b, out = block
+    np.matmul(a, b, out=out)
 
 
 def _blocks(size: int) -> list[slice]:
@@ -147,6 +163,11 @@ def _blocks(size: int) -> list[slice]:
 
 _active: list[ProductThreads] = []  # of the `products_in_threads` blocks that run now; the last one is used
 _lock = threading.Lock()
+
+
+def _use(shared: ProductThreads | None) -> None:
+    buffers.multiply = np.matmul if shared is None else shared.multiply
+    attention_tiles.for_each = map if shared is None else shared.for_each
 
 
 @contextmanager
@@ -166,13 +187,13 @@ def products_in_threads(threads: int | None = None) -> Iterator[None]:
     with limited_blas_threads(1, even_if_chosen=True):
         with _lock:
             _active.append(shared)
-            buffers.multiply = shared.multiply
+            _use(shared)
         try:
             yield
         finally:
             with _lock:
                 _active.remove(shared)  # blocks of several threads, or generators, end in any order
-                buffers.multiply = _active[-1].multiply if _active else np.matmul
+                _use(_active[-1] if _active else None)
             shared.threads = 1  # for another thread that is about to use it
             shared.end()
 
