@@ -109,7 +109,7 @@ class Bert(Pretrained):
         self.next_sentence = Linear(width, 2) if config.pooler and config.masked_word_head else None
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                parameter.data = np.zeros(parameter.shape, parameter.dtype)  # `zeros_like` writes every page
+                parameter.data = np.zeros_like(parameter.data)
             elif parameter.ndim == 2:
                 parameter.data = normal(parameter.shape, 0.02)
 

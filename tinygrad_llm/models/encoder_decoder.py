@@ -99,7 +99,7 @@ class EncoderDecoder(Module):
         self.head = Linear(config.embedding_dim, config.vocab_size, bias=False)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                parameter.data = np.zeros(parameter.shape, parameter.dtype)  # `zeros_like` writes every page
+                parameter.data = np.zeros_like(parameter.data)
             elif parameter.ndim == 2:
                 parameter.data = uniform(math.sqrt(6 / sum(parameter.shape)), parameter.shape)
         self.token_embedding.weight.data = normal(self.token_embedding.weight.shape, config.embedding_dim**-0.5)

@@ -45,7 +45,7 @@ class LanguageModel(Pretrained):
         residual_std = 0.02 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                parameter.data = np.zeros(parameter.shape, parameter.dtype)  # `zeros_like` writes every page
+                parameter.data = np.zeros_like(parameter.data)
             elif parameter.ndim == 2:
                 into_residual = name.endswith(("attention.output.weight", "down.weight"))
                 parameter.data = normal(parameter.shape, residual_std if into_residual else 0.02)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.architectures import ARCHITECTURES, architecture_of, load_huggingface, taken_by
+from tinygrad_llm.arrays import Array
 from tinygrad_llm.errors import CheckpointError, ConfigError, StateDictError
 from tinygrad_llm.formats import check_published, read_json, read_safetensors
 from tinygrad_llm.interop.chat_template import ChatTemplate
@@ -63,11 +65,7 @@ def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
     arrays = read_safetensors(weights, copy=True)
     try:
         sizes = architecture.config_from(config["model"])
-        for parts in ("num_layers", "num_experts"):  # a damaged number must not allocate parts without end
-            if (getattr(sizes, parts, 0) or 0) > len(arrays):
-                raise CheckpointError(
-                    f"{weights}: does not fit {CONFIG}: {parts} {getattr(sizes, parts)}, {len(arrays)} tensors"
-                )
+        _expect_sizes_of_file(sizes, arrays, weights)
         with no_initial_values():
             model: Module = architecture.begin(sizes)
     except (ConfigError, TypeError, ValueError, MemoryError) as error:  # ValueError: too large for an array
@@ -78,6 +76,16 @@ def load_run(path: str | os.PathLike[str]) -> tuple[Module, Tokenizer]:
         raise CheckpointError(f"{weights}: does not fit {CONFIG}: {str(error)[:500]}") from error
     tokenizer = load_tokenizer(folder)
     return model.eval(), tokenizer
+
+
+def _expect_sizes_of_file(sizes: Any, arrays: Mapping[str, Array], file: Path) -> None:
+    """A damaged number must not take memory without end. Raises: CheckpointError for one that the file cannot hold"""
+    bounds = dict.fromkeys(("num_layers", "num_experts"), (len(arrays), "tensors"))
+    numbers = sum(array.size for array in arrays.values())
+    bounds |= dict.fromkeys(("vocab_size", "embedding_dim", "feed_forward_dim", "expert_dim"), (numbers, "numbers"))
+    for name, (most, of) in bounds.items():
+        if (getattr(sizes, name, 0) or 0) > most:
+            raise CheckpointError(f"{file}: does not fit {CONFIG}: {name} {getattr(sizes, name)}, {most} {of}")
 
 
 def open_model(path: str | Path, command: str) -> tuple[Any, Tokenizer]:
