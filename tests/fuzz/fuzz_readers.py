@@ -2,7 +2,7 @@
 
     pip install atheris
     python tests/fuzz/fuzz_readers.py --seconds 60                   # divided among all readers
-    python tests/fuzz/fuzz_readers.py --seconds 3600 --reader csv
+    python tests/fuzz/fuzz_readers.py --seconds 3600 --reader csv --seed 7
     python tests/fuzz/fuzz_readers.py --reader csv --input FILE      # one input again
 
 Each reader starts from valid files (readers.py), and keeps to inputs that reach new lines. An input that makes a reader
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import subprocess
 import sys
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 MEGABYTES = 1000  # memory limit of a fuzzing process
 
 
-def fuzz_one(name: str, seconds: float, folder: Path) -> None:
+def fuzz_one(name: str, seconds: float, seed: int, folder: Path) -> None:
     """Fuzz one reader in this process, with its lines instrumented; libFuzzer ends the process."""
     import atheris
 
@@ -36,8 +37,8 @@ def fuzz_one(name: str, seconds: float, folder: Path) -> None:
     (folder / "files").mkdir()
     (folder / "corpus").mkdir()
     reader = all_readers(folder / "files")[name]
-    for number, seed in enumerate(reader.seeds):
-        (folder / "corpus" / str(number)).write_bytes(seed)
+    for number, valid in enumerate(reader.seeds):
+        (folder / "corpus" / str(number)).write_bytes(valid)
     limits = [f"-max_total_time={max(1, int(seconds))}", f"-rss_limit_mb={MEGABYTES}", "-timeout=20", "-max_len=20000"]
     from fuzz.mutations import mutated
 
@@ -45,6 +46,7 @@ def fuzz_one(name: str, seconds: float, folder: Path) -> None:
         dice = random.Random(seed)
         return mutated(data, dice)[:max_size] if dice.random() < 0.5 else atheris.Mutate(data, max_size)
 
+    limits.append(f"-seed={seed + 1}")  # 0 would be a random one
     options = [*limits, "-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={folder}/found-"]
     atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], reader.check, custom_mutator=mutate)
     atheris.Fuzz()
@@ -85,12 +87,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="divided among the readers (default: 60)")
     parser.add_argument("--reader", help="fuzz only this one")
     parser.add_argument("--mutations", action="store_true", help="random mutations without coverage")
-    parser.add_argument("--seed", type=int, default=0, help="seed of --mutations (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the mutations: another one finds more (default: 0)")
     parser.add_argument("--input", type=Path, help="read this file once, with --reader")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # in a child: fuzz here
     arguments = parser.parse_args()
     if arguments.folder:
-        fuzz_one(arguments.reader, arguments.seconds, arguments.folder)
+        fuzz_one(arguments.reader, arguments.seconds, arguments.seed, arguments.folder)
         return 0
 
     from fuzz.readers import all_readers, memory_folder
@@ -109,8 +111,11 @@ def main() -> int:
     for name in names:
         with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
             command = [sys.executable, __file__, "--reader", name, "--folder", folder]
-            command += ["--seconds", str(arguments.seconds / len(names))]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            command += ["--seconds", str(arguments.seconds / len(names)), "--seed", str(arguments.seed)]
+            hashed_alike = os.environ | {"PYTHONHASHSEED": "0"}  # the same seed mutates in the same way
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", check=False, env=hashed_alike
+            )
             printed = (done.stdout + done.stderr).splitlines()
             count = next((line.split()[-1] for line in printed if "number_of_executed_units" in line), "?")
             print(f"{name}: {count} inputs", flush=True)
