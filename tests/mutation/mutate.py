@@ -55,6 +55,7 @@ SWAPS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatM
 # Constants that decide how fast the program is or how much memory it keeps. What it computes does not depend on them.
 SIZES_FOR_SPEED = {
     *("BLOCK", "BLOCK_ELEMENTS", "QUERY_ROWS", "TILE_SCORES"),  # how much of an array is processed at once
+    "KEPT_KEYS",  # what is saved for backward, or computed again
     *("SMALLEST", "STEPS", "LARGER_SIZES", "SLACK"),  # which arrays use the pool, and what it keeps
     "FEW_ROWS",  # which of two equal products is computed
 }

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_llm import Tensor
-from tinygrad_llm.errors import ConfigError, DTypeError, ShapeError
-from tinygrad_llm.ops import FUSED, attention_weights, scaled_dot_product_attention
+from tinygrad_llm import Tensor, no_grad
+from tinygrad_llm.errors import ConfigError, DTypeError, GraphError, ShapeError
+from tinygrad_llm.ops import FUSED, attention_tiles, attention_weights, scaled_dot_product_attention
 from tinygrad_llm.ops.attention import visible_keys
 
 OP = "scaled_dot_product_attention"
@@ -234,3 +234,37 @@ def test_queries_without_a_key_give_zeros_under_a_float_mask() -> None:
     query, nothing = Tensor(np.full((2, 3), 1e3)), Tensor(np.ones((0, 3)))
     out = scaled_dot_product_attention(query, nothing, nothing, attn_mask=Tensor(np.zeros((2, 0))))
     assert out.data.tolist() == [[0.0] * 3] * 2
+
+
+def test_a_mask_is_needed_for_backward_only_where_the_weights_are_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gradient(write: bool) -> np.ndarray:
+        q, mask = Tensor(normal(2, 5, 4), requires_grad=True), Tensor(np.zeros((5, 5)))
+        y = scaled_dot_product_attention(q, q, q, attn_mask=mask)
+        if write:
+            mask[...] = -math.inf
+        y.sum().backward()
+        return q.grad
+
+    np.testing.assert_array_equal(gradient(True), gradient(False))
+    monkeypatch.setattr(attention_tiles, "KEPT_KEYS", 4)
+    gradient(False)
+    with pytest.raises(GraphError, match="scaled_dot_product_attention"):
+        gradient(True)
+
+
+def test_weights_are_kept_only_for_a_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    forward = attention_tiles.forward_tiles
+    monkeypatch.setattr(
+        "tinygrad_llm.ops.attention.forward_tiles", lambda *given: kept.append(forward(*given)) or kept[-1]
+    )
+    q = Tensor(normal(2, 5, 4), requires_grad=True)
+    scaled_dot_product_attention(q, q, q)
+    with no_grad():
+        scaled_dot_product_attention(q, q, q)
+    scaled_dot_product_attention(q.detach(), q.detach(), q.detach())
+    monkeypatch.setattr(attention_tiles, "KEPT_KEYS", 4)
+    scaled_dot_product_attention(q, q, q)
+    assert [weights is not None for _, weights in kept] == [True, False, False, False]

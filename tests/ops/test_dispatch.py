@@ -35,11 +35,13 @@ def test_fused_equals_composed(case: Case, dtype: type) -> None:
     assert_fused_equals_composed(case, dtype)
 
 
+@pytest.mark.parametrize("kept_keys", [0, 10**6])
 @pytest.mark.parametrize("case", [c for c in CASES if max(map(np.size, c.inputs)) < 2000], ids=str)
-def test_the_size_of_the_pieces_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_pieces_changes_nothing(case: Case, kept_keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinygrad_llm.ops.row_blocks.BLOCK_ELEMENTS", 11)
     monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.QUERY_ROWS", 2)
     monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.TILE_SCORES", 20)
+    monkeypatch.setattr("tinygrad_llm.ops.attention_tiles.KEPT_KEYS", kept_keys)
     assert_fused_equals_composed(case, np.float64)
 
 

@@ -96,7 +96,7 @@ def test_the_tiles_of_attention_are_shared_too(monkeypatch: pytest.MonkeyPatch, 
             found.append(scaled_dot_product_attention(q, k, v, is_causal=is_causal).data)
             assert bool(helpers()) == (threads > 1)
     assert found[0].tobytes() == found[1].tobytes()
-    recorded = scaled_dot_product_attention(q, k, v, is_causal=is_causal)  # in tiles that are kept for backward
+    recorded = scaled_dot_product_attention(q, k, v, is_causal=is_causal)
     assert found[0].tobytes() == recorded.data.tobytes()
     with no_grad():
         assert scaled_dot_product_attention(q, k, v, is_causal=is_causal).data.tobytes() == found[0].tobytes()

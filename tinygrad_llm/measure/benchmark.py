@@ -22,7 +22,7 @@ from tinygrad_llm.measure.shared_step import SharedProducts, SharedStep
 from tinygrad_llm.measure.timing import Stopwatch, Times
 from tinygrad_llm.measure.training_step import TrainingStep, Workload
 from tinygrad_llm.nn import Module
-from tinygrad_llm.ops.attention_tiles import QUERY_ROWS
+from tinygrad_llm.ops.attention_tiles import KEPT_KEYS, QUERY_ROWS
 from tinygrad_llm.study.counting import OPTIMIZER_MOMENTS, Flops, Memory, flops, memory
 from tinygrad_llm.study.module_paths import running_modules
 from tinygrad_llm.train.parallel.communicator import share_of
@@ -292,16 +292,12 @@ def _part(path: str, operation: str) -> str:
 def predicted_activations(model: Module, batch_size: int, tokens: int) -> int:
     """An estimate of the activations, in bytes, that a forward on (batch_size, tokens) keeps, without running it.
 
-    One short sequence is run instead of the batch. Activations grow linearly with the batch and, because of attention,
-    as a polynomial of second degree with the tokens.
+    One short sequence is run instead of the batch: activations grow linearly with the batch, and with the tokens where
+    these are more than the keys whose attention weights are kept. Without dropout and windows, that is: what dropout
+    keeps of the weights, and the mask of a window, grow with the square.
     """
-    lengths = [tokens] if tokens <= 3 * QUERY_ROWS else [QUERY_ROWS, 2 * QUERY_ROWS, 3 * QUERY_ROWS]
-    kept = [float(memory(model, 1, length).activations) for length in lengths]
-    if len(kept) == 1:
-        return batch_size * round(kept[0])
-    x = tokens / QUERY_ROWS  # Newton's form through x = 1, 2, 3
-    slope, curvature = kept[1] - kept[0], kept[2] - 2 * kept[1] + kept[0]
-    return batch_size * round(kept[0] + (x - 1) * (slope + (x - 2) * curvature / 2))
+    length = min(tokens, KEPT_KEYS + QUERY_ROWS)
+    return memory(model, 1, length).activations * batch_size * tokens // length
 
 
 def training_bytes(model: Module, workload: Workload) -> int:

@@ -28,7 +28,7 @@ def attention_weights(
     scale: float | None = None,
     softcap: float | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ · scale), masked: the weights of `scaled_dot_product_attention`, which never stores them as a whole.
+    """softmax(q kᵀ · scale), masked: the weights of `scaled_dot_product_attention`, which stores few of them.
 
     A query that may see no key has weights 0. Shapes: query (B, H, T, D), key (B, G, S, D) -> (B, H, T, S)
     """
@@ -100,7 +100,7 @@ def scaled_dot_product_attention(
         p = softmax(scale · q kᵀ + mask),  o = p v
         dv = pᵀ do,  ds = p ⊙ (do vᵀ - rowsum(do vᵀ ⊙ p)),  dq = scale · ds k,  dk = scale · dsᵀ q
 
-    The weights p are never stored as a whole: see `attention_tiles`.
+    Of more than KEPT_KEYS keys the weights p are not stored: backward computes them again (see `attention_tiles`).
 
     `attn_mask` is boolean (True: may look) or is added to the scores; it broadcasts to (B, H, T, S). `is_causal` hides
     the future: the last query sees every key (see `visible_keys`). Fewer key heads than query heads are shared by
@@ -108,7 +108,7 @@ def scaled_dot_product_attention(
     bounds each score s before the mask, as softcap · tanh(s / softcap) (Gemma Team 2024, arXiv:2408.00118).
 
     Shapes: query (..., H, T, D), key (..., G, S, D), value (..., G, S, E), H a multiple of G -> (..., H, T, E)
-    Saves:  q, k, v, and p of the visible keys
+    Saves:  q, k, v, and p (B, H, T, S) or, of more than KEPT_KEYS keys, the mask; what dropout keeps (B, H, T, S)
     Raises: ShapeError for shapes that do not fit, DTypeError for an integer mask, ConfigError for a dropout_p that is
             no probability
     """
@@ -130,12 +130,13 @@ def scaled_dot_product_attention(
     given = None if mask is None else _as_sequences_of_heads(np.broadcast_to(mask.data, weights_shape), heads)
     inputs = TiledAttention(q, k, v, scale, softcap, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
     wants_gradient = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    o, saved = forward_tiles(inputs, wants_gradient)
-    inputs = inputs._replace(mask=None)  # backward uses the weights, not the mask
+    o, weights = forward_tiles(inputs, wants_gradient)
+    if weights is not None:
+        inputs = inputs._replace(mask=None)  # backward uses the weights, not the mask
     tiled_shape, query_shape, key_shape, value_shape = o.shape, query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:
-        dq, dk, dv = backward_tiles(inputs, saved, do.reshape(tiled_shape))
+        dq, dk, dv = backward_tiles(inputs, weights, do.reshape(tiled_shape))
         return (
             unbroadcast(dq.reshape(*heads, *dq.shape[-2:]), query_shape),
             _sum_shared_heads(dk.reshape(*heads, *dk.shape[-2:]), key_shape),

@@ -7,13 +7,13 @@ A tile is a few heads and queries, with the keys that these may see:
     dv = pᵀ do,  dp = do vᵀ,  ds = p ⊙ (dp - rowsum(dp ⊙ p)),  dq = scale · ds k,  dk = scale · dsᵀ q
 
 With dropout, p in the two products with v and do is the part that was kept, scaled by 1 / (1 - dropout_p). Scores are
-exponentiated without a shift by their largest where the lengths of q and k show that nothing can overflow.
+exponentiated without a shift by their largest where the lengths of q and k show that nothing can overflow. Backward
+computes the p of long sequences again, so that memory grows with their length and not with its square.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from tinygrad_llm.arrays import Array
 
 QUERY_ROWS = 64  # queries per tile: fewer skip more of the future, more make larger products
 TILE_SCORES = 1 << 16  # scores per tile, about: with its products, a tile stays in the L2 cache
+KEPT_KEYS = 128  # the weights of more keys are computed again: for these, that takes up to 4% of a training step
 for_each: Callable[..., Iterable[Any]] = map  # in a `products_in_threads` block its threads share the tiles
 SAFE_SCORE = 60.0  # exp(±60) and sums of it are far from float32's limits, so such scores need no shift
 
@@ -45,10 +46,6 @@ class TiledAttention(NamedTuple):
     keep: Array | None  # the weights that dropout keeps
     kept_scale: Array  # the factor of the kept weights, 1 / (1 - dropout_p)
 
-    @property
-    def weights_shape(self) -> tuple[int, ...]:
-        return (*self.q.shape[:-1], self.k.shape[2])
-
 
 class Tile(NamedTuple):
     """A block of the (B, H, T, S) scores that is computed at once: some sequences, heads and queries."""
@@ -62,20 +59,61 @@ class Tile(NamedTuple):
         return tuple(piece.stop - piece.start for piece in (*self.at, self.rows, self.seen))
 
 
-def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tuple[Tile, Array]]]:
-    """The output o, and every tile with its weights p if backward will need them.
+def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, Array | None]:
+    """The output o, and p if it is kept for backward. Shapes: -> o (B, H, T, E), p (B, H, T, S)"""
+    queries, keys = x.q.shape[:-1], x.k.shape[2]
+    o = _empty_with_tokens_first((*queries, x.v.shape[-1]), x.q.dtype)
+    weights = buffers.empty((*queries, keys), x.q.dtype) if keep_weights and keys <= KEPT_KEYS else None
+    weigh = _weights_of_tiles(x)
 
-    Shapes: x as in `TiledAttention` -> o (B, H, T, E)
-    """
+    def compute(tile: Tile) -> None:
+        p = _kept_weights(weigh(tile, _memory_of_tile(tile, x, weights)), x, tile)
+        np.matmul(p, x.v[*tile.at, tile.seen], out=o[*tile.at, tile.rows])
+
+    list(for_each(compute, list(_tiles(x))))  # `map` computes a tile when it is asked for
+    return o, weights
+
+
+def backward_tiles(x: TiledAttention, weights: Array | None, do: Array) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
     q, k, v = x.q, x.k, x.v
-    o = _empty_with_tokens_first((*q.shape[:-1], v.shape[-1]), q.dtype)
+    v_t = buffers.copy(v.swapaxes(2, 3))
+    v_t *= x.scale  # so that ds is scaled
+    weigh = _weights_of_tiles(x) if weights is None else lambda tile, p: p
+    dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
+    if not q.size:  # no tile
+        dk[...] = dv[...] = 0
+    for tile in _tiles(x):
+        at, rows, seen = tile
+        p, ds = weigh(tile, _memory_of_tile(tile, x, weights)), buffers.empty(tile.shape, q.dtype)
+        do_rows, kept = do[*at, rows], _kept_weights(p, x, tile)
+        np.matmul(do_rows, v_t[*at, :, seen], out=ds)
+        if x.keep is not None:
+            ds *= x.keep[*at, rows, seen]
+            ds *= x.kept_scale
+        ds -= np.vecdot(ds, p)[..., None]
+        ds *= p
+        if x.softcap is not None:  # times 1 - tanh²
+            ds *= 1 - np.tanh(q[*at, rows] @ k[*at, seen].swapaxes(2, 3) * (x.scale / x.softcap)) ** 2
+        np.matmul(ds, k[*at, seen], out=dq[*at, rows])
+        if rows.stop == q.shape[2]:  # a head's first tile, whose last query sees every key
+            np.matmul(kept.swapaxes(2, 3), do_rows, out=dv[*at])
+            np.matmul(ds.swapaxes(2, 3), q[*at, rows], out=dk[*at])
+        else:
+            dv[*at, seen] += kept.swapaxes(2, 3) @ do_rows
+            dk[*at, seen] += ds.swapaxes(2, 3) @ q[*at, rows]
+    return dq, dk, dv
+
+
+def _weights_of_tiles(x: TiledAttention) -> Callable[[Tile, Array], Array]:
+    """A function that writes the weights p of a tile into the memory that it is given, and returns them."""
+    q, k = x.q, x.k
     k_t = buffers.copy(k.swapaxes(2, 3))  # transposed in memory once, or BLAS would do it for every product
     k_t *= x.scale  # and scaled, in place of the scores
     ones = np.ones((k.shape[2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
-    tiles = list(_tiles(x.weights_shape, x.is_causal))
 
-    def compute(tile: Tile, p: Array) -> tuple[Tile, Array]:
+    def weigh(tile: Tile, p: Array) -> Array:
         at, rows, seen = tile
         np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
         if x.softcap is not None:
@@ -88,45 +126,9 @@ def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[tu
         np.exp(p, out=p)
         total = p @ ones[seen]  # the row sums, as a product: BLAS adds along short rows faster than a reduction
         total[total == 0] = 1
-        p *= 1 / total
-        np.matmul(_kept_weights(p, x, tile), v[*at, seen], out=o[*at, rows])
-        return tile, p
+        return np.multiply(p, 1 / total, out=p)
 
-    if keep_weights:
-        return o, list(map(compute, tiles, _memory_of_tiles(tiles, q.dtype)))
-    for _ in for_each(lambda tile: compute(tile, buffers.empty(tile.shape, q.dtype)), tiles):
-        pass  # `map` computes a tile when it is asked for
-    return o, []
-
-
-def backward_tiles(x: TiledAttention, saved: list[tuple[Tile, Array]], do: Array) -> tuple[Array, Array, Array]:
-    """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
-    q, k, v = x.q, x.k, x.v
-    v_t = buffers.copy(v.swapaxes(2, 3))
-    v_t *= x.scale  # so that ds is scaled
-    dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
-    if not saved:  # no query at all
-        dk[...] = dv[...] = 0
-    for tile, p in saved:
-        at, rows, seen = tile
-        ds = buffers.empty(tile.shape, q.dtype)
-        do_rows, kept = do[*at, rows], _kept_weights(p, x, tile)
-        np.matmul(do_rows, v_t[*at, :, seen], out=ds)
-        if x.keep is not None:
-            ds *= x.keep[*at, rows, seen]
-            ds *= x.kept_scale
-        ds -= np.vecdot(ds, p)[..., None]
-        ds *= p
-        if x.softcap is not None:  # times 1 - tanh²; computing the scores again takes less than keeping them
-            ds *= 1 - np.tanh(q[*at, rows] @ k[*at, seen].swapaxes(2, 3) * (x.scale / x.softcap)) ** 2
-        np.matmul(ds, k[*at, seen], out=dq[*at, rows])
-        if rows.stop == q.shape[2]:  # a head's first tile, whose last query sees every key
-            np.matmul(kept.swapaxes(2, 3), do_rows, out=dv[*at])
-            np.matmul(ds.swapaxes(2, 3), q[*at, rows], out=dk[*at])
-        else:
-            dv[*at, seen] += kept.swapaxes(2, 3) @ do_rows
-            dk[*at, seen] += ds.swapaxes(2, 3) @ q[*at, rows]
-    return dq, dk, dv
+    return weigh
 
 
 def _mask_scores(scores: Array, x: TiledAttention, tile: Tile) -> None:
@@ -143,31 +145,29 @@ def _mask_scores(scores: Array, x: TiledAttention, tile: Tile) -> None:
         scores[..., scores.shape[-1] - partly :] += future
 
 
+def _memory_of_tile(tile: Tile, x: TiledAttention, weights: Array | None) -> Array:
+    """Memory for the weights of a tile: its part of those that are kept, where they are."""
+    return buffers.empty(tile.shape, x.q.dtype) if weights is None else weights[*tile.at, tile.rows, tile.seen]
+
+
 def _kept_weights(p: Array, x: TiledAttention, tile: Tile) -> Array:
     """The weights after dropout."""
     at, rows, seen = tile
     return p if x.keep is None else p * x.keep[*at, rows, seen] * x.kept_scale
 
 
-def _tiles(shape: tuple[int, ...], is_causal: bool) -> Iterator[Tile]:
+def _tiles(x: TiledAttention) -> Iterator[Tile]:
     """Tiles of about TILE_SCORES scores that cover all visible keys; the last queries of each head come first."""
-    batch, heads, length, count = shape
-    rows_step = QUERY_ROWS if is_causal else max(length, 1)
+    (batch, heads, length, _), count = x.q.shape, x.k.shape[2]
+    rows_step = QUERY_ROWS if x.is_causal else max(length, 1)
     heads_step = max(1, TILE_SCORES // max(1, min(rows_step, length) * count))
     batch_step = max(1, heads_step // max(1, heads))
     for first in range(0, batch, batch_step):
         for head in range(0, heads, heads_step):
             at = slice(first, min(first + batch_step, batch)), slice(head, min(head + heads_step, heads))
             for stop in range(length, 0, -rows_step):
-                seen = min(max(stop + count - length, 0), count) if is_causal else count
+                seen = min(max(stop + count - length, 0), count) if x.is_causal else count
                 yield Tile(at, slice(max(stop - rows_step, 0), stop), slice(0, seen))
-
-
-def _memory_of_tiles(tiles: list[Tile], dtype: np.dtype) -> Iterator[Array]:
-    """An array for the scores of each tile, one after another in memory."""
-    bounds = list(itertools.accumulate((math.prod(tile.shape) for tile in tiles), initial=0))
-    memory = buffers.empty((bounds[-1],), dtype)
-    return (memory[a:b].reshape(tile.shape) for tile, a, b in zip(tiles, bounds, bounds[1:], strict=False))
 
 
 @functools.cache

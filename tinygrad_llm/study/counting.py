@@ -69,16 +69,18 @@ def visible_pairs(query: Tensor, key: Tensor, attn_mask: TensorLike | None = Non
 
     Shapes: query (..., H, T, D), key (..., G, S, D), attn_mask as in `scaled_dot_product_attention` -> an int
     """
-    mask = None if attn_mask is None else as_tensor(attn_mask)
-    batch = np.broadcast_shapes(query.shape[:-3], key.shape[:-3])
-    pairs = math.prod((*batch, *query.shape[-3:-1], key.shape[-2]))
-    visible = visible_keys(query.shape[-2], key.shape[-2], mask, is_causal)
-    if mask is not None and mask.dtype.kind == "f":
+    queries, keys = query.shape[-2], key.shape[-2]
+    matrices = math.prod((*np.broadcast_shapes(query.shape[:-3], key.shape[:-3]), *query.shape[-3:-2]))
+    if attn_mask is None:  # counted without a triangle, whose memory would grow with the square of the length
+        return matrices * (sum(range(max(keys - queries + 1, 0), keys + 1)) if is_causal else queries * keys)
+    mask = as_tensor(attn_mask)
+    visible = visible_keys(queries, keys, mask, is_causal)
+    if mask.dtype.kind == "f":
         seen = ~np.isneginf(mask.data)
         visible = seen if visible is None else seen & visible
     if visible is None or not visible.size:
-        return pairs
-    return int(np.count_nonzero(visible)) * (pairs // visible.size)  # `visible` is broadcast to all pairs
+        return 0
+    return int(np.count_nonzero(visible)) * (matrices * queries * keys // visible.size)  # it is broadcast to all pairs
 
 
 class Product(NamedTuple):
