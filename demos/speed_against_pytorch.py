@@ -40,6 +40,7 @@ from tinygrad_llm.measure.training_step import PRESETS, Workload, arbitrary_toke
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.study.counting import flops
 from tinygrad_llm.train.parallel import share_of
+from tinygrad_llm.train.parallel.blas_threads import openblas_kernels
 from tinygrad_llm.train.parallel.cores_and_memory import available_cores
 
 end_quietly()
@@ -308,7 +309,8 @@ def installed(side: str) -> bool:
 
 
 busy = " beside another busy program" if arguments.busy else ""
-print(f"== A training step{busy}, in seconds (medians) ==")
+kernels = f"; OpenBLAS's kernels: {found}" if (found := openblas_kernels()) else ""
+print(f"== A training step{busy}, in seconds (medians{kernels}) ==")
 sides = [side for side in SIDES if installed(side) and side in (arguments.sides or SIDES)]
 if "PyTorch" not in sides:
     print("PyTorch is not installed: this package alone" if not arguments.sides else "without PyTorch")

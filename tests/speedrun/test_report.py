@@ -13,7 +13,9 @@ from tiny_speedrun import make_speedrun
 from tinygrad_llm.data import WindowBatches
 from tinygrad_llm.formats import read_json_object, read_metrics
 from tinygrad_llm.runs import load
+from tinygrad_llm.speedrun.card import document
 from tinygrad_llm.speedrun.choosing import encoded_text
+from tinygrad_llm.speedrun.document import Facts
 from tinygrad_llm.speedrun.journal import Journal
 from tinygrad_llm.speedrun.report import report_of, write_report
 from tinygrad_llm.train.evaluation import bits_per_byte, evaluate
@@ -115,6 +117,13 @@ def test_a_killed_process_leaves_its_cpu_time_unknown(journal: Journal, tmp_path
     report = report_of(again)
     assert report["cpu_seconds"] is None and report["stages"]["instruct"]["cpu_seconds"] is None
     assert report["stages"]["base"]["cpu_seconds"] is not None
+
+
+def test_a_speedrun_that_recorded_no_kernels_has_its_card(journal: Journal) -> None:
+    again = Journal.open(journal.folder)
+    del again.machine["kernels"]  # as before they were recorded
+    facts = [fact for block in document(report_of(again)) if isinstance(block, Facts) for fact in block.rows]
+    assert ("kernels", "unknown") in facts
 
 
 def test_the_command_writes_the_card_of_a_finished_speedrun_again(

@@ -160,8 +160,8 @@ def _introduction(name: str, workload: Workload, environment: dict[str, str]) ->
     return (
         f"One training step of the preset {name}: {_model_in_words(workload)}; "
         "forward, backward, clipping and AdamW in float32.\n"
-        f"({environment['blas']}, threads: {environment['threads']}; 1 GFLOP is a billion multiplications and "
-        "additions)\n"
+        f"({environment['blas']}, kernels: {environment['kernels']}, threads: {environment['threads']}; 1 GFLOP is a "
+        "billion multiplications and additions)\n"
     )
 
 

@@ -1,8 +1,8 @@
 """The environment on which the last bits of a training depend: NumPy, BLAS, processor, threads, processes.
 
-The last bits of a matrix product depend on the order in which BLAS adds, and so on its version, the processor and the
-number of threads. A checkpoint records them; if a run is resumed in another environment, a notice says
-that it may differ in last bits.
+The last bits of a matrix product depend on the order in which BLAS adds, and so on its version, its kernels (the code
+that it has for the processor's instructions) and the number of threads. A checkpoint records them; if a run is resumed
+in another environment, a notice says that it may differ in last bits.
 """
 
 from __future__ import annotations
@@ -13,20 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.train.parallel.blas_threads import VARIABLES, threads_by_environment, threads_of_each
+from tinygrad_llm.train.parallel.blas_threads import (
+    VARIABLES,
+    openblas_kernels,
+    threads_by_environment,
+    threads_of_each,
+)
 from tinygrad_llm.train.parallel.cores_and_memory import available_cores
 
-WORDS = {"numpy": "NumPy", "blas": "BLAS", "threads": "number of BLAS threads"}  # names in a notice
+WORDS = {  # names in a notice
+    "numpy": "NumPy",
+    "blas": "BLAS",
+    "kernels": "set of kernels",
+    "threads": "number of BLAS threads",
+}
 
 
 def arithmetic_environment(processes: int = 1) -> dict[str, str]:
     """NumPy, its BLAS, the processor, the number of threads and of processes, as far as they are known."""
     build: Any = np.show_config(mode="dicts")
-    blas, cores = build["Build Dependencies"]["blas"], len(available_cores())
+    blas, simd, cores = build["Build Dependencies"]["blas"], build.get("SIMD Extensions", {}), len(available_cores())
     asked = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     return {
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "kernels": " ".join([openblas_kernels() or "unknown", *simd.get("found", ())]),
         "processor": f"{platform.machine()} {_processor_name()}".strip(),
         "threads": " ".join(asked) or f"default of {cores} core{'s' * (cores > 1)}",
         "number of processes": str(processes),
@@ -35,12 +46,13 @@ def arithmetic_environment(processes: int = 1) -> dict[str, str]:
 
 def differences(saved: dict[str, Any], processes: int = 1) -> list[str]:
     """One line for each part of the environment that is not what it was when a checkpoint was saved."""
-    saved = {"number of processes": "1"} | saved  # not recorded in older checkpoints
+    now = arithmetic_environment(processes)
+    saved = {"number of processes": "1", "kernels": now["kernels"]} | saved  # not recorded in older checkpoints
     return [
-        f"the run is resumed with another {WORDS.get(name, name)} ({saved.get(name, 'unknown')} before, {now} now), so "
-        "it may differ in last bits"
-        for name, now in arithmetic_environment(processes).items()
-        if saved.get(name) != now
+        f"the run is resumed with another {WORDS.get(name, name)} ({saved.get(name, 'unknown')} before, {value} now), "
+        "so it may differ in last bits"
+        for name, value in now.items()
+        if saved.get(name) != value
     ]
 
 

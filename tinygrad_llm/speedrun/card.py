@@ -90,6 +90,7 @@ def _overview(report: Mapping[str, Any]) -> Iterator[Block]:
             ("memory", format_bytes(machine["memory"]) if machine["memory"] else "unknown"),
             ("system", machine["system"]),
             ("Python, NumPy, BLAS", f"{machine['python']}, {machine['numpy']}, {machine['blas']}"),
+            ("kernels", machine.get("kernels", "unknown")),  # not recorded by earlier versions
             ("BLAS threads", machine["blas_threads"]),
             ("seed", str(settings["seed"])),
         ]

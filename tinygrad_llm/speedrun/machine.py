@@ -10,7 +10,7 @@ from tinygrad_llm.train.parallel.cores_and_memory import available_cores, physic
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, system, Python, NumPy and BLAS, as far as they are known. Units: bytes"""
+    """Processor, cores, memory, system, Python, NumPy, BLAS and its kernels, as far as they are known. Units: bytes"""
     environment = arithmetic_environment()
     return {
         "processor": environment["processor"],
@@ -20,5 +20,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": environment["numpy"],
         "blas": environment["blas"],
+        "kernels": environment["kernels"],
         "blas_threads": environment["threads"],
     }

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tinygrad_llm.train.parallel.cores_and_memory import available_cores, usable_cores
 
@@ -135,7 +136,25 @@ def _libraries() -> list[Library]:
 
 
 def _openblas() -> Library | None:
-    """OpenBLAS's functions that return and set its number of threads, in the library that NumPy's wheels carry."""
+    """OpenBLAS's functions that return and set its number of threads."""
+    get, set_number = _openblas_function("get_num_threads"), _openblas_function("set_num_threads")
+    return None if get is None or set_number is None else (get, set_number)
+
+
+def openblas_kernels() -> str | None:
+    """The name of the kernels that OpenBLAS uses, such as Haswell (AVX2) or SkylakeX (AVX-512).
+
+    It chooses them by the processor, or by the variable OPENBLAS_CORETYPE. None where NumPy has another BLAS.
+    """
+    name = _openblas_function("get_corename")
+    if name is None:
+        return None
+    name.restype = ctypes.c_char_p
+    return str(name().decode())
+
+
+def _openblas_function(name: str) -> Any:
+    """A function of the OpenBLAS that NumPy's wheels carry, or None."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not numpy.__file__:
         return None
@@ -146,14 +165,8 @@ def _openblas() -> Library | None:
             library = ctypes.CDLL(str(path))  # loaded already, so this only finds it
         except OSError:
             continue
-        for prefix, suffix in (
-            ("scipy_openblas", "64_"),
-            ("scipy_openblas", ""),
-            ("openblas", "64_"),
-            ("openblas", ""),
-        ):
-            try:
-                return library[f"{prefix}_get_num_threads{suffix}"], library[f"{prefix}_set_num_threads{suffix}"]
-            except AttributeError:
-                continue
+        for prefix in ("scipy_openblas", "openblas"):
+            for suffix in ("64_", ""):
+                if function := getattr(library, f"{prefix}_{name}{suffix}", None):
+                    return function
     return None
