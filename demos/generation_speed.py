@@ -37,6 +37,7 @@ from tinygrad_llm.generate import PromptLookup, generate, generate_speculatively
 from tinygrad_llm.generate.continuous_batch import ContinuousBatch
 from tinygrad_llm.measure.busy_program import busy_program
 from tinygrad_llm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinygrad_llm.models.presets import PRESETS
 from tinygrad_llm.scripts import end_quietly
 from tinygrad_llm.train.parallel.product_threads import products_in_threads
 
@@ -47,7 +48,11 @@ options.add_argument(
     "--folder", type=Path, help="a Hugging Face folder with a GPT-2 or a Llama, whose weights are used"
 )
 options.add_argument(
-    "--preset", default="gpt2-small", help="else the size whose weights a seed draws: one of a GPT, or smollm2"
+    "--preset",
+    choices=["smollm2", *PRESETS],
+    default="gpt2-small",
+    metavar="NAME",
+    help=f"else the size whose weights a seed draws: smollm2, {', '.join(PRESETS)} (default: gpt2-small)",
 )
 options.add_argument("--tokens", type=int, default=100, help="how many to write in each round (default: 100)")
 options.add_argument("--rounds", type=int, default=3, help="timed rounds of each library (default: 3)")
