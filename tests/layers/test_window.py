@@ -25,3 +25,9 @@ def test_a_window_covers_a_token_and_those_just_before_it(window: int, keys: Any
     added = within_window(window, queries, keys, np.full(keys, 0.5))
     added = added.data if isinstance(added, Tensor) else added
     np.testing.assert_array_equal(np.broadcast_to(added, (queries, keys)), np.where(seen, 0.5, -np.inf))
+
+
+def test_layers_that_keep_the_mask_of_a_window_share_it() -> None:
+    first, second = (within_window(2, 3, 4) for _ in range(2))
+    assert first is second and not first.flags.writeable
+    assert within_window(2, 3, 5) is not first
