@@ -108,7 +108,7 @@ def scaled_dot_product_attention(
     bounds each score s before the mask, as softcap · tanh(s / softcap) (Gemma Team 2024, arXiv:2408.00118).
 
     Shapes: query (..., H, T, D), key (..., G, S, D), value (..., G, S, E), H a multiple of G -> (..., H, T, E)
-    Saves:  q, k, v, and p (B, H, T, S) or, of more than KEPT_KEYS keys, the mask; what dropout keeps (B, H, T, S)
+    Saves:  q, k, v, and p of the visible keys or, of more than KEPT_KEYS keys, the mask; what dropout keeps
     Raises: ShapeError for shapes that do not fit, DTypeError for an integer mask, ConfigError for a dropout_p that is
             no probability
     """
@@ -130,13 +130,13 @@ def scaled_dot_product_attention(
     given = None if mask is None else _as_sequences_of_heads(np.broadcast_to(mask.data, weights_shape), heads)
     inputs = TiledAttention(q, k, v, scale, softcap, is_causal, given, keep, dropout_scale(dropout_p, q.dtype))
     wants_gradient = is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    o, weights = forward_tiles(inputs, wants_gradient)
-    if weights is not None:
+    o, saved = forward_tiles(inputs, wants_gradient)
+    if saved:
         inputs = inputs._replace(mask=None)  # backward uses the weights, not the mask
     tiled_shape, query_shape, key_shape, value_shape = o.shape, query.shape, key.shape, value.shape
 
     def backward(do: Array) -> Gradients:
-        dq, dk, dv = backward_tiles(inputs, weights, do.reshape(tiled_shape))
+        dq, dk, dv = backward_tiles(inputs, saved, do.reshape(tiled_shape))
         return (
             unbroadcast(dq.reshape(*heads, *dq.shape[-2:]), query_shape),
             _sum_shared_heads(dk.reshape(*heads, *dk.shape[-2:]), key_shape),

@@ -59,33 +59,35 @@ class Tile(NamedTuple):
         return tuple(piece.stop - piece.start for piece in (*self.at, self.rows, self.seen))
 
 
-def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, Array | None]:
-    """The output o, and p if it is kept for backward. Shapes: -> o (B, H, T, E), p (B, H, T, S)"""
-    queries, keys = x.q.shape[:-1], x.k.shape[2]
-    o = _empty_with_tokens_first((*queries, x.v.shape[-1]), x.q.dtype)
-    weights = buffers.empty((*queries, keys), x.q.dtype) if keep_weights and keys <= KEPT_KEYS else None
-    weigh = _weights_of_tiles(x)
+def forward_tiles(x: TiledAttention, keep_weights: bool) -> tuple[Array, list[Array]]:
+    """The output o, and the weights p of every tile if they are kept for backward. Shapes: -> o (B, H, T, E)"""
+    o = _empty_with_tokens_first((*x.q.shape[:-1], x.v.shape[-1]), x.q.dtype)
+    weigh, tiles = _weights_of_tiles(x), list(_tiles(x))
 
-    def compute(tile: Tile) -> None:
-        p = _kept_weights(weigh(tile, _memory_of_tile(tile, x, weights)), x, tile)
-        np.matmul(p, x.v[*tile.at, tile.seen], out=o[*tile.at, tile.rows])
+    def compute(tile: Tile) -> Array:
+        p = weigh(tile)
+        np.matmul(_kept_weights(p, x, tile), x.v[*tile.at, tile.seen], out=o[*tile.at, tile.rows])
+        return p
 
-    list(for_each(compute, list(_tiles(x))))  # `map` computes a tile when it is asked for
-    return o, weights
+    if keep_weights and x.k.shape[2] <= KEPT_KEYS:
+        return o, list(map(compute, tiles))
+    for _ in for_each(compute, tiles):
+        pass  # `map` computes a tile when it is asked for
+    return o, []
 
 
-def backward_tiles(x: TiledAttention, weights: Array | None, do: Array) -> tuple[Array, Array, Array]:
+def backward_tiles(x: TiledAttention, saved: list[Array], do: Array) -> tuple[Array, Array, Array]:
     """The gradients of q, k and v. Shapes: do (B, H, T, E) -> as q, k and v"""
     q, k, v = x.q, x.k, x.v
     v_t = buffers.copy(v.swapaxes(2, 3))
     v_t *= x.scale  # so that ds is scaled
-    weigh = _weights_of_tiles(x) if weights is None else lambda tile, p: p
     dq, dk, dv = (_empty_with_tokens_first(y.shape, q.dtype) for y in (q, k, v))
-    if not q.size:  # no tile
+    tiles = list(_tiles(x))
+    if not tiles:
         dk[...] = dv[...] = 0
-    for tile in _tiles(x):
+    for tile, p in zip(tiles, saved or map(_weights_of_tiles(x), tiles), strict=True):
         at, rows, seen = tile
-        p, ds = weigh(tile, _memory_of_tile(tile, x, weights)), buffers.empty(tile.shape, q.dtype)
+        ds = buffers.empty(tile.shape, q.dtype)
         do_rows, kept = do[*at, rows], _kept_weights(p, x, tile)
         np.matmul(do_rows, v_t[*at, :, seen], out=ds)
         if x.keep is not None:
@@ -105,17 +107,17 @@ def backward_tiles(x: TiledAttention, weights: Array | None, do: Array) -> tuple
     return dq, dk, dv
 
 
-def _weights_of_tiles(x: TiledAttention) -> Callable[[Tile, Array], Array]:
-    """A function that writes the weights p of a tile into the memory that it is given, and returns them."""
+def _weights_of_tiles(x: TiledAttention) -> Callable[[Tile], Array]:
+    """A function that computes the weights p of a tile."""
     q, k = x.q, x.k
     k_t = buffers.copy(k.swapaxes(2, 3))  # transposed in memory once, or BLAS would do it for every product
     k_t *= x.scale  # and scaled, in place of the scores
     ones = np.ones((k.shape[2], 1), q.dtype)
     shift = _scores_may_be_large(q, k, x.scale) or (x.mask is not None and x.mask.dtype.kind != "b")
 
-    def weigh(tile: Tile, p: Array) -> Array:
+    def weigh(tile: Tile) -> Array:
         at, rows, seen = tile
-        np.matmul(q[*at, rows], k_t[*at, :, seen], out=p)
+        p = np.matmul(q[*at, rows], k_t[*at, :, seen], out=buffers.empty(tile.shape, q.dtype))
         if x.softcap is not None:
             np.multiply(np.tanh(p / x.softcap, out=p), x.softcap, out=p)
         _mask_scores(p, x, tile)
@@ -143,11 +145,6 @@ def _mask_scores(scores: Array, x: TiledAttention, tile: Tile) -> None:
         queries, partly = scores.shape[2], min(scores.shape[-2:])
         future = _future(scores.dtype)[:queries, queries - partly : queries]
         scores[..., scores.shape[-1] - partly :] += future
-
-
-def _memory_of_tile(tile: Tile, x: TiledAttention, weights: Array | None) -> Array:
-    """Memory for the weights of a tile: its part of those that are kept, where they are."""
-    return buffers.empty(tile.shape, x.q.dtype) if weights is None else weights[*tile.at, tile.rows, tile.seen]
 
 
 def _kept_weights(p: Array, x: TiledAttention, tile: Tile) -> Array:
