@@ -8,7 +8,7 @@ A tile is a few heads and queries, with the keys that these may see:
 
 With dropout, p in the two products with v and do is the part that was kept, scaled by 1 / (1 - dropout_p). Scores are
 exponentiated without a shift by their largest where the lengths of q and k show that nothing can overflow. Backward
-computes the p of long sequences again, so that memory grows with their length and not with its square.
+computes the p of long sequences again: without dropout, memory grows with their length and not with its square.
 """
 
 from __future__ import annotations
